@@ -1,0 +1,49 @@
+package weboffice
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxKey is the longest OSS object key in bytes.
+const MaxKey = 1023
+
+// Document is one object in OSS.
+type Document struct {
+	Bucket string
+	Key    string // without a leading slash; never empty
+}
+
+// String gives oss://bucket/key.
+func (d Document) String() string { return "oss://" + d.Bucket + "/" + d.Key }
+
+var (
+	bucketName   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`) // OSS's rule for bucket names
+	percentOctet = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+)
+
+// ParseSourceURI reads oss://bucket/key. It refuses every key that IMM might read otherwise than a policy's pattern does: empty, "."
+// and ".." segments, control characters, backslash, "?", "#", percent octets, invalid UTF-8, more than MaxKey bytes. A key is compared
+// byte for byte, so keys in other case or in another Unicode normal form are other documents. The error is a 400.
+func ParseSourceURI(uri string) (Document, error) {
+	if uri == "" {
+		return Document{}, &Error{Kind: Invalid, Code: "MissingSourceURI", Message: "SourceURI is required.", Recommend: "Send oss://bucket/object."}
+	}
+	bucket, key, found := strings.Cut(strings.TrimPrefix(uri, "oss://"), "/")
+	if !strings.HasPrefix(uri, "oss://") || !found || !bucketName.MatchString(bucket) {
+		return Document{}, Invalidf("SourceURI", "SourceURI must have the form oss://bucket/object.")
+	}
+	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) || strings.ContainsAny(key, `\?#`) ||
+		strings.ContainsFunc(key, unicode.IsControl) || percentOctet.MatchString(key) {
+		return Document{}, Invalidf("SourceURI",
+			`SourceURI's object must be 1 to %d bytes of plain text: not encoded, without \ ? # and control characters.`, MaxKey)
+	}
+	for segment := range strings.SplitSeq(key, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return Document{}, Invalidf("SourceURI", "SourceURI's object must not have empty, . or .. segments.")
+		}
+	}
+	return Document{Bucket: bucket, Key: key}, nil
+}

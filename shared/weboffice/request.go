@@ -1,0 +1,245 @@
+package weboffice
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"reflect"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Request holds the parameters of GenerateWebofficeToken under the vendor's own names; a zero field is a parameter that was not sent.
+// Its JSON form leaves Password out: whoever must keep the password takes it by Reveal.
+type Request struct {
+	ProjectName      string            `json:",omitempty"`
+	SourceURI        string            `json:",omitempty"` // oss://bucket/key
+	Filename         string            `json:",omitempty"` // with a supported extension; default: the last segment of SourceURI
+	CachePreview     *bool             `json:",omitempty"` // a snapshot: no live updates, no search, no print; read-only
+	Referer          string            `json:",omitempty"` // for OSS hotlink protection
+	UserData         string            `json:",omitempty"` // at most 2,048 bytes, comes back in notifications
+	PreviewPages     *int64            `json:",omitempty"` // 1 to 5,000: only the first pages; read-only
+	Password         Secret            `json:"-"`          // opens a protected document
+	ExternalUploaded *bool             `json:",omitempty"`
+	NotifyTopicName  string            `json:",omitempty"`
+	Hidecmb          *bool             `json:",omitempty"` // hide the toolbar, preview only
+	Permission       *Permission       `json:",omitempty"`
+	User             *User             `json:",omitempty"`
+	Watermark        *Watermark        `json:",omitempty"`
+	CredentialConfig *CredentialConfig `json:",omitempty"`
+	Notification     *Notification     `json:",omitempty"`
+}
+
+// Permission is IMM's permission structure. At IMM an absent Readonly means that editing is allowed, so all six are always sent.
+type Permission struct{ Readonly, Rename, History, Copy, Export, Print bool }
+
+// User is who the editor shows. Users with different Ids are different people to the editor's comments.
+type User struct {
+	Id     string `json:",omitempty"`
+	Name   string `json:",omitempty"`
+	Avatar string `json:",omitempty"`
+}
+
+// Watermark is drawn over the document by the front end and is never written to the file.
+type Watermark struct {
+	Type       *int64   `json:",omitempty"` // 0 none, 1 text
+	Value      string   `json:",omitempty"`
+	Font       string   `json:",omitempty"` // as in CSS: bold 20px Serif
+	FillStyle  string   `json:",omitempty"` // rgba(192,192,192,0.6)
+	Rotate     *float64 `json:",omitempty"` // radians
+	Horizontal *int64   `json:",omitempty"` // px
+	Vertical   *int64   `json:",omitempty"` // px
+}
+
+// CredentialConfig is IMM's chained authorization.
+type CredentialConfig struct {
+	ServiceRole string                  `json:",omitempty"`
+	Policy      string                  `json:",omitempty"` // an inline session policy, JSON text
+	Chain       []CredentialConfigChain `json:",omitempty"`
+}
+
+// CredentialConfigChain is one step of CredentialConfig.
+type CredentialConfigChain struct {
+	Role          string `json:",omitempty"`
+	RoleType      string `json:",omitempty"`
+	AssumeRoleFor string `json:",omitempty"`
+}
+
+// Notification says where IMM reports saves and renames.
+type Notification struct {
+	ExtendedMessageURI string    `json:",omitempty"`
+	MNS                *MNS      `json:",omitempty"`
+	RocketMQ           *RocketMQ `json:",omitempty"`
+}
+
+// MNS is a Message Service topic.
+type MNS struct {
+	TopicName string `json:",omitempty"`
+}
+
+// RocketMQ is a RocketMQ topic.
+type RocketMQ struct {
+	InstanceId string `json:",omitempty"`
+	TopicName  string `json:",omitempty"`
+}
+
+// The vendor's limits.
+const (
+	MaxPreviewPages = 5000
+	MaxUserData     = 2048 // bytes
+	maxText         = 1024 // bytes: ours, for every other text parameter; the vendor states none
+)
+
+// ParameterNames lists the parameters of GenerateWebofficeToken in the vendor's spelling.
+func ParameterNames() []string {
+	t := reflect.TypeFor[Request]()
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Name
+	}
+	return names
+}
+
+// ParseRequest reads a JSON object of parameters. Structures may be objects, JSON in a string or single-quoted text in a string;
+// booleans and numbers may be quoted. Errors are 400s that name the parameter: unknown or repeated names included.
+// The values are not yet held to their limits: see Validate.
+func ParseRequest(body []byte) (Request, error) {
+	var r Request
+	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
+		return Request{}, err
+	}
+	return r, nil
+}
+
+// ParseQuery reads the parameters of a GET, each as one text; jQuery's Permission[Readonly]=true is read too.
+func ParseQuery(query url.Values) (Request, error) {
+	body, err := queryObject(query)
+	if err != nil {
+		return Request{}, err
+	}
+	return ParseRequest(body)
+}
+
+// queryObject turns a query into the JSON object that it stands for.
+func queryObject(query url.Values) ([]byte, error) {
+	object := map[string]any{}
+	for name, values := range query {
+		outer, inner, nested := strings.Cut(strings.TrimSuffix(name, "]"), "[")
+		if len(values) != 1 {
+			return nil, repeated(outer)
+		}
+		if !nested || !strings.HasSuffix(name, "]") {
+			if _, taken := object[name]; taken {
+				return nil, repeated(name)
+			}
+			object[name] = values[0]
+			continue
+		}
+		if object[outer] == nil {
+			object[outer] = map[string]any{}
+		}
+		members, ok := object[outer].(map[string]any)
+		if !ok {
+			return nil, repeated(outer)
+		}
+		members[inner] = values[0]
+	}
+	return json.Marshal(object)
+}
+
+// Sent lists the parameters that r holds, in the order of ParameterNames.
+func (r Request) Sent() []string {
+	v := reflect.ValueOf(r)
+	var names []string
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			names = append(names, v.Type().Field(i).Name)
+		}
+	}
+	return names
+}
+
+// With returns r with the parameters that other holds put over it.
+func (r Request) With(other Request) Request {
+	to, from := reflect.ValueOf(&r).Elem(), reflect.ValueOf(other)
+	for i := range from.NumField() {
+		if !from.Field(i).IsZero() {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	return r
+}
+
+// Validate holds every parameter that r holds to the vendor's limits. SourceURI is judged by ParseSourceURI.
+func (r Request) Validate() error {
+	for name, text := range map[string]string{
+		"ProjectName": r.ProjectName, "Filename": r.Filename, "Referer": r.Referer, "Password": r.Password.Reveal(), "NotifyTopicName": r.NotifyTopicName,
+	} {
+		if len(text) > maxText || strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
+			return Invalidf(name, "%s must be at most %d bytes of text without control characters.", name, maxText)
+		}
+	}
+	if len(r.UserData) > MaxUserData || !utf8.ValidString(r.UserData) {
+		return Invalidf("UserData", "UserData must be at most %d bytes of text.", MaxUserData)
+	}
+	if r.PreviewPages != nil && (*r.PreviewPages < 1 || *r.PreviewPages > MaxPreviewPages) {
+		return invalidPreviewPages()
+	}
+	if r.Filename != "" {
+		if strings.ContainsAny(r.Filename, `/\`) {
+			return Invalidf("Filename", "Filename must be one name without / or \\.")
+		}
+		if _, ok := FormatOf(r.Filename); !ok {
+			return Invalidf("Filename", "Filename must end in a supported extension: %s.", strings.Join(Extensions(), ", "))
+		}
+	}
+	if w := r.Watermark; w != nil {
+		if w.Type != nil && *w.Type != 0 && *w.Type != 1 {
+			return Invalidf("Watermark", "Watermark.Type must be 0 (none) or 1 (text).")
+		}
+		if len(w.Value)+len(w.Font)+len(w.FillStyle) > maxText {
+			return Invalidf("Watermark", "Watermark's texts must be at most %d bytes together.", maxText)
+		}
+	}
+	if u := r.User; u != nil && (len(u.Id) > 64 || len(u.Name) > 128 || len(u.Avatar) > maxText) {
+		return Invalidf("User", "User takes an Id of at most 64 bytes, a Name of 128 and an Avatar of %d.", maxText)
+	}
+	return nil
+}
+
+// Equal says whether two requests hold the same parameters and values.
+func (r Request) Equal(other Request) bool {
+	a, errA := json.Marshal(r)
+	b, errB := json.Marshal(other)
+	return errA == nil && errB == nil && bytes.Equal(a, b) && r.Password == other.Password
+}
+
+// RefreshRequest holds what a page sends to refresh. RefreshToken is the sealed one.
+type RefreshRequest struct{ AccessToken, RefreshToken Secret }
+
+// ParseRefresh reads a JSON object with AccessToken and RefreshToken, both required.
+func ParseRefresh(body []byte) (RefreshRequest, error) {
+	var r RefreshRequest
+	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
+		return RefreshRequest{}, err
+	}
+	for name, token := range map[string]Secret{"AccessToken": r.AccessToken, "RefreshToken": r.RefreshToken} {
+		if token == "" {
+			return RefreshRequest{}, &Error{
+				Kind: Invalid, Code: "Missing" + name, Message: name + " is required.",
+				Recommend: "Send AccessToken and RefreshToken as generate or the last refresh gave them.",
+			}
+		}
+	}
+	return r, nil
+}
+
+// ParseRefreshQuery reads the two from the query of a GET.
+func ParseRefreshQuery(query url.Values) (RefreshRequest, error) {
+	body, err := queryObject(query)
+	if err != nil {
+		return RefreshRequest{}, err
+	}
+	return ParseRefresh(body)
+}
