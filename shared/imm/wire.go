@@ -1,0 +1,121 @@
+package imm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	dialTimeout = 2 * time.Second
+	maxAnswer   = 1 << 20 // bytes
+	// staleAfter is how long a connection may rest. A frozen instance wakes with connections that the other side has long given up;
+	// a request on one would be lost without a word, so they are dropped first.
+	staleAfter = 15 * time.Second
+)
+
+// Loopback says whether host is this machine.
+func Loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// wire is the connection pool that all calls share.
+type wire struct {
+	http      *http.Client
+	transport *http.Transport
+	now       func() time.Time
+	mu        sync.Mutex
+	lastUse   time.Time
+}
+
+func newWire(t *http.Transport, now func() time.Time) *wire {
+	if t == nil {
+		t = &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+			TLSHandshakeTimeout: dialTimeout, MaxIdleConns: 256, MaxIdleConnsPerHost: 256, IdleConnTimeout: staleAfter,
+		}
+	}
+	return &wire{
+		transport: t, now: now, lastUse: now(),
+		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+}
+
+// touch drops resting connections after a pause; time counts by the wall clock, since the monotonic one stands still in a freeze.
+func (w *wire) touch() {
+	w.mu.Lock()
+	now := w.now().Round(0)
+	stale := now.Sub(w.lastUse) > staleAfter
+	w.lastUse = now
+	w.mu.Unlock()
+	if stale {
+		w.transport.CloseIdleConnections()
+	}
+}
+
+// warm makes the transport dial: a request whose context ends as soon as the connection stands. The connection then rests in the pool.
+func (w *wire) warm(ctx context.Context, scheme, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, (&url.URL{Scheme: scheme, Host: host, Path: "/"}).String(), nil)
+	if err != nil {
+		return err
+	}
+	w.touch()
+	response, err := w.http.Do(request)
+	if err == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
+		_ = response.Body.Close()
+	}
+	if !connected.Load() {
+		return errors.New("no connection to IMM: " + reason(err))
+	}
+	return nil
+}
+
+// exchange is the SDK's HTTP client for one call, and what is known of that call afterwards.
+type exchange struct {
+	wire   *wire
+	sent   atomic.Bool // the first byte may have left
+	status int         // 0: no answer
+	header http.Header
+}
+
+// Call implements the SDK's HttpClient. The SDK's own transport is not used: it has no bounds and no shared pool.
+func (e *exchange) Call(request *http.Request, _ *http.Transport) (*http.Response, error) {
+	e.wire.touch()
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { e.sent.Store(true) }}
+	response, err := e.wire.http.Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	_ = response.Body.Close()
+	e.status, e.header = response.StatusCode, response.Header
+	if err != nil || len(body) > maxAnswer {
+		return nil, errors.New("the answer broke off or was too long")
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, nil
+}
+
+// clock is IMM's time at the answer: its Date, which has whole seconds, or our own time where that says the same.
+func (e *exchange) clock(now func() time.Time) time.Time {
+	ours := now()
+	date, err := http.ParseTime(e.header.Get("Date"))
+	if err != nil || ours.Sub(date) > -time.Second && ours.Sub(date) < 2*time.Second {
+		return ours
+	}
+	return date
+}
