@@ -1,0 +1,108 @@
+package credentials
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"weboffice-functions/shared/weboffice"
+)
+
+const (
+	renewEarly = 5 * time.Minute
+	patience   = 2 * time.Second // for a renewal, of the caller that could do without it
+	firstRetry = time.Second     // doubled at each failure
+	lastRetry  = time.Minute
+)
+
+// cache keeps credentials that cost an exchange, and never runs two exchanges at once. It renews them five minutes before
+// their end, or when half of a shorter life is left.
+type cache struct {
+	exchange func(context.Context) (Credentials, error)
+	name     string
+	now      func() time.Time
+	log      *slog.Logger
+
+	mu       sync.Mutex
+	current  Credentials
+	renewAt  time.Time
+	running  chan struct{}    // closed at the end of the exchange under way; nil: none
+	failure  *weboffice.Error // what to say when current is not valid
+	failures int
+	retryAt  time.Time
+}
+
+func (c *cache) String() string { return c.name }
+
+// Credentials implements Source. One caller starts the exchange and waits for it even while the old credentials are
+// valid, though not for long: Lambda stops the process between two requests, and would cut an exchange that nobody waits
+// for. Meanwhile the others get the old ones at once. Without valid ones all wait.
+func (c *cache) Credentials(ctx context.Context) (Credentials, error) {
+	c.mu.Lock()
+	now, current, mine := c.now(), c.current, false
+	if c.running == nil && !now.Before(c.renewAt) && !now.Before(c.retryAt) {
+		c.running, mine = make(chan struct{}), true
+		go c.renew()
+	}
+	running := c.running
+	c.mu.Unlock()
+
+	var enough <-chan time.Time
+	if valid := now.Before(current.Expires); valid && !mine {
+		return current, nil
+	} else if valid {
+		enough = time.After(patience)
+	}
+	if running != nil { // else it is too early to try again
+		select {
+		case <-running:
+		case <-enough:
+		case <-ctx.Done():
+		}
+	}
+	return c.result(ctx)
+}
+
+// renew makes one exchange. Its context is nobody's, so that no caller who goes away makes the others fail.
+func (c *cache) renew() {
+	got, err := c.exchange(context.Background())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() { close(c.running); c.running = nil }()
+	now := c.now()
+	ended := unavailable("check that this machine's clock is right", errors.New("the credentials have ended already"))
+	if err == nil && got.Expires.After(now) {
+		c.current, c.renewAt = got, got.Expires.Add(-min(renewEarly, got.Expires.Sub(now)/2))
+		c.failure, c.failures = ended, 0
+		c.log.Debug("credentials renewed", "source", c.name, "expires", got.Expires)
+		return
+	}
+	c.failure = ended
+	if err != nil {
+		c.failure = weboffice.AsError(err)
+	}
+	wait := min(firstRetry<<min(c.failures, 10), lastRetry)
+	c.failures, c.retryAt = c.failures+1, now.Add(wait)
+	c.log.Warn("credentials not renewed", "source", c.name, "fix", c.failure.Fix, "cause", c.failure.Cause, "retryIn", wait,
+		"stillValid", now.Before(c.current.Expires))
+}
+
+// result gives what is valid now, or says why nothing is.
+func (c *cache) result(ctx context.Context) (Credentials, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if now.Before(c.current.Expires) {
+		return c.current, nil
+	}
+	if ctx.Err() != nil {
+		gone := unavailable("", ctx.Err())
+		gone.Kind, gone.Code = weboffice.Timeout, "ServiceTimeout"
+		return Credentials{}, gone
+	}
+	failure := *c.failure // a copy for each caller, who may fill in more
+	failure.RetryAfter = max(c.retryAt.Sub(now), 0)
+	return Credentials{}, &failure
+}

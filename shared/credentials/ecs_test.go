@@ -1,0 +1,138 @@
+package credentials
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aliyun/credentials-go/credentials/providers"
+)
+
+// metadata is an ECS instance's metadata service, reached through a proxy on loopback since its address is fixed.
+type metadata struct {
+	server *httptest.Server
+	calls  atomic.Int64 // for credentials
+	answer http.HandlerFunc
+}
+
+func newMetadata(t *testing.T) *metadata {
+	m := new(metadata)
+	m.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method + " " + r.URL.String() {
+		case "PUT http://100.100.100.200/latest/api/token?":
+			_, _ = fmt.Fprint(w, "s3cr3t-metadata-token")
+		case "GET http://100.100.100.200/latest/meta-data/ram/security-credentials/weboffice?":
+			m.calls.Add(1)
+			m.answer(w, r)
+		default:
+			t.Errorf("unknown request %s %s", r.Method, r.URL)
+		}
+	}))
+	t.Cleanup(m.server.Close)
+	m.answer = func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"Code":"Success","AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t","Expiration":%q}`,
+			time.Now().Add(6*time.Hour).UTC().Format(time.RFC3339))
+	}
+	return m
+}
+
+func (m *metadata) source(t *testing.T) *cache {
+	t.Helper()
+	provider, err := providers.NewECSRAMRoleCredentialsProviderBuilder().WithRoleName("weboffice").
+		WithHttpOptions(&providers.HttpOptions{Proxy: m.server.URL, ReadTimeout: 10_000}).Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cache{exchange: ecsCredentials(provider, time.Now), name: "ecs", now: time.Now, log: logger(t)}
+}
+
+func TestECSRole(t *testing.T) {
+	m := newMetadata(t)
+	source := m.source(t)
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			got, err := source.Credentials(context.Background())
+			if err != nil || got.AccessKeyID != "STS.ecs" || !got.complete() {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+	all.Wait()
+	if m.calls.Load() != 1 {
+		t.Errorf("%d calls of the metadata service", m.calls.Load())
+	}
+	if left := time.Until(get(t, source).Expires); left > ecsLife || left < ecsLife/2 {
+		t.Errorf("valid for %v", left)
+	}
+}
+
+// The provider's errors quote what it was answered, and incomplete answers make it panic.
+func TestECSMetadataThatIsWrong(t *testing.T) {
+	const key = `"AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t"`
+	for name, answer := range map[string]http.HandlerFunc{
+		"no role attached":           text(404, "<html>s3cr3t</html>"),
+		"HTML":                       text(200, "<html>s3cr3t</html>"),
+		"no Code":                    text(200, `{`+key+`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
+		"no Expiration":              text(200, `{"Code":"Success",`+key+`,"SecurityToken":"s3cr3t"}`),
+		"Expiration in words":        text(200, `{"Code":"Success",`+key+`,"SecurityToken":"s3cr3t","Expiration":"s3cr3t"}`),
+		"a failure":                  text(200, `{"Code":"s3cr3t",`+key+`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
+		"an AccessKey without token": text(200, `{"Code":"Success",`+key+`,"SecurityToken":"","Expiration":"2099-01-01T00:00:00Z"}`),
+		"cut":                        cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMetadata(t)
+			m.answer = answer
+			_, err := m.source(t).Credentials(context.Background())
+			e := failed(t, err)
+			if !strings.HasPrefix(e.Fix, "attach the RAM role") || e.Cause.Error() != "no credentials from the ECS metadata service" {
+				t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
+			}
+		})
+	}
+}
+
+// provided is a provider that answers as credentials-go's do.
+type provided func() (*providers.Credentials, error)
+
+func (p provided) GetCredentials() (*providers.Credentials, error) { return p() }
+func (provided) GetProviderName() string                           { return "provided" }
+
+func TestECSRoleIsLookedAtAgainInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		o := Options{Now: time.Now, Logger: logger(t)}
+		c := &cache{exchange: ecsCredentials(provided(func() (*providers.Credentials, error) {
+			calls++
+			return &providers.Credentials{AccessKeyId: fmt.Sprintf("STS.%d", calls), AccessKeySecret: "s3cr3t", SecurityToken: "s3cr3t"}, nil
+		}), o.Now), name: "ecs", now: o.Now, log: o.Logger}
+		for minute := range 10 {
+			if got := get(t, c); got.AccessKeyID == "" || !got.Expires.After(time.Now()) {
+				t.Errorf("minute %d: %v", minute, got)
+			}
+			time.Sleep(time.Minute)
+		}
+		// Credentials are good for three minutes: asked again at each second minute.
+		if calls != 5 {
+			t.Errorf("%d calls in ten minutes", calls)
+		}
+	})
+}
+
+func TestECSMetadataSwitchedOff(t *testing.T) {
+	env := map[string]string{"ALIBABA_CLOUD_ECS_METADATA": "weboffice"}
+	if _, err := read(t, env); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+	if _, err := read(t, env); err == nil || !strings.HasPrefix(err.Error(), "ALIBABA_CLOUD_ECS_METADATA_DISABLED is true") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,183 @@
+package credentials
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"weboffice-functions/shared/weboffice"
+)
+
+// Options are what FromEnvironment needs.
+type Options struct {
+	Getenv func(string) string // required
+	Client *http.Client        // its transport is used, the default one if nil; time, size and redirects are bounded here
+	Now    func() time.Time    // nil: time.Now
+	Logger *slog.Logger        // nil: none
+}
+
+// FromEnvironment chooses the source by one look at the environment, in this order: Function Compute (FC_FUNCTION_NAME);
+// an OIDC token (ALIBABA_CLOUD_OIDC_TOKEN_FILE, else from AWS's STS for ALIBABA_CLOUD_OIDC_AUDIENCE) exchanged for
+// ALIBABA_CLOUD_ROLE_ARN, which is also the way on Lambda unless STS credentials are given; STS credentials; the role of
+// an ECS instance (ALIBABA_CLOUD_ECS_METADATA). Alibaba's STS is that of WEBOFFICE_REGION. WEBOFFICE_STS_ENDPOINT and
+// AWS_ENDPOINT_URL_STS can move the two STS to a loopback URL and nowhere else, since tokens are sent there.
+// The error joins all problems, each naming its variable and its fix and none showing a value. Nothing is fetched.
+func FromEnvironment(o Options) (Source, error) {
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	// While Lambda freezes the process the monotonic clock may stand still, and Before and Sub prefer it: drop it.
+	o.Now = func() time.Time { return now().Round(0) }
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	c := check{getenv: o.Getenv}
+	if source := c.source(o); len(c.problems) == 0 {
+		return source, nil
+	}
+	return nil, errors.Join(c.problems...)
+}
+
+// check reads variables and collects what is wrong with them.
+type check struct {
+	getenv   func(string) string
+	problems []error
+}
+
+func (c *check) source(o Options) Source {
+	keys := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"}
+	oidc := []string{"ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+		"ALIBABA_CLOUD_OIDC_AUDIENCE"}
+	switch {
+	case c.anySet("FC_FUNCTION_NAME"):
+		return functionCompute{c.getenv}
+	case c.anySet(oidc...), c.anySet("AWS_LAMBDA_FUNCTION_NAME") && !c.anySet(keys...):
+		return c.exchange(o)
+	case c.anySet(keys...):
+		const fix = "give all three parts of a RAM role's STS credentials; " + noLongLivedKeys +
+			": assume a role, give the function a role on Function Compute, or set ALIBABA_CLOUD_ROLE_ARN on Lambda"
+		for _, variable := range keys {
+			c.need(variable, noSpaces, fix)
+		}
+		return Static(fromVariables(c.getenv))
+	case c.anySet("ALIBABA_CLOUD_ECS_METADATA"):
+		return c.ecsRole(o)
+	}
+	c.problem("no RAM role credentials: looked for FC_FUNCTION_NAME (Function Compute), AWS_LAMBDA_FUNCTION_NAME (Lambda), " +
+		"ALIBABA_CLOUD_ROLE_ARN (an OIDC token for a role), ALIBABA_CLOUD_ACCESS_KEY_ID with its secret and " +
+		"ALIBABA_CLOUD_SECURITY_TOKEN (STS credentials), ALIBABA_CLOUD_ECS_METADATA (an ECS instance's role): set those of one way")
+	return nil
+}
+
+func (c *check) anySet(variables ...string) bool {
+	values := ""
+	for _, variable := range variables {
+		values += c.getenv(variable)
+	}
+	return values != ""
+}
+
+func (c *check) problem(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Errorf(format, args...))
+}
+
+var (
+	noSpaces    = regexp.MustCompile(`^\S+$`)
+	hostLabel   = regexp.MustCompile(`^[a-z0-9-]+$`) // a region becomes part of a host's name
+	roleARN     = regexp.MustCompile(`^acs:ram::\d+:role/[\w.-]+$`)
+	providerARN = regexp.MustCompile(`^acs:ram::\d+:oidc-provider/[\w.-]+$`)
+)
+
+// need returns a variable that must be there in this shape.
+func (c *check) need(variable string, shape *regexp.Regexp, fix string) string {
+	value := c.getenv(variable)
+	if value == "" {
+		c.problem("%s is not set: %s", variable, fix)
+	} else if !shape.MatchString(value) {
+		c.problem("%s has the wrong form: %s", variable, fix)
+	}
+	return value
+}
+
+// loopbackURL returns a variable that moves an endpoint to this machine.
+func (c *check) loopbackURL(variable string) string {
+	value := c.getenv(variable)
+	if value != "" && !loopback(value) {
+		c.problem("%s is not a loopback URL: unset it, tokens go to the cloud's own endpoint", variable)
+	}
+	return value
+}
+
+func loopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return false
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && address.IsLoopback()
+}
+
+func (c *check) exchange(o Options) Source {
+	client := boundedClient(o.Client)
+	host := "sts.aliyuncs.com"
+	if c.anySet("WEBOFFICE_REGION") {
+		host = "sts." + c.need("WEBOFFICE_REGION", hostLabel, "give an Alibaba Cloud region, such as cn-hangzhou") + ".aliyuncs.com"
+	}
+	x := exchange{client: client, now: o.Now, tokens: c.tokens(client),
+		role:     c.need("ALIBABA_CLOUD_ROLE_ARN", roleARN, "give the RAM role to assume, acs:ram::ACCOUNT:role/NAME"),
+		provider: c.need("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", providerARN, "give RAM's identity provider, acs:ram::ACCOUNT:oidc-provider/NAME"),
+		endpoint: cmp.Or(c.loopbackURL("WEBOFFICE_STS_ENDPOINT"), "https://"+host)}
+	return &cache{exchange: x.credentials, name: "RAM role " + x.role + " for " + x.tokens.name, now: o.Now, log: o.Logger}
+}
+
+func (c *check) tokens(client *http.Client) tokenSource {
+	const variable = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
+	location := c.getenv(variable)
+	if strings.Contains(location, "://") {
+		u, err := url.Parse(location) // this error would quote the URL, whose query may hold a secret
+		if err != nil || u.Host == "" || u.Scheme != "https" && !loopback(location) {
+			c.problem("%s is neither a file nor an https URL (http on loopback only): correct it", variable)
+			return tokenSource{}
+		}
+		return tokenURL(client, u)
+	} else if location != "" {
+		return tokenFile(location)
+	}
+	const elsewhere = "Lambda sets it; elsewhere give an OIDC token in " + variable + ", a file or an https URL"
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		c.need(name, noSpaces, elsewhere)
+	}
+	return awsTokens(client, c.getenv, c.need("AWS_REGION", hostLabel, elsewhere),
+		c.need("ALIBABA_CLOUD_OIDC_AUDIENCE", noSpaces, "give a client ID of RAM's identity provider, which AWS puts into the token"),
+		c.loopbackURL("AWS_ENDPOINT_URL_STS"))
+}
+
+func fromVariables(getenv func(string) string) Credentials {
+	return Credentials{AccessKeyID: getenv("ALIBABA_CLOUD_ACCESS_KEY_ID"),
+		AccessKeySecret: weboffice.Secret(getenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET")),
+		SecurityToken:   weboffice.Secret(getenv("ALIBABA_CLOUD_SECURITY_TOKEN"))}
+}
+
+// functionCompute takes an invocation's credentials from its context, else the environment's. Those are read at each
+// call: whether the platform renews them in a long-lived instance is not documented.
+type functionCompute struct{ getenv func(string) string }
+
+func (f functionCompute) Credentials(ctx context.Context) (Credentials, error) {
+	if c, ok := FromContext(ctx); ok && c.complete() {
+		return c, nil
+	}
+	if c := fromVariables(f.getenv); c.complete() {
+		return c, nil
+	}
+	return Credentials{}, unavailable("the function has no role: add role to s.yaml, a RAM role that trusts fc.aliyuncs.com, and deploy; "+
+		noLongLivedKeys, errors.New("no STS credentials in the invocation or the environment"))
+}
+
+func (functionCompute) String() string { return "the function's role on Function Compute" }
