@@ -1,0 +1,289 @@
+package caller_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/caller/callertest"
+	"weboffice-functions/shared/weboffice"
+)
+
+const issuerURL = "https://login.example.com"
+
+// clock is the time that a verifier and a provider share.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// unix gives now plus d as a claim.
+func (c *clock) unix(d time.Duration) int64 { return c.Now().Add(d).Unix() }
+
+// wire is the http.RoundTripper of a test: it counts what leaves, and what comes back in bodies.
+type wire struct {
+	next http.RoundTripper
+
+	mu       sync.Mutex
+	requests []string
+	read     int64
+}
+
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	w.requests = append(w.requests, r.URL.String())
+	w.mu.Unlock()
+	response, err := w.next.RoundTrip(r)
+	if err == nil {
+		response.Body = countedBody{response.Body, w}
+	}
+	return response, err
+}
+
+func (w *wire) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.requests)
+}
+
+type countedBody struct {
+	io.ReadCloser
+	wire *wire
+}
+
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.wire.mu.Lock()
+	defer b.wire.mu.Unlock()
+	b.wire.read += int64(n)
+	return n, err
+}
+
+// inProcess answers requests with a handler, without a network.
+type inProcess struct{ http.Handler }
+
+func (h inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, r)
+	return recorder.Result(), nil
+}
+
+// scene is a verifier of one issuer, "staff", with a link key.
+type scene struct {
+	*caller.Verifier
+	clock *clock
+	wire  *wire
+	log   *bytes.Buffer // of the verifier, to be read when no fetch is under way
+}
+
+var linkKey = weboffice.Secret(bytes.Repeat([]byte("k1"), 16))
+
+func newScene(t testing.TB, issuer caller.Issuer, c *clock, transport http.RoundTripper) scene {
+	t.Helper()
+	s := scene{clock: c, wire: &wire{next: transport}, log: &bytes.Buffer{}}
+	if issuer.Name == "" {
+		issuer.Name = "staff"
+	}
+	if issuer.URL == "" {
+		issuer.URL = issuerURL
+	}
+	if issuer.Audience == "" {
+		issuer.Audience = "weboffice"
+	}
+	v, err := caller.NewVerifier(caller.Options{
+		Issuers: []caller.Issuer{issuer}, LinkKeys: []weboffice.Secret{linkKey}, RevokedLinks: []string{"revoked"},
+		Client: &http.Client{Transport: s.wire}, Now: c.Now,
+		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Verifier = v
+	return s
+}
+
+// provided is a scene whose issuer is a provider in the same process, with an ES256 key.
+func provided(t testing.TB, issuer caller.Issuer) (scene, *callertest.Provider) {
+	c := newClock()
+	p := callertest.New(callertest.Options{Now: c.Now, Algorithm: "ES256"})
+	p.SetURL(issuerURL)
+	return newScene(t, issuer, c, inProcess{p}), p
+}
+
+// started is a scene whose issuer is a provider behind a loopback port.
+func started(t testing.TB) (scene, *callertest.Provider) {
+	c := newClock()
+	p := callertest.New(callertest.Options{Now: c.Now, Algorithm: "ES256"})
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = p.Close()
+	})
+	return newScene(t, caller.Issuer{URL: p.URL()}, c, transport), p
+}
+
+// published is a handler for discovery and a key set with exactly these keys.
+func published(keys ...any) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		document := map[string]any{"issuer": issuerURL, "jwks_uri": issuerURL + "/keys"}
+		if r.URL.Path == "/keys" {
+			document = map[string]any{"keys": keys}
+		}
+		_ = json.NewEncoder(w).Encode(document)
+	})
+}
+
+// ecKey is a key of the test's own, for tokens that no provider would sign.
+type ecKey struct {
+	*ecdsa.PrivateKey
+	id string
+}
+
+func newECKey(t testing.TB, id string) ecKey {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ecKey{private, id}
+}
+
+func (k ecKey) public() jose.JSONWebKey {
+	return jose.JSONWebKey{Key: k.Public(), KeyID: k.id, Algorithm: "ES256", Use: "sig"}
+}
+
+// sign makes a token of this very text, with ES256 whatever the header says.
+func (k ecKey) sign(header, payload string) weboffice.Secret {
+	input := b64(header) + "." + b64(payload)
+	digest := sha256.Sum256([]byte(input))
+	r, s, err := ecdsa.Sign(rand.Reader, k.PrivateKey, digest[:])
+	if err != nil {
+		panic(err)
+	}
+	return weboffice.Secret(input + "." + b64(string(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))))
+}
+
+// hs256 makes a token of this very text with HMAC.
+func hs256(secret []byte, header, payload string) weboffice.Secret {
+	input := b64(header) + "." + b64(payload)
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(input))
+	return weboffice.Secret(input + "." + b64(string(mac.Sum(nil))))
+}
+
+func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+// signWith makes a token with any key that go-jose knows, and the claims of an honest one.
+func signWith(t testing.TB, c *clock, algorithm jose.SignatureAlgorithm, private any, id string) weboffice.Secret {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: private, KeyID: id}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign([]byte(honest(c, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return weboffice.Secret(text)
+}
+
+// honest gives the claims of a good token as JSON, with changes; nil removes one.
+func honest(c *clock, changes map[string]any) string {
+	claims := map[string]any{"iss": issuerURL, "aud": "weboffice", "sub": "ann", "iat": c.unix(0), "exp": c.unix(time.Hour)}
+	maps.Copy(claims, changes)
+	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
+	text, err := json.Marshal(claims)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// refused says that the proof must be a 401 like all others, which gives nothing of the proof away. It returns the reason for the log.
+func (s scene) refused(t testing.TB, token weboffice.Secret) string {
+	t.Helper()
+	got, err := s.Verify(t.Context(), token)
+	var public *weboffice.Error
+	if !errors.As(err, &public) || public.Kind != weboffice.Unauthenticated {
+		t.Fatalf("got %+v, %v, want a 401", got, err)
+	}
+	if !got.Guest() || got.Claims != nil || got.Subject != "" {
+		t.Errorf("a refused proof left a caller: %+v", got)
+	}
+	want := caller.Unauthenticated("")
+	if public.Code != want.Code || public.Message != want.Message || public.Recommend != want.Recommend || public.Fix != "" {
+		t.Errorf("this 401 differs from others: %+v", public)
+	}
+	if public.Cause == nil || public.Cause.Error() == "" {
+		t.Fatal("no reason for the log")
+	}
+	for part := range strings.SplitSeq(token.Reveal(), ".") {
+		if shown := fmt.Sprintf("%+v %v %s", public, public.Cause, s.log); len(part) > 8 && strings.Contains(shown, part) {
+			t.Errorf("the error or the log shows a part of the proof: %s", shown)
+		}
+	}
+	return public.Cause.Error()
+}
+
+// accepted says that the proof must be good.
+func (s scene) accepted(t testing.TB, token weboffice.Secret) caller.Caller {
+	t.Helper()
+	got, err := s.Verify(t.Context(), token)
+	if err != nil {
+		t.Fatalf("refused: %v: %v", err, errors.Unwrap(err))
+	}
+	return got
+}
+
+// unavailable says that the answer must be a 503.
+func (s scene) unavailable(t testing.TB, token weboffice.Secret) *weboffice.Error {
+	t.Helper()
+	_, err := s.Verify(t.Context(), token)
+	var public *weboffice.Error
+	if !errors.As(err, &public) || public.Kind != weboffice.Unavailable {
+		t.Fatalf("got %v, want a 503", err)
+	}
+	return public
+}
+
+var _ crypto.Signer = ecKey{}
