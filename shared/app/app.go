@@ -1,0 +1,128 @@
+// Package app joins the packages: it reads the configuration, builds what the two functions share and runs one of them. It is the only
+// place where the parts know of each other.
+//
+// Everything an operator can get wrong (variables, keys, the policy file) is found when the function starts, all together, each with
+// its fix. Nothing is fetched before the first request.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"weboffice-functions/shared/broker"
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/credentials"
+	"weboffice-functions/shared/httpapi"
+	"weboffice-functions/shared/imm"
+	"weboffice-functions/shared/platform"
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/session"
+)
+
+// App is what both functions share. It never changes and is safe for concurrent use.
+type App struct {
+	Config Config
+	Policy *policy.Policy
+	Edge   *httpapi.Edge
+	Broker *broker.Broker
+	source credentials.Source
+}
+
+// Clock tells the time.
+type Clock func() time.Time
+
+// New builds an App from the environment that getenv shows. The error joins all problems.
+func New(getenv func(string) string, now Clock, logger *slog.Logger) (*App, error) {
+	c, configErr := ReadConfig(getenv)
+	source, sourceErr := credentials.FromEnvironment(credentials.Options{Getenv: getenv, Now: now, Logger: logger})
+	rules, policyErr := readPolicy(c)
+	if err := errors.Join(configErr, sourceErr, policyErr); err != nil {
+		return nil, err
+	}
+	verifier, verifierErr := caller.NewVerifier(caller.Options{
+		Issuers: rules.Issuers(), LinkKeys: c.LinkKeys, RevokedLinks: rules.RevokedLinks(), Client: &http.Client{}, Now: now, Logger: logger,
+	})
+	client, clientErr := imm.New(imm.Options{Endpoint: c.IMMEndpoint, Region: c.Region, Credentials: source, Now: now, Logger: logger})
+	sealer, sealerErr := session.NewSealer(c.SessionKeys, rules.Project(), c.Region)
+	if err := errors.Join(verifierErr, clientErr, sealerErr); err != nil {
+		return nil, err
+	}
+	return &App{
+		Config: c, Policy: rules, source: source,
+		Edge:   &httpapi.Edge{Origins: rules.Origins(), QuickStart: rules.QuickStart(), Verifier: verifier, Now: now, Logger: logger},
+		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now, Logger: logger}),
+	}, nil
+}
+
+// readPolicy reads the policy file as a function with this configuration would.
+func readPolicy(c Config) (*policy.Policy, error) {
+	text, err := os.ReadFile(c.PolicyFile)
+	if err != nil {
+		return nil, errors.New("WEBOFFICE_POLICY_FILE: the policy cannot be read: put policy.yaml beside the program, or name its path")
+	}
+	endpoint, err := imm.ParseEndpoint(c.IMMEndpoint)
+	rules, parseErr := policy.Parse(text, policy.Options{
+		Project: c.Project, Salt: c.UserSalt, Loopback: err == nil && imm.Loopback(endpoint.Hostname()),
+	})
+	if parseErr != nil {
+		return nil, fmt.Errorf("the policy has mistakes, at line:column:\n%w", parseErr)
+	}
+	if len(rules.Projects()) == 0 && rules.Rules() > 0 {
+		return nil, errors.New("WEBOFFICE_PROJECT: no IMM project: set it, or name a `project` in the policy")
+	}
+	if rules.UsesLinks() && len(c.LinkKeys) == 0 {
+		return nil, errors.New("WEBOFFICE_LINK_KEYS is not set, but the policy has rules for share links: make a key with `openssl rand -base64 32`")
+	}
+	return rules, nil
+}
+
+// Main runs one function until the platform stops it, and exits 1 with all problems when it cannot start.
+func Main(handler func(*App) http.Handler) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := Run(ctx, os.Getenv, os.Stdout, handler); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// Run is Main with everything it touches passed in.
+func Run(ctx context.Context, getenv func(string) string, stdout io.Writer, handler func(*App) http.Handler) error {
+	var level slog.LevelVar
+	logger := slog.New(slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: &level}))
+	a, err := New(getenv, time.Now, logger)
+	if err != nil {
+		return fmt.Errorf("the function cannot start:\n%w", err)
+	}
+	level.Set(a.Config.LogLevel)
+	logger.InfoContext(ctx, "starting", "revision", revision(), "platform", platform.Detect(getenv).String(), "region", a.Config.Region,
+		"projects", a.Policy.Projects(), "rules", a.Policy.Rules(), "credentials", credentials.Describe(a.source))
+	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger, Warm: a.Broker.Warm, Addr: "127.0.0.1:8080"})
+}
+
+// stamped is set by the build where the toolchain cannot see the version control system.
+var stamped string
+
+// revision names what was built.
+func revision() string {
+	if stamped != "" {
+		return stamped
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				return setting.Value
+			}
+		}
+	}
+	return "unknown"
+}

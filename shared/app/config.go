@@ -1,0 +1,128 @@
+package app
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"weboffice-functions/shared/imm"
+	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/weboffice"
+)
+
+// Config is what the environment says, read once.
+type Config struct {
+	SessionKeys [][]byte
+	LinkKeys    []weboffice.Secret // decoded, 32 bytes each
+	UserSalt    weboffice.Secret
+	PolicyFile  string
+	Project     string
+	Region      string
+	IMMEndpoint string
+	LogLevel    slog.Level
+}
+
+var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
+
+// ReadConfig reads the variables of Variables through getenv. The error joins every problem, each with its variable and its fix and
+// without its value. No network.
+func ReadConfig(getenv func(string) string) (Config, error) {
+	r := &configReader{getenv: getenv}
+	c := Config{
+		UserSalt: weboffice.Secret(getenv("WEBOFFICE_USER_SALT")), PolicyFile: getenv("WEBOFFICE_POLICY_FILE"),
+		Project: getenv("WEBOFFICE_PROJECT"), Region: getenv("WEBOFFICE_REGION"), IMMEndpoint: getenv("WEBOFFICE_IMM_ENDPOINT"),
+	}
+	c.SessionKeys = r.keys("WEBOFFICE_SESSION_KEYS")
+	if len(c.SessionKeys) == 0 && getenv("WEBOFFICE_SESSION_KEYS") == "" {
+		r.problem("WEBOFFICE_SESSION_KEYS is not set: make a key with `openssl rand -base64 32`, the same for both functions")
+	}
+	for _, key := range r.keys("WEBOFFICE_LINK_KEYS") {
+		if slices.ContainsFunc(c.SessionKeys, func(s []byte) bool { return string(s) == string(key) }) {
+			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed tokens; make another with `openssl rand -base64 32`")
+		}
+		c.LinkKeys = append(c.LinkKeys, weboffice.Secret(key))
+	}
+	if c.Region == "" {
+		c.Region = getenv("FC_REGION")
+	}
+	if !regionName.MatchString(c.Region) {
+		r.problem("WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
+	}
+	if c.IMMEndpoint == "" {
+		c.IMMEndpoint = "imm." + c.Region + ".aliyuncs.com"
+	}
+	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && regionName.MatchString(c.Region) {
+		r.problem("WEBOFFICE_IMM_ENDPOINT: %v", err)
+	}
+	if c.PolicyFile == "" {
+		c.PolicyFile = besideProgram("policy.yaml")
+	}
+	if level := getenv("LOG_LEVEL"); level != "" && c.LogLevel.UnmarshalText([]byte(level)) != nil {
+		r.problem("LOG_LEVEL is DEBUG, INFO, WARN or ERROR")
+	}
+	if sdkDebug.MatchString(getenv("DEBUG")) {
+		r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
+	}
+	return c, errors.Join(r.problems...)
+}
+
+// sdkDebug matches the values of DEBUG that the SDK's packages look for.
+var sdkDebug = regexp.MustCompile(`(?i)dara|tea|sdk|credential|signer`)
+
+func besideProgram(name string) string {
+	program, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(program), name)
+}
+
+type configReader struct {
+	getenv   func(string) string
+	problems []error
+}
+
+func (r *configReader) problem(format string, args ...any) {
+	r.problems = append(r.problems, fmt.Errorf(format, args...))
+}
+
+// keys reads comma-separated base64 of 32 bytes each, standard or URL alphabet.
+func (r *configReader) keys(variable string) [][]byte {
+	if r.getenv(variable) == "" {
+		return nil
+	}
+	var keys [][]byte
+	for i, text := range strings.Split(r.getenv(variable), ",") {
+		text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(text)), "=")
+		key, err := base64.RawStdEncoding.DecodeString(text)
+		switch {
+		case err != nil || len(key) != session.KeySize:
+			r.problem("%s: key %d is not the base64 of 32 bytes: make one with `openssl rand -base64 32`", variable, i+1)
+		case weak(key):
+			r.problem("%s: key %d is no random key: make one with `openssl rand -base64 32`", variable, i+1)
+		case slices.ContainsFunc(keys, func(k []byte) bool { return string(k) == string(key) }):
+			r.problem("%s: key %d is there twice: drop it", variable, i+1)
+		default:
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// weak finds keys that nobody rolled: text, counting bytes, few different bytes. Of 32 random bytes fewer than 16 different ones, or only
+// printable ones, do not happen.
+func weak(key []byte) bool {
+	different, printable, counting := map[byte]bool{}, true, true
+	for i, b := range key {
+		different[b] = true
+		printable = printable && b >= 0x20 && b < 0x7f
+		counting = counting && b-key[0] == byte(i)*(key[1]-key[0])
+	}
+	return len(different) < 16 || printable || counting
+}
