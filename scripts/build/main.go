@@ -1,0 +1,201 @@
+// Command build makes the packages that s.yaml and template.yml deploy:
+//
+//	dist/fc/{generate,refresh}/      linux/amd64
+//	dist/lambda/{generate,refresh}/  linux/arm64
+//
+// Each holds the program, bootstrap, and the policy beside it, policy.yaml. A policy that does not parse, or whose own tests fail,
+// stops the build before anything is touched.
+//
+// The same commit gives the same bytes with the same Go version, wherever it lies: paths are trimmed, cgo is off, settings of the
+// environment that change code are fixed, and files carry a fixed time, so that the deployment tools' archives are equal too.
+// Where the commit is known (git and its folder are there), Go stamps it into the program, and the start-up log names it.
+package main
+
+import (
+	"context"
+	"debug/buildinfo"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"weboffice-functions/shared/policy"
+)
+
+// target is one platform. Function Compute runs amd64 only.
+type target struct {
+	name  string
+	archs []string // the first is the default
+}
+
+func targets() []target {
+	return []target{{"fc", []string{"amd64"}}, {"lambda", []string{"arm64", "amd64"}}}
+}
+
+func functions() []string { return []string{"generate", "refresh"} }
+
+// packed is the time of every file: an archive made of the same bytes is the same archive. Zip tools refuse years before 1980.
+var packed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, ".", os.Args[1:], os.Stdout)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+}
+
+// run builds the module at root as the arguments say and prints a line for each program.
+func run(ctx context.Context, root string, args []string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("build", flag.ContinueOnError)
+	flags.SetOutput(stdout)
+	wanted := flags.String("target", "", "fc or lambda; both when left out")
+	arch := flags.String("arch", "", "another architecture than the target's own")
+	policyFile := flags.String("policy", "functions/policy.yaml", "the policy that is put beside the programs")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is no flag: there are -target, -arch and -policy", flags.Arg(0))
+	}
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		return errors.New("run it where go.mod is: go run ./scripts/build")
+	}
+	chosen, err := choose(*wanted, *arch)
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(*policyFile) {
+		*policyFile = filepath.Join(root, *policyFile)
+	}
+	text, err := readPolicy(*policyFile)
+	if err != nil {
+		return err
+	}
+	for _, t := range chosen {
+		for _, function := range functions() {
+			if err := build(ctx, root, t, function, text, stdout); err != nil {
+				return fmt.Errorf("%s for %s: %w", function, t.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// choose gives the targets that the flags ask for, each with its one architecture.
+func choose(name, arch string) ([]target, error) {
+	var chosen []target
+	for _, t := range targets() {
+		switch {
+		case name != "" && name != t.name:
+			continue
+		case arch == "":
+			t.archs = t.archs[:1]
+		case slices.Contains(t.archs, arch):
+			t.archs = []string{arch}
+		default:
+			return nil, fmt.Errorf("-arch %s: %s runs %s (give -target too)", arch, t.name, strings.Join(t.archs, " or "))
+		}
+		chosen = append(chosen, t)
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("-target %s: it is fc or lambda", name)
+	}
+	return chosen, nil
+}
+
+// readPolicy returns the policy's text once it parses as the functions will parse it and its tests pass.
+// The project may come from the deployment's environment, so it counts as given here.
+func readPolicy(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Parse(text, policy.Options{Project: "from-the-environment"})
+	if err != nil {
+		return nil, fmt.Errorf("%s is no policy:\n%w", path, err)
+	}
+	if ran, failures := p.Test(); len(failures) > 0 {
+		return nil, fmt.Errorf("%s: %d of its %d tests fail:\n%s", path, len(failures), ran, strings.Join(failures, "\n"))
+	}
+	return text, nil
+}
+
+// build makes one folder anew.
+func build(ctx context.Context, root string, t target, function string, policyText []byte, stdout io.Writer) error {
+	folder := filepath.Join("dist", t.name, function)
+	program := filepath.Join(folder, "bootstrap")
+	if err := os.RemoveAll(filepath.Join(root, folder)); err != nil {
+		return err
+	}
+	// lambda.norpc leaves out the RPC of a Lambda runtime that is gone, and 2.7 MB of templates with it.
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs="+stamp(ctx, root), "-ldflags", "-s -w",
+		"-tags", "lambda.norpc", "-o", program, "./functions/"+function+"/bootstrap")
+	command.Dir, command.Stderr = root, os.Stderr
+	command.Env = append(trusting(), "GOOS=linux", "GOARCH="+t.archs[0], "CGO_ENABLED=0",
+		"GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
+	if err := command.Run(); err != nil {
+		return err
+	}
+	beside := filepath.Join(root, folder, "policy.yaml")
+	if err := os.WriteFile(beside, policyText, 0o644); err != nil {
+		return err
+	}
+	built, err := os.Stat(filepath.Join(root, program))
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{filepath.Join(root, program), beside} {
+		if err := os.Chtimes(path, packed, packed); err != nil {
+			return err
+		}
+	}
+	commit := revision(filepath.Join(root, program))
+	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", program, t.archs[0], float64(built.Size())/1e6, commit)
+	return err
+}
+
+// revision reads back what is stamped into a program.
+func revision(program string) string {
+	commit, state := "revision unknown", ""
+	if info, err := buildinfo.ReadFile(program); err == nil {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				commit = s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				state = " with changes"
+			}
+		}
+	}
+	return commit + state
+}
+
+// stamp says whether Go can name the commit. Go fails instead of leaving the stamp out where a repository has no commit yet, so git
+// is asked first.
+func stamp(ctx context.Context, root string) string {
+	command := exec.CommandContext(ctx, "git", "rev-parse", "--verify", "HEAD")
+	command.Dir, command.Env = root, trusting()
+	if command.Run() != nil {
+		return "false"
+	}
+	return "auto"
+}
+
+// trusting is the environment in which git answers for a folder of another user, as build containers have it. Whoever builds a
+// folder runs its code anyway.
+func trusting() []string {
+	return append(os.Environ(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"debug/elf"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const closed = `tests:
+  - {as: anyone, open: oss://bucket/a.docx, expect: refused}
+`
+
+// module writes a small module of the shape that build expects.
+func module(t *testing.T, policy string) string {
+	t.Helper()
+	root := t.TempDir()
+	files := map[string]string{
+		"go.mod":                "module example.com/functions\n\ngo 1.26\n",
+		"functions/policy.yaml": policy,
+		".gitignore":            "/dist/\n",
+	}
+	for _, function := range functions() {
+		files["functions/"+function+"/bootstrap/main.go"] = "package main\n\nfunc main() { println(\"" + function + "\") }\n"
+	}
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// sums hashes every file under dist.
+func sums(t *testing.T, root string) map[string][32]byte {
+	t.Helper()
+	found := map[string][32]byte{}
+	err := filepath.WalkDir(filepath.Join(root, "dist"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		name, _ := filepath.Rel(root, path)
+		found[filepath.ToSlash(name)] = sha256.Sum256(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestEveryTargetIsReproducible(t *testing.T) {
+	first, second := module(t, closed), module(t, closed)
+	var out bytes.Buffer
+	if err := run(t.Context(), first, nil, &out); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOFLAGS", "-tags=other")
+	t.Setenv("GOAMD64", "v3")
+	if err := run(t.Context(), second, nil, &out); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", out.String())
+	want, got := sums(t, first), sums(t, second)
+	if len(want) != 8 {
+		t.Fatalf("%d files under dist, want 8: %v", len(want), want)
+	}
+	for name, sum := range want {
+		if got[name] != sum {
+			t.Errorf("%s differs between two folders and environments", name)
+		}
+	}
+	machines := map[string]elf.Machine{"fc": elf.EM_X86_64, "lambda": elf.EM_AARCH64}
+	for name, machine := range machines {
+		for _, function := range functions() {
+			program := filepath.Join(first, "dist", name, function, "bootstrap")
+			file, err := elf.Open(program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if file.Machine != machine {
+				t.Errorf("%s is for %s, want %s", program, file.Machine, machine)
+			}
+			if libraries, _ := file.ImportedLibraries(); len(libraries) > 0 {
+				t.Errorf("%s needs %v", program, libraries)
+			}
+			_ = file.Close()
+			info, err := os.Stat(program)
+			if err != nil || info.Mode().Perm()&0o111 != 0o111 || !info.ModTime().Equal(packed) {
+				t.Errorf("%s: mode %v, time %v, error %v", program, info.Mode(), info.ModTime(), err)
+			}
+			beside, err := os.ReadFile(filepath.Join(filepath.Dir(program), "policy.yaml"))
+			if err != nil || string(beside) != closed {
+				t.Errorf("%s: policy beside it: %q, %v", program, beside, err)
+			}
+		}
+	}
+}
+
+func TestTheCommitIsStamped(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not here: nothing to stamp")
+	}
+	root := module(t, closed)
+	git := func(args ...string) string {
+		t.Helper()
+		command := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=t", "-c", "user.email=t@example.com"}, args...)...)
+		command.Dir = root
+		out, err := command.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "-q")
+	if got := stamp(t.Context(), root); got != "false" {
+		t.Fatalf("a repository without a commit: -buildvcs=%s", got)
+	}
+	git("add", ".")
+	git("commit", "-q", "-m", "first")
+	t.Setenv("GOFLAGS", "-buildvcs=false") // as some build machines set it
+	var out bytes.Buffer
+	if err := run(t.Context(), root, []string{"-target", "fc"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	head := git("rev-parse", "HEAD")
+	info, err := buildinfo.ReadFile(filepath.Join(root, "dist/fc/generate/bootstrap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if settings["vcs.revision"] != head || settings["vcs.modified"] != "false" {
+		t.Errorf("stamped %s modified=%s, want %s", settings["vcs.revision"], settings["vcs.modified"], head)
+	}
+	if !strings.Contains(out.String(), head) {
+		t.Errorf("the output does not name %s:\n%s", head, out.String())
+	}
+}
+
+func TestABadPolicyStopsTheBuild(t *testing.T) {
+	for name, c := range map[string]struct{ policy, want string }{
+		"does not parse":   {"rulez: []\n", "rulez"},
+		"its tests fail":   {closed + "rules:\n  - {name: all, documents: oss://bucket/**, callers: anyone, grant: [view]}\n", "expected refused, got all"},
+		"for a stand-in":   {"standIn: true\n" + closed, "standIn"},
+		"another is given": {closed, "other.yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := module(t, c.policy)
+			args := []string{"-target", "fc"}
+			if name == "another is given" {
+				args = append(args, "-policy", "other.yaml")
+			}
+			kept := filepath.Join(root, "dist/fc/generate/bootstrap")
+			if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(kept, []byte("the one before"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			err := run(t.Context(), root, args, &bytes.Buffer{})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want one with %q", err, c.want)
+			}
+			if data, _ := os.ReadFile(kept); string(data) != "the one before" {
+				t.Error("the build before was touched")
+			}
+		})
+	}
+}
+
+func TestArgumentsThatMeanNothing(t *testing.T) {
+	root := module(t, closed)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-target", "azure"}, "fc or lambda"},
+		{[]string{"-target", "fc", "-arch", "arm64"}, "amd64"},
+		{[]string{"-arch", "arm64"}, "give -target too"},
+		{[]string{"-target", "lambda", "-arch", "386"}, "arm64 or amd64"},
+		{[]string{"fc"}, "no flag"},
+	} {
+		if err := run(t.Context(), root, c.args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: got %v, want one with %q", c.args, err, c.want)
+		}
+	}
+	if err := run(t.Context(), t.TempDir(), nil, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "go.mod") {
+		t.Errorf("outside of a module: got %v", err)
+	}
+	if err := run(context.Background(), root, []string{"-h"}, &bytes.Buffer{}); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-h: got %v", err)
+	}
+}
+
+func TestLambdaOnAmd64(t *testing.T) {
+	chosen, err := choose("lambda", "amd64")
+	if err != nil || len(chosen) != 1 || chosen[0].archs[0] != "amd64" {
+		t.Errorf("got %v, %v", chosen, err)
+	}
+}
+
+// TestTheExamplesOfTheShippedPolicyParse takes the "# " off every example line of functions/policy.yaml, as its first lines say.
+func TestTheExamplesOfTheShippedPolicyParse(t *testing.T) {
+	shipped := filepath.Join("..", "..", "functions", "policy.yaml")
+	if _, err := readPolicy(shipped); err != nil {
+		t.Fatalf("as it ships: %v", err)
+	}
+	text, err := os.ReadFile(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "#" {
+			line = ""
+		}
+		lines = append(lines, strings.TrimPrefix(line, "# "))
+	}
+	edited := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(edited, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPolicy(edited); err != nil {
+		t.Errorf("with its examples: %v", err)
+	}
+}
