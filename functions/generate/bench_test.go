@@ -1,0 +1,150 @@
+package generate_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
+	sdk "github.com/alibabacloud-go/imm-20200930/v4/client"
+	"github.com/alibabacloud-go/tea/tea"
+
+	"weboffice-functions/functions/generate"
+	"weboffice-functions/shared/app"
+	"weboffice-functions/shared/caller/callertest"
+	"weboffice-functions/shared/imm/immtest"
+)
+
+// hundredRules is a policy whose last rule decides.
+func hundredRules(issuer string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "project: test-project\norigins: [https://docs.example.com]\nlimits: {anyone: 1000000/s, caller: 1000000/s}\n")
+	fmt.Fprintf(&b, "issuers: {staff: {url: %q, audience: weboffice}}\nrules:\n", issuer)
+	for i := range 98 {
+		fmt.Fprintf(&b, "  - {name: team %d, documents: 'oss://test-bucket/teams/%d/**', callers: {issuer: staff, claims: {groups: team-%d}}, grant: [view, edit]}\n", i, i, i)
+	}
+	b.WriteString("  - {name: staff, documents: 'oss://test-bucket/**', callers: {issuer: staff, claims: {groups: editors}}, grant: [view, edit, copy]}\n")
+	b.WriteString("  - {name: anyone, documents: 'oss://test-bucket/**', callers: anyone, grant: [view]}\n")
+	return b.String()
+}
+
+// BenchmarkGenerate compares a whole handler, HTTP in and out, proof checked, policy of 100 rules, sealed token, with the bare typed call
+// of the official SDK as the vendor's sample makes it, both against the stand-in over loopback; -50 with 50 at once.
+func BenchmarkGenerate(b *testing.B) {
+	office := httptest.NewServer(immtest.New(immtest.Options{}))
+	defer office.Close()
+	for _, proof := range []struct{ name, algorithm string }{{"broker", "RS256"}, {"broker-50", "RS256"}, {"broker-es256", "ES256"}, {"broker-anyone", ""}} {
+		b.Run(proof.name, func(b *testing.B) {
+			call := broker(b, office.URL, proof.algorithm)
+			measure(b, proof.name, call)
+		})
+	}
+	for _, name := range []string{"official-sdk", "official-sdk-50"} {
+		b.Run(name, func(b *testing.B) { measure(b, name, official(b, office.URL)) })
+	}
+}
+
+func measure(b *testing.B, name string, call func() error) {
+	if err := call(); err != nil { // keys and connections
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	if strings.HasSuffix(name, "-50") {
+		b.SetParallelism(25) // of two processors
+		b.ResetTimer()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := call(); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+		return
+	}
+	for b.Loop() {
+		if err := call(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// broker serves the function over HTTP and returns one request to it.
+func broker(b *testing.B, office, algorithm string) func() error {
+	provider := callertest.New(callertest.Options{Algorithm: algorithm})
+	if err := provider.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = provider.Close() })
+	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policyFile, []byte(hundredRules(provider.URL())), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	environment := map[string]string{
+		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString([]byte("\x00benchmark: 32 bytes of no use\xfe\xff")), "WEBOFFICE_POLICY_FILE": policyFile,
+		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": office, "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local",
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN": "local-token",
+	}
+	a, err := app.New(func(name string) string { return environment[name] }, time.Now, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := httptest.NewServer(generate.New(a))
+	b.Cleanup(server.Close)
+	proof := ""
+	if algorithm != "" {
+		proof = "Bearer " + provider.Token(map[string]any{"groups": []string{"editors"}, "name": "Ann"}).Reveal()
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	return func() error {
+		return post(client, server.URL, proof, `{"SourceURI":"oss://test-bucket/test-object.docx"}`)
+	}
+}
+
+func post(client *http.Client, url, proof, body string) error {
+	request, err := http.NewRequest(http.MethodPost, url, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if proof != "" {
+		request.Header.Set("Authorization", proof)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	var answer struct{ AccessToken, Code string }
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
+		return fmt.Errorf("%s %s %v", response.Status, answer.Code, err)
+	}
+	return nil
+}
+
+// official is the vendor's sample: one client, reused, its typed call.
+func official(b *testing.B, office string) func() error {
+	client, err := sdk.NewClient(&openapi.Config{
+		AccessKeyId: tea.String("STS.local"), AccessKeySecret: tea.String("local-secret"), SecurityToken: tea.String("local-token"),
+		Endpoint: tea.String(strings.TrimPrefix(office, "http://")), Protocol: tea.String("http"),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return func() error {
+		_, err := client.GenerateWebofficeToken(&sdk.GenerateWebofficeTokenRequest{
+			ProjectName: tea.String("test-project"), SourceURI: tea.String("oss://test-bucket/test-object.docx"), Filename: tea.String("test-object.docx"),
+			Permission: &sdk.WebofficePermission{Readonly: tea.Bool(false), Copy: tea.Bool(true)}, User: &sdk.WebofficeUser{Id: tea.String("test"), Name: tea.String("testuser")},
+		})
+		return err
+	}
+}

@@ -1,0 +1,89 @@
+package refresh_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weboffice-functions/functions/generate"
+	"weboffice-functions/functions/refresh"
+	"weboffice-functions/shared/app"
+	"weboffice-functions/shared/imm/immtest"
+)
+
+const openPolicy = `
+project: test-project
+origins: [https://docs.example.com]
+limits: {anyone: 1000000/s, caller: 1000000/s}
+rules:
+  - {name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant: [view], session: 8760h}
+`
+
+// BenchmarkRefresh measures a whole handler, HTTP in and out: broker spends a refresh token at the stand-in over loopback each time, early
+// is answered from the sealed token alone.
+func BenchmarkRefresh(b *testing.B) {
+	for name, step := range map[string]time.Duration{"broker": 11 * time.Minute, "early": 0} {
+		b.Run(name, func(b *testing.B) {
+			var clock atomic.Int64
+			clock.Store(time.Now().UnixNano())
+			now := func() time.Time { return time.Unix(0, clock.Load()) }
+			a := build(b, now)
+			opening, renewing := httptest.NewServer(generate.New(a)), httptest.NewServer(refresh.New(a))
+			b.Cleanup(opening.Close)
+			b.Cleanup(renewing.Close)
+			tokens := post(b, opening.URL, map[string]string{"SourceURI": "oss://test-bucket/test-object.docx"})
+			b.ReportAllocs()
+			for b.Loop() {
+				clock.Add(int64(step))
+				tokens = post(b, renewing.URL, tokens)
+			}
+		})
+	}
+}
+
+func build(b *testing.B, now func() time.Time) *app.App {
+	office := httptest.NewServer(immtest.New(immtest.Options{Now: now}))
+	b.Cleanup(office.Close)
+	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policyFile, []byte(openPolicy), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	environment := map[string]string{
+		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString([]byte("\x00benchmark: 32 bytes of no use\xfe\xff")), "WEBOFFICE_POLICY_FILE": policyFile,
+		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": office.URL, "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local",
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN": "local-token",
+	}
+	a, err := app.New(func(name string) string { return environment[name] }, now, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return a
+}
+
+// post sends parameters and returns the two tokens of the answer.
+func post(b *testing.B, url string, parameters map[string]string) map[string]string {
+	body, err := json.Marshal(parameters)
+	if err != nil {
+		b.Fatal(err)
+	}
+	response, err := http.Post(url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer response.Body.Close()
+	var answer struct{ AccessToken, RefreshToken, Code string }
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
+		b.Fatal(fmt.Errorf("%s %s %v", response.Status, answer.Code, err))
+	}
+	return map[string]string{"AccessToken": answer.AccessToken, "RefreshToken": answer.RefreshToken}
+}

@@ -1,0 +1,3 @@
+package local_test
+
+import _ "github.com/chromedp/chromedp"
