@@ -109,14 +109,8 @@ func Run(ctx context.Context, getenv func(string) string, stdout io.Writer, hand
 	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger, Warm: a.Broker.Warm, Addr: "127.0.0.1:8080"})
 }
 
-// stamped is set by the build where the toolchain cannot see the version control system.
-var stamped string
-
 // revision names what was built.
 func revision() string {
-	if stamped != "" {
-		return stamped
-	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			if setting.Key == "vcs.revision" {

@@ -12,6 +12,7 @@
 package session
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -21,6 +22,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"weboffice-functions/shared/weboffice"
@@ -29,8 +31,9 @@ import (
 // KeySize is the length of a session key in bytes.
 const KeySize = 32
 
-// MaxToken is the longest sealed token that Open looks at, in characters. An ordinary one has less than 2,000.
-const MaxToken = 12 << 10
+// MaxToken is the longest sealed token that Open looks at, in characters: what the longest parameters that pass Validate seal to, and
+// a little less than a request body may have. An ordinary one has less than 2,000.
+const MaxToken = 60 << 10
 
 const (
 	version   = 1
@@ -111,7 +114,10 @@ func NewSealer(keys [][]byte, project, region string) (*Sealer, error) {
 
 // Seal returns the token of a session.
 func (s *Sealer) Seal(session Session) (weboffice.Secret, error) {
-	text, err := json.Marshal(sealed{
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // a WebofficeURL has &, which would take six characters
+	err := encoder.Encode(sealed{
 		Refresh: session.RefreshToken.Reveal(), URL: session.WebofficeURL, Issuer: session.Issuer, Subject: session.Subject,
 		Start: session.Start.UnixMilli(), Asked: session.Asked, Password: session.Asked.Password.Reveal(), GuestID: session.Guest.Id,
 		Issued: session.Issued.UnixMilli(), AccessX: session.AccessExpires, RefreshX: session.RefreshExpires,
@@ -120,7 +126,7 @@ func (s *Sealer) Seal(session Session) (weboffice.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	token := make([]byte, header, header+len(text)+16)
+	token := make([]byte, header, header+text.Len()+16)
 	token[0] = version
 	copy(token[1:], s.ids[0][:])
 	_, _ = rand.Read(token[1+keyIDSize : header]) // never fails
@@ -128,15 +134,18 @@ func (s *Sealer) Seal(session Session) (weboffice.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	token = aead.Seal(token, make([]byte, aead.NonceSize()), text, s.bound(token[:header]))
+	token = aead.Seal(token, make([]byte, aead.NonceSize()), text.Bytes(), s.bound(token[:header]))
 	return weboffice.Secret(base64.RawURLEncoding.EncodeToString(token)), nil
 }
 
 // Open returns the session of a token. The error is always that of Refused, whatever is wrong.
 func (s *Sealer) Open(token weboffice.Secret) (Session, error) {
 	var session Session
+	if len(token) > MaxToken || strings.ContainsAny(token.Reveal(), "\r\n") { // which the decoder would skip: a token has one spelling
+		return session, Refused()
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token.Reveal())
-	if len(token) > MaxToken || err != nil || len(raw) < header || raw[0] != version {
+	if err != nil || len(raw) < header || raw[0] != version {
 		return session, Refused()
 	}
 	for i, key := range s.keys {

@@ -173,11 +173,11 @@ func (r Request) With(other Request) Request {
 
 // Validate holds every parameter that r holds to the vendor's limits. SourceURI is judged by ParseSourceURI.
 func (r Request) Validate() error {
-	for name, text := range map[string]string{
-		"ProjectName": r.ProjectName, "Filename": r.Filename, "Referer": r.Referer, "Password": r.Password.Reveal(), "NotifyTopicName": r.NotifyTopicName,
+	for _, p := range []struct{ name, text string }{
+		{"ProjectName", r.ProjectName}, {"Filename", r.Filename}, {"Referer", r.Referer}, {"Password", r.Password.Reveal()}, {"NotifyTopicName", r.NotifyTopicName},
 	} {
-		if len(text) > maxText || strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
-			return Invalidf(name, "%s must be at most %d bytes of text without control characters.", name, maxText)
+		if len(p.text) > maxText || strings.ContainsFunc(p.text, unicode.IsControl) || !utf8.ValidString(p.text) {
+			return Invalidf(p.name, "%s must be at most %d bytes of text without control characters.", p.name, maxText)
 		}
 	}
 	if len(r.UserData) > MaxUserData || !utf8.ValidString(r.UserData) {
@@ -224,12 +224,17 @@ func ParseRefresh(body []byte) (RefreshRequest, error) {
 	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
 		return RefreshRequest{}, err
 	}
-	for name, token := range map[string]Secret{"AccessToken": r.AccessToken, "RefreshToken": r.RefreshToken} {
-		if token == "" {
-			return RefreshRequest{}, &Error{
-				Kind: Invalid, Code: "Missing" + name, Message: name + " is required.",
-				Recommend: "Send AccessToken and RefreshToken as generate or the last refresh gave them.",
-			}
+	missing := ""
+	if r.RefreshToken == "" {
+		missing = "RefreshToken"
+	}
+	if r.AccessToken == "" {
+		missing = "AccessToken"
+	}
+	if missing != "" {
+		return RefreshRequest{}, &Error{
+			Kind: Invalid, Code: "Missing" + missing, Message: missing + " is required.",
+			Recommend: "Send AccessToken and RefreshToken as generate or the last refresh gave them.",
 		}
 	}
 	return r, nil

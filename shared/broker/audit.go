@@ -1,0 +1,125 @@
+package broker
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/weboffice"
+)
+
+// record collects one audit line.
+type record struct {
+	function     string
+	visitor      Visitor
+	asked        weboffice.Request
+	start        time.Time
+	rule         string
+	user         string
+	granted      *weboffice.Permission
+	outcome      string // "" until something other than the ordinary happens
+	billed       int    // calls that IMM charges for
+	unsure       bool   // one more may have been charged: it was sent and not answered
+	immRequestID string
+	token        weboffice.Secret
+	steps        []policy.Step // of a refusal
+}
+
+func (r *record) decided(d policy.Decision) {
+	r.rule, r.granted = d.Rule, d.Request.Permission
+	if d.Request.User != nil {
+		r.user = d.Request.User.Id
+	}
+}
+
+// take copies what a flight did. Only the request that led it counts its calls.
+func (r *record) take(work record, leading bool) {
+	r.outcome, r.immRequestID = work.outcome, work.immRequestID
+	if work.token != "" {
+		r.token = work.token
+	}
+	if leading {
+		r.billed, r.unsure = work.billed, work.unsure
+	} else {
+		r.outcome = "replayed"
+	}
+}
+
+// conclude writes the audit line at the end of a use case, also when a panic ends it: the edge answers that.
+func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
+	if p := recover(); p != nil {
+		r.unsure = true
+		b.audit(ctx, r, weboffice.AsError(errors.New("panic")))
+		panic(p)
+	}
+	b.audit(ctx, r, *err)
+}
+
+// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no claim: the rules that were considered and
+// the first condition that failed in each.
+func (b *Broker) audit(ctx context.Context, r *record, err error) {
+	document := r.asked.SourceURI
+	if _, bad := weboffice.ParseSourceURI(document); bad != nil {
+		document = "" // it may be anything, a signed URL too
+	}
+	attributes := []slog.Attr{
+		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", r.function),
+		slog.String("issuer", r.visitor.Issuer), slog.String("subject", identity(r.visitor.Caller)),
+		slog.String("document", document), slog.String("rule", r.rule), slog.String("asked", asked(r.asked)),
+	}
+	if r.user != "" {
+		attributes = append(attributes, slog.String("userId", r.user))
+	}
+	if r.granted != nil {
+		attributes = append(attributes, slog.String("granted", strings.Join(r.granted.Grants(), " ")))
+	}
+	if r.token != "" {
+		sum := session.HashAccess(r.token)
+		attributes = append(attributes, slog.String("token", hex.EncodeToString(sum[:4])))
+	}
+	level, outcome := slog.LevelInfo, r.outcome
+	if err != nil {
+		public := weboffice.AsError(err)
+		outcome = public.Code
+		if public.RequestID != "" {
+			r.immRequestID = public.RequestID
+		}
+		attributes = append(attributes, slog.String("message", public.Message))
+		if public.Fix != "" {
+			attributes = append(attributes, slog.String("fix", public.Fix))
+		}
+		if public.Cause != nil {
+			attributes = append(attributes, slog.String("cause", public.Cause.Error()))
+		}
+		for _, step := range r.steps {
+			why := step.Why
+			if step.Decides {
+				why = "decides"
+			}
+			attributes = append(attributes, slog.String("rule: "+step.Rule, why))
+		}
+		level = slog.LevelWarn
+		if public.Kind == weboffice.Internal || public.Fix != "" {
+			level = slog.LevelError
+		}
+	} else if outcome == "" {
+		outcome = map[string]string{"generate": "opened", "refresh": "refreshed"}[r.function]
+	}
+	attributes = append(attributes, slog.String("outcome", outcome), slog.Int("billed", r.billed), slog.Bool("maybeBilled", r.unsure),
+		slog.Bool("fallback", r.outcome == "fallback"), slog.String("immRequestId", r.immRequestID),
+		slog.Int64("durationMs", b.now().Sub(r.start).Milliseconds()))
+	b.log.LogAttrs(ctx, level, "decision", attributes...)
+}
+
+// asked is what the caller wanted, in the words of a policy; "all" where no Permission was sent.
+func asked(r weboffice.Request) string {
+	if r.Permission == nil {
+		return "all"
+	}
+	return strings.Join(r.Permission.Grants(), " ")
+}

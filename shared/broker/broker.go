@@ -1,0 +1,164 @@
+// Package broker is the two use cases: Generate gives a visitor the right to open a document, Refresh carries it on. It joins policy,
+// sealed sessions and IMM, and writes one audit line for every decision. It knows no HTTP and verifies no caller.
+//
+// Promises: nothing is sent to IMM that the policy has not decided for this visitor now; an instance never sends a refresh token again
+// for which it has given an answer; a visitor who may still open the document keeps it when a refresh goes wrong (one Generate in its place); a visitor who may
+// not any more gets nothing, whatever tokens they hold.
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/imm"
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/weboffice"
+)
+
+const (
+	// replayFor is how long a refresh is answered again from memory: an answer that was lost, or a second tab.
+	replayFor = time.Minute
+	// flightTime bounds the work that several requests wait for, where no platform sets a deadline.
+	flightTime = 20 * time.Second
+	// remembered bounds the memories of one instance, in entries.
+	remembered = 10_000
+)
+
+// Options is what a Broker needs; all are required.
+type Options struct {
+	Policy *policy.Policy
+	IMM    *imm.Client
+	Sealer *session.Sealer
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Broker is safe for concurrent use.
+type Broker struct {
+	policy   *policy.Policy
+	imm      *imm.Client
+	sealer   *session.Sealer
+	now      func() time.Time
+	log      *slog.Logger
+	flights  singleflight.Group
+	answers  *memory[answered] // by sealed token and decision
+	limiters limiters
+}
+
+// New returns a Broker.
+func New(o Options) *Broker {
+	return &Broker{
+		policy: o.Policy, imm: o.IMM, sealer: o.Sealer, now: o.Now, log: o.Logger,
+		answers: newMemory[answered](remembered), limiters: newLimiters(o.Policy.Limits()),
+	}
+}
+
+// Visitor is who asks, and from where.
+type Visitor struct {
+	caller.Caller
+	Address netip.Addr // of the client; limits guests
+}
+
+// Answer is what a page gets.
+type Answer struct {
+	RequestID               string // IMM's where IMM was asked, else the request's own
+	WebofficeURL            string
+	AccessToken             weboffice.Secret
+	RefreshToken            weboffice.Secret // sealed
+	AccessTokenExpiredTime  time.Time
+	RefreshTokenExpiredTime time.Time
+	Timeout                 time.Duration // that the access token still lives
+	Permission              weboffice.Permission
+}
+
+// Generate decides what the visitor asked and gets the tokens for it. The errors are *weboffice.Error.
+func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (answer Answer, err error) {
+	rec := record{function: "generate", visitor: v, asked: asked, start: b.now()}
+	defer b.conclude(ctx, &rec, &err)
+	if err := b.limiters.admit(v, b.now()); err != nil {
+		return Answer{}, err
+	}
+	question := policy.Question{Caller: v.Caller, Asked: asked, Start: b.now(), Guest: weboffice.NewGuest()}
+	decision, err := b.policy.Decide(question)
+	if err != nil {
+		rec.steps = b.policy.Explain(question)
+		return Answer{}, err
+	}
+	rec.decided(decision)
+	return b.generate(ctx, &rec, question, decision)
+}
+
+// generate gets new tokens for a decision and seals them.
+func (b *Broker) generate(ctx context.Context, rec *record, q policy.Question, d policy.Decision) (Answer, error) {
+	tokens, err := b.imm.Generate(ctx, d.Request)
+	if err != nil {
+		rec.unsure = rec.unsure || imm.NoAnswer(err)
+		return Answer{}, err
+	}
+	rec.billed++
+	return b.seal(rec, q, d, tokens)
+}
+
+// seal turns IMM's tokens into an answer.
+func (b *Broker) seal(rec *record, q policy.Question, d policy.Decision, t imm.Tokens) (Answer, error) {
+	rec.immRequestID = t.RequestID
+	rec.token = t.AccessToken
+	s := session.Session{
+		RefreshToken: t.RefreshToken, WebofficeURL: t.WebofficeURL, Issuer: q.Caller.IssuerURL, Subject: identity(q.Caller),
+		Start: q.Start, Asked: q.Asked, Issued: b.now(), AccessExpires: t.AccessTokenExpiredTime, RefreshExpires: t.RefreshTokenExpiredTime,
+		Life: t.Life, Access: session.HashAccess(t.AccessToken), Decision: digest(d),
+	}
+	if q.Caller.User.ID == "" {
+		s.Guest = q.Guest
+	}
+	sealed, err := b.sealer.Seal(s)
+	if err != nil {
+		return Answer{}, weboffice.AsError(err)
+	}
+	return Answer{
+		RequestID: t.RequestID, WebofficeURL: t.WebofficeURL, AccessToken: t.AccessToken, RefreshToken: sealed,
+		AccessTokenExpiredTime: t.AccessTokenExpiredTime, RefreshTokenExpiredTime: t.RefreshTokenExpiredTime,
+		Timeout: max(t.Life, 0), Permission: *d.Request.Permission,
+	}, nil
+}
+
+// identity is what a sealed token knows its caller by, within an issuer: a share link without a subject is its own.
+func identity(c caller.Caller) string {
+	if c.Link != nil && c.Subject == "" {
+		return "link " + c.Link.ID
+	}
+	return c.Subject
+}
+
+// digest is a decision in 32 bytes, without what is only for display: a new picture is no reason to reopen a document.
+func digest(d policy.Decision) [32]byte {
+	r := d.Request
+	if r.User != nil {
+		r.User = &weboffice.User{Id: r.User.Id}
+	}
+	text, err := json.Marshal(struct {
+		Request  weboffice.Request
+		Password string
+	}{r, r.Password.Reveal()})
+	if err != nil {
+		return [32]byte{} // a Request always marshals; an empty digest equals none that was sealed
+	}
+	return sha256.Sum256(text)
+}
+
+// Warm opens the connection to IMM.
+func (b *Broker) Warm(ctx context.Context) error {
+	if err := b.imm.Warm(ctx); err != nil {
+		return errors.New("IMM could not be reached yet: " + err.Error())
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"weboffice-functions/shared/imm"
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/weboffice"
+)
+
+// turn is one refresh: what the page brought, what was sealed, and what is decided of it now.
+type turn struct {
+	tokens   weboffice.RefreshRequest
+	sealed   session.Session
+	question policy.Question
+	decision policy.Decision
+	digest   [32]byte // of the decision
+	spent    bool     // this instance has used the sealed refresh token already
+}
+
+// Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end. The errors are *weboffice.Error.
+func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.RefreshRequest) (answer Answer, err error) {
+	rec := record{function: "refresh", visitor: v, start: b.now(), token: tokens.AccessToken}
+	defer b.conclude(ctx, &rec, &err)
+	sealed, err := b.sealer.Open(tokens.RefreshToken)
+	if err != nil {
+		return Answer{}, err
+	}
+	rec.asked = sealed.Asked
+	if !sealed.BelongsTo(v.IssuerURL, identity(v.Caller), tokens.AccessToken) {
+		return Answer{}, session.Refused()
+	}
+	if err := b.limiters.admitSession(v, sealed, b.now()); err != nil {
+		return Answer{}, err
+	}
+	question := policy.Question{Caller: v.Caller, Asked: sealed.Asked, Start: sealed.Start, Guest: sealed.Guest}
+	decision, err := b.policy.Decide(question)
+	if err != nil {
+		rec.steps = b.policy.Explain(question)
+		return Answer{}, err
+	}
+	rec.decided(decision)
+	if !b.now().Before(decision.End) {
+		return Answer{}, &weboffice.Error{
+			Kind: weboffice.SessionEnded, Code: "SessionEnded", Message: "This document has been open for as long as it may be.",
+			Recommend: "Open it anew.",
+		}
+	}
+	t := turn{tokens: tokens, sealed: sealed, question: question, decision: decision, digest: digest(decision)}
+	if answer, ok := b.early(ctx, t); ok {
+		rec.outcome = "early"
+		return answer, nil
+	}
+	return b.once(ctx, &rec, t)
+}
+
+// early gives the page's own tokens back while they are good for over two thirds of their life under an unchanged decision.
+func (b *Broker) early(ctx context.Context, t turn) (Answer, bool) {
+	left := t.sealed.Life - max(b.now().Sub(t.sealed.Issued), 0)
+	if t.sealed.Decision != t.digest || 3*left <= 2*t.sealed.Life {
+		return Answer{}, false
+	}
+	return Answer{
+		RequestID: weboffice.RequestID(ctx), WebofficeURL: t.sealed.WebofficeURL, AccessToken: t.tokens.AccessToken, RefreshToken: t.tokens.RefreshToken,
+		AccessTokenExpiredTime: t.sealed.AccessExpires, RefreshTokenExpiredTime: t.sealed.RefreshExpires, Timeout: left,
+		Permission: *t.decision.Request.Permission,
+	}, true
+}
+
+// answered is an Answer with what is needed to give it again.
+type answered struct {
+	Answer
+	at     time.Time
+	record record
+}
+
+// once makes one refresh of any number of requests with the same sealed token: those that come together wait for one call, those within
+// a minute get its answer from memory. The call goes on when the request that began it is given up, since its token is spent.
+func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) {
+	key := sha256.Sum256(append(t.digest[:], t.tokens.RefreshToken.Reveal()...))
+	var leading atomic.Bool
+	flight := b.flights.DoChan(string(key[:]), func() (any, error) {
+		again, ok := b.answers.get(key)
+		if ok && b.now().Sub(again.at) < replayFor {
+			return again, nil
+		}
+		leading.Store(true)
+		t.spent = ok
+		done, err := b.lead(ctx, rec.start, t)
+		if err == nil {
+			b.answers.put(key, done)
+		}
+		return done, err
+	})
+	select {
+	case <-ctx.Done():
+		rec.unsure = leading.Load()
+		return Answer{}, &weboffice.Error{
+			Kind: weboffice.Timeout, Code: "ServiceTimeout", Message: "The document service did not answer in time. Try again.", Cause: ctx.Err(),
+		}
+	case result := <-flight:
+		done, _ := result.Val.(answered)
+		rec.take(done.record, leading.Load())
+		if result.Err != nil {
+			return Answer{}, result.Err
+		}
+		done.Timeout = max(done.Timeout-max(b.now().Sub(done.at), 0), 0)
+		return done.Answer, nil
+	}
+}
+
+// lead does the work of a flight, with the deadline of the request that began it but not its cancellation.
+func (b *Broker) lead(ctx context.Context, start time.Time, t turn) (done answered, err error) {
+	defer func() {
+		if p := recover(); p != nil { // in a flight's own goroutine it would end the process
+			err = weboffice.AsError(fmt.Errorf("panic: %T", p))
+		}
+	}()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(flightTime)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	done.record.start = start
+	done.Answer, err = b.renew(ctx, &done.record, t, time.Until(deadline)/2)
+	done.at = b.now()
+	return done, err
+}
+
+// renew spends the refresh token within patience, or generates where the right has changed or the token is no longer good.
+func (b *Broker) renew(ctx context.Context, rec *record, t turn, patience time.Duration) (Answer, error) {
+	if t.sealed.Decision != t.digest {
+		rec.outcome = "regenerated"
+		return b.generate(ctx, rec, t.question, t.decision)
+	}
+	if t.spent {
+		rec.outcome = "fallback"
+		return b.generate(ctx, rec, t.question, t.decision)
+	}
+	request := t.decision.Request
+	refreshing, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.tokens.AccessToken, t.sealed.RefreshToken, request.CredentialConfig)
+	switch {
+	case err == nil:
+		rec.billed++
+		renewed.WebofficeURL = t.sealed.WebofficeURL
+		return b.seal(rec, t.question, t.decision, renewed)
+	case imm.RefusedToken(err) || imm.NoAnswer(err):
+		rec.outcome = "fallback"
+		rec.unsure = imm.NoAnswer(err)
+		b.log.WarnContext(ctx, "the refresh failed, generating instead", "requestId", weboffice.RequestID(ctx),
+			"document", request.SourceURI, "cause", weboffice.AsError(err).Cause)
+		return b.generate(ctx, rec, t.question, t.decision)
+	}
+	return Answer{}, err
+}

@@ -1,0 +1,262 @@
+// Package httpapi is the edge: what every request passes before a use case sees it, and the one table and the one writer that turn a
+// result into HTTP.
+//
+// The order is always the same: recover, request id and log, CORS, method, caller, size, decode, use. Proof comes before the body, so
+// that nobody makes the function read or parse without one where the policy asks for it, and a bad proof is a 401 everywhere, also where
+// anyone may enter.
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"weboffice-functions/shared/broker"
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/weboffice"
+)
+
+// MaxBody is the largest request body in bytes; an ordinary one has a few hundred, a refresh 2,000.
+const MaxBody = 64 << 10
+
+// maxHeader bounds the proof's header field, the scheme included; the verifier has its own bound on the token.
+const maxHeader = 9 << 10
+
+// Edge is what the functions share at the edge. All fields are required but QuickStart.
+type Edge struct {
+	Origins    []string // exact
+	QuickStart bool     // serve GET with query parameters, to guests
+	Verifier   *caller.Verifier
+	Now        func() time.Time
+	Logger     *slog.Logger
+}
+
+// Endpoint is one function: decode reads its parameters from a JSON body, decodeQuery from the query of a GET, use does the work.
+type Endpoint[T any] struct {
+	Edge        *Edge
+	Decode      func(body []byte) (T, error)
+	DecodeQuery func(url.Values) (T, error)
+	Use         func(context.Context, broker.Visitor, T) (broker.Answer, error)
+}
+
+// ServeHTTP implements http.Handler; any path is served.
+func (e Endpoint[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := e.Edge.Now()
+	ctx := r.Context()
+	if weboffice.RequestID(ctx) == "" {
+		ctx = weboffice.WithRequestID(ctx, weboffice.NewRequestID())
+		r = r.WithContext(ctx)
+	}
+	decided := false
+	defer func() {
+		if p := recover(); p != nil {
+			// The value may hold anything, so only its type and the stack's function names go to the log.
+			e.Edge.Logger.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			writeError(w, ctx, weboffice.AsError(errors.New("panic")))
+		}
+	}()
+	err := e.serve(w, r, &decided)
+	if err != nil {
+		writeError(w, ctx, err)
+	}
+	if !decided { // the use case logs what reached it
+		e.Edge.log(ctx, r, err, e.Edge.Now().Sub(start))
+	}
+}
+
+func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request, decided *bool) error {
+	preflight, err := e.Edge.cors(w, r)
+	if err != nil || preflight {
+		return err
+	}
+	if err := e.Edge.method(w, r); err != nil {
+		return err
+	}
+	visitor, err := e.Edge.visitor(r)
+	if err != nil {
+		return err
+	}
+	parameters, err := e.parameters(w, r, visitor)
+	if err != nil {
+		return err
+	}
+	*decided = true
+	answer, err := e.Use(r.Context(), visitor, parameters)
+	if err != nil {
+		return err
+	}
+	return writeAnswer(w, answer)
+}
+
+// cors admits exactly the policy's origins. A request that a browser made for another site's page and that says no Origin (an image, a
+// link) is refused too: it could read nothing, but it would be billed.
+func (e *Edge) cors(w http.ResponseWriter, r *http.Request) (preflight bool, err error) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Add("Vary", "Origin")
+	origins, site := r.Header.Values("Origin"), r.Header.Values("Sec-Fetch-Site")
+	switch {
+	case len(origins) == 1 && slices.Contains(e.Origins, origins[0]):
+		header.Set("Access-Control-Allow-Origin", origins[0])
+		header.Set("Access-Control-Expose-Headers", "Retry-After")
+	case len(origins) > 0, len(site) > 0 && !(len(site) == 1 && site[0] == "same-origin"):
+		return false, &weboffice.Error{
+			Kind: weboffice.Forbidden, Code: "Forbidden.Origin", Message: "Pages of this origin may not call this function.",
+			Recommend: "Add the page's origin to `origins` in the policy.",
+		}
+	}
+	if r.Method != http.MethodOptions {
+		return false, nil
+	}
+	header.Set("Access-Control-Allow-Methods", e.methods())
+	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	header.Set("Access-Control-Max-Age", "86400") // a preflight is an invocation too
+	header.Set("Allow", e.methods())
+	w.WriteHeader(http.StatusNoContent)
+	return true, nil
+}
+
+func (e *Edge) methods() string {
+	if e.QuickStart {
+		return "POST, GET, OPTIONS"
+	}
+	return "POST, OPTIONS"
+}
+
+func (e *Edge) method(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodPost || r.Method == http.MethodGet && e.QuickStart {
+		return nil
+	}
+	w.Header().Set("Allow", e.methods())
+	return &weboffice.Error{Kind: weboffice.MethodNotAllowed, Code: "MethodNotAllowed", Message: "Use " + e.methods() + "."}
+}
+
+// visitor verifies the proof, if there is one.
+func (e *Edge) visitor(r *http.Request) (broker.Visitor, error) {
+	v := broker.Visitor{Address: clientAddress(r)}
+	proofs := r.Header.Values("Authorization")
+	if len(proofs) == 0 {
+		return v, nil
+	}
+	scheme, token, _ := strings.Cut(proofs[0], " ")
+	if len(proofs) > 1 || len(proofs[0]) > maxHeader || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return v, caller.Unauthenticated("Authorization is not one Bearer token")
+	}
+	verified, err := e.Verifier.Verify(r.Context(), weboffice.Secret(token))
+	if err != nil {
+		return v, err
+	}
+	v.Caller = verified
+	return v, nil
+}
+
+// clientAddress is what the platform says; a header could say anything.
+func clientAddress(r *http.Request) netip.Addr {
+	if address, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return address.Addr()
+	}
+	return netip.Addr{}
+}
+
+func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker.Visitor) (T, error) {
+	var none T
+	if r.Method == http.MethodGet {
+		if !v.Guest() {
+			w.Header().Set("Allow", "POST, OPTIONS")
+			return none, &weboffice.Error{Kind: weboffice.MethodNotAllowed, Code: "MethodNotAllowed", Message: "A request with a proof is a POST: gateways log the URL of a GET."}
+		}
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "The query cannot be read."}
+		}
+		return e.DecodeQuery(query)
+	}
+	if r.URL.RawQuery != "" {
+		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "A POST takes its parameters in the body, none in the query."}
+	}
+	if r.ContentLength > MaxBody {
+		return none, tooLarge()
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return none, &weboffice.Error{Kind: weboffice.MediaType, Code: "UnsupportedMediaType", Message: "The body must be JSON, with Content-Type: application/json."}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return none, tooLarge()
+	case err != nil:
+		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "The body broke off."}
+	}
+	return e.Decode(body)
+}
+
+func tooLarge() *weboffice.Error {
+	return &weboffice.Error{Kind: weboffice.TooLarge, Code: "RequestTooLarge", Message: fmt.Sprintf("The body may have %d bytes.", MaxBody)}
+}
+
+// log writes the one line of a request that was answered before it reached a use case. Neither query nor header is in it.
+func (e *Edge) log(ctx context.Context, r *http.Request, err error, took time.Duration) {
+	attributes := []slog.Attr{
+		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("method", r.Method), slog.Int64("durationMs", took.Milliseconds()),
+	}
+	level := slog.LevelDebug // a preflight
+	if err != nil {
+		public := weboffice.AsError(err)
+		level = slog.LevelWarn
+		attributes = append(attributes, slog.String("outcome", public.Code), slog.String("message", public.Message))
+		if public.Cause != nil {
+			attributes = append(attributes, slog.String("cause", public.Cause.Error()))
+		}
+		if public.Fix != "" {
+			attributes = append(attributes, slog.String("fix", public.Fix))
+		}
+	}
+	e.Logger.LogAttrs(ctx, level, "request", attributes...)
+}
+
+// answerBody is broker.Answer on the wire: Generate's own fields, Timeout and Permission.
+type answerBody struct {
+	RequestID               string `json:"RequestId"`
+	WebofficeURL            string
+	AccessToken             string
+	RefreshToken            string
+	AccessTokenExpiredTime  time.Time
+	RefreshTokenExpiredTime time.Time
+	Timeout                 int64 // ms
+	Permission              weboffice.Permission
+}
+
+func writeAnswer(w http.ResponseWriter, a broker.Answer) error {
+	return writeJSON(w, http.StatusOK, answerBody{
+		RequestID: a.RequestID, WebofficeURL: a.WebofficeURL, AccessToken: a.AccessToken.Reveal(), RefreshToken: a.RefreshToken.Reveal(),
+		AccessTokenExpiredTime: a.AccessTokenExpiredTime.UTC(), RefreshTokenExpiredTime: a.RefreshTokenExpiredTime.UTC(),
+		Timeout: a.Timeout.Milliseconds(), Permission: a.Permission,
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // a WebofficeURL has &
+	if err := encoder.Encode(body); err != nil {
+		return weboffice.AsError(err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(text.Bytes()) // the client may be gone; there is nobody to tell
+	return nil
+}

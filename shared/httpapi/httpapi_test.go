@@ -1,0 +1,309 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"weboffice-functions/shared/broker"
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/httpapi"
+	"weboffice-functions/shared/weboffice"
+)
+
+// use is what a test's endpoint does with its parameters, which are the body or the query as text.
+type use func(context.Context, broker.Visitor, string) (broker.Answer, error)
+
+// endpoint is an Endpoint, and what it logs.
+func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
+	t.Helper()
+	log := &bytes.Buffer{}
+	logger := slog.New(slog.NewTextHandler(io.MultiWriter(log, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
+	verifier, err := caller.NewVerifier(caller.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httpapi.Endpoint[string]{
+		Edge:        &httpapi.Edge{Origins: []string{"https://docs.example.com"}, QuickStart: true, Verifier: verifier, Now: now, Logger: logger},
+		Decode:      func(body []byte) (string, error) { return string(body), nil },
+		DecodeQuery: func(query url.Values) (string, error) { return query.Encode(), nil },
+		Use:         do,
+	}, log
+}
+
+func post(body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
+func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func answers(context.Context, broker.Visitor, string) (broker.Answer, error) {
+	return broker.Answer{}, nil
+}
+
+func fails(err error) use {
+	return func(context.Context, broker.Visitor, string) (broker.Answer, error) { return broker.Answer{}, err }
+}
+
+type errorBody struct{ RequestId, Code, Message, Recommend string }
+
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) errorBody {
+	t.Helper()
+	var members map[string]string
+	var body errorBody
+	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &members), json.Unmarshal(w.Body.Bytes(), &body)); err != nil || len(members) != 4 {
+		t.Fatalf("%s: %v", w.Body, err)
+	}
+	return body
+}
+
+func TestPanicIsANeutral500WithoutItsValue(t *testing.T) {
+	h, log := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
+		panic("hunter2-token")
+	})
+	w := serve(h, post(`{}`))
+	body := errorOf(t, w)
+	if w.Code != 500 || body.Code != "InternalError" || body.RequestId == "" || strings.Contains(w.Body.String()+log.String(), "hunter2") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if !strings.Contains(log.String(), body.RequestId) || !strings.Contains(log.String(), "type=string") || !strings.Contains(log.String(), "httpapi_test") {
+		t.Error("the log does not say where the panic was")
+	}
+	if w.Header().Get("Cache-Control") != "no-store" {
+		t.Error("may be cached")
+	}
+}
+
+func TestUnknownErrorIsANeutral500(t *testing.T) {
+	h, _ := endpoint(t, fails(fmt.Errorf("dial https://imm.example/?Password=%s", "hunter2")))
+	w := serve(h, post(`{}`))
+	if body := errorOf(t, w); w.Code != 500 || body.Code != "InternalError" || strings.Contains(w.Body.String(), "hunter2") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// A page sees Code, Message and Recommend; Fix and Cause are the operator's.
+func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
+	statuses := map[weboffice.Kind]int{
+		weboffice.Internal: 500, weboffice.Invalid: 400, weboffice.Unauthenticated: 401, weboffice.Forbidden: 403, weboffice.NotFound: 404,
+		weboffice.MethodNotAllowed: 405, weboffice.SessionEnded: 410, weboffice.TooLarge: 413, weboffice.MediaType: 415, weboffice.Throttled: 429,
+		weboffice.BadGateway: 502, weboffice.Unavailable: 503, weboffice.Timeout: 504,
+	}
+	if len(statuses) != int(weboffice.Timeout)+1 {
+		t.Fatal("a kind is missing here")
+	}
+	for kind, status := range statuses {
+		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M", Recommend: "R", Fix: "the fix", Cause: errors.New("the cause")}))
+		w := serve(h, post(`{}`))
+		body := errorOf(t, w)
+		if w.Code != status || body.Code != "C" || body.Message != "M" || body.Recommend != "R" || strings.Contains(w.Body.String(), "the ") {
+			t.Errorf("kind %d: %d %s", kind, w.Code, w.Body)
+		}
+		if (w.Header().Get("WWW-Authenticate") == "Bearer") != (status == 401) || (w.Header().Get("Retry-After") != "") != (status == 429) {
+			t.Errorf("%d: %v", status, w.Header())
+		}
+	}
+}
+
+func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
+	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1", time.Second: "1", 1500 * time.Millisecond: "2", time.Minute: "60", -time.Second: "2"} {
+		h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Throttled, RetryAfter: wait}))
+		if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != want {
+			t.Errorf("%v: %q, want %s", wait, got, want)
+		}
+	}
+	h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Unavailable, RetryAfter: 5 * time.Second}))
+	if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != "5" {
+		t.Errorf("503: %q", got)
+	}
+}
+
+func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
+	var seen string
+	h, _ := endpoint(t, func(ctx context.Context, _ broker.Visitor, _ string) (broker.Answer, error) {
+		seen = weboffice.RequestID(ctx)
+		return broker.Answer{}, weboffice.Invalidf("X", "no")
+	})
+	r := post(`{}`)
+	r = r.WithContext(weboffice.WithRequestID(r.Context(), "1-platform"))
+	if body := errorOf(t, serve(h, r)); body.RequestId != "1-platform" || seen != "1-platform" {
+		t.Errorf("%q, %q", body.RequestId, seen)
+	}
+	own := errorOf(t, serve(h, post(`{}`))).RequestId
+	if len(own) != 36 || own != seen || own == errorOf(t, serve(h, post(`{}`))).RequestId {
+		t.Errorf("our own is %q", own)
+	}
+	// IMM's own goes first, since the vendor's support asks for it.
+	h, _ = endpoint(t, fails(&weboffice.Error{Kind: weboffice.BadGateway, RequestID: "IMM-1"}))
+	if body := errorOf(t, serve(h, r)); body.RequestId != "IMM-1" {
+		t.Errorf("%q", body.RequestId)
+	}
+}
+
+func TestAddressIsTheConnectionsAndNoHeaders(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7:1234": "192.0.2.7", "[2001:db8::1]:1": "2001:db8::1", "[fe80::1%eth0]:1": "fe80::1%eth0", "192.0.2.7": "invalid IP", "": "invalid IP", "@": "invalid IP",
+	} {
+		var got string
+		h, _ := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer, error) {
+			got = v.Address.String()
+			return broker.Answer{}, nil
+		})
+		r := post(`{}`)
+		r.RemoteAddr = remote
+		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded", "X_Forwarded_For", "True-Client-Ip", "X-Fc-Client-Ip"} {
+			r.Header.Set(name, "198.51.100.1")
+		}
+		if w := serve(h, r); w.Code != 200 || got != want {
+			t.Errorf("%q: %s, want %s", remote, got, want)
+		}
+	}
+}
+
+func TestAnswerOnTheWire(t *testing.T) {
+	expires := time.Date(2026, 1, 2, 3, 4, 5, 856132358, time.FixedZone("CST", 8*3600))
+	h, log := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
+		return broker.Answer{
+			RequestID: "R", WebofficeURL: "https://office.example.com/w/1?a=1&b=<2>", AccessToken: "access-1", RefreshToken: "sealed-1",
+			AccessTokenExpiredTime: expires, RefreshTokenExpiredTime: expires.Add(time.Hour), Timeout: 1799999500 * time.Microsecond,
+			Permission: weboffice.Permission{Readonly: true, Copy: true},
+		}, nil
+	})
+	w := serve(h, post(`{}`))
+	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>","AccessToken":"access-1","RefreshToken":"sealed-1",` +
+		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z","RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
+		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,"Export":false,"Print":false}}` + "\n"
+	if w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("%d %s%v", w.Code, w.Body, w.Header())
+	}
+	if log.Len() != 0 {
+		t.Errorf("the edge logs what the use case has logged: %s", log)
+	}
+}
+
+func TestBodyThatBreaksOffIsA400(t *testing.T) {
+	reached := false
+	h, _ := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
+		reached = true
+		return broker.Answer{}, nil
+	})
+	r := httptest.NewRequest(http.MethodPost, "/", io.MultiReader(strings.NewReader(`{"SourceURI":`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	r.Header.Set("Content-Type", "application/json")
+	if w := serve(h, r); w.Code != 400 || reached {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := serve(h, post(`{"SourceURI":`)); w.Code != 200 || !reached { // which is the decoder's to refuse
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// The largest body passes, one byte more does not, however its length is announced.
+func TestBodyIsBounded(t *testing.T) {
+	var got int
+	h, _ := endpoint(t, func(_ context.Context, _ broker.Visitor, text string) (broker.Answer, error) {
+		got = len(text)
+		return broker.Answer{}, nil
+	})
+	for name, known := range map[string]bool{"by Content-Length": true, "by what comes": false} {
+		for size, status := range map[int]int{httpapi.MaxBody: 200, httpapi.MaxBody + 1: 413} {
+			r := post(strings.Repeat("x", size))
+			if !known {
+				r.ContentLength = -1
+			}
+			got = 0
+			if w := serve(h, r); w.Code != status || (got == size) != (status == 200) {
+				t.Errorf("%d bytes %s: %d", size, name, w.Code)
+			}
+		}
+	}
+}
+
+// unread is a body that fails the test when somebody reads it.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body is read")
+	return 0, io.EOF
+}
+
+// What is refused by its head alone is refused before its body costs anything.
+func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
+	h, _ := endpoint(t, answers)
+	for name, c := range map[string]struct {
+		change func(*http.Request)
+		status int
+	}{
+		"origin":       {func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, 403},
+		"method":       {func(r *http.Request) { r.Method = http.MethodPut }, 405},
+		"proof":        {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401},
+		"length":       {func(r *http.Request) { r.ContentLength = httpapi.MaxBody + 1 }, 413},
+		"content type": {func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 415},
+		"query":        {func(r *http.Request) { r.URL.RawQuery = "a=b" }, 400},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", unread{t})
+		r.Header.Set("Content-Type", "application/json")
+		c.change(r)
+		if w := serve(h, r); w.Code != c.status {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+	}
+}
+
+// One line for each request that the use case did not see, without anything of the query, the headers or the body.
+func TestEdgeLogsWhatItRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		request *http.Request
+		outcome string
+	}{
+		"proof":  {httptest.NewRequest(http.MethodPost, "/", nil), "Unauthenticated"},
+		"method": {httptest.NewRequest(http.MethodPut, "/?secret=hunter2", nil), "MethodNotAllowed"},
+		"origin": {httptest.NewRequest(http.MethodPost, "/", nil), "Forbidden.Origin"},
+		"query":  {httptest.NewRequest(http.MethodPost, "/?hunter2=1", nil), "InvalidArgument"},
+	} {
+		h, log := endpoint(t, answers)
+		switch name {
+		case "proof":
+			c.request.Header.Set("Authorization", "Bearer hunter2")
+		case "origin":
+			c.request.Header.Set("Origin", "https://hunter2.example")
+		}
+		w := serve(h, c.request)
+		line := log.String()
+		if strings.Count(line, "\n") != 1 || !strings.Contains(line, "outcome="+c.outcome) || !strings.Contains(line, errorOf(t, w).RequestId) ||
+			strings.Contains(line, "hunter2") {
+			t.Errorf("%s: %s", name, line)
+		}
+	}
+}
+
+func TestProofOfAnyLengthIsBounded(t *testing.T) {
+	h, _ := endpoint(t, answers)
+	for _, proof := range []string{"Bearer " + strings.Repeat("x", 1<<20), "Bearer", "Bearer ", "bearer  x", "Basic eDp4", "", "Bearer a b", "BearerX", "Token x"} {
+		r := post(`{}`)
+		r.Header["Authorization"] = []string{proof}
+		if w := serve(h, r); w.Code != 401 {
+			t.Errorf("%.20q: %d", proof, w.Code)
+		}
+	}
+	if w := serve(h, post(`{}`)); w.Code != 200 {
+		t.Errorf("no proof: %d", w.Code)
+	}
+}

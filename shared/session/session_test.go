@@ -1,0 +1,330 @@
+package session_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/weboffice"
+)
+
+func newKey() []byte {
+	key := make([]byte, session.KeySize)
+	_, _ = rand.Read(key) // never fails
+	return key
+}
+
+func newSealer(t testing.TB, keys ...[]byte) *session.Sealer {
+	t.Helper()
+	return sealerOf(t, "test-project", "cn-shanghai", keys...)
+}
+
+func sealerOf(t testing.TB, project, region string, keys ...[]byte) *session.Sealer {
+	t.Helper()
+	s, err := session.NewSealer(keys, project, region)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func seal(t testing.TB, s *session.Sealer, what session.Session) weboffice.Secret {
+	t.Helper()
+	token, err := s.Seal(what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// full is a session in which nothing is empty.
+func full() session.Session {
+	start := time.UnixMilli(1_800_000_000_123)
+	return session.Session{
+		RefreshToken: "f1fd1afd79ee445f95d3dd99f34f35ffv3", WebofficeURL: "https://office-cn-shanghai.imm.aliyuncs.com/office/w/7c1a?_w_tokentype=1&x=<y>",
+		Issuer: "https://login.example.com", Subject: "ann", Start: start, Guest: weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
+		Issued: start.Add(time.Hour), AccessExpires: start.Add(90 * time.Minute).UTC().Add(856132358), RefreshExpires: start.Add(25 * time.Hour).UTC(),
+		Life: 30 * time.Minute, Access: session.HashAccess("access"), Decision: [32]byte{1, 2, 3},
+		Asked: weboffice.Request{
+			ProjectName: "test-project", SourceURI: "oss://test-bucket/报告/a&b <1>.docx", Filename: "a.docx", CachePreview: ptr(false), Referer: "*",
+			UserData: "{\"fid\": \"123\"}\x00\u2028", PreviewPages: ptr(int64(5)), Password: "hunter2<&>", ExternalUploaded: ptr(true),
+			NotifyTopicName: "topic", Hidecmb: ptr(false), Permission: &weboffice.Permission{Readonly: true, Copy: true},
+			User: &weboffice.User{Id: "u", Name: "安娜", Avatar: "https://example.com/a.png"},
+			Watermark: &weboffice.Watermark{Type: ptr(int64(0)), Value: "水印值", Font: "bold 20px Serif", FillStyle: "rgba(1,1,1,0.6)",
+				Rotate: ptr(-0.5), Horizontal: ptr(int64(0)), Vertical: ptr(int64(50))},
+			CredentialConfig: &weboffice.CredentialConfig{ServiceRole: "r", Policy: "{}", Chain: []weboffice.CredentialConfigChain{{Role: "a", RoleType: "b", AssumeRoleFor: "c"}}},
+			Notification:     &weboffice.Notification{ExtendedMessageURI: "e", MNS: &weboffice.MNS{TopicName: "t"}, RocketMQ: &weboffice.RocketMQ{InstanceId: "i", TopicName: "t"}},
+		},
+	}
+}
+
+func TestSealedSessionComesBackWhole(t *testing.T) {
+	s := newSealer(t, newKey())
+	for name, want := range map[string]session.Session{
+		"everything": full(),
+		"little":     {Start: time.UnixMilli(5), Issued: time.UnixMilli(7), Asked: weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}},
+	} {
+		token := seal(t, s, want)
+		got, err := s.Open(token)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if got.Asked.Password != want.Asked.Password || !got.Asked.Equal(want.Asked) {
+			t.Errorf("%s: asked %+v, want %+v", name, got.Asked, want.Asked)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, want)
+		}
+	}
+	// No field of Session is left out of the comparison above by being empty in full().
+	v := reflect.ValueOf(full())
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			t.Errorf("full() has no %s", v.Type().Field(i).Name)
+		}
+	}
+	asked := reflect.ValueOf(full().Asked)
+	for i := range asked.NumField() {
+		if asked.Field(i).IsZero() {
+			t.Errorf("full().Asked has no %s", asked.Type().Field(i).Name)
+		}
+	}
+}
+
+func TestOrdinaryTokenHasAtMost2000Characters(t *testing.T) {
+	s := newSealer(t, newKey())
+	ordinary := full()
+	ordinary.Asked = weboffice.Request{
+		SourceURI: "oss://team-docs/teams/human-resources/2026/budget of the whole department (final).xlsx", Filename: "budget.xlsx",
+		Password: "hunter2-hunter2", Permission: &weboffice.Permission{Copy: true},
+	}
+	if token := seal(t, s, ordinary); len(token) > 2000 {
+		t.Errorf("%d characters", len(token))
+	}
+}
+
+// A right that was paid for and cannot be carried on would be generated again every half hour.
+func TestLargestRequestThatIsAcceptedCanBeOpened(t *testing.T) {
+	s := newSealer(t, newKey())
+	for name, character := range map[string]string{"plain": "a", "escaped in HTML": "<", "quoted in JSON": `"`, "wide": "文"} {
+		text := func(bytes int) string { return strings.Repeat(character, bytes/len(character)) }
+		large := full()
+		large.Subject, large.WebofficeURL = text(255), large.WebofficeURL+text(1024)
+		large.Asked.SourceURI = "oss://test-bucket/" + text(1018) + ".docx"
+		large.Asked.Filename, large.Asked.Password, large.Asked.Referer = text(1019)+".docx", weboffice.Secret(text(1024)), text(1024)
+		large.Asked.ProjectName, large.Asked.NotifyTopicName, large.Asked.UserData = text(1024), text(1024), text(2048)
+		large.Asked.Watermark.Value, large.Asked.Watermark.Font, large.Asked.Watermark.FillStyle = text(1024), "", ""
+		large.Asked.User = &weboffice.User{Id: text(64), Name: text(128), Avatar: text(1024)}
+		if err := large.Asked.Validate(); err != nil {
+			t.Fatal(name, err)
+		}
+		token := seal(t, s, large)
+		if got, err := s.Open(token); err != nil || !got.Asked.Equal(large.Asked) {
+			t.Errorf("%s: a token of %d characters is not opened: %v", name, len(token), err)
+		}
+	}
+}
+
+// Two tokens of one session share nothing that would tell that they are alike, and hold nothing that can be read.
+func TestTokensShowNothing(t *testing.T) {
+	s := newSealer(t, newKey())
+	one, two := seal(t, s, full()), seal(t, s, full())
+	if one[28:60] == two[28:60] { // behind version, key id and salt
+		t.Error("the same session is sealed to the same text")
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(one.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"f1fd1afd", "ann", "oss://", "login.example.com", "hunter2"} {
+		if strings.Contains(string(raw), part) || strings.Contains(one.Reveal(), part) {
+			t.Errorf("%s can be read", part)
+		}
+	}
+	if printed := fmt.Sprintf("%v %+v %#v", one, full().RefreshToken, full().Asked.Password); strings.Contains(printed, "hunter2") || strings.Contains(printed, "f1fd") {
+		t.Errorf("printed: %s", printed)
+	}
+}
+
+// refused wants the one error that all bad tokens have.
+func refused(t *testing.T, name string, s *session.Sealer, token weboffice.Secret) {
+	t.Helper()
+	got, err := s.Open(token)
+	var public *weboffice.Error
+	if !errors.As(err, &public) || !reflect.DeepEqual(public, session.Refused()) || !reflect.DeepEqual(got, session.Session{}) {
+		t.Errorf("%s: %+v, %v", name, got, err)
+	}
+}
+
+func TestTamperedTokenIsRefused(t *testing.T) {
+	s := newSealer(t, newKey())
+	token := seal(t, s, full())
+	raw, err := base64.RawURLEncoding.DecodeString(token.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range raw { // version, key id, salt, text and tag, bit by bit
+		changed := append([]byte(nil), raw...)
+		changed[i] ^= 1 << (i % 8)
+		refused(t, fmt.Sprintf("byte %d", i), s, weboffice.Secret(base64.RawURLEncoding.EncodeToString(changed)))
+	}
+	for i := range len(raw) {
+		refused(t, fmt.Sprintf("cut to %d", i), s, weboffice.Secret(base64.RawURLEncoding.EncodeToString(raw[:i])))
+	}
+	if _, err := s.Open(token); err != nil {
+		t.Error("the token itself:", err)
+	}
+}
+
+// A token has one spelling: others would be other tokens to whoever remembers which were used.
+func TestSecondSpellingOfATokenIsRefused(t *testing.T) {
+	s := newSealer(t, newKey())
+	token := seal(t, s, full()).Reveal()
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, token[len(token)-1])
+	for name, other := range map[string]string{
+		"a line break inside": token[:40] + "\n" + token[40:], "a line break behind": token + "\r\n", "a line break before": "\n" + token,
+		"padding": token + "=", "a space": token + " ", "more": token + "AAAA", "twice": token + token, "half": token[:len(token)/2], "nothing": "",
+		"unused bits": token[:len(token)-1] + string(alphabet[last^1]), "upper case": strings.ToUpper(token), "too long": strings.Repeat("A", session.MaxToken+1),
+		"other alphabet": base64.StdEncoding.EncodeToString([]byte(token)), "not base64": "!" + token[1:],
+	} {
+		refused(t, name, s, weboffice.Secret(other))
+	}
+	if _, err := s.Open(weboffice.Secret(token)); err != nil {
+		t.Error("the token itself:", err)
+	}
+}
+
+func TestTokenOfAnotherDeploymentIsRefused(t *testing.T) {
+	key := newKey()
+	token := seal(t, newSealer(t, key), full())
+	refused(t, "another key", newSealer(t, newKey()), token)
+	refused(t, "another project", sealerOf(t, "other-project", "cn-shanghai", key), token)
+	refused(t, "another region", sealerOf(t, "test-project", "cn-beijing", key), token)
+	if _, err := sealerOf(t, "test-project", "cn-shanghai", key).Open(token); err != nil {
+		t.Error("the same deployment:", err)
+	}
+}
+
+// Append the new key, move it first, drop the old one: at each step every token that is still wanted opens.
+func TestRotationOfKeys(t *testing.T) {
+	old, fresh := newKey(), newKey()
+	before, appended, moved, dropped := newSealer(t, old), newSealer(t, old, fresh), newSealer(t, fresh, old), newSealer(t, fresh)
+	for name, step := range map[string]struct {
+		by    *session.Sealer
+		opens []*session.Sealer
+	}{
+		"before":   {before, []*session.Sealer{before, appended, moved}},
+		"appended": {appended, []*session.Sealer{before, appended, moved}},
+		"moved":    {moved, []*session.Sealer{appended, moved, dropped}},
+		"dropped":  {dropped, []*session.Sealer{appended, moved, dropped}},
+	} {
+		token := seal(t, step.by, full())
+		for i, s := range step.opens {
+			if _, err := s.Open(token); err != nil {
+				t.Errorf("sealed %s, not opened by sealer %d", name, i)
+			}
+		}
+	}
+	refused(t, "old key dropped", dropped, seal(t, appended, full()))
+	refused(t, "new key not yet there", before, seal(t, moved, full()))
+}
+
+func TestTokenOfAnotherCallerOrAccessTokenDoesNotBelong(t *testing.T) {
+	s := full()
+	if !s.BelongsTo("https://login.example.com", "ann", "access") {
+		t.Error("its own caller is refused")
+	}
+	for name, other := range map[string]bool{
+		"another subject":      s.BelongsTo("https://login.example.com", "bob", "access"),
+		"another issuer":       s.BelongsTo("https://login.example.org", "ann", "access"),
+		"a guest":              s.BelongsTo("", "", "access"),
+		"the border moved":     s.BelongsTo("https://login.example.co", "mann", "access"),
+		"another access token": s.BelongsTo("https://login.example.com", "ann", "access2"),
+		"no access token":      s.BelongsTo("https://login.example.com", "ann", ""),
+	} {
+		if other {
+			t.Errorf("%s owns it", name)
+		}
+	}
+	guests := full()
+	guests.Issuer, guests.Subject = "", ""
+	if !guests.BelongsTo("", "", "access") || guests.BelongsTo("https://login.example.com", "ann", "access") {
+		t.Error("a guest's token is not the guest's alone")
+	}
+}
+
+func TestKeysMustBeOfTheRightLength(t *testing.T) {
+	for name, keys := range map[string][][]byte{"none": nil, "short": {make([]byte, 31)}, "long": {newKey(), make([]byte, 33)}, "empty": {{}}} {
+		if _, err := session.NewSealer(keys, "p", "r"); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// FuzzOpen: nothing opens but what was sealed, in its one spelling.
+func FuzzOpen(f *testing.F) {
+	key := newKey()
+	s := newSealer(f, key, newKey())
+	own := map[string]bool{}
+	for range 3 {
+		token := seal(f, s, full()).Reveal()
+		own[token] = true
+		f.Add(token)
+		f.Add(token[:len(token)-1])
+		f.Add(token[:50] + "\n" + token[50:])
+		f.Add(token + "=")
+	}
+	f.Add(seal(f, sealerOf(f, "other", "cn-shanghai", key), full()).Reveal())
+	f.Add("")
+	f.Add("AQ")
+	f.Fuzz(func(t *testing.T, token string) {
+		got, err := s.Open(weboffice.Secret(token))
+		if err == nil && !own[token] {
+			t.Fatalf("%q opens to %+v", token, got)
+		}
+		if err != nil && err.Error() != session.Refused().Error() {
+			t.Fatalf("%q: %v", token, err)
+		}
+	})
+}
+
+// FuzzRoundTrip: what callers send comes back as it was, and one changed bit is refused.
+func FuzzRoundTrip(f *testing.F) {
+	s := newSealer(f, newKey())
+	f.Add("https://login.example.com", "ann", "oss://test-bucket/a.docx", "hunter2", "data", int64(1_800_000_000_000), 17)
+	f.Add("", "", "oss://test-bucket/报告/\u2028<&>.docx", "\"\\\x00", "\x7f", int64(0), 0)
+	f.Fuzz(func(t *testing.T, issuer, subject, uri, password, userData string, start int64, bit int) {
+		for _, text := range []*string{&issuer, &subject, &uri, &password, &userData} {
+			*text = strings.ToValidUTF8(*text, "") // the decoders before let no other text through
+		}
+		want := full()
+		want.Issuer, want.Subject, want.Start = issuer, subject, time.UnixMilli(start)
+		want.Asked = weboffice.Request{SourceURI: uri, Password: weboffice.Secret(password), UserData: userData}
+		token, err := s.Seal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(token) > session.MaxToken {
+			t.Skip("longer than any request")
+		}
+		got, err := s.Open(token)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v, %v, want %+v", got, err, want)
+		}
+		raw, _ := base64.RawURLEncoding.DecodeString(token.Reveal())
+		at := max(bit, -bit-1) % (8 * len(raw))
+		raw[at/8] ^= 1 << (at % 8)
+		if _, err := s.Open(weboffice.Secret(base64.RawURLEncoding.EncodeToString(raw))); err == nil {
+			t.Fatalf("opens with bit %d changed", at)
+		}
+	})
+}
