@@ -1,0 +1,349 @@
+package platform_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/credentials"
+	"weboffice-functions/shared/platform"
+	"weboffice-functions/shared/platform/platformtest"
+	"weboffice-functions/shared/weboffice"
+)
+
+// The test binary is also the program under test: with this variable it serves instead of testing.
+const serveVariable = "PLATFORM_TEST_SERVE"
+
+func TestMain(m *testing.M) {
+	if mode := os.Getenv(serveVariable); mode != "" {
+		if err := serveForTest(mode); err != nil {
+			slog.Error("serve", "error", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serveForTest is the program: as app.Main does, it ends its context at SIGTERM.
+func serveForTest(mode string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var warmed atomic.Int64
+	options := platform.Options{
+		Getenv: os.Getenv,
+		Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil)),
+		Addr:   "127.0.0.1:0",
+		Warm: func(ctx context.Context) error {
+			warmed.Add(1)
+			if mode == "cold" {
+				return errors.New("warm-up of the test failed")
+			}
+			return nil
+		},
+	}
+	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" { // the real server would listen on every interface
+		var err error
+		if options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port); err != nil {
+			return err
+		}
+	}
+	return platform.Serve(ctx, testHandler(ctx, &warmed), options)
+}
+
+// seen is what the handler saw of a request.
+type seen struct {
+	Method, Path, EscapedPath, RequestURI, Host, RemoteAddr string
+	Query                                                   map[string][]string
+	Header                                                  map[string][]string
+	Cookies                                                 map[string]string
+	Body                                                    []byte
+	ContentLength                                           int64
+	RequestID                                               string
+	Credentials                                             []string      // nil: none in the context
+	Left                                                    time.Duration // until the deadline, 0: none
+	Warmed                                                  int64
+}
+
+// wanted says, in a request header, what to answer; without it the handler answers what it saw.
+type wanted struct {
+	Status  int
+	Header  map[string][]string
+	Body    []byte
+	Panic   bool
+	UntilIn int    // wait until that many requests are in the handler
+	Until   string // "deadline": wait for the end of the context; "stopped": for SIGTERM
+}
+
+func testHandler(stopped context.Context, warmed *atomic.Int64) http.Handler {
+	var mu sync.Mutex
+	in, all := 0, make(chan struct{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var want wanted
+		_ = json.Unmarshal([]byte(r.Header.Get("Want")), &want)
+		if mu.Lock(); want.UntilIn > 0 {
+			if in++; in == want.UntilIn {
+				close(all)
+			}
+		}
+		mu.Unlock()
+		switch {
+		case want.UntilIn > 0:
+			<-all
+		case want.Until == "deadline":
+			<-r.Context().Done()
+		case want.Until == "stopped":
+			slog.Info("waiting for the end")
+			<-stopped.Done()
+		}
+		for name, values := range want.Header {
+			w.Header()[name] = values
+		}
+		if want.Status != 0 {
+			w.WriteHeader(want.Status)
+			_, _ = w.Write(want.Body)
+		} else {
+			_ = json.NewEncoder(w).Encode(see(r, warmed))
+		}
+		if want.Panic {
+			panic("s3cr3t")
+		}
+	})
+}
+
+func see(r *http.Request, warmed *atomic.Int64) seen {
+	s := seen{
+		Method: r.Method, Path: r.URL.Path, EscapedPath: r.URL.EscapedPath(), RequestURI: r.RequestURI, Host: r.Host, RemoteAddr: r.RemoteAddr,
+		Query: r.URL.Query(), Header: r.Header, Cookies: map[string]string{}, ContentLength: r.ContentLength,
+		RequestID: weboffice.RequestID(r.Context()), Warmed: warmed.Load(),
+	}
+	for _, cookie := range r.Cookies() {
+		s.Cookies[cookie.Name] += cookie.Value
+	}
+	s.Body, _ = io.ReadAll(r.Body)
+	if c, ok := credentials.FromContext(r.Context()); ok {
+		s.Credentials = []string{c.AccessKeyID, c.AccessKeySecret.Reveal(), c.SecurityToken.Reveal()}
+	}
+	if deadline, ok := r.Context().Deadline(); ok {
+		s.Left = time.Until(deadline)
+	}
+	return s
+}
+
+// target is the program running on one platform, and a client of it.
+type target struct {
+	name    string
+	runtime *platformtest.Runtime // nil: plain HTTP
+	process *process
+	client  *http.Client
+	url     string // without a path
+}
+
+var platforms = []string{"plain", "go1", "custom", "lambda"}
+
+// everywhere runs a test on every platform.
+func everywhere(t *testing.T, test func(*testing.T, *target)) {
+	for _, name := range platforms {
+		t.Run(name, func(t *testing.T) { test(t, start(t, name)) })
+	}
+}
+
+func start(t *testing.T, name string, env ...string) *target {
+	on := &target{name: name, url: "http://function.example.com", client: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	var err error
+	switch name {
+	case "go1":
+		on.runtime, err = platformtest.NewFunctionCompute()
+	case "custom":
+		on.runtime, err = platformtest.NewCustomRuntime()
+	case "lambda":
+		on.runtime, err = platformtest.NewLambda()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	env = append([]string{serveVariable + "=warm"}, env...)
+	if on.runtime != nil {
+		t.Cleanup(on.runtime.Close)
+		on.client.Transport = on.runtime
+		env = append(on.runtime.Env(), env...)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	on.process = run(t, self, env...)
+	if on.runtime == nil {
+		transport := &http.Transport{}
+		t.Cleanup(transport.CloseIdleConnections)
+		on.client.Transport = transport
+		on.url = "http://" + on.process.attribute(t, "address")
+	}
+	return on
+}
+
+// ask sends a request and returns the answer with its body read. It may be called from any goroutine.
+func (on *target) ask(t *testing.T, r *http.Request) (*http.Response, []byte) {
+	t.Helper()
+	answer, err := on.client.Do(r)
+	if err != nil {
+		t.Error(err)
+		return &http.Response{Status: "none"}, nil
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return answer, body
+}
+
+// look sends a request and returns what the handler saw.
+func (on *target) look(t *testing.T, r *http.Request) (s seen) {
+	t.Helper()
+	answer, body := on.ask(t, r)
+	if err := json.Unmarshal(body, &s); err != nil {
+		t.Errorf("%s: %v in %q", answer.Status, err, body)
+	}
+	return s
+}
+
+func (on *target) request(t *testing.T, method, path string, body []byte, header ...string) *http.Request {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, method, on.url+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("User-Agent", "test")
+	r.Header.Set("Accept-Encoding", "identity")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	return r
+}
+
+func (w wanted) String() string {
+	text, _ := json.Marshal(w)
+	return string(text)
+}
+
+// process is a started program and what it printed.
+type process struct {
+	command *exec.Cmd
+	ended   chan struct{}
+	mu      sync.Mutex
+	changed *sync.Cond
+	printed bytes.Buffer
+	over    bool
+}
+
+func run(t testing.TB, program string, env ...string) *process {
+	p := &process{command: exec.Command(program), ended: make(chan struct{})}
+	p.changed = sync.NewCond(&p.mu)
+	p.command.Env, p.command.Stdout, p.command.Stderr = env, p, p
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.command.Wait()
+		p.mu.Lock()
+		p.over = true
+		p.changed.Broadcast()
+		p.mu.Unlock()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s printed:\n%s", program, p.output())
+		}
+	})
+	return p
+}
+
+func (p *process) kill() {
+	_ = p.command.Process.Kill()
+	<-p.ended
+}
+
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.changed.Broadcast()
+	return p.printed.Write(b)
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.printed.String()
+}
+
+// waitFor waits until the process has printed the text n times.
+func (p *process) waitFor(t *testing.T, text string, n int) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for strings.Count(p.printed.String(), text) < n {
+		if p.over {
+			t.Fatalf("the process ended without printing %q: %s", text, p.printed.String())
+		}
+		p.changed.Wait()
+	}
+}
+
+// attribute waits for a log line with that attribute and returns its text.
+func (p *process) attribute(t *testing.T, name string) string {
+	t.Helper()
+	p.waitFor(t, `"`+name+`":"`, 1)
+	_, rest, _ := strings.Cut(p.output(), `"`+name+`":"`)
+	value, _, _ := strings.Cut(rest, `"`)
+	return value
+}
+
+// stop sends SIGTERM and returns the exit code.
+func (p *process) stop(t *testing.T) int {
+	t.Helper()
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	return p.command.ProcessState.ExitCode()
+}
+
+func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+
+// rss is the process's resident memory in bytes.
+func (p *process) rss(t testing.TB) float64 {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.command.Process.Pid) + "/status")
+	if err != nil {
+		t.Skipf("resident memory is read from /proc: %v", err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	kilobytes, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	n, err := strconv.ParseFloat(kilobytes, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n * 1024
+}

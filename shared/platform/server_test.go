@@ -1,0 +1,289 @@
+package platform
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/weboffice"
+)
+
+func newTestServer(t *testing.T, kind Kind, handler http.HandlerFunc) *server {
+	return &server{kind: kind, handler: handler, logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+}
+
+func jsonLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s", bytes.TrimSpace(p))
+	return len(p), nil
+}
+
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for _, pair := range pairs {
+			if value, ok := strings.CutPrefix(pair, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+}
+
+func TestDetect(t *testing.T) {
+	for want, environments := range map[Kind][][]string{
+		Plain:           {nil, {"FC_CUSTOM_LISTEN_PORT=9000"}, {"FC_REGION=cn-shanghai"}, {"AWS_REGION=eu-central-1"}, {"FC_RUNTIME_API="}},
+		FunctionCompute: {{"FC_RUNTIME_API=127.0.0.1:9000"}, {"FC_FUNCTION_NAME=f", "FC_RUNTIME_API=127.0.0.1:9000", "FC_CUSTOM_LISTEN_PORT=9000"}},
+		CustomRuntime:   {{"FC_FUNCTION_NAME=f"}, {"FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=9000"}},
+		Lambda:          {{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001"}},
+	} {
+		for _, environment := range environments {
+			if got := Detect(env(environment...)); got != want {
+				t.Errorf("%q: %v, want %v", environment, got, want)
+			}
+		}
+	}
+}
+
+// TestPortOpenedToTheWorld: nothing but Function Compute's own variable makes the server leave loopback by itself.
+func TestPortOpenedToTheWorld(t *testing.T) {
+	for _, c := range []struct {
+		kind Kind
+		o    Options
+		want string // "" is an error
+	}{
+		{Plain, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001")}, "127.0.0.1:8080"},
+		{Plain, Options{Getenv: env(), Addr: "127.0.0.1:0"}, "127.0.0.1:0"},
+		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001")}, "0.0.0.0:9001"},
+		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001"), Addr: "127.0.0.1:1"}, "0.0.0.0:9001"},
+		{CustomRuntime, Options{Getenv: env()}, "0.0.0.0:9000"},
+		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=0")}, ""},
+		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=65536")}, ""},
+		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=:80")}, ""},
+	} {
+		got, err := listenAddress(c.kind, c.o)
+		if got != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%v: %q, %v, want %q", c.kind, got, err, c.want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "FC_CUSTOM_LISTEN_PORT") {
+			t.Errorf("the error does not name the variable: %v", err)
+		}
+	}
+}
+
+func TestServeCannotStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	options := Options{Getenv: env(), Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)), Addr: taken.Addr().String()}
+	if err := Serve(t.Context(), http.NotFoundHandler(), options); err == nil || !strings.Contains(err.Error(), "listening") {
+		t.Errorf("on a port that is taken: %v", err)
+	}
+	options.Getenv = env("FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=x")
+	if err := Serve(t.Context(), http.NotFoundHandler(), options); err == nil {
+		t.Error("on a port that is not one: no error")
+	}
+	options.Listener, options.Getenv = taken, env()
+	_ = taken.Close()
+	if err := Serve(t.Context(), http.NotFoundHandler(), options); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("on a closed listener: %v", err)
+	}
+}
+
+func TestWarmUp(t *testing.T) {
+	var log bytes.Buffer
+	s := &server{logger: jsonLogger(&log)}
+	s.warmUp(t.Context()) // none
+	ran := false
+	s.warm = func(ctx context.Context) error {
+		deadline, ok := ctx.Deadline()
+		ran = ok && time.Until(deadline) <= warmTimeout
+		return nil
+	}
+	if s.warmUp(t.Context()); !ran || log.Len() != 0 {
+		t.Errorf("ran with a deadline: %v, logged %s", ran, log.String())
+	}
+	s.warm = func(context.Context) error {
+		return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable", Message: "m", Fix: "check the endpoint", Cause: io.EOF}
+	}
+	s.warmUp(t.Context())
+	for _, part := range []string{`"level":"WARN"`, "ServiceUnavailable", "check the endpoint", "EOF"} {
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("%q is not in %s", part, log.String())
+		}
+	}
+	log.Reset()
+	s.warm = func(context.Context) error { panic("s3cr3t") }
+	if s.warmUp(t.Context()); !strings.Contains(log.String(), `"msg":"panic"`) || strings.Contains(log.String(), "s3cr3t") {
+		t.Errorf("logged %s", log.String())
+	}
+}
+
+// listen serves s on a loopback port as Serve would, with what change makes of the server.
+func listen(t *testing.T, s *server, change func(*http.Server)) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := s.webServer()
+	change(web)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = web.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = web.Close()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
+// TestSlowBody: a client announces a body and sends it for ever. It holds a handler no longer than the bound.
+func TestSlowBody(t *testing.T) {
+	read := make(chan error, 1)
+	s := newTestServer(t, Plain, func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		read <- err
+	})
+	address := listen(t, s, func(web *http.Server) { web.ReadTimeout = 50 * time.Millisecond })
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow")
+	var timeout net.Error
+	if err := <-read; !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("the handler read %v", err)
+	}
+	// Harmless twin: the same body at once, within the real bound.
+	address = listen(t, s, func(*http.Server) {})
+	if answer, err := http.Post("http://"+address, "text/plain", strings.NewReader(strings.Repeat("x", 100))); err != nil || <-read != nil {
+		t.Errorf("%v, %v", answer, err)
+	} else {
+		_ = answer.Body.Close()
+	}
+}
+
+// TestClientThatLeaves: a refresh that was sent must be finished, and a handler may take longer than a body may.
+func TestClientThatLeaves(t *testing.T) {
+	entered, left, after := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	s := newTestServer(t, Plain, func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-left
+		after <- r.Context().Err()
+	})
+	address := listen(t, s, func(web *http.Server) {
+		inner := web.Handler
+		web.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			context.AfterFunc(r.Context(), func() { close(left) }) // net/http has noticed
+			inner.ServeHTTP(w, r)
+		})
+	})
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-entered
+	_ = conn.Close()
+	if err := <-after; err != nil {
+		t.Errorf("the handler's context ended: %v", err)
+	}
+}
+
+// TestHugeHeader: headers over the bound are refused before the handler.
+func TestHugeHeader(t *testing.T) {
+	s := newTestServer(t, Plain, func(http.ResponseWriter, *http.Request) {})
+	url := "http://" + listen(t, s, func(*http.Server) {})
+	for size, want := range map[int]int{8 << 10: 200, 16 << 10: 200, 64 << 10: 431} {
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+		r.Header.Set("Authorization", "Bearer "+strings.Repeat("x", size))
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%d bytes: %d, want %d", size, answer.StatusCode, want)
+		}
+	}
+}
+
+// TestConnectionsOutliveTheGateway: what the platform asks of a custom runtime's server.
+func TestConnectionsOutliveTheGateway(t *testing.T) {
+	web := newTestServer(t, CustomRuntime, nil).webServer()
+	if web.IdleTimeout < 30*time.Minute || web.ReadHeaderTimeout <= 0 || web.ReadTimeout <= 0 || web.WriteTimeout != 0 {
+		t.Errorf("idle %v, header %v, read %v, write %v", web.IdleTimeout, web.ReadHeaderTimeout, web.ReadTimeout, web.WriteTimeout)
+	}
+}
+
+// TestClientAddressInAnyLine: the gateway's own element is the last, be it in a line of its own or not.
+func TestClientAddressInAnyLine(t *testing.T) {
+	for _, c := range []struct {
+		kind  Kind
+		lines []string
+		want  string
+	}{
+		{CustomRuntime, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7:0"},
+		{CustomRuntime, []string{"192.0.2.1, 192.0.2.2", "203.0.113.7"}, "203.0.113.7:0"},
+		{CustomRuntime, []string{"203.0.113.7"}, "203.0.113.7:0"},
+		{CustomRuntime, []string{"192.0.2.1, "}, ":0"},
+		{CustomRuntime, nil, "127.0.0.1:1"},
+		{Plain, []string{"192.0.2.1, 203.0.113.7"}, "127.0.0.1:1"},
+	} {
+		got := ""
+		s := newTestServer(t, c.kind, func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr })
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.RemoteAddr = "127.0.0.1:1"
+		r.Header["X-Forwarded-For"] = c.lines
+		if s.serveRequest(httptest.NewRecorder(), r); got != c.want {
+			t.Errorf("%v, %q: %q, want %q", c.kind, c.lines, got, c.want)
+		}
+	}
+}
+
+// TestStopWaitsForInvocations: what runs is finished, what comes later does not start.
+func TestStopWaitsForInvocations(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := newTestServer(t, FunctionCompute, func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-release
+	})
+	go s.serveEvent(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET"}}}`), fcAnswer)
+	<-entered
+	if s.running.TryLock() {
+		t.Fatal("nothing runs")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.untilStopped(ctx) }()
+	stop()
+	for s.running.TryRLock() { // until the stop has begun
+		s.running.RUnlock()
+		runtime.Gosched()
+	}
+	select {
+	case err := <-stopped:
+		t.Fatalf("stopped before the end of an invocation: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
