@@ -57,9 +57,9 @@ func refusesUserName(err error) bool {
 var errUnreadable = errors.New("the answer is not what IMM documents")
 
 // failure turns whatever the SDK returned into our kinds. A *url.Error is never kept: it holds the whole query, tokens included.
-func (c *Client) failure(ctx context.Context, e *exchange, err error, request any) error {
+func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) error {
 	if status, code, message, requestID := sdkError(err); status != 0 && code != "" {
-		return c.answered(status, code, message, requestID, e, request)
+		return c.answered(status, code, message, requestID, e, q)
 	}
 	f := &failure{reason: reason(err), sent: e.sent.Load()}
 	switch {
@@ -103,7 +103,7 @@ func sdkError(err error) (status int, code, message, requestID string) {
 }
 
 // answered sorts an error that IMM itself gave. The vendor has changed codes before, so status and prefix decide.
-func (c *Client) answered(status int, code, message, requestID string, e *exchange, request any) error {
+func (c *Client) answered(status int, code, message, requestID string, e *exchange, q query) error {
 	f := &failure{reason: "IMM answered " + strconv.Itoa(status), code: code, sent: true, answered: true}
 	out := &weboffice.Error{RequestID: requestID, Status: status, Cause: f}
 	set := func(kind weboffice.Kind, code, message, fix string) error {
@@ -118,7 +118,7 @@ func (c *Client) answered(status int, code, message, requestID string, e *exchan
 		}
 		return false
 	}
-	project := projectOf(request)
+	project := tea.StringValue(q["ProjectName"])
 	switch {
 	case has("Throttling") || status == 429:
 		out.RetryAfter = retryAfter(e)
@@ -139,7 +139,7 @@ func (c *Client) answered(status int, code, message, requestID string, e *exchan
 		return set(weboffice.NotFound, "ResourceNotFound", "The document was not found.", "")
 	case status >= 400 && status < 500:
 		f.refused = true
-		return set(weboffice.Invalid, code, harmless(message, request), "")
+		return set(weboffice.Invalid, code, harmless(message, q), "")
 	}
 	return c.byStatus(status, f, requestID)
 }
@@ -186,9 +186,9 @@ func reason(err error) string {
 }
 
 // harmless gives IMM's own sentence unless it holds something that must not be shown.
-func harmless(message string, request any) string {
-	for _, secret := range secretsOf(request) {
-		if len(secret) > 3 && strings.Contains(message, secret) {
+func harmless(message string, q query) string {
+	for _, name := range []string{"Password", "AccessToken", "RefreshToken"} {
+		if secret := tea.StringValue(q[name]); len(secret) > 3 && strings.Contains(message, secret) {
 			return "IMM refused a parameter."
 		}
 	}
@@ -196,26 +196,6 @@ func harmless(message string, request any) string {
 		return "IMM refused a parameter."
 	}
 	return message
-}
-
-func secretsOf(request any) []string {
-	switch r := request.(type) {
-	case weboffice.Request:
-		return []string{r.Password.Reveal()}
-	case refreshRequest:
-		return []string{r.AccessToken, r.RefreshToken}
-	}
-	return nil
-}
-
-func projectOf(request any) string {
-	switch r := request.(type) {
-	case weboffice.Request:
-		return r.ProjectName
-	case refreshRequest:
-		return r.ProjectName
-	}
-	return ""
 }
 
 // retryAfter reads the header in seconds, 0 where there is none; more than a minute is taken as a minute.

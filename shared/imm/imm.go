@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -97,16 +98,16 @@ func (c *Client) Generate(ctx context.Context, r weboffice.Request) (Tokens, err
 	if r.User != nil && c.plainNames.Load() {
 		r = withPlainName(r)
 	}
-	tokens, err := c.call(ctx, "GenerateWebofficeToken", r)
+	tokens, err := c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
 	switch {
 	case err == nil:
 		return tokens, nil
 	case notSent(err) && ctx.Err() == nil:
 		c.log.WarnContext(ctx, "IMM was not reached, once more", "cause", weboffice.AsError(err).Cause)
-		return c.call(ctx, "GenerateWebofficeToken", r)
+		return c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
 	case refusesUserName(err) && r.User != nil && weboffice.PlainName(r.User.Name) != r.User.Name:
 		c.log.WarnContext(ctx, "IMM refused User.Name, once more in the documented alphabet", "code", weboffice.AsError(err).Code)
-		if tokens, err = c.call(ctx, "GenerateWebofficeToken", withPlainName(r)); err == nil {
+		if tokens, err = c.call(ctx, "GenerateWebofficeToken", generateQuery(withPlainName(r))); err == nil {
 			c.plainNames.Store(true)
 		}
 	}
@@ -123,28 +124,22 @@ func withPlainName(r weboffice.Request) weboffice.Request {
 // Refresh spends a refresh token for the next access token with the same settings. RefusedToken and NoAnswer tell the failures apart
 // after which only Generate helps.
 func (c *Client) Refresh(ctx context.Context, project string, access, refresh weboffice.Secret, config *weboffice.CredentialConfig) (Tokens, error) {
-	return c.call(ctx, "RefreshWebofficeToken", refreshRequest{
-		ProjectName: project, AccessToken: access.Reveal(), RefreshToken: refresh.Reveal(), CredentialConfig: config,
-	})
-}
-
-type refreshRequest struct {
-	ProjectName, AccessToken, RefreshToken string
-	CredentialConfig                       *weboffice.CredentialConfig `json:",omitempty"`
+	q := query{}
+	q.text("ProjectName", project)
+	q.text("AccessToken", access.Reveal())
+	q.text("RefreshToken", refresh.Reveal())
+	q.structure("CredentialConfig", config, config != nil)
+	return c.call(ctx, "RefreshWebofficeToken", q)
 }
 
 // Warm opens a connection to IMM, so that the first request of an instance does not pay for it. It sends no request.
 func (c *Client) Warm(ctx context.Context) error { return c.wire.warm(ctx, c.protocol, c.host) }
 
 // call does one call and never more.
-func (c *Client) call(ctx context.Context, action string, request any) (Tokens, error) {
+func (c *Client) call(ctx context.Context, action string, q query) (Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	signer, err := c.credentials.Credentials(ctx)
-	if err != nil {
-		return Tokens{}, err
-	}
-	query, err := query(request)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -161,93 +156,61 @@ func (c *Client) call(ctx context.Context, action string, request any) (Tokens, 
 		Action: tea.String(action), Version: tea.String("2020-09-30"), Protocol: tea.String(c.protocol), Pathname: tea.String("/"),
 		Method: tea.String(http.MethodPost), AuthType: tea.String("AK"), Style: tea.String("RPC"), ReqBodyType: tea.String("formData"),
 		BodyType: tea.String("binary"), // read below: the SDK's own reading costs as much again
-	}, &openapiutil.OpenApiRequest{Query: query}, &dara.RuntimeOptions{})
+	}, &openapiutil.OpenApiRequest{Query: q}, &dara.RuntimeOptions{})
 	if err != nil {
-		return Tokens{}, c.failure(ctx, exchange, err, request)
+		return Tokens{}, c.failure(ctx, exchange, err, q)
 	}
 	tokens, err := c.read(answer["body"], exchange, action)
 	if err != nil {
-		return Tokens{}, c.failure(ctx, exchange, err, request)
+		return Tokens{}, c.failure(ctx, exchange, err, q)
 	}
 	return tokens, nil
 }
 
-// query writes the parameters as the SDK does: every value as text, structures as JSON.
-func query(request any) (map[string]*string, error) {
-	var model any = request
-	if r, ok := request.(weboffice.Request); ok {
-		model = generateModel(r)
+// query holds parameters as the SDK's typed calls write them: every value as text, structures as JSON, nothing that is empty. Its models
+// are not used on the way out, since they cost as much as the call; a test holds both to the same wire.
+type query map[string]*string
+
+func (q query) text(name, value string) {
+	if value != "" {
+		q[name] = &value
 	}
-	text, err := json.Marshal(model)
-	if err != nil {
-		return nil, weboffice.AsError(errors.New("the request cannot be written"))
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
-		return nil, weboffice.AsError(errors.New("the request cannot be written"))
-	}
-	query := make(map[string]*string, len(members))
-	for name, raw := range members {
-		value := string(raw)
-		if raw[0] == '"' {
-			if err := json.Unmarshal(raw, &value); err != nil {
-				return nil, weboffice.AsError(errors.New("the request cannot be written"))
-			}
-		}
-		query[name] = &value
-	}
-	return query, nil
 }
 
-// generateModel is r in the SDK's model, so that the SDK's spelling of each member is what goes over the wire.
-func generateModel(r weboffice.Request) *sdk.GenerateWebofficeTokenRequest {
-	m := &sdk.GenerateWebofficeTokenRequest{
-		ProjectName: text(r.ProjectName), SourceURI: text(r.SourceURI), Filename: text(r.Filename), CachePreview: r.CachePreview,
-		Referer: text(r.Referer), UserData: text(r.UserData), PreviewPages: r.PreviewPages, Password: text(r.Password.Reveal()),
-		ExternalUploaded: r.ExternalUploaded, NotifyTopicName: text(r.NotifyTopicName), Hidecmb: r.Hidecmb,
+func (q query) truth(name string, value *bool) {
+	if value != nil {
+		q.text(name, strconv.FormatBool(*value))
 	}
-	if p := r.Permission; p != nil {
-		m.Permission = &sdk.WebofficePermission{
-			Readonly: &p.Readonly, Rename: &p.Rename, History: &p.History, Copy: &p.Copy, Export: &p.Export, Print: &p.Print,
-		}
-	}
-	if u := r.User; u != nil {
-		m.User = &sdk.WebofficeUser{Id: text(u.Id), Name: text(u.Name), Avatar: text(u.Avatar)}
-	}
-	if w := r.Watermark; w != nil {
-		m.Watermark = &sdk.WebofficeWatermark{
-			Type: w.Type, Value: text(w.Value), Font: text(w.Font), FillStyle: text(w.FillStyle), Horizontal: w.Horizontal, Vertical: w.Vertical,
-		}
-		if w.Rotate != nil {
-			m.Watermark.Rotate = tea.Float32(float32(*w.Rotate))
-		}
-	}
-	if n := r.Notification; n != nil {
-		m.Notification = &sdk.Notification{ExtendedMessageURI: text(n.ExtendedMessageURI)}
-		if n.MNS != nil {
-			m.Notification.MNS = &sdk.MNS{TopicName: text(n.MNS.TopicName)}
-		}
-		if n.RocketMQ != nil {
-			m.Notification.RocketMQ = &sdk.RocketMQ{InstanceId: text(n.RocketMQ.InstanceId), TopicName: text(n.RocketMQ.TopicName)}
-		}
-	}
-	if c := r.CredentialConfig; c != nil {
-		m.CredentialConfig = &sdk.CredentialConfig{ServiceRole: text(c.ServiceRole), Policy: text(c.Policy)}
-		for _, link := range c.Chain {
-			m.CredentialConfig.Chain = append(m.CredentialConfig.Chain, &sdk.CredentialConfigChain{
-				Role: text(link.Role), RoleType: text(link.RoleType), AssumeRoleFor: text(link.AssumeRoleFor),
-			})
-		}
-	}
-	return m
 }
 
-// text leaves an empty text out of the query.
-func text(s string) *string {
-	if s == "" {
-		return nil
+func (q query) structure(name string, value any, present bool) {
+	if present {
+		text, _ := json.Marshal(value) // texts, numbers and truth values always marshal
+		q.text(name, string(text))
 	}
-	return &s
+}
+
+func generateQuery(r weboffice.Request) query {
+	q := make(query, 16)
+	q.text("ProjectName", r.ProjectName)
+	q.text("SourceURI", r.SourceURI)
+	q.text("Filename", r.Filename)
+	q.truth("CachePreview", r.CachePreview)
+	q.text("Referer", r.Referer)
+	q.text("UserData", r.UserData)
+	if r.PreviewPages != nil {
+		q.text("PreviewPages", strconv.FormatInt(*r.PreviewPages, 10))
+	}
+	q.text("Password", r.Password.Reveal())
+	q.truth("ExternalUploaded", r.ExternalUploaded)
+	q.text("NotifyTopicName", r.NotifyTopicName)
+	q.truth("Hidecmb", r.Hidecmb)
+	q.structure("Permission", r.Permission, r.Permission != nil)
+	q.structure("User", r.User, r.User != nil)
+	q.structure("Watermark", r.Watermark, r.Watermark != nil)
+	q.structure("CredentialConfig", r.CredentialConfig, r.CredentialConfig != nil)
+	q.structure("Notification", r.Notification, r.Notification != nil)
+	return q
 }
 
 // read takes the tokens from an answer; an answer without all that the editor needs is none.
