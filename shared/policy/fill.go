@@ -1,0 +1,81 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"weboffice-functions/shared/weboffice"
+)
+
+// hole finds ${…} inside a text of `set`, one that is never closed included: Parse refuses that.
+var hole = regexp.MustCompile(`\$\{[^}]*\}?`)
+
+// fill returns set with every ${claim}, ${document.bucket} and ${document.key} replaced. A claim that is not text is refused. Inside
+// CredentialConfig the text goes escaped into its JSON, and what could widen a RAM policy there (* ? $, nothing at all) is refused.
+func (a *ask) fill(set weboffice.Request) (weboffice.Request, error) {
+	var failed error
+	filled := mapTexts(reflect.ValueOf(set), "", func(parameter, text string) string {
+		return hole.ReplaceAllStringFunc(text, func(found string) string {
+			name := found[2 : len(found)-1]
+			value, isText := a.claims[name].(string)
+			switch name {
+			case "document.bucket":
+				value, isText = a.doc.Bucket, true
+			case "document.key":
+				value, isText = a.doc.Key, true
+			}
+			if !isText {
+				failed = unresolvable(fmt.Errorf("%s in %s has no text value", found, parameter))
+				return ""
+			}
+			if parameter != "CredentialConfig" {
+				return value
+			}
+			if value == "" || strings.ContainsAny(value, "*?$") {
+				failed = unresolvable(fmt.Errorf("%s is empty or holds *, ? or $, which would widen a RAM policy", found))
+			}
+			escaped, _ := json.Marshal(value) // text always marshals
+			return string(escaped[1 : len(escaped)-1])
+		})
+	})
+	return filled.Interface().(weboffice.Request), failed
+}
+
+// mapTexts copies v with every text in it mapped; parameter is the name of the outermost field. The copy shares nothing that changes.
+func mapTexts(v reflect.Value, parameter string, change func(parameter, text string) string) reflect.Value {
+	c := reflect.New(v.Type()).Elem()
+	switch v.Kind() {
+	case reflect.String:
+		c.SetString(change(parameter, v.String()))
+	case reflect.Pointer:
+		if !v.IsNil() {
+			c.Set(reflect.New(v.Type().Elem()))
+			c.Elem().Set(mapTexts(v.Elem(), parameter, change))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			c = reflect.Append(c, mapTexts(v.Index(i), parameter, change))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name := parameter
+			if name == "" {
+				name = v.Type().Field(i).Name
+			}
+			c.Field(i).Set(mapTexts(v.Field(i), name, change))
+		}
+	default:
+		c.Set(v)
+	}
+	return c
+}
+
+func unresolvable(cause error) *weboffice.Error {
+	err := forbidden()
+	err.Cause = cause
+	err.Fix = "the rule matches, but its `set` cannot be filled for this caller: let the issuer send the claim, or ask for it in `callers`"
+	return err
+}

@@ -1,0 +1,234 @@
+// Package policy says who may open which document with which rights. Parse reads a policy file into an immutable Policy; Decide answers
+// one question; Explain says for the same question why each rule decided or did not. Server, tests of a policy and command line share
+// these three, so what was tested is what runs.
+//
+// Promises: the first rule that matches decides, and without one the answer is no. What a caller gets is never more than the rule's grant,
+// never more than what was asked and never more than the format allows. A claim is compared, never put into a pattern. A condition whose
+// claim is missing, null or of another type does not match; in a deny rule it does. Every mistake in a file is found by Parse, with line
+// and column, all together.
+//
+// Limits: a policy is at most 1 MiB; documents are judged by their URI alone, nothing is asked of OSS.
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/weboffice"
+)
+
+// DefaultSession is the longest a document stays open, from its first generate, when a rule says nothing.
+const DefaultSession = 12 * time.Hour
+
+// Policy is a parsed policy. It never changes and is safe for concurrent use.
+type Policy struct {
+	project      string
+	origins      []string
+	quickStart   bool
+	standIn      bool
+	limits       Limits
+	issuers      []caller.Issuer
+	rules        []*rule
+	revokedLinks []string
+	tests        []test
+	options      Options
+}
+
+// Options is what a policy file does not say itself.
+type Options struct {
+	Project  string           // the project where neither rule nor policy names one
+	Salt     weboffice.Secret // goes into every User.Id
+	Loopback bool             // the IMM endpoint is a loopback address, so `standIn: true` is allowed
+}
+
+// Limits are the requests that one instance answers.
+type Limits struct {
+	Anyone Rate // for each guest address
+	Caller Rate // for each verified caller
+}
+
+// Rate is a number of requests in a span of time.
+type Rate struct {
+	Events int
+	Per    time.Duration
+}
+
+// Origins lists the web origins that may call, exact.
+func (p *Policy) Origins() []string { return slices.Clone(p.origins) }
+
+// QuickStart says whether GET with query parameters is served.
+func (p *Policy) QuickStart() bool { return p.quickStart }
+
+// StandIn says whether the policy is for a stand-in only.
+func (p *Policy) StandIn() bool { return p.standIn }
+
+// Limits returns the limits.
+func (p *Policy) Limits() Limits { return p.limits }
+
+// Issuers lists the issuers whose proofs count, share links left out.
+func (p *Policy) Issuers() []caller.Issuer { return slices.Clone(p.issuers) }
+
+// RevokedLinks lists the jti of share links that have been ended.
+func (p *Policy) RevokedLinks() []string { return slices.Clone(p.revokedLinks) }
+
+// UsesLinks says whether a rule lets share links in.
+func (p *Policy) UsesLinks() bool {
+	return slices.ContainsFunc(p.rules, func(r *rule) bool {
+		return slices.ContainsFunc(r.callers, func(c callers) bool { return c.issuer == caller.LinkIssuer })
+	})
+}
+
+// Project is the IMM project where a rule names none; it may be empty when every rule names one.
+func (p *Policy) Project() string { return cmp.Or(p.project, p.options.Project) }
+
+// Projects lists the IMM projects that rules use.
+func (p *Policy) Projects() []string {
+	var projects []string
+	for _, r := range p.rules {
+		if name := p.projectOf(r); name != "" && !slices.Contains(projects, name) {
+			projects = append(projects, name)
+		}
+	}
+	return projects
+}
+
+func (p *Policy) projectOf(r *rule) string {
+	return cmp.Or(r.set.ProjectName, r.project, p.Project())
+}
+
+// Question is what is asked of a policy. A proof's claims are in Caller, already verified.
+type Question struct {
+	Caller caller.Caller
+	Asked  weboffice.Request // what the caller sent
+	Start  time.Time         // the first generate of the session
+	Guest  weboffice.User    // the User of a caller who is not a person the policy knows
+}
+
+// Decision is the right that a rule gives.
+type Decision struct {
+	Rule    string
+	Request weboffice.Request // complete: what to send to GenerateWebofficeToken
+	End     time.Time         // the absolute end of the session
+}
+
+// Decide answers q. The errors are *weboffice.Error: 400 for input that no rule could accept, 401 for a guest whom no rule lets in,
+// 403 Forbidden for a caller whom none does, the same whether the document exists or not, and 403 Forbidden.PARAMETER for a parameter
+// that only the policy may set.
+func (p *Policy) Decide(q Question) (Decision, error) {
+	doc, err := weboffice.ParseSourceURI(q.Asked.SourceURI)
+	if err != nil {
+		return Decision{}, err
+	}
+	if err := q.Asked.Validate(); err != nil {
+		return Decision{}, err
+	}
+	ask := newAsk(q.Caller, doc)
+	for _, r := range p.rules {
+		if ask.why(r) != "" {
+			continue
+		}
+		if r.deny {
+			break
+		}
+		return p.grant(r, ask, q)
+	}
+	if q.Caller.Guest() {
+		return Decision{}, caller.Unauthenticated("no rule lets a guest in")
+	}
+	return Decision{}, forbidden()
+}
+
+// grant settles what the matching rule gives.
+func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
+	if err := r.admit(q.Asked); err != nil {
+		return Decision{}, err
+	}
+	granted := r.grant
+	if link := q.Caller.Link; link != nil {
+		linked, err := weboffice.PermissionOf(link.Grant)
+		if err != nil || !slices.Contains(link.Grant, "view") {
+			return Decision{}, forbidden()
+		}
+		granted = granted.And(linked)
+	}
+	if q.Asked.Permission != nil {
+		granted = granted.And(*q.Asked.Permission)
+	}
+	set, err := ask.fill(r.set)
+	if err != nil {
+		return Decision{}, err
+	}
+	request := q.Asked.With(set)
+	request.Permission = &granted
+	if q.Asked.PreviewPages != nil {
+		request.PreviewPages = q.Asked.PreviewPages // admit has held it to what is set
+	}
+	if request.ProjectName == "" {
+		request.ProjectName = p.projectOf(r)
+	}
+	request.User = p.user(q, request.User)
+	request, err = request.Settle(ask.doc)
+	if err != nil {
+		return Decision{}, err
+	}
+	if err := request.Validate(); err != nil { // claims may have made a set text too long
+		return Decision{}, unresolvable(err)
+	}
+	return Decision{Rule: r.name, Request: request, End: q.Start.Add(r.session)}, nil
+}
+
+// user completes the User of the request: what the rule sets or accepts first, then the caller.
+func (p *Policy) user(q Question, given *weboffice.User) *weboffice.User {
+	user, person := q.Guest, q.Caller.User
+	if person.ID != "" {
+		user = weboffice.User{Id: weboffice.UserID(p.options.Salt, q.Caller.IssuerURL, person.ID), Avatar: person.Avatar}
+	}
+	if person.ID != "" || person.Name != "" { // a share link may name its guest
+		user.Name = weboffice.CleanName(person.Name)
+	}
+	if given != nil {
+		user.Id, user.Avatar = cmp.Or(given.Id, user.Id), cmp.Or(given.Avatar, user.Avatar)
+		if given.Name != "" {
+			user.Name = weboffice.CleanName(given.Name)
+		}
+	}
+	return &user
+}
+
+// Step is what one rule made of a question.
+type Step struct {
+	Rule    string
+	Decides bool
+	Deny    bool
+	Why     string // the first condition that failed, without values; "" where the rule decides
+}
+
+// Explain gives the rules in their order up to the one that decides.
+func (p *Policy) Explain(q Question) []Step {
+	doc, err := weboffice.ParseSourceURI(q.Asked.SourceURI)
+	if err != nil {
+		return nil
+	}
+	ask := newAsk(q.Caller, doc)
+	var steps []Step
+	for _, r := range p.rules {
+		why := ask.why(r)
+		steps = append(steps, Step{Rule: r.name, Decides: why == "", Deny: r.deny, Why: why})
+		if why == "" {
+			break
+		}
+	}
+	return steps
+}
+
+func forbidden() *weboffice.Error {
+	return &weboffice.Error{
+		Kind: weboffice.Forbidden, Code: "Forbidden", Message: "You may not open this document.",
+		Recommend: "Ask whoever runs this site, with the RequestId.",
+	}
+}
+
+// Rules is the number of rules.
+func (p *Policy) Rules() int { return len(p.rules) }

@@ -1,0 +1,419 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/weboffice"
+)
+
+// dice makes random policies, callers and questions of a small world, so that they meet often.
+type dice struct{ *rand.Rand }
+
+func pick[T any](d dice, of ...T) T { return of[d.IntN(len(of))] }
+
+// one is true once in n times.
+func (d dice) one(n int) bool { return d.IntN(n) == 0 }
+
+func (d dice) some(of ...string) []string {
+	var chosen []string
+	for _, o := range of {
+		if d.one(2) {
+			chosen = append(chosen, o)
+		}
+	}
+	return chosen
+}
+
+func (d dice) uri() string {
+	folders := make([]string, d.IntN(3))
+	for i := range folders {
+		folders[i] = pick(d, "red", "blue", "team-a", "team-ab", "r*d")
+	}
+	name := pick(d, "plan.docx", "plan.docx", "plan.xlsx", "PLAN.DOCX", "plan.pdf", "note.txt", "red.pptx")
+	return "oss://" + pick(d, "team-docs", "team-docs", "team-docs", "other-docs") + "/" + strings.Join(append(folders, name), "/")
+}
+
+// pattern makes a document's URI more general, a step at a time.
+func (d dice) pattern(claims bool) (bucket string, segments []string) {
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(d.uri(), "oss://"), "/")
+	crossed := false
+	for _, segment := range strings.Split(key, "/") {
+		switch d.IntN(6) {
+		case 0:
+			segment = "*"
+		case 1:
+			segment = segment[:1] + "*" + segment[len(segment)-1:]
+		case 2:
+			segment, crossed = "**", true
+		case 3:
+			if claims && !crossed {
+				segment = pick(d, "${team}", "${sub}", "${level}")
+			}
+		}
+		segments = append(segments, segment)
+	}
+	if d.one(2) {
+		segments = append(segments[:d.IntN(len(segments))], "**")
+	}
+	return bucket, segments
+}
+
+func (d dice) condition(name string) []any {
+	values := map[string][]any{
+		"email": {"*@example.com", "ann@example.com", "*"}, "groups": {"editors", "viewers", "ed*", "*s", "*"}, "level": {1, 2, 0, true, "1", "*"},
+		"staff": {true, false, "true"}, "team": {"red", "r*", "blue", "r*d"},
+	}[name]
+	var wants []any
+	for range 1 + d.IntN(2) {
+		wants = append(wants, pick(d, values...))
+	}
+	return wants
+}
+
+func (d dice) rule(name string) modelRule {
+	r := modelRule{Name: name, Deny: d.one(10)}
+	for range d.IntN(3) {
+		c := modelCallers{Issuer: pick(d, "staff", "staff", "partners", "links"), Claims: map[string][]any{}}
+		for _, claim := range d.some("email", "groups", "level", "staff", "team") {
+			if d.one(3) {
+				c.Claims[claim] = d.condition(claim)
+			}
+		}
+		r.Callers = append(r.Callers, c)
+	}
+	r.Bucket, r.Segments = d.pattern(len(r.Callers) > 0)
+	if r.Deny {
+		return r
+	}
+	r.Grant = append([]string{"view"}, d.some("edit", "edit", "rename", "history", "copy", "print", "print", "export")...)
+	r.Set = map[string]any{}
+	if d.one(4) {
+		r.Set["Hidecmb"] = d.one(2)
+	}
+	if d.one(6) {
+		r.Set["PreviewPages"] = pick(d, 1, 5, 20)
+	}
+	if d.one(10) {
+		r.Set["Filename"] = pick(d, "shown.docx", "shown.pdf", "SHOWN.XLSX")
+	}
+	if d.one(3) {
+		r.Set["Watermark"] = pick(d, "internal", "${document.key} of ${document.bucket}")
+		if len(r.Callers) > 0 && d.one(2) {
+			r.Set["Watermark"] = pick(d, "${name} ${email}", "<${team}>", "${level}")
+		}
+	}
+	if d.one(8) {
+		r.Set["UserData"] = "of ${document.key}"
+	}
+	if d.one(3) {
+		r.Accept = d.some("Watermark", "UserData", "CachePreview")
+		if len(r.Callers) > 0 {
+			r.Accept = append(r.Accept, d.some("User", "ProjectName")...)
+		}
+	}
+	r.Project, r.Hours = pick(d, "", "", "of-rule"), pick(d, 0, 0, 1, 8)
+	return r
+}
+
+func (d dice) model() model {
+	m := model{Project: "of-policy", Issuers: map[string]modelIssuer{
+		"staff":    {URL: "https://login.example.com"},
+		"partners": {URL: "https://id.partners.example", TrustEmail: true, ID: "oid", Name: "nick"},
+	}}
+	for i := range 1 + d.IntN(6) {
+		m.Rules = append(m.Rules, d.rule("r"+strconv.Itoa(i)))
+	}
+	return m
+}
+
+func (d dice) person() *person {
+	if d.one(4) {
+		return nil
+	}
+	p := &person{Issuer: pick(d, "staff", "staff", "partners", "links"), Claims: map[string]any{
+		"sub": pick(d, "ann", "red", "team-a"), "oid": pick(d, "ann", "o1"),
+	}}
+	names := []any{"Ann", "", "a\u0007b", strings.Repeat("long name ", 5), 5.0, nil}
+	for claim, values := range map[string][]any{
+		"email":          {"ann@example.com", "ann@example.com", `"x"@example.com`, "a@b@example.com", "x@other.example", true, []any{"ann@example.com"}},
+		"email_verified": {true, true, false, "true"},
+		"groups":         {"editors", []any{"viewers", "editors"}, []any{"viewers"}, []any{}, []any{"editors", 1.0}, "Editors", nil},
+		"level":          {1.0, 2.0, 0.0, 1.5, "1", true, nil, "red"},
+		"staff":          {true, false, "true", 1.0, nil},
+		"team":           {"red", "blue", "team-a", []any{"red", "team-ab"}, "r*d", "*", "**", "{red,blue}", "", 5.0, nil, []any{}},
+		"name":           names, "nick": names,
+	} {
+		if !d.one(4) {
+			p.Claims[claim] = pick(d, values...)
+		}
+	}
+	if p.Issuer == "links" {
+		if d.one(2) {
+			delete(p.Claims, "sub")
+		}
+		if _, isText := p.Claims["name"].(string); !isText {
+			delete(p.Claims, "name")
+		}
+		p.Document = d.uri()
+		if d.one(2) {
+			bucket, segments := d.pattern(d.one(10))
+			p.Document = "oss://" + bucket + "/" + strings.Join(segments, "/")
+		}
+		p.Grant = d.some("view", "view", "edit", "rename", "history", "copy", "print", "export")
+		if len(p.Grant) == 0 {
+			p.Grant = []string{"view", "copy"}
+		}
+	}
+	return p
+}
+
+func (d dice) request() weboffice.Request {
+	r := weboffice.Request{SourceURI: d.uri()}
+	if d.one(2) {
+		yes := func() bool { return !d.one(3) }
+		r.Permission = &weboffice.Permission{Readonly: d.one(3), Rename: yes(), History: yes(), Copy: yes(), Export: yes(), Print: yes()}
+	}
+	if d.one(6) {
+		r.Hidecmb = new(d.one(2))
+	}
+	if d.one(8) {
+		r.PreviewPages = new(pick(d, int64(1), 5, 7))
+	}
+	if d.one(8) {
+		r.Filename = pick(d, "shown.docx", "other.pdf", "OTHER.DOCX")
+	}
+	if !d.one(6) {
+		return r
+	}
+	switch d.IntN(5) {
+	case 0:
+		r.User = &weboffice.User{Id: pick(d, "", "boss"), Name: pick(d, "", "Boss")}
+	case 1:
+		r.Watermark = &weboffice.Watermark{Value: "mine"}
+	case 2:
+		r.ProjectName = "mine"
+	case 3:
+		r.UserData = "mine"
+	case 4:
+		r.CachePreview = new(d.one(2))
+	}
+	return r
+}
+
+// aim turns a caller and a question towards a rule, so that enough of them meet it.
+func (d dice) aim(r modelRule, p *person, asked *weboffice.Request) *person {
+	if len(r.Callers) > 0 {
+		if p == nil {
+			return nil
+		}
+		c := pick(d, r.Callers...)
+		if c.Issuer != "links" && p.Issuer != "links" {
+			p.Issuer = c.Issuer
+		}
+		for name, wants := range c.Claims {
+			switch want := pick(d, wants...).(type) {
+			case string:
+				p.Claims[name] = strings.ReplaceAll(want, "*", "e")
+			case int:
+				p.Claims[name] = float64(want)
+			default:
+				p.Claims[name] = want
+			}
+		}
+	} else if p != nil && p.Issuer != "links" && d.one(2) {
+		p = nil
+	}
+	var key []string
+	for _, segment := range r.Segments {
+		if name, isClaim := strings.CutPrefix(segment, "${"); isClaim {
+			segment = "red"
+			if text, isText := p.Claims[strings.TrimSuffix(name, "}")].(string); isText && text != "" {
+				segment = text
+			}
+		}
+		if segment == "*" || segment == "**" {
+			segment = pick(d, "red", "plan.docx")
+		}
+		key = append(key, strings.Replace(segment, "*", "e", 1))
+	}
+	last := key[len(key)-1]
+	switch ending := r.Segments[len(key)-1]; {
+	case ending == "*" || ending == "**":
+		last = pick(d, "plan.docx", "plan.xlsx", "plan.pdf")
+	case strings.HasSuffix(ending, "*x"):
+		last = strings.Replace(ending, "*x", "e.docx", 1)
+	case strings.HasSuffix(ending, "*t"):
+		last = strings.Replace(ending, "*t", "e.txt", 1)
+	case !strings.Contains(last, "."):
+		return p
+	}
+	asked.SourceURI = "oss://" + r.Bucket + "/" + strings.Join(append(key[:len(key)-1], last), "/")
+	if p != nil && p.Issuer == "links" && !d.one(3) {
+		p.Document = asked.SourceURI
+	}
+	return p
+}
+
+// verdictOf puts a decision in the oracle's form.
+func verdictOf(d policy.Decision, err error) verdict {
+	if err != nil {
+		return verdict{Code: weboffice.AsError(err).Code}
+	}
+	r := d.Request
+	v := verdict{
+		Rule: d.Rule, Project: r.ProjectName, Filename: r.Filename, UserData: r.UserData, Grants: strings.Join(r.Permission.Grants(), " "), User: *r.User, End: d.End,
+	}
+	if r.Watermark != nil {
+		v.Watermark = r.Watermark.Value
+	}
+	if r.PreviewPages != nil {
+		v.PreviewPages = *r.PreviewPages
+	}
+	if r.Hidecmb != nil {
+		v.Hidecmb = strconv.FormatBool(*r.Hidecmb)
+	}
+	return v
+}
+
+func (p *person) claims() map[string]any {
+	claims := maps.Clone(p.Claims)
+	claims["issuer"] = p.Issuer
+	if p.Issuer == "links" {
+		claims["document"], claims["grant"] = p.Document, p.Grant
+	}
+	return claims
+}
+
+// tally counts what the questions came to.
+type tally struct {
+	asked, opened, hidden int
+	given, withheld       map[string]int
+	codes                 map[string]int
+}
+
+func TestDecideEqualsTheOracle(t *testing.T) {
+	policies, seeds := 1500, []uint64{1, rand.Uint64(), rand.Uint64()}
+	if testing.Short() {
+		policies, seeds = 300, seeds[:2]
+	}
+	for _, seed := range seeds {
+		t.Run("", func(t *testing.T) {
+			t.Logf("seed %d", seed)
+			d := dice{rand.New(rand.NewPCG(seed, 0))}
+			count := tally{given: map[string]int{}, withheld: map[string]int{}, codes: map[string]int{}}
+			for range policies {
+				compare(t, d, &count)
+				if t.Failed() {
+					return
+				}
+			}
+			t.Logf("%d questions, %d opened, given %v, withheld %v, refused with %v, %d hidden rules", count.asked, count.opened, count.given, count.withheld, count.codes, count.hidden)
+			if count.opened*10 < count.asked*3 {
+				t.Errorf("only %d of %d questions open a document", count.opened, count.asked)
+			}
+			for _, grant := range weboffice.Grants()[1:] {
+				if count.given[grant] < count.opened/100 || count.withheld[grant] < count.opened/100 {
+					t.Errorf("%s was given %d times and withheld %d times", grant, count.given[grant], count.withheld[grant])
+				}
+			}
+			for _, code := range []string{
+				"Forbidden", "Unauthenticated", "Forbidden.PreviewPages", "Forbidden.Hidecmb", "Forbidden.Filename", "Forbidden.User",
+				"Forbidden.Watermark", "Forbidden.ProjectName", "Forbidden.UserData", "Forbidden.CachePreview",
+			} {
+				if count.codes[code] == 0 {
+					t.Errorf("%s never came up", code)
+				}
+			}
+			if count.hidden == 0 {
+				t.Error("no rule was ever hidden")
+			}
+		})
+	}
+}
+
+// compare asks a random policy random questions and compares with the oracle.
+func compare(t *testing.T, d dice, count *tally) {
+	m := d.model()
+	text := m.yaml()
+	p, err := policy.Parse(text, policy.Options{Salt: salt})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	shown, hidden := withoutHidden(t, m, p)
+	count.hidden += hidden
+	for range 12 {
+		visitor, asked := d.person(), d.request()
+		if !d.one(6) {
+			visitor = d.aim(pick(d, m.Rules...), visitor, &asked)
+		}
+		q := policy.Question{Asked: asked, Start: start, Guest: guest}
+		if visitor != nil {
+			if q.Caller, err = p.CallerOf(visitor.claims()); err != nil {
+				t.Fatalf("%v\n%+v", err, visitor)
+			}
+		}
+		want, got := m.judge(visitor, asked), verdictOf(p.Decide(q))
+		if got != want {
+			claims, _ := json.Marshal(visitor)
+			request, _ := json.Marshal(asked)
+			t.Fatalf("got  %+v\nwant %+v\n%s\n%s\n%s", got, want, text, claims, request)
+		}
+		if again := verdictOf(p.Decide(q)); again != got {
+			t.Fatalf("the second time %+v, after %+v", again, got)
+		}
+		if without := verdictOf(shown.Decide(q)); without != got {
+			t.Fatalf("without the hidden rules %+v, with them %+v\n%s\n%v", without, got, text, p.Warnings())
+		}
+		explained(t, p.Explain(q), m, got)
+		count.asked++
+		count.codes[got.Code]++
+		if got.Code != "" {
+			continue
+		}
+		count.opened++
+		for _, grant := range weboffice.Grants()[1:] {
+			if slices.Contains(strings.Fields(got.Grants), grant) {
+				count.given[grant]++
+			} else {
+				count.withheld[grant]++
+			}
+		}
+	}
+}
+
+// withoutHidden is the policy without the rules that its warnings call hidden.
+func withoutHidden(t *testing.T, m model, p *policy.Policy) (*policy.Policy, int) {
+	hidden := map[string]bool{}
+	for _, warning := range p.Warnings() {
+		if rule, rest, _ := strings.Cut(strings.TrimPrefix(warning, `rule "`), `"`); strings.HasPrefix(rest, " is hidden by ") {
+			hidden[rule] = true
+		}
+	}
+	m.Rules = slices.DeleteFunc(slices.Clone(m.Rules), func(r modelRule) bool { return hidden[r.Name] })
+	shown, err := policy.Parse(m.yaml(), policy.Options{Salt: salt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shown, len(hidden)
+}
+
+// explained checks that an explanation names every rule up to the one that decided, and that one only.
+func explained(t *testing.T, steps []policy.Step, m model, got verdict) {
+	t.Helper()
+	for i, step := range steps {
+		if step.Rule != m.Rules[i].Name || step.Deny != m.Rules[i].Deny || step.Decides != (step.Why == "") || step.Decides && i != len(steps)-1 {
+			t.Fatalf("step %d of %+v", i, steps)
+		}
+	}
+	last := steps[len(steps)-1]
+	if got.Rule != "" && (!last.Decides || last.Rule != got.Rule) || !last.Decides && len(steps) != len(m.Rules) {
+		t.Fatalf("%+v explains %+v", steps, got)
+	}
+}

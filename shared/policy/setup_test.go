@@ -1,0 +1,116 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/weboffice"
+)
+
+var (
+	start = time.Unix(1_800_000_000, 0).UTC()
+	guest = weboffice.User{Id: "GUEST0000000000", Name: "Guest"}
+	salt  = weboffice.Secret("a salt of the tests")
+)
+
+// head is the part that most policies of the tests share.
+const head = `project: test-project
+origins: [https://docs.example.com]
+issuers:
+  staff: {url: https://login.example.com, audience: weboffice}
+  partners: {url: https://id.partners.example, audience: weboffice, trustEmail: true, user: {id: oid, name: nick, avatar: image}}
+`
+
+// mustParse parses a policy that is right.
+func mustParse(t testing.TB, text string) *policy.Policy {
+	t.Helper()
+	p, err := policy.Parse([]byte(text), policy.Options{Salt: salt})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return p
+}
+
+// rules parses a policy of head and these rules.
+func rules(t testing.TB, text string) *policy.Policy {
+	t.Helper()
+	return mustParse(t, head+"rules:\n"+text)
+}
+
+// who makes a caller of JSON claims, or a guest of "".
+func who(t testing.TB, p *policy.Policy, claims string) caller.Caller {
+	t.Helper()
+	if claims == "" {
+		return caller.Caller{}
+	}
+	var decoded map[string]any
+	decoder := json.NewDecoder(strings.NewReader(claims))
+	decoder.UseNumber()
+	if err := decoder.Decode(&decoded); err != nil {
+		t.Fatalf("%s: %v", claims, err)
+	}
+	c, err := p.CallerOf(decoded)
+	if err != nil {
+		t.Fatalf("%s: %v", claims, err)
+	}
+	return c
+}
+
+// question asks for a document with the parameters of a JSON object.
+func question(t testing.TB, c caller.Caller, open, ask string) policy.Question {
+	t.Helper()
+	var request weboffice.Request
+	if ask != "" {
+		var err error
+		if request, err = weboffice.ParseRequest([]byte(ask)); err != nil {
+			t.Fatalf("%s: %v", ask, err)
+		}
+	}
+	request.SourceURI = open
+	return policy.Question{Caller: c, Asked: request, Start: start, Guest: guest}
+}
+
+// outcome puts a decision in one line: the rule and its grants, or the code of the refusal.
+func outcome(d policy.Decision, err error) string {
+	if err != nil {
+		return weboffice.AsError(err).Code
+	}
+	return d.Rule + ": " + strings.Join(d.Request.Permission.Grants(), " ")
+}
+
+// visit is one row of a table: who asks for what, and what comes of it.
+type visit struct {
+	name string
+	as   string // claims in JSON; "" is a guest
+	open string
+	ask  string // parameters in JSON
+	want string // see outcome
+}
+
+func visits(t *testing.T, p *policy.Policy, table []visit) {
+	t.Helper()
+	for _, v := range table {
+		t.Run(v.name, func(t *testing.T) {
+			q := question(t, who(t, p, v.as), v.open, v.ask)
+			d, err := p.Decide(q)
+			if got := outcome(d, err); got != v.want {
+				t.Errorf("got %s, want %s\n%+v\n%+v", got, v.want, p.Explain(q), err)
+			}
+		})
+	}
+}
+
+// decided is the decision of a question that must open.
+func decided(t testing.TB, p *policy.Policy, as, open, ask string) policy.Decision {
+	t.Helper()
+	q := question(t, who(t, p, as), open, ask)
+	d, err := p.Decide(q)
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, p.Explain(q))
+	}
+	return d
+}
