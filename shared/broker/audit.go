@@ -24,7 +24,8 @@ type record struct {
 	granted      *weboffice.Permission
 	outcome      string // "" until something other than the ordinary happens
 	billed       int    // calls that IMM charges for
-	unsure       bool   // one more may have been charged: it was sent and not answered
+	unsure       bool   // one more may have been charged: it was sent, and not answered or by a server that failed
+	spent        bool   // the refresh token is of no use any more, or may be
 	immRequestID string
 	token        weboffice.Secret
 	steps        []policy.Step // of a refusal

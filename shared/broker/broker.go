@@ -1,9 +1,3 @@
-// Package broker is the two use cases: Generate gives a visitor the right to open a document, Refresh carries it on. It joins policy,
-// sealed sessions and IMM, and writes one audit line for every decision. It knows no HTTP and verifies no caller.
-//
-// Promises: nothing is sent to IMM that the policy has not decided for this visitor now; an instance never sends a refresh token again
-// for which it has given an answer; a visitor who may still open the document keeps it when a refresh goes wrong (one Generate in its place); a visitor who may
-// not any more gets nothing, whatever tokens they hold.
 package broker
 
 import (
@@ -101,7 +95,7 @@ func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Reques
 func (b *Broker) generate(ctx context.Context, rec *record, q policy.Question, d policy.Decision) (Answer, error) {
 	tokens, err := b.imm.Generate(ctx, d.Request)
 	if err != nil {
-		rec.unsure = rec.unsure || imm.NoAnswer(err)
+		rec.unsure = rec.unsure || imm.MaybeDone(err)
 		return Answer{}, err
 	}
 	rec.billed++

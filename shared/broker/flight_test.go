@@ -252,7 +252,8 @@ func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
 			t.Fatalf("%+v, %v after %v", answer, err, time.Since(start))
 		}
 		b.calls(2, 0)
-		if line := b.lines()[0]; line["outcome"] != "fallback" || line["fallback"] != true || line["billed"] != 1.0 || line["maybeBilled"] != true {
+		if line := b.lines()[0]; line["outcome"] != "fallback" || line["fallback"] != true || line["billed"] != 1.0 ||
+			line["maybeBilled"] != true {
 			t.Errorf("%v", line)
 		}
 	})
@@ -264,7 +265,8 @@ func TestFailureIsNotRemembered(t *testing.T) {
 		tokens := b.open()
 		b.office.Fail(immtest.Refresh, 1, immtest.Throttled(3*time.Second))
 		var public *weboffice.Error
-		if _, err := b.Refresh(t.Context(), passerBy, tokens); !errors.As(err, &public) || public.Kind != weboffice.Throttled || public.RetryAfter != 3*time.Second {
+		if _, err := b.Refresh(t.Context(), passerBy, tokens); !errors.As(err, &public) || public.Kind != weboffice.Throttled ||
+			public.RetryAfter != 3*time.Second {
 			t.Fatal(err)
 		}
 		if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
@@ -314,7 +316,8 @@ func TestSpentTokenIsNotSentAgain(t *testing.T) {
 		}
 		time.Sleep(replayFor - time.Second)
 		again, err := b.Refresh(t.Context(), passerBy, tokens)
-		if err != nil || again.AccessToken != first.AccessToken || again.RefreshToken != first.RefreshToken || first.Timeout-again.Timeout != replayFor-time.Second {
+		if err != nil || again.AccessToken != first.AccessToken || again.RefreshToken != first.RefreshToken ||
+			first.Timeout-again.Timeout != replayFor-time.Second {
 			t.Fatalf("%+v, %v", again, err)
 		}
 		b.calls(1, 1)

@@ -23,7 +23,8 @@ func person(issuer, subject string) Visitor {
 }
 
 func holder(id, subject string) Visitor {
-	return Visitor{Caller: caller.Caller{Issuer: caller.LinkIssuer, IssuerURL: caller.LinkIssuer, Subject: subject, Link: &caller.Link{ID: id}}}
+	return Visitor{Caller: caller.Caller{Issuer: caller.LinkIssuer, IssuerURL: caller.LinkIssuer, Subject: subject,
+		Link: &caller.Link{ID: id}}}
 }
 
 var twoAMinute = policy.Limits{Anyone: policy.Rate{Events: 2, Per: time.Minute}, Caller: policy.Rate{Events: 2, Per: time.Minute}}
@@ -109,9 +110,9 @@ func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 	ann := person("https://a.example", "ann")
 	var admitted atomic.Int32
 	var all sync.WaitGroup
-	for range 50 {
+	for range 8 {
 		all.Go(func() {
-			for range 40 {
+			for range 5000 {
 				if l.admit(ann, noon) == nil {
 					admitted.Add(1)
 				}
@@ -130,15 +131,18 @@ func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 
 // Open documents do not take each other's refreshes, neither those of one person nor those behind one address.
 func TestEachOpenDocumentHasItsOwnLimit(t *testing.T) {
-	base := session.Session{Issuer: "https://a.example", Subject: "ann", Start: noon, Asked: weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}}
+	base := session.Session{Issuer: "https://a.example", Subject: "ann", Start: noon,
+		Asked: weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}}
 	guests := session.Session{Start: noon, Guest: weboffice.User{Id: "G1"}, Asked: base.Asked}
 	change := func(s session.Session, by func(*session.Session)) session.Session { by(&s); return s }
+	otherDocument := change(base, func(s *session.Session) { s.Asked.SourceURI = "oss://test-bucket/b.docx" })
+	later := change(base, func(s *session.Session) { s.Start = noon.Add(time.Millisecond) })
 	for name, c := range map[string]struct {
 		v          Visitor
 		one, other session.Session
 	}{
-		"another document": {person("https://a.example", "ann"), base, change(base, func(s *session.Session) { s.Asked.SourceURI = "oss://test-bucket/b.docx" })},
-		"opened later":     {person("https://a.example", "ann"), base, change(base, func(s *session.Session) { s.Start = noon.Add(time.Millisecond) })},
+		"another document": {person("https://a.example", "ann"), base, otherDocument},
+		"opened later":     {person("https://a.example", "ann"), base, later},
 		"another guest":    {from("192.0.2.1"), guests, change(guests, func(s *session.Session) { s.Guest.Id = "G2" })},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ type turn struct {
 	question policy.Question
 	decision policy.Decision
 	digest   [32]byte // of the decision
-	spent    bool     // this instance has used the sealed refresh token already
+	spent    bool     // this instance has used the sealed refresh token already, or cannot know that it has not
 }
 
 // Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end. The errors are *weboffice.Error.
@@ -92,8 +92,11 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 		leading.Store(true)
 		t.spent = ok
 		done, err := b.lead(ctx, rec.start, t)
-		if err == nil {
+		switch {
+		case err == nil:
 			b.answers.put(key, done)
+		case done.record.spent:
+			b.answers.put(key, answered{}) // nothing to give again, but the token is known
 		}
 		return done, err
 	})
@@ -146,7 +149,10 @@ func (b *Broker) renew(ctx context.Context, rec *record, t turn, patience time.D
 	request := t.decision.Request
 	refreshing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	rec.spent, rec.unsure = true, true // should the call end in a panic
 	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.tokens.AccessToken, t.sealed.RefreshToken, request.CredentialConfig)
+	rec.unsure = imm.MaybeDone(err)
+	rec.spent = err == nil || rec.unsure || imm.RefusedToken(err)
 	switch {
 	case err == nil:
 		rec.billed++
@@ -154,7 +160,6 @@ func (b *Broker) renew(ctx context.Context, rec *record, t turn, patience time.D
 		return b.seal(rec, t.question, t.decision, renewed)
 	case imm.RefusedToken(err) || imm.NoAnswer(err):
 		rec.outcome = "fallback"
-		rec.unsure = imm.NoAnswer(err)
 		b.log.WarnContext(ctx, "the refresh failed, generating instead", "requestId", weboffice.RequestID(ctx),
 			"document", request.SourceURI, "cause", weboffice.AsError(err).Cause)
 		return b.generate(ctx, rec, t.question, t.decision)

@@ -84,7 +84,8 @@ func TestPanicIsANeutral500WithoutItsValue(t *testing.T) {
 	if w.Code != 500 || body.Code != "InternalError" || body.RequestId == "" || strings.Contains(w.Body.String()+log.String(), "hunter2") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if !strings.Contains(log.String(), body.RequestId) || !strings.Contains(log.String(), "type=string") || !strings.Contains(log.String(), "httpapi_test") {
+	if !strings.Contains(log.String(), body.RequestId) || !strings.Contains(log.String(), "type=string") ||
+		!strings.Contains(log.String(), "httpapi_test") {
 		t.Error("the log does not say where the panic was")
 	}
 	if w.Header().Get("Cache-Control") != "no-store" {
@@ -111,7 +112,8 @@ func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 		t.Fatal("a kind is missing here")
 	}
 	for kind, status := range statuses {
-		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M", Recommend: "R", Fix: "the fix", Cause: errors.New("the cause")}))
+		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M", Recommend: "R", Fix: "the fix",
+			Cause: errors.New("the cause")}))
 		w := serve(h, post(`{}`))
 		body := errorOf(t, w)
 		if w.Code != status || body.Code != "C" || body.Message != "M" || body.Recommend != "R" || strings.Contains(w.Body.String(), "the ") {
@@ -124,7 +126,8 @@ func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 }
 
 func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
-	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1", time.Second: "1", 1500 * time.Millisecond: "2", time.Minute: "60", -time.Second: "2"} {
+	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1", time.Second: "1", 1500 * time.Millisecond: "2",
+		time.Minute: "60", -time.Second: "2"} {
 		h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Throttled, RetryAfter: wait}))
 		if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != want {
 			t.Errorf("%v: %q, want %s", wait, got, want)
@@ -160,7 +163,8 @@ func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 
 func TestAddressIsTheConnectionsAndNoHeaders(t *testing.T) {
 	for remote, want := range map[string]string{
-		"192.0.2.7:1234": "192.0.2.7", "[2001:db8::1]:1": "2001:db8::1", "[fe80::1%eth0]:1": "fe80::1%eth0", "192.0.2.7": "invalid IP", "": "invalid IP", "@": "invalid IP",
+		"192.0.2.7:1234": "192.0.2.7", "[2001:db8::1]:1": "2001:db8::1", "[fe80::1%eth0]:1": "fe80::1%eth0", "192.0.2.7": "invalid IP",
+		"": "invalid IP", "@": "invalid IP",
 	} {
 		var got string
 		h, _ := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer, error) {
@@ -191,7 +195,8 @@ func TestAnswerOnTheWire(t *testing.T) {
 	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>","AccessToken":"access-1","RefreshToken":"sealed-1",` +
 		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z","RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
 		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,"Export":false,"Print":false}}` + "\n"
-	if w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+	if w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" ||
+		w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%d %s%v", w.Code, w.Body, w.Header())
 	}
 	if log.Len() != 0 {
@@ -296,7 +301,8 @@ func TestEdgeLogsWhatItRefuses(t *testing.T) {
 
 func TestProofOfAnyLengthIsBounded(t *testing.T) {
 	h, _ := endpoint(t, answers)
-	for _, proof := range []string{"Bearer " + strings.Repeat("x", 1<<20), "Bearer", "Bearer ", "bearer  x", "Basic eDp4", "", "Bearer a b", "BearerX", "Token x"} {
+	for _, proof := range []string{"Bearer " + strings.Repeat("x", 1<<20), "Bearer", "Bearer ", "bearer  x", "Basic eDp4", "", "Bearer a b",
+		"BearerX", "Token x"} {
 		r := post(`{}`)
 		r.Header["Authorization"] = []string{proof}
 		if w := serve(h, r); w.Code != 401 {

@@ -24,6 +24,7 @@ type failure struct {
 	sent     bool   // IMM may have got the request
 	answered bool   // IMM answered something that could be read
 	refused  bool   // IMM read the request and refused what it says
+	broken   bool   // IMM's servers, or a gateway before them, failed: how far they came is not known
 }
 
 func (f *failure) Error() string { return strings.TrimSpace(f.reason + " " + f.code) }
@@ -39,6 +40,12 @@ func RefusedToken(err error) bool {
 func NoAnswer(err error) bool {
 	var f *failure
 	return errors.As(err, &f) && f.sent && !f.answered
+}
+
+// MaybeDone says whether a request that failed may have been done, and billed, all the same: nothing usable came back, or a server failed.
+func MaybeDone(err error) bool {
+	var f *failure
+	return NoAnswer(err) || errors.As(err, &f) && f.broken
 }
 
 func notSent(err error) bool {
@@ -63,6 +70,8 @@ func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) e
 	}
 	f := &failure{reason: reason(err), sent: e.sent.Load()}
 	switch {
+	case e.status == 429: // a gateway's, in its own words
+		return c.answered(e.status, "", "", "", e, q)
 	case e.status >= 500: // an error page of a gateway
 		f.answered = true
 		return c.byStatus(e.status, f)
@@ -151,6 +160,7 @@ const (
 
 // byStatus is for failures of IMM's servers.
 func (c *Client) byStatus(status int, f *failure, requestID ...string) error {
+	f.broken = true
 	out := &weboffice.Error{Kind: weboffice.BadGateway, Code: "BadGateway", Message: "The document service failed. Try again.", Status: status, Cause: f}
 	if len(requestID) > 0 {
 		out.RequestID = requestID[0]

@@ -17,6 +17,9 @@ import (
 const (
 	dialTimeout = 2 * time.Second
 	maxAnswer   = 1 << 20 // bytes
+	// maxConnections is more than a platform gives one instance at once (200). A larger crowd waits for a connection that is there: when
+	// every request of it dials, the handshakes hold each other up until some of them end in a timeout.
+	maxConnections = 256
 	// staleAfter is how long a connection may rest. A frozen instance wakes with connections that the other side has long given up;
 	// a request on one would be lost without a word, so they are dropped first.
 	staleAfter = 15 * time.Second
@@ -41,7 +44,8 @@ func newWire(t *http.Transport, now func() time.Time) *wire {
 	if t == nil {
 		t = &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-			TLSHandshakeTimeout: dialTimeout, MaxIdleConns: 256, MaxIdleConnsPerHost: 256, IdleConnTimeout: staleAfter,
+			TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: staleAfter,
+			MaxIdleConns: maxConnections, MaxIdleConnsPerHost: maxConnections, MaxConnsPerHost: maxConnections,
 		}
 	}
 	return &wire{

@@ -12,13 +12,13 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-var requestIDForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,128}$`)
+var requestIDForm = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
 
 // invocation returns the context of one request: ctx with the platform's request id and role, and its deadline less the margin.
 // A role that lacks a part is left out: without a security token it would be a long-lived AccessKey, and a function without a
 // role brings empty ones.
 func invocation(ctx context.Context, requestID, keyID, keySecret, token string) (context.Context, context.CancelFunc) {
-	if !requestIDForm.MatchString(requestID) {
+	if len(requestID) > 128 || !requestIDForm.MatchString(requestID) {
 		requestID = weboffice.NewRequestID()
 	}
 	ctx = weboffice.WithRequestID(ctx, requestID)

@@ -64,8 +64,10 @@ func TestFaultsAreCaught(t *testing.T) {
 			if err := os.WriteFile(list, overlay, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, err := exec.CommandContext(t.Context(), goTool, "test", "-overlay", list, "-short", "-count=1", "-vet=off", "-run", "^TestDecideEqualsTheOracle$", ".").CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: TestDecideEqualsTheOracle") {
+			command := exec.CommandContext(t.Context(), goTool, "test", "-overlay", list, "-short", "-count=1", "-vet=off",
+				"-run", "^TestDecideEqualsTheOracle$", ".")
+			out, err := command.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "--- FAIL: TestDecideEqualsTheOracle") || !strings.Contains(string(out), "want {Code:") {
 				t.Errorf("the property test does not notice: %v\n%s", err, out)
 			}
 		})

@@ -49,10 +49,12 @@ func ptr[T any](v T) *T { return &v }
 func full() session.Session {
 	start := time.UnixMilli(1_800_000_000_123)
 	return session.Session{
-		RefreshToken: "f1fd1afd79ee445f95d3dd99f34f35ffv3", WebofficeURL: "https://office-cn-shanghai.imm.aliyuncs.com/office/w/7c1a?_w_tokentype=1&x=<y>",
-		Issuer: "https://login.example.com", Subject: "ann", Start: start, Guest: weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
-		Issued: start.Add(time.Hour), AccessExpires: start.Add(90 * time.Minute).UTC().Add(856132358), RefreshExpires: start.Add(25 * time.Hour).UTC(),
-		Life: 30 * time.Minute, Access: session.HashAccess("access"), Decision: [32]byte{1, 2, 3},
+		RefreshToken: "f1fd1afd79ee445f95d3dd99f34f35ffv3",
+		WebofficeURL: "https://office-cn-shanghai.imm.aliyuncs.com/office/w/7c1a?_w_tokentype=1&x=<y>",
+		Issuer:       "https://login.example.com", Subject: "ann", Start: start, Guest: weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
+		Issued: start.Add(time.Hour), AccessExpires: start.Add(90 * time.Minute).UTC().Add(856132358),
+		RefreshExpires: start.Add(25 * time.Hour).UTC(),
+		Life:           30 * time.Minute, Access: session.HashAccess("access"), Decision: [32]byte{1, 2, 3},
 		Asked: weboffice.Request{
 			ProjectName: "test-project", SourceURI: "oss://test-bucket/报告/a&b <1>.docx", Filename: "a.docx", CachePreview: ptr(false), Referer: "*",
 			UserData: "{\"fid\": \"123\"}\x00\u2028", PreviewPages: ptr(int64(5)), Password: "hunter2<&>", ExternalUploaded: ptr(true),
@@ -60,8 +62,10 @@ func full() session.Session {
 			User: &weboffice.User{Id: "u", Name: "安娜", Avatar: "https://example.com/a.png"},
 			Watermark: &weboffice.Watermark{Type: ptr(int64(0)), Value: "水印值", Font: "bold 20px Serif", FillStyle: "rgba(1,1,1,0.6)",
 				Rotate: ptr(-0.5), Horizontal: ptr(int64(0)), Vertical: ptr(int64(50))},
-			CredentialConfig: &weboffice.CredentialConfig{ServiceRole: "r", Policy: "{}", Chain: []weboffice.CredentialConfigChain{{Role: "a", RoleType: "b", AssumeRoleFor: "c"}}},
-			Notification:     &weboffice.Notification{ExtendedMessageURI: "e", MNS: &weboffice.MNS{TopicName: "t"}, RocketMQ: &weboffice.RocketMQ{InstanceId: "i", TopicName: "t"}},
+			CredentialConfig: &weboffice.CredentialConfig{ServiceRole: "r", Policy: "{}",
+				Chain: []weboffice.CredentialConfigChain{{Role: "a", RoleType: "b", AssumeRoleFor: "c"}}},
+			Notification: &weboffice.Notification{ExtendedMessageURI: "e", MNS: &weboffice.MNS{TopicName: "t"},
+				RocketMQ: &weboffice.RocketMQ{InstanceId: "i", TopicName: "t"}},
 		},
 	}
 }
@@ -149,7 +153,8 @@ func TestTokensShowNothing(t *testing.T) {
 			t.Errorf("%s can be read", part)
 		}
 	}
-	if printed := fmt.Sprintf("%v %+v %#v", one, full().RefreshToken, full().Asked.Password); strings.Contains(printed, "hunter2") || strings.Contains(printed, "f1fd") {
+	if printed := fmt.Sprintf("%v %+v %#v", one, full().RefreshToken, full().Asked.Password); strings.Contains(printed, "hunter2") ||
+		strings.Contains(printed, "f1fd") {
 		t.Errorf("printed: %s", printed)
 	}
 }
@@ -192,8 +197,10 @@ func TestSecondSpellingOfATokenIsRefused(t *testing.T) {
 	last := strings.IndexByte(alphabet, token[len(token)-1])
 	for name, other := range map[string]string{
 		"a line break inside": token[:40] + "\n" + token[40:], "a line break behind": token + "\r\n", "a line break before": "\n" + token,
-		"padding": token + "=", "a space": token + " ", "more": token + "AAAA", "twice": token + token, "half": token[:len(token)/2], "nothing": "",
-		"unused bits": token[:len(token)-1] + string(alphabet[last^1]), "upper case": strings.ToUpper(token), "too long": strings.Repeat("A", session.MaxToken+1),
+		"padding": token + "=", "a space": token + " ", "more": token + "AAAA", "twice": token + token, "half": token[:len(token)/2],
+		"nothing":     "",
+		"unused bits": token[:len(token)-1] + string(alphabet[last^1]), "upper case": strings.ToUpper(token),
+		"too long":       strings.Repeat("A", session.MaxToken+1),
 		"other alphabet": base64.StdEncoding.EncodeToString([]byte(token)), "not base64": "!" + token[1:],
 	} {
 		refused(t, name, s, weboffice.Secret(other))
@@ -263,7 +270,8 @@ func TestTokenOfAnotherCallerOrAccessTokenDoesNotBelong(t *testing.T) {
 }
 
 func TestKeysMustBeOfTheRightLength(t *testing.T) {
-	for name, keys := range map[string][][]byte{"none": nil, "short": {make([]byte, 31)}, "long": {newKey(), make([]byte, 33)}, "empty": {{}}} {
+	for name, keys := range map[string][][]byte{"none": nil, "short": {make([]byte, 31)}, "long": {newKey(), make([]byte, 33)},
+		"empty": {{}}} {
 		if _, err := session.NewSealer(keys, "p", "r"); err == nil {
 			t.Errorf("%s: accepted", name)
 		}

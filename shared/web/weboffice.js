@@ -202,7 +202,7 @@ export const open = (options, echo) => {
   };
 
   const accept = async (began, body) => {
-    if (closed()) return;
+    if (halted()) return;
     const old = answer, late = !left(), before = session.permission;
     const same = session.instance && !dead && body.WebofficeURL === old?.WebofficeURL;
     if (!same && !dead && !late) await save();

@@ -475,6 +475,14 @@ test('the SDK asks by its own timer as well, and that costs nothing', async () =
   assert.equal(functions.calls.length, functions.billed, 'no request but those that were due');
 });
 
+test('the SDK’s asking is one more look at the clock', async () => {
+  const { world, page, functions } = await opened();
+  world.time.sleep(26 * MINUTE);
+  page.configs[0].refreshToken();
+  await world.run(100);
+  assert.equal(count(functions, 'refresh'), 1);
+});
+
 test('never two requests at once', async () => {
   const { world, page, functions } = await opened();
   await world.run(25 * MINUTE - 1500);
@@ -600,6 +608,7 @@ test('429 and 503 are repeated, not before Retry-After', async () => {
 test('a token that ends while the functions ask to wait is said to have ended', async () => {
   const { world, session, functions } = await opened();
   functions.fault = call => call.name === 'refresh' ? { status: 503, after: 600 } : null;
+  frameOf(session).alive = false; // its frame says nothing of it
   await world.run(29 * MINUTE);
   assert.equal(session.state, 'retrying');
   await world.run(2 * MINUTE);
@@ -662,7 +671,12 @@ test('somebody who signed in elsewhere and comes back to the tab goes on', async
   functions.fault = () => ({ status: 401 });
   await world.run(26 * MINUTE);
   functions.fault = () => null;
+  page.hidden = true;
   page.say('visibilitychange');
+  await world.run(1000);
+  assert.equal(session.state, 'signin', 'not while nobody looks');
+  page.hidden = false;
+  page.say('pageshow');
   await world.run(1000);
   assert.equal(session.state, 'open');
 });
@@ -857,11 +871,16 @@ test('access taken away once is taken back, twice is the person’s choice', asy
     for (const { grant } of functions.access.values()) grant.frame = 'elsewhere';
     session.instance.check();
   };
+  const before = session.instance;
   revoke();
   await world.run(1000);
   assert.equal(session.state, 'open');
+  assert.equal(session.error, null);
   assert.equal(functions.billed, 2);
   assert.equal(page.configs.length, 2);
+  before.frame.alive = true;
+  before.tell('error', { reason: 'late news of a frame that is gone' });
+  assert.equal(session.error, null);
   revoke();
   await world.run(HOUR);
   assert.equal(session.state, 'taken');
@@ -876,10 +895,11 @@ test('access taken away once is taken back, twice is the person’s choice', asy
 });
 
 test('one loss that the frame tells twice is one loss', async () => {
-  const { world, session, functions } = await opened();
+  const { world, session, functions, page } = await opened();
   session.instance.tell('error', { reason: 'tokenRevoked' });
   session.instance.tell('error', { reason: 'SessionExpired' });
   await world.run(1000);
+  assert.ok(!page.events.includes('taken'));
   assert.equal(session.state, 'open');
   assert.equal(functions.billed, 2);
 });
@@ -1131,6 +1151,7 @@ test('a blocked CDN: says what to allow, and goes on without another call when i
   page.say('visibilitychange');
   await world.run(1000);
   assert.equal(session.state, 'open');
+  assert.equal(session.error, null);
   assert.equal(functions.billed, 1);
 });
 
@@ -1162,11 +1183,15 @@ for (const [directive, address] of [['script-src', CDN], ['connect-src', API], [
 }
 
 test('refusals that are not ours, or only reported, change nothing', async () => {
-  const { world, session, page } = await opened();
+  const { world, session, functions, page } = await opened({ generate: 'https://docs.example.com/generate', refresh: 'https://docs.example.com/refresh' });
   page.violate('inline', 'script-src-elem');
   page.violate('https://tracker.example.net/x', 'connect-src');
   page.violate(OFFICE + '/office/w/1', 'frame-src', 'report');
+  functions.fault = () => 'cut';
   await world.run(26 * MINUTE);
+  assert.equal(session.error.code, 'Network');
+  functions.fault = () => null;
+  await world.run(MINUTE);
   assert.equal(session.state, 'open');
 });
 
@@ -1232,6 +1257,25 @@ test('closed while a request is under way: nothing opens any more', async () => 
   assert.equal(session.state, 'closed');
   assert.equal(page.configs.length, 0);
   assert.equal(page.tab.storage.weboffice, '0', 'and nothing is kept');
+});
+
+test('closed while the proof or the SDK is under way: no call, no frame', async () => {
+  const world = new World(), { page } = world.tab();
+  let give;
+  const session = page.open({ token: () => new Promise(done => { give = done; }) });
+  await world.run(5);
+  await session.close();
+  give('late');
+  await world.run(MINUTE);
+  assert.equal(world.functions.calls.length, 0);
+
+  const other = new World().tab().page;
+  other.open();
+  await other.world.run(40); // the answer is there, the SDK is not
+  assert.equal(other.world.functions.calls.length, 1);
+  await other.session.close();
+  await other.world.run(MINUTE);
+  assert.equal(other.configs.length, 0);
 });
 
 // ---- the element ----

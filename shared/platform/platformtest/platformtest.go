@@ -106,12 +106,13 @@ func (r *Runtime) Close() {
 	}
 }
 
-// Env is the environment that the platform gives a process.
+// Env is the environment that the platform gives a process; on Lambda with the credentials of an AWS role.
 func (r *Runtime) Env() []string {
 	if r.platform == lambda {
 		return []string{
 			"AWS_LAMBDA_RUNTIME_API=" + r.address, "AWS_LAMBDA_FUNCTION_NAME=test-function", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
 			"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128", "AWS_REGION=eu-central-1", "_HANDLER=bootstrap",
+			"AWS_ACCESS_KEY_ID=ASIALOCAL", "AWS_SECRET_ACCESS_KEY=local-aws-secret", "AWS_SESSION_TOKEN=local-aws-token",
 		}
 	}
 	env := []string{
