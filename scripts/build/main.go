@@ -4,7 +4,7 @@
 //	dist/lambda/{generate,refresh}/  linux/arm64
 //
 // Each holds the program, bootstrap, and the policy beside it, policy.yaml. A policy that does not parse, or whose own tests fail,
-// stops the build before anything is touched.
+// stops the build before anything is touched. -out names another folder than dist.
 //
 // The same commit gives the same bytes with the same Go version, wherever it lies: paths are trimmed, cgo is off, settings of the
 // environment that change code are fixed, and files carry a fixed time, so that the deployment tools' archives are equal too.
@@ -64,11 +64,12 @@ func run(ctx context.Context, root string, args []string, stdout io.Writer) erro
 	wanted := flags.String("target", "", "fc or lambda; both when left out")
 	arch := flags.String("arch", "", "another architecture than the target's own")
 	policyFile := flags.String("policy", "functions/policy.yaml", "the policy that is put beside the programs")
+	out := flags.String("out", "dist", "the folder for the packages; those in it are replaced")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is no flag: there are -target, -arch and -policy", flags.Arg(0))
+		return fmt.Errorf("%q is no flag: there are -target, -arch, -policy and -out", flags.Arg(0))
 	}
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
 		return errors.New("run it where go.mod is: go run ./scripts/build")
@@ -86,7 +87,7 @@ func run(ctx context.Context, root string, args []string, stdout io.Writer) erro
 	}
 	for _, t := range chosen {
 		for _, function := range functions() {
-			if err := build(ctx, root, t, function, text, stdout); err != nil {
+			if err := build(ctx, root, *out, t, function, text, stdout); err != nil {
 				return fmt.Errorf("%s for %s: %w", function, t.name, err)
 			}
 		}
@@ -133,37 +134,41 @@ func readPolicy(path string) ([]byte, error) {
 	return text, nil
 }
 
-// build makes one folder anew.
-func build(ctx context.Context, root string, t target, function string, policyText []byte, stdout io.Writer) error {
-	folder := filepath.Join("dist", t.name, function)
-	program := filepath.Join(folder, "bootstrap")
-	if err := os.RemoveAll(filepath.Join(root, folder)); err != nil {
+// build makes one folder below out anew. A relative out is below root.
+func build(ctx context.Context, root, out string, t target, function string, policyText []byte, stdout io.Writer) error {
+	shown := filepath.Join(out, t.name, function, "bootstrap")
+	program := shown
+	if !filepath.IsAbs(out) {
+		program = filepath.Join(root, shown)
+	}
+	folder := filepath.Dir(program)
+	if err := os.RemoveAll(folder); err != nil {
 		return err
 	}
 	// lambda.norpc leaves out the RPC of a Lambda runtime that is gone, and 2.7 MB of templates with it.
 	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs="+stamp(ctx, root), "-ldflags", "-s -w",
-		"-tags", "lambda.norpc", "-o", program, "./functions/"+function+"/bootstrap")
+		"-tags", "lambda.norpc", "-o", shown, "./functions/"+function+"/bootstrap")
 	command.Dir, command.Stderr = root, os.Stderr
 	command.Env = append(trusting(), "GOOS=linux", "GOARCH="+t.archs[0], "CGO_ENABLED=0",
 		"GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
 	if err := command.Run(); err != nil {
 		return err
 	}
-	beside := filepath.Join(root, folder, "policy.yaml")
+	beside := filepath.Join(folder, "policy.yaml")
 	if err := os.WriteFile(beside, policyText, 0o644); err != nil {
 		return err
 	}
-	built, err := os.Stat(filepath.Join(root, program))
+	built, err := os.Stat(program)
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{filepath.Join(root, program), beside} {
+	for _, path := range []string{program, beside} {
 		if err := os.Chtimes(path, packed, packed); err != nil {
 			return err
 		}
 	}
-	commit := revision(filepath.Join(root, program))
-	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", program, t.archs[0], float64(built.Size())/1e6, commit)
+	commit := revision(program)
+	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", shown, t.archs[0], float64(built.Size())/1e6, commit)
 	return err
 }
 

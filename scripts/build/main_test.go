@@ -110,6 +110,31 @@ func TestEveryTargetIsReproducible(t *testing.T) {
 	}
 }
 
+func TestAnotherFolder(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "packages")
+	for out, below := range map[string]string{"packages": "", elsewhere: elsewhere} {
+		root := module(t, closed)
+		if below == "" {
+			below = filepath.Join(root, out)
+		}
+		var printed bytes.Buffer
+		if err := run(t.Context(), root, []string{"-target", "fc", "-out", out}, &printed); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"fc/generate/bootstrap", "fc/generate/policy.yaml", "fc/refresh/bootstrap", "fc/refresh/policy.yaml"} {
+			if _, err := os.Stat(filepath.Join(below, name)); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(root, "dist")); err == nil {
+			t.Error("dist was made all the same")
+		}
+		if !strings.Contains(printed.String(), filepath.Join(out, "fc", "refresh", "bootstrap")) {
+			t.Errorf("the output does not say where: %s", printed.String())
+		}
+	}
+}
+
 func TestTheCommitIsStamped(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not here: nothing to stamp")

@@ -157,9 +157,8 @@ func (t *tool) inspect(p *policy.Policy, file string) (caller.Caller, error) {
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	anyKey := weboffice.Secret(strings.Repeat("-", 32)) // share links are known to a verifier that has a key; Inspect uses none
-	v, err := caller.NewVerifier(caller.Options{
-		Issuers: p.Issuers(), LinkKeys: []weboffice.Secret{anyKey}, RevokedLinks: p.RevokedLinks(),
+	v, err := caller.NewVerifier(caller.Options{ // without a link key it would not know share links; Inspect uses no key
+		Issuers: p.Issuers(), LinkKeys: []weboffice.Secret{weboffice.Secret(strings.Repeat("-", 32))}, RevokedLinks: p.RevokedLinks(),
 		Client: &http.Client{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -1,3 +1,579 @@
 package local_test
 
-import _ "github.com/chromedp/chromedp"
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"weboffice-functions/scripts/dev/local"
+	"weboffice-functions/shared/imm/immtest"
+)
+
+func TestOpenAsWhoeverAsks(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	for _, c := range []struct{ way, group, role string }{
+		{"/page.html", "", "Read-only"}, {"/page.html", "viewers", "Read-only"}, {"/page.html", "editors", "Editing"}, {"/page.html?readonly", "editors", "Read-only"},
+	} {
+		s.site.become(strings.Fields(c.group)...)
+		b := s.opened(c.way)
+		equal(b, `says('role')`, c.role)
+		equal(b, `session.permission.Readonly`, c.role == "Read-only")
+		equal(b, `seen.join()`, "frame,open")
+		b.quiet()
+	}
+	s.calls(4, 0)
+	if n := s.IMM.Openings(document); n != 4 {
+		t.Errorf("%d frames opened the document, want 4", n)
+	}
+}
+
+// A proof that nobody can check is refused with a way out, and the document opens when a better one comes.
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := newTab(t)
+	b.open(s.site.URL + "/page.html?document=none&src=" + url.QueryEscape("oss://test-bucket/test-object.pptx"))
+	b.until(`window.session?.state === 'signin'`)
+	equal(b, `says('way')`, "Try again")
+	s.site.become("editors")
+	b.run(`element.shadowRoot.getElementById('way').click()`)
+	b.until(`session.state === 'open'`)
+	equal(b, `says('role')`, "Editing")
+	s.calls(1, 0)
+}
+
+func TestThreeRefreshes(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, life)
+	b := s.opened("/page.html")
+	b.until(`times('refreshed') === 3`)
+	equal(b, `seen.join()`, "frame,open,refreshed,refreshed,refreshed")
+	s.calls(1, 3)
+	if n := s.IMM.Openings(document); n != 1 {
+		t.Errorf("%d frames opened the document, want one that goes on", n)
+	}
+	b.quiet()
+}
+
+// A page as the vendor's quick start writes it works; one with the usual mistake, an async callback, loses the document.
+func TestQuickStart(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, life)
+	for name, c := range map[string]struct{ query, end string }{
+		"as it is printed":       {"", `document.getElementById('refreshes').value >= 3 && document.getElementById('state').textContent === 'open'`},
+		"with an async callback": {"?callback=async", `document.getElementById('refreshes').value === '0' && document.getElementById('state').textContent === 'lost'`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := start(t, local.Options{Policy: []byte(strings.ReplaceAll(rules, "SITES", s.site.URL)), Lifetime: life})
+			b := newTab(t)
+			b.open(l.URL + "/quickstart/" + c.query)
+			b.until(c.end)
+			if lost := strings.Contains(c.query, "async"); (l.IMM.Calls().Refresh == 0) != lost {
+				t.Errorf("%+v", l.IMM.Calls())
+			}
+			b.quiet("favicon")
+		})
+	}
+}
+
+func TestChangedRights(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	s.site.become("editors")
+	b := s.opened("/page.html")
+	s.typeText(b, "While I may. ")
+	for i, c := range []struct{ group, role string }{{"viewers", "Read-only"}, {"editors", "Editing"}} {
+		s.site.become(c.group)
+		s.sleep(b, 25*time.Minute)
+		b.until(fmt.Sprintf(`times('changed') === %d && session.state === 'open'`, i+1))
+		b.until(`says('role') === '` + c.role + `'`)
+		s.calls(2+i, 0)
+	}
+	equal(b, `times('frame')`, 1) // the same address: the frame stays
+	s.eventually("what was written is saved", func() bool { return strings.Contains(s.IMM.Text(document), "While I may.") })
+	b.quiet()
+}
+
+// Whoever lost the last rule loses the document at the next refresh.
+func TestRightThatEnds(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	s.site.become("viewers")
+	b := s.opened("/page.html?src=" + url.QueryEscape("oss://test-bucket/test-object.pptx"))
+	s.site.become("nobody")
+	s.sleep(b, 25*time.Minute)
+	b.until(`session.state === 'refused' && !session.instance`)
+	if says := value[string](b, `says('title') + says('detail')`); !regexp.MustCompile(`^You have no access\.Forbidden: .* RequestId \S+$`).MatchString(says) {
+		t.Errorf("%q", says)
+	}
+	s.calls(1, 0)
+	b.quiet("403")
+}
+
+// The same token opened elsewhere takes the document: it is taken back once, then it is the person's choice.
+func TestAccessTakenElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 24*time.Second) // the frame looks every 800 ms, and nothing is due
+	b := s.opened("/page.html")
+	take := func() {
+		t.Helper()
+		kept := value[string](b, `JSON.stringify(JSON.parse(sessionStorage.weboffice).answer)`)
+		thief := s.tab("/elsewhere.html#" + url.PathEscape(kept))
+		thief.until(`document.title === 'open'`)
+	}
+	take()
+	b.until(`times('frame') === 2 && session.state === 'open'`)
+	s.calls(2, 0)
+	take()
+	b.until(`session.state === 'taken'`)
+	equal(b, `says('way')`, "Continue here")
+	s.calls(2, 0)
+	b.run(`session.retry()`)
+	b.until(`session.state === 'open'`)
+	s.calls(3, 0)
+}
+
+func TestSessionEnds(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	s.site.become("editors")
+	b := s.opened("/page.html?src=" + url.QueryEscape("oss://test-bucket/test-object.xlsx")) // its rule has session: 1m
+	s.sleep(b, 26*time.Minute)
+	b.until(`session.state === 'ended' && !session.instance`)
+	equal(b, `session.error.status`, 410)
+	equal(b, `says('way')`, "Continue here")
+	s.calls(1, 0)
+	b.run(`session.retry()`)
+	b.until(`session.state === 'open'`)
+	s.calls(2, 0)
+	b.quiet("410")
+}
+
+// Offline for longer than a token lives: the document comes back, and what was written meanwhile is in it.
+func TestOffline(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, life)
+	s.site.become("editors")
+	b := s.opened("/page.html")
+	b.do(chromedp.EmulateViewport(1000, 700))
+	b.offline(true)
+	s.typeText(b, "On the train. ")
+	b.until(`session.state === 'expired'`)
+	equal(b, `says('title')`, "Connection lost, still trying.")
+	refreshes := s.IMM.Calls().Refresh
+	b.offline(false)
+	b.until(`session.state === 'open' && times('refreshed') > 0`)
+	equal(b, `says('title') + says('detail')`, "")
+	s.eventually("what was written offline is saved", func() bool { return strings.Contains(s.IMM.Text(document), "On the train.") })
+	if got := s.IMM.Calls(); got.Generate+got.Refresh > 2+refreshes+1 {
+		t.Errorf("billed: %+v", got)
+	}
+}
+
+// A machine that slept past its token's end: the document is there when it wakes.
+func TestSleep(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := s.opened("/page.html")
+	s.sleep(b, 8*time.Hour)
+	b.until(`times('refreshed') === 1 && session.state === 'open'`)
+	b.until(`session.left() > 29 * 60e3`)
+	s.calls(1, 1)
+	b.run(`session.instance.save()`) // by a frame that is alive
+	s.sleep(b, 11*time.Minute)
+	equal(b, `times('refreshed')`, 1)
+	s.calls(1, 1)
+}
+
+// IMM did the work and its answer got lost: the function generates in the same request, and no token is used twice.
+func TestAnswerLostBehindTheFunction(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := s.opened("/page.html")
+	s.IMM.Fail(immtest.Refresh, 1, immtest.Cut().AfterWork())
+	s.sleep(b, 25*time.Minute)
+	b.until(`times('refreshed') === 1 && session.state === 'open'`)
+	equal(b, `seen.join()`, "frame,open,refreshed")
+	s.calls(2, 1)
+	b.quiet()
+}
+
+// The function's own answer got lost: asked again it repeats it, and nothing is billed twice.
+func TestAnswerLostBeforeThePage(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := s.opened("/page.html")
+	lost := b.intercept(s.URL+"/refresh", fetch.RequestStageResponse, func(_ fetch.EventRequestPaused, n int) any {
+		if n == 1 {
+			return fetch.FailRequestParams{ErrorReason: network.ErrorReasonConnectionReset}
+		}
+		return nil
+	})
+	s.sleep(b, 25*time.Minute)
+	b.until(`times('retrying') === 1 && times('refreshed') === 1 && session.state === 'open'`)
+	s.calls(1, 1)
+	if n := lost(); n != 2 {
+		t.Errorf("%d answers, want the lost one and its repetition", n)
+	}
+	b.quiet("ERR_CONNECTION_RESET", "Failed to load resource")
+}
+
+// 429: asked again, not before the time that Retry-After names. Another origin's page can read it.
+func TestThrottledThenFine(t *testing.T) {
+	t.Parallel()
+	const wait = 3 * time.Second
+	s := newStage(t, 30*time.Minute)
+	b := s.opened("/page.html")
+	s.IMM.Fail(immtest.Refresh, 1, immtest.Throttled(wait))
+	s.sleep(b, 25*time.Minute)
+	b.until(`session.state === 'retrying' && session.error.status === 429`)
+	equal(b, `session.error.wait`, 3000)
+	b.run(`dispatchEvent(new Event('online')); session.retry()`) // waking is no reason to ask sooner
+	b.until(`times('refreshed') === 1 && session.state === 'open'`)
+	var asked []time.Time
+	for _, request := range s.IMM.Requests() {
+		if request.Action == immtest.Refresh {
+			asked = append(asked, request.Time)
+		}
+	}
+	if len(asked) != 2 || asked[1].Sub(asked[0]) < wait-50*time.Millisecond {
+		t.Errorf("asked at %v, want a second time after %v", asked, wait)
+	}
+	s.calls(1, 1)
+	b.quiet("429")
+}
+
+func TestTwoTabs(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, life)
+	first, second := s.opened("/page.html"), s.opened("/page.html")
+	for _, b := range []*tab{first, second} {
+		b.until(`times('refreshed') === 2`)
+		equal(b, `seen.join()`, "frame,open,refreshed,refreshed")
+	}
+	if got := s.IMM.Calls(); got.Generate != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A duplicated tab has a copy of its first one's storage: it gets a session of its own and takes nothing away.
+func TestDuplicatedTab(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 24*time.Second)
+	first := s.opened("/page.html")
+	second := first.popup(`window.open(location.href), undefined`)
+	second.until(`window.session?.state === 'open'`)
+	s.calls(2, 0)
+	// Each frame asks the stand-in whether it still has the document.
+	for _, b := range []*tab{first, second} {
+		b.run(`new Promise(done => setTimeout(done, 2000))`)
+		equal(b, `seen.join()`, "frame,open")
+	}
+	second.do(chromedp.Reload())
+	second.until(`window.session?.state === 'open'`)
+	s.calls(2, 0) // and its own reload is free
+}
+
+func TestReload(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, life)
+	s.site.become("editors")
+	b := s.opened("/page.html")
+	for range 3 {
+		b.do(chromedp.Reload())
+		b.until(`window.session?.state === 'open'`)
+		equal(b, `says('role')`, "Editing")
+	}
+	if got := s.IMM.Calls(); got.Generate != 1 {
+		t.Errorf("%+v", got)
+	}
+	b.until(`times('refreshed') === 1`) // and the refresh comes as it would have come
+	if n := s.IMM.Openings(document); n != 4 {
+		t.Errorf("%d frames opened the document, want 4", n)
+	}
+	b.quiet()
+}
+
+// Another person in the same tab does not get what the first one had opened.
+func TestReloadAsSomebodyElse(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	s.site.become("editors")
+	b := s.opened("/page.html")
+	s.site.become()
+	b.do(chromedp.Reload())
+	b.until(`window.session?.state === 'open'`)
+	equal(b, `says('role')`, "Read-only")
+	s.calls(2, 0)
+}
+
+// A share link's token is the proof, and leaves the address bar before anything else happens.
+func TestShareLink(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	link, err := s.Token("link", document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.opened("/page.html#part=2&link=" + link.Reveal())
+	equal(b, `location.href`, s.site.URL+"/page.html#part=2")
+	equal(b, `says('role')`, "Editing")
+	if kept := value[string](b, `JSON.stringify({...sessionStorage}) + JSON.stringify({...localStorage}) + JSON.stringify(history.state)`); strings.Contains(kept, strings.Split(link.Reveal(), ".")[2]) {
+		t.Error("the link is kept")
+	}
+	b.do(chromedp.Reload())
+	b.until(`window.session?.state === 'open'`)
+	s.calls(1, 0)
+	b.quiet()
+}
+
+func TestBlockedSDK(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := newTab(t)
+	b.block("*://*:*/IMM/*")
+	b.open(s.site.URL + "/page.html")
+	b.until(`window.session?.state === 'failed'`)
+	equal(b, `session.error.code`, "SDK")
+	equal(b, `says('detail')`, "Script blocked; allow: "+s.IMMURL+immtest.SDKPath)
+	b.block()
+	b.run(`element.shadowRoot.getElementById('way').click()`)
+	b.until(`session.state === 'open'`)
+	s.calls(1, 0) // the tokens were good all the time
+	b.quiet("ERR_BLOCKED_BY_CLIENT", "Failed to load resource")
+}
+
+func TestWrongOrigin(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	other := newSite(t)
+	other.setting, other.people = s.site.setting, s.Local
+	b := newTab(t)
+	b.open(other.URL + "/page.html")
+	b.until(`window.session?.state === 'failed'`)
+	equal(b, `session.error.code`, "Network")
+	if says := value[string](b, `says('detail')`); !strings.Contains(says, "origins") || !strings.Contains(says, s.URL) {
+		t.Errorf("%q does not say what to do", says)
+	}
+	if got := s.IMM.Calls(); got != (immtest.Calls{}) {
+		t.Errorf("%+v", got)
+	}
+	b.quiet("CORS", "Failed to load resource")
+}
+
+// An image of another site's page sends no Origin; it opens nothing and costs nothing.
+func TestImageOfAnotherSite(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := s.tab("/page.css")
+	b.run(fmt.Sprintf(`new Promise(done => { const image = new Image(); image.onerror = done; image.src = %q; })`, s.URL+"/generate?SourceURI="+url.QueryEscape(document)))
+	if got := s.IMM.Calls(); got != (immtest.Calls{}) {
+		t.Errorf("%+v", got)
+	}
+	b.open(s.URL + "/quickstart/") // twin: the same request by the quick start's page
+	b.until(`document.getElementById('state').textContent === 'open'`)
+	s.calls(1, 0)
+}
+
+// readmePolicy is the Content-Security-Policy that README names, for these hosts.
+func (s *stage) readmePolicy(sdk string) string {
+	s.t.Helper()
+	found := regexp.MustCompile("\\*\\*CSP\\*\\* that the page needs: `(script-src 'self' https://g\\.alicdn\\.com; frame-src https://\\*\\.imm\\.aliyuncs\\.com; connect-src)` the two functions").
+		FindStringSubmatch(readFile(s.t, "../../../README.md"))
+	if found == nil {
+		s.t.Fatal("README does not say which CSP a page needs")
+	}
+	return strings.NewReplacer("https://g.alicdn.com", sdk, "https://*.imm.aliyuncs.com", s.IMMURL).Replace(found[1]) + " " + s.URL
+}
+
+// strictPolicy allows what README names and nothing besides.
+func (s *stage) strictPolicy() string {
+	s.t.Helper()
+	return "default-src 'none'; base-uri 'none'; form-action 'none'; " + s.readmePolicy(s.IMMURL)
+}
+
+// plainPage is a page without a script or style of its own.
+func (s *stage) plainPage() string {
+	return fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="weboffice.js"></script>
+<weboffice-document src=%q generate="%[2]s/generate" refresh="%[2]s/refresh" sdk=%[3]q></weboffice-document>`, document, s.URL, s.IMMURL+immtest.SDKPath)
+}
+
+const plainSession = `document.querySelector('weboffice-document').session`
+
+func TestStrictCSP(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	s.site.add("/plain.html", s.plainPage())
+	s.site.allow(s.strictPolicy() + "; img-src data:")
+	b := s.tab("/plain.html")
+	b.until(plainSession + `?.state === 'open'`)
+	frame := value[float64](b, `document.querySelector('weboffice-document iframe').getBoundingClientRect().height`)
+	if frame < 200 {
+		t.Errorf("the frame is %v high", frame)
+	}
+	s.calls(1, 0)
+	b.quiet()
+}
+
+// What a policy lacks is named, and costs at most the one call that came before.
+func TestCSPThatLacksSomething(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	s.site.add("/plain.html", s.plainPage())
+	strict := s.strictPolicy()
+	for _, c := range []struct{ directive, host string }{{"script-src", s.IMMURL}, {"frame-src", s.IMMURL}, {"connect-src", s.URL}} {
+		s.site.allow(regexp.MustCompile(c.directive+`[^;]*`).ReplaceAllStringFunc(strict, func(d string) string { return strings.ReplaceAll(d, c.host, "") }))
+		b := s.tab("/plain.html")
+		b.until(plainSession + `?.state === 'failed'`)
+		equal(b, plainSession+`.error.code + ' ' + `+plainSession+`.error.value`, "CSP "+c.directive+" "+c.host)
+		b.quiet("Content Security Policy", "violates")
+	}
+	if got := s.IMM.Calls(); got.Generate > 2 || got.Refresh > 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Another WebofficeURL needs another frame.
+func TestRemount(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	s.IMM.SetSwitches(immtest.Switches{NewURLEachTime: true})
+	s.site.become("editors")
+	b := s.opened("/page.html")
+	first := value[string](b, `session.instance.url`)
+	s.sleep(b, 25*time.Minute)
+	b.until(`times('refreshed') === 1`)
+	equal(b, `times('frame')`, 1) // a refresh keeps its address
+	s.typeText(b, "Kept. ")
+	s.site.become("viewers")
+	s.sleep(b, 25*time.Minute)
+	b.until(`times('frame') === 2 && session.state === 'open'`)
+	if second := value[string](b, `session.instance.url`); first == second {
+		t.Error("the same address")
+	}
+	equal(b, `document.querySelectorAll('iframe').length`, 1)
+	equal(b, `says('role')`, "Read-only")
+	if !strings.Contains(s.IMM.Text(document), "Kept.") {
+		t.Error("what was written is not saved")
+	}
+	s.calls(2, 1)
+	b.quiet()
+}
+
+func TestElementRemovedAndInsertedAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := s.opened("/page.html")
+	b.run(`element.remove()`)
+	b.until(`session === null`)
+	b.run(`place.append(element)`)
+	b.until(`session?.state === 'open'`)
+	b.run(`document.body.prepend(element)`) // out and in at once
+	b.until(`times('frame') === 3 && session?.state === 'open'`)
+	s.calls(1, 0)
+	equal(b, `document.querySelectorAll('iframe').length`, 1)
+	b.quiet()
+}
+
+// A second document in one page is refused with a sentence, and leaves the first alone.
+func TestSecondElement(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 30*time.Minute)
+	b := s.opened("/page.html")
+	b.run(`window.second = element.cloneNode(false); document.body.append(second)`)
+	b.until(`second.getAttribute('state') === 'failed'`)
+	if says := value[string](b, `second.shadowRoot.getElementById('detail').textContent`); !strings.Contains(says, "close()") {
+		t.Errorf("%q", says)
+	}
+	equal(b, `session.state`, "open")
+	s.calls(1, 0)
+}
+
+// typeText writes at the end of the document's first page, in the frame.
+func (s *stage) typeText(b *tab, text string) {
+	s.t.Helper()
+	at := value[[]float64](b, `(() => { const {left, top, width} = document.querySelector('iframe').getBoundingClientRect(); return [left + width / 2, top + 250]; })()`)
+	b.do(chromedp.MouseClickXY(at[0], at[1]), chromedp.KeyEvent(kb.End, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	for _, letter := range text {
+		b.do(chromedp.KeyEvent(string(letter)))
+	}
+}
+
+// eventually waits for what no page shows.
+func (s *stage) eventually(what string, is func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("not yet: %s", what)
+		}
+	}
+}
+
+// block lets the browser refuse addresses, as an ad-blocker does.
+func (b *tab) block(patterns ...string) {
+	b.t.Helper()
+	blocked := []*network.BlockPattern{}
+	for _, pattern := range patterns {
+		blocked = append(blocked, &network.BlockPattern{URLPattern: pattern, Block: true})
+	}
+	b.call(func(ctx context.Context, s *chromedp.Target) error {
+		_, err := cdp.Call(ctx, s, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: blocked})
+		return err
+	})
+}
+
+// intercept hands requests, but no preflights, to decide, which says how each goes on: with its number, from 1. The function that comes
+// back counts them.
+func (b *tab) intercept(pattern string, stage fetch.RequestStage, decide func(e fetch.EventRequestPaused, n int) any) (count func() int) {
+	b.t.Helper()
+	paused := chromedp.Events(b.ctx, fetch.RequestPaused)
+	b.call(func(ctx context.Context, s *chromedp.Target) error {
+		_, err := cdp.Call(ctx, s, fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: pattern, RequestStage: stage}}})
+		return err
+	})
+	numbers := make(chan int, 1)
+	numbers <- 0
+	go func() {
+		for e, err := range paused {
+			if err != nil {
+				return
+			}
+			var how any
+			if e.Request.Method != "OPTIONS" {
+				n := <-numbers + 1
+				numbers <- n
+				how = decide(e, n)
+			}
+			switch p := how.(type) {
+			case fetch.FailRequestParams:
+				p.RequestID = e.RequestID
+				_, err = chromedp.Call(b.ctx, fetch.FailRequest, p)
+			case fetch.FulfillRequestParams:
+				p.RequestID = e.RequestID
+				_, err = chromedp.Call(b.ctx, fetch.FulfillRequest, p)
+			default:
+				_, err = chromedp.Call(b.ctx, fetch.ContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+			}
+			if err != nil {
+				return // the tab is closed
+			}
+		}
+	}()
+	return func() int {
+		n := <-numbers
+		numbers <- n
+		return n
+	}
+}

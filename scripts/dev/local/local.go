@@ -49,7 +49,6 @@ type Local struct {
 	App     *app.App
 	LinkKey weboffice.Secret
 
-	handler   http.Handler
 	decisions *decisions
 	lifetime  time.Duration
 	now       func() time.Time
@@ -66,7 +65,7 @@ func Start(o Options) (*Local, error) {
 	if o.Lifetime == 0 {
 		o.Lifetime = 30 * time.Minute
 	}
-	l := &Local{decisions: &decisions{Handler: o.Logger.Handler()}, lifetime: o.Lifetime, now: o.Now}
+	l := &Local{decisions: &decisions{Handler: o.Logger.Handler(), now: o.Now}, lifetime: o.Lifetime, now: o.Now}
 	page, err := listen(o.Addr)
 	if err != nil {
 		return nil, err

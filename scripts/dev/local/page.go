@@ -17,6 +17,7 @@ import (
 
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/imm/immtest"
+	"weboffice-functions/shared/web"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -26,7 +27,7 @@ var quickstart embed.FS
 // pages serves the sample page and, for comparison, one that does what the vendor's quick start does.
 func (l *Local) pages() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", http.RedirectHandler("/quickstart/", http.StatusFound))
+	mux.Handle("/", web.Handler(l.IMMURL))
 	files, err := fs.Sub(quickstart, "quickstart")
 	if err != nil {
 		panic(err) // the folder is part of the program
@@ -56,12 +57,13 @@ type document struct {
 	Title string `json:"title"`
 }
 
-// Token returns a fresh proof of a persona; "" for one that has none. A link holder's is for one document.
+// Token returns a fresh proof of a persona; "" for one that has none. A link holder's is for one document, and the same link each time:
+// who comes back with it finds open what was open.
 func (l *Local) Token(id, uri string) (weboffice.Secret, error) {
 	if id == "link" {
 		now := l.now()
 		return caller.MintLink(l.LinkKey, caller.LinkClaims{
-			ID: "dev-" + weboffice.NewRequestID(), Document: uri, Grant: []string{"view", "edit", "copy"}, Name: "Lin", IssuedAt: now, Expires: now.Add(24 * time.Hour),
+			ID: "dev", Document: uri, Grant: []string{"view", "edit", "copy"}, Name: "Lin", IssuedAt: now, Expires: now.Add(24 * time.Hour),
 		})
 	}
 	for _, p := range personas {
@@ -148,23 +150,36 @@ func (l *Local) layDocuments(folder string) error {
 // decisions is a log handler that keeps the latest audit lines for the page, and passes everything on.
 type decisions struct {
 	slog.Handler
+	now  func() time.Time
 	mu   sync.Mutex
 	last []map[string]any
+}
+
+// Enabled implements slog.Handler: the page shows decisions also where the log is about trouble only.
+func (d *decisions) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
 }
 
 // Handle implements slog.Handler.
 func (d *decisions) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message == "decision" {
-		line := map[string]any{"time": r.Time}
+		line := map[string]any{"time": d.now()}
 		r.Attrs(func(a slog.Attr) bool {
 			line[a.Key] = a.Value.Any()
 			return true
 		})
-		line["RequestId"], line["caller"] = line["requestId"], strings.Trim(fmt.Sprint(line["issuer"], " ", line["subject"]), " ")
+		line["RequestId"] = line["immRequestId"] // as the page knows it
+		if line["RequestId"] == "" {
+			line["RequestId"] = line["requestId"]
+		}
+		line["caller"] = strings.Trim(fmt.Sprint(line["issuer"], " ", line["subject"]), " ")
 		d.mu.Lock()
 		d.last = append(d.last, line)
 		d.last = d.last[max(0, len(d.last)-50):]
 		d.mu.Unlock()
+	}
+	if !d.Handler.Enabled(ctx, r.Level) {
+		return nil
 	}
 	return d.Handler.Handle(ctx, r)
 }

@@ -1,0 +1,261 @@
+package local_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+)
+
+// patience is how long a test waits for something that must come; life is an access token's where refreshes are watched as they come.
+// Nothing is measured by either.
+const (
+	patience = 40 * time.Second
+	life     = 9 * time.Second
+)
+
+var pictures = flag.String("pictures", "", "a `folder` that gets pictures of the sample page")
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stopChromium()
+	os.Exit(code)
+}
+
+// One browser serves all tests, each in tabs of its own. It reaches this machine and nothing else.
+var (
+	chromium     = sync.OnceValues(startChromium)
+	stopChromium = func() {}
+)
+
+func startChromium() (context.Context, error) {
+	options := []chromedp.ExecAllocatorOption{chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck}
+	for _, name := range []string{
+		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-default-apps", "disable-extensions",
+		"disable-dev-shm-usage", "disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
+		"disable-popup-blocking",
+	} {
+		options = append(options, chromedp.Flag(name, true))
+	}
+	options = append(options, chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), chromedp.Flag("lang", "en-US"))
+	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stop := chromedp.NewContext(allocator)
+	stopChromium = func() { stop(); stopAllocator() }
+	return ctx, chromedp.Do(ctx)
+}
+
+// browser returns the one browser, or ends the test.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: not tested in a browser")
+	}
+	ctx, err := chromium()
+	switch {
+	case err == nil:
+	case errors.Is(err, exec.ErrNotFound) && os.Getenv("CI") != "true":
+		t.Skip("Chromium is not installed: not tested in a browser")
+	case errors.Is(err, exec.ErrNotFound):
+		t.Fatal("Chromium is not installed, and CI must test in a browser: install the package chromium")
+	default:
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// tab is one tab of the browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string // what its console shows as errors and warnings
+}
+
+// newTab opens an empty tab, which lives as long as the test.
+func newTab(t *testing.T) *tab {
+	t.Helper()
+	return attach(t, browser(t))
+}
+
+func attach(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
+	t.Helper()
+	b := &tab{t: t}
+	ctx, cancel := chromedp.NewContext(parent, append(options, chromedp.WithListener(b.hear))...)
+	t.Cleanup(cancel)
+	b.ctx = ctx
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.call(func(ctx context.Context, s *chromedp.Target) error {
+		_, err := cdp.Call(ctx, s, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: movableClock})
+		return err
+	})
+	return b
+}
+
+// movableClock lets a page's machine sleep: the wall clock has moved on, no timer has.
+const movableClock = `(() => {
+  const now = Date.now.bind(Date);
+  let slept = 0;
+  Date.now = () => now() + slept;
+  window.sleepFor = ms => { slept += ms; };
+})()`
+
+// hear keeps what goes wrong in a page.
+func (b *tab) hear(event any) {
+	problem := ""
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		problem = (&chromedp.ExceptionError{ExceptionDetails: e.ExceptionDetails}).Error()
+	case *runtime.EventConsoleAPICalled:
+		if kind := string(e.Type); kind == "error" || kind == "warning" || kind == "assert" {
+			problem = kind
+			for _, argument := range e.Args {
+				problem += " " + string(argument.Value) + argument.Description
+			}
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
+			problem = fmt.Sprintf("%s %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL)
+		}
+	}
+	if problem != "" {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.problems = append(b.problems, problem)
+	}
+}
+
+// quiet fails the test if the console has errors or warnings but those that hold one of the expected words.
+func (b *tab) quiet(expected ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, problem := range b.problems {
+		if !slices.ContainsFunc(expected, func(word string) bool { return strings.Contains(problem, word) }) {
+			b.t.Errorf("the console says %q", problem)
+		}
+	}
+}
+
+// do runs actions one after the other.
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatalf("%v; %s", err, b.describe())
+	}
+}
+
+func (b *tab) call(f func(context.Context, *chromedp.Target) error) {
+	b.t.Helper()
+	b.do(chromedp.Func(f))
+}
+
+func (b *tab) open(url string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(url))
+}
+
+// value is what a JavaScript expression gives, awaited.
+func value[T any](b *tab, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("%s: %v; %s", expression, err, b.describe())
+	}
+	return v
+}
+
+// run runs a script for what it does.
+func (b *tab) run(script string) {
+	b.t.Helper()
+	value[chromedp.Void](b, script)
+}
+
+// until waits for an expression to be true, also over a reload.
+func (b *tab) until(expression string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	again := time.NewTicker(40 * time.Millisecond)
+	defer again.Stop()
+	for {
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		if is {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			b.t.Fatalf("waited for %s: %v; %s", expression, err, b.describe())
+		}
+	}
+}
+
+// equal compares what an expression gives.
+func equal[T comparable](b *tab, expression string, want T) {
+	b.t.Helper()
+	if got := value[T](b, expression); got != want {
+		b.t.Errorf("%s: got %v, want %v; %s", expression, got, want, b.describe())
+	}
+}
+
+// describe tells where the page stands, for a failure.
+func (b *tab) describe() string {
+	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+	defer cancel()
+	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify({url: location.href, state: window.session?.state, error: window.session?.error && [session.error.code, session.error.value], seen: window.seen,
+		text: document.body.innerText.slice(0, 300)})`))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fmt.Sprintf("the page: %s; its console: %q", text, b.problems)
+}
+
+// offline cuts the tab off from the network, or connects it again.
+func (b *tab) offline(off bool) {
+	b.t.Helper()
+	b.call(func(ctx context.Context, s *chromedp.Target) error {
+		_, err := cdp.Call(ctx, s, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: off, DownloadThroughput: -1, UploadThroughput: -1})
+		if err != nil {
+			return err
+		}
+		_, err = cdp.Call(ctx, s, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
+			MatchedNetworkConditions: []*network.Conditions{{Offline: off, DownloadThroughput: -1, UploadThroughput: -1}},
+		})
+		return err
+	})
+}
+
+// popup runs a script that opens a window, and returns that window's tab.
+func (b *tab) popup(script string) *tab {
+	b.t.Helper()
+	found := chromedp.WaitNewTarget(b.ctx, func(info *target.Info) bool { return info.URL != "" })
+	b.do(chromedp.Evaluate[chromedp.Void](script, func(p *runtime.EvaluateParams) { p.UserGesture = new(true) }))
+	select {
+	case id := <-found:
+		return attach(b.t, b.ctx, chromedp.WithTargetID(id))
+	case <-time.After(patience):
+		b.t.Fatal("no window opened")
+		return nil
+	}
+}
