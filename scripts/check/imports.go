@@ -18,11 +18,12 @@ const module = "weboffice-functions/"
 // A package that is not here (scripts, test servers) may import what it likes.
 func layers() map[string][]string {
 	return map[string][]string{
-		"shared/weboffice": {}, "shared/caller": {}, "shared/credentials": {}, "shared/session": {}, "shared/web": {},
+		"shared/weboffice": {}, "shared/credentials": {}, "shared/session": {}, "shared/web": {}, "shared/recent": {},
+		"shared/caller":   {"shared/recent"},
 		"shared/policy":   {"shared/caller"},
 		"shared/imm":      {"shared/credentials"},
 		"shared/platform": {"shared/credentials"},
-		"shared/broker":   {"shared/caller", "shared/imm", "shared/policy", "shared/session"},
+		"shared/broker":   {"shared/caller", "shared/imm", "shared/policy", "shared/recent", "shared/session"},
 		"shared/httpapi":  {"shared/broker", "shared/caller"},
 		"shared/app": {"shared/broker", "shared/caller", "shared/credentials", "shared/httpapi", "shared/imm", "shared/platform", "shared/policy",
 			"shared/session"},
@@ -51,7 +52,7 @@ func writers() []string {
 
 // knowNoHTTP are the packages that decide, and that do it alike on any transport.
 func knowNoHTTP() []string {
-	return []string{"shared/weboffice", "shared/policy", "shared/session", "shared/broker"}
+	return []string{"shared/weboffice", "shared/policy", "shared/recent", "shared/session", "shared/broker"}
 }
 
 // testServer says whether a package is a stand-in for tests and scripts, such as immtest.

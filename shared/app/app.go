@@ -44,7 +44,7 @@ type Clock func() time.Time
 func New(getenv func(string) string, now Clock, logger *slog.Logger) (*App, error) {
 	c, configErr := ReadConfig(getenv)
 	source, sourceErr := credentials.FromEnvironment(credentials.Options{Getenv: getenv, Now: now, Logger: logger})
-	rules, policyErr := readPolicy(c)
+	rules, policyErr := readPolicy(c, getenv)
 	if err := errors.Join(configErr, sourceErr, policyErr); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func New(getenv func(string) string, now Clock, logger *slog.Logger) (*App, erro
 }
 
 // readPolicy reads the policy file as a function with this configuration would.
-func readPolicy(c Config) (*policy.Policy, error) {
+func readPolicy(c Config, getenv func(string) string) (*policy.Policy, error) {
 	text, err := os.ReadFile(c.PolicyFile)
 	if err != nil {
 		return nil, errors.New("WEBOFFICE_POLICY_FILE: the policy cannot be read: put policy.yaml beside the program, or name its path")
@@ -76,10 +76,7 @@ func readPolicy(c Config) (*policy.Policy, error) {
 	if parseErr != nil {
 		return nil, fmt.Errorf("the policy has mistakes, at line:column:\n%w", parseErr)
 	}
-	if len(rules.Projects()) == 0 && rules.Rules() > 0 {
-		return nil, errors.New("WEBOFFICE_PROJECT: no IMM project: set it, or name a `project` in the policy")
-	}
-	if rules.UsesLinks() && len(c.LinkKeys) == 0 {
+	if rules.UsesLinks() && getenv("WEBOFFICE_LINK_KEYS") == "" {
 		return nil, errors.New("WEBOFFICE_LINK_KEYS is not set, but the policy has rules for share links: make a key with `openssl rand -base64 32`")
 	}
 	return rules, nil

@@ -14,6 +14,7 @@ import (
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/imm"
 	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
@@ -44,7 +45,7 @@ type Broker struct {
 	now      func() time.Time
 	log      *slog.Logger
 	flights  singleflight.Group
-	answers  *memory[answered] // by sealed token and decision
+	answers  *recent.Map[answered] // by sealed token and decision
 	limiters limiters
 }
 
@@ -52,7 +53,7 @@ type Broker struct {
 func New(o Options) *Broker {
 	return &Broker{
 		policy: o.Policy, imm: o.IMM, sealer: o.Sealer, now: o.Now, log: o.Logger,
-		answers: newMemory[answered](remembered), limiters: newLimiters(o.Policy.Limits()),
+		answers: recent.New[answered](remembered), limiters: newLimiters(o.Policy.Limits()),
 	}
 }
 

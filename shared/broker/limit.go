@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
@@ -18,11 +19,11 @@ import (
 // guests waits; what is open stays open.
 type limiters struct {
 	rates   policy.Limits
-	buckets *memory[*rate.Limiter]
+	buckets *recent.Map[*rate.Limiter]
 }
 
 func newLimiters(rates policy.Limits) limiters {
-	return limiters{rates: rates, buckets: newMemory[*rate.Limiter](remembered)}
+	return limiters{rates: rates, buckets: recent.New[*rate.Limiter](remembered)}
 }
 
 // admit counts one generate.
@@ -45,7 +46,7 @@ func (l limiters) admitSession(v Visitor, s session.Session, now time.Time) erro
 
 func (l limiters) take(key string, limit policy.Rate, now time.Time) error {
 	every := limit.Per / time.Duration(limit.Events)
-	bucket := l.buckets.getOr(sha256.Sum256([]byte(key)), func() *rate.Limiter { return rate.NewLimiter(rate.Every(every), limit.Events) })
+	bucket := l.buckets.GetOr(sha256.Sum256([]byte(key)), func() *rate.Limiter { return rate.NewLimiter(rate.Every(every), limit.Events) })
 	if bucket.AllowN(now, 1) { // not a reservation: those of a crowd that is turned away would leave a debt
 		return nil
 	}

@@ -169,8 +169,8 @@ func TestLimitersAreBoundedInMemory(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	if l.buckets.size() > remembered {
-		t.Errorf("%d buckets", l.buckets.size())
+	if l.buckets.Len() > remembered {
+		t.Errorf("%d buckets", l.buckets.Len())
 	}
 	throttledNow := l.admit(Visitor{Address: netip.AddrFrom16(address)}, noon)
 	if throttledNow != nil {

@@ -85,7 +85,7 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 	key := sha256.Sum256(append(t.digest[:], t.tokens.RefreshToken.Reveal()...))
 	var leading atomic.Bool
 	flight := b.flights.DoChan(string(key[:]), func() (any, error) {
-		again, ok := b.answers.get(key)
+		again, ok := b.answers.Get(key)
 		if ok && b.now().Sub(again.at) < replayFor {
 			return again, nil
 		}
@@ -94,9 +94,9 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 		done, err := b.lead(ctx, rec.start, t)
 		switch {
 		case err == nil:
-			b.answers.put(key, done)
+			b.answers.Put(key, done)
 		case done.record.spent:
-			b.answers.put(key, answered{}) // nothing to give again, but the token is known
+			b.answers.Put(key, answered{}) // nothing to give again, but the token is known
 		}
 		return done, err
 	})

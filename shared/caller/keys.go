@@ -19,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/sync/singleflight"
 
+	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -41,7 +42,13 @@ type key struct {
 	id        string
 	algorithm jose.SignatureAlgorithm
 	material  any // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey; []byte for share links
+	// verified remembers the signed texts that this key has verified: a page shows the same proof again and again, and the signature is most
+	// of its price. It holds for this key alone, and every claim is looked at each time.
+	verified *recent.Map[struct{}]
 }
+
+// rememberedProofs is how many signatures a key remembers, at 32 bytes each.
+const rememberedProofs = 4096
 
 // keySource is the cache of one issuer's keys; Verifier's comment says how it behaves.
 type keySource struct {
@@ -213,7 +220,7 @@ func usable(set []json.RawMessage) []key {
 		}
 		for _, algorithm := range fitting {
 			if jwk.Algorithm == "" || jwk.Algorithm == string(algorithm) {
-				keys = append(keys, key{jwk.KeyID, algorithm, jwk.Key})
+				keys = append(keys, key{jwk.KeyID, algorithm, jwk.Key, recent.New[struct{}](rememberedProofs)})
 				break
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -76,7 +77,7 @@ func linkTrust(secrets []weboffice.Secret) (trust, error) {
 		if _, twice := keys[LinkKeyID(secret)]; twice || len(secret) != linkKeySize {
 			return trust{}, errors.New("link keys must be 32 bytes long and each given once")
 		}
-		keys[LinkKeyID(secret)] = key{algorithm: jose.HS256, material: []byte(secret.Reveal())}
+		keys[LinkKeyID(secret)] = key{algorithm: jose.HS256, material: []byte(secret.Reveal()), verified: recent.New[struct{}](rememberedProofs)}
 	}
 	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: linkAudience}, func(_ context.Context, id, _ string) (key, error) {
 		k, known := keys[id]

@@ -198,7 +198,7 @@ func reason(err error) string {
 // harmless gives IMM's own sentence unless it holds something that must not be shown.
 func harmless(message string, q query) string {
 	for _, name := range []string{"Password", "AccessToken", "RefreshToken"} {
-		if secret := tea.StringValue(q[name]); len(secret) > 3 && strings.Contains(message, secret) {
+		if secret := tea.StringValue(q[name]); secret != "" && strings.Contains(message, secret) {
 			return "IMM refused a parameter."
 		}
 	}

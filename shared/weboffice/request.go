@@ -89,6 +89,7 @@ const (
 	MaxPreviewPages = 5000
 	MaxUserData     = 2048 // bytes
 	maxText         = 1024 // bytes: ours, for every other text parameter; the vendor states none
+	maxStructure    = 4096 // bytes: ours, for CredentialConfig and Notification, which hold policies and names
 )
 
 // ParameterNames lists the parameters of GenerateWebofficeToken in the vendor's spelling.
@@ -200,6 +201,11 @@ func (r Request) Validate() error {
 		}
 		if len(w.Value)+len(w.Font)+len(w.FillStyle) > maxText {
 			return Invalidf("Watermark", "Watermark's texts must be at most %d bytes together.", maxText)
+		}
+	}
+	for name, structure := range map[string]any{"CredentialConfig": r.CredentialConfig, "Notification": r.Notification} {
+		if text, err := json.Marshal(structure); err != nil || len(text) > maxStructure {
+			return Invalidf(name, "%s must be at most %d bytes of JSON.", name, maxStructure)
 		}
 	}
 	if u := r.User; u != nil && (len(u.Id) > 64 || len(u.Name) > 128 || len(u.Avatar) > maxText) {

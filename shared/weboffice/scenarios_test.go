@@ -122,7 +122,8 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 		`{"Filename":"a/b.docx"}`:                          "InvalidArgument.Filename",
 		`{"Filename":"a.exe"}`:                             "InvalidArgument.Filename",
 		`{"UserData":"` + strings.Repeat("x", 2049) + `"}`: "InvalidArgument.UserData",
-		`{"Password":"` + strings.Repeat("x", 1025) + `"}`: "InvalidArgument.Password",
+		`{"CredentialConfig":{"Policy":"` + strings.Repeat("x", 4096) + `"}}`: "InvalidArgument.CredentialConfig",
+		`{"Password":"` + strings.Repeat("x", 1025) + `"}`:                    "InvalidArgument.Password",
 	} {
 		r, err := ParseRequest([]byte(body))
 		if err == nil {

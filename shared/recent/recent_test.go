@@ -1,4 +1,4 @@
-package broker
+package recent
 
 import (
 	"encoding/binary"
@@ -11,20 +11,14 @@ func keyOf(n int) (key [32]byte) {
 	return key
 }
 
-func (m *memory[V]) size() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.newer) + len(m.old)
-}
-
 // Whoever brings a new key with each request must neither fill the memory nor make it forget the newest.
-func TestMemoryIsBoundedAndKeepsTheNewest(t *testing.T) {
+func TestMapIsBoundedAndKeepsTheNewest(t *testing.T) {
 	const limit = 100
-	m := newMemory[int](limit)
+	m := New[int](limit)
 	for n := range 10 * limit {
-		m.put(keyOf(n), n)
-		if m.size() > limit {
-			t.Fatalf("%d entries after %d", m.size(), n+1)
+		m.Put(keyOf(n), n)
+		if m.Len() > limit {
+			t.Fatalf("%d entries after %d", m.Len(), n+1)
 		}
 		for newest := max(0, n-limit/2+1); newest <= n; newest++ {
 			if _, ok := m.old[keyOf(newest)]; !ok {
@@ -34,50 +28,50 @@ func TestMemoryIsBoundedAndKeepsTheNewest(t *testing.T) {
 			}
 		}
 	}
-	if _, ok := m.get(keyOf(0)); ok {
+	if _, ok := m.Get(keyOf(0)); ok {
 		t.Error("the oldest is still there")
 	}
 }
 
 // What is in use stays, however many others come by.
-func TestMemoryKeepsWhatIsInUse(t *testing.T) {
-	m := newMemory[string](20)
-	m.put(keyOf(-1), "mine")
+func TestMapKeepsWhatIsInUse(t *testing.T) {
+	m := New[string](20)
+	m.Put(keyOf(-1), "mine")
 	for n := range 1000 {
-		if got := m.getOr(keyOf(-1), func() string { return "made anew" }); got != "mine" {
+		if got := m.GetOr(keyOf(-1), func() string { return "made anew" }); got != "mine" {
 			t.Fatalf("%s after %d others", got, n)
 		}
-		m.put(keyOf(n), "other")
-		if m.size() > 20 {
-			t.Fatalf("%d entries", m.size())
+		m.Put(keyOf(n), "other")
+		if m.Len() > 20 {
+			t.Fatalf("%d entries", m.Len())
 		}
 	}
 }
 
-func TestMemoryGivesTheLastValue(t *testing.T) {
-	m := newMemory[int](4)
+func TestMapGivesTheLastValue(t *testing.T) {
+	m := New[int](4)
 	for n := range 50 {
-		m.put(keyOf(1), n)
-		m.put(keyOf(100+n), -1)
-		if got, ok := m.get(keyOf(1)); !ok || got != n {
+		m.Put(keyOf(1), n)
+		m.Put(keyOf(100+n), -1)
+		if got, ok := m.Get(keyOf(1)); !ok || got != n {
 			t.Fatalf("got %d %v, want %d", got, ok, n)
 		}
 	}
-	if _, ok := m.get(keyOf(2)); ok {
+	if _, ok := m.Get(keyOf(2)); ok {
 		t.Error("remembers what it was never told")
 	}
 }
 
-func TestMemoryMakesAValueOnce(t *testing.T) {
-	m := newMemory[*int](10)
+func TestMapMakesAValueOnce(t *testing.T) {
+	m := New[*int](10)
 	made := 0
 	got := make([]*int, 50)
 	var all sync.WaitGroup
 	for i := range got {
 		all.Go(func() {
-			got[i] = m.getOr(keyOf(1), func() *int { made++; return new(int) })
-			m.put(keyOf(1000+i), nil)
-			m.get(keyOf(i))
+			got[i] = m.GetOr(keyOf(1), func() *int { made++; return new(int) })
+			m.Put(keyOf(1000+i), nil)
+			m.Get(keyOf(i))
 		})
 	}
 	all.Wait()
