@@ -45,9 +45,9 @@ func owners() map[string][]string {
 	}
 }
 
-// writers are the packages that answer HTTP, test servers aside.
+// writers are the packages that answer HTTP, test servers aside; web serves the sample page.
 func writers() []string {
-	return []string{"shared/httpapi", "shared/platform", "functions/generate", "functions/refresh"}
+	return []string{"shared/httpapi", "shared/platform", "shared/web", "functions/generate", "functions/refresh"}
 }
 
 // knowNoHTTP are the packages that decide, and that do it alike on any transport.

@@ -63,34 +63,27 @@ byID('choices').addEventListener('change', () => {
 
 // ---- the document ----
 
-// A proof for each request, as a page's login would give one. The link holder's comes in the address, as from a mail.
-const proofs = {
-  guest: undefined,
-  link: undefined,
-};
-const proofOf = ({ id }) => id in proofs ? proofs[id] : async () => (await fetchJSON('dev/token?persona=' + encodeURIComponent(id))).token;
-const followLink = async () => { location.hash = 'link=' + (await fetchJSON('dev/token?persona=link')).token; };
+// Whoever signed in brings a fresh proof with each request, as a page's login would give one. A guest brings none, and a link
+// holder's comes in the address, as from a mail: the module takes it from there.
+const tokenOf = async id => (await fetchJSON('dev/token?persona=' + encodeURIComponent(id))).token;
+const proofOf = id => id === 'guest' ? '' : id === 'link' ? undefined : () => tokenOf(id);
 
 let shown = null, opening = 0;
 
-async function open(reload) {
+async function open() {
   const number = ++opening;
   await shown?.session?.close();
   if (number !== opening) return;
   shown?.remove();
   const { persona, document: { uri } } = asked;
   shown = document.createElement('weboffice-document');
-  shown.token = proofOf(persona);
+  shown.token = proofOf(persona.id);
   for (const [name, value] of Object.entries({ src: uri, generate: 'generate', refresh: 'refresh', sdk: dev.sdk })) shown.setAttribute(name, value);
   shown.addEventListener('refreshed', () => { refreshes++; });
   for (const name of ['open', 'refreshed', 'changed', 'frame', 'refused', 'signin', 'failed', 'taken', 'ended']) shown.addEventListener(name, drawDecision);
   refreshes = 0;
   ledger.opens.push(Date.now());
-  // After a reload the link is gone from the address; the tokens that it opened are there still.
-  if (persona.id === 'link') {
-    if (reload) shown.addEventListener('signin', followLink, { once: true });
-    else await followLink();
-  }
+  if (persona.id === 'link') location.hash = 'link=' + await tokenOf('link');
   if (number === opening) byID('document').append(shown);
   drawSnippet();
   drawDecision();
@@ -189,9 +182,9 @@ function drawBill() {
 
 function drawLog() {
   byID('log').replaceChildren(...decisions.slice(-6).reverse().map(one => {
-    const refused = !one.rule, time = make('time', '', new Date(one.time).toLocaleTimeString());
+    const refused = /^[A-Z]/.test(one.outcome), time = make('time', '', new Date(one.time).toLocaleTimeString());
     return make('li', '', time, make('span', '', `${one.function} · ${one.caller || 'guest'}`),
-      make('span', refused ? 'refused' : one.billed ? 'billed' : 'free', refused ? 'refused' : one.billed ? 'billed' : 'free'));
+      make('span', refused ? 'refused' : one.billed ? 'billed' : 'free', refused ? one.outcome : one.billed ? 'billed' : 'free'));
   }));
 }
 
@@ -215,6 +208,6 @@ async function look() {
 
 drawChoices();
 await look();
-await open(true);
+await open();
 drawBill();
 setInterval(drawLife, 1000);

@@ -9,7 +9,10 @@ export interface Permission {
   Print?: boolean;
 }
 
-/** A caller's proof (a bearer JWT), or something that gives one. Called again for each request; '' or undefined is a guest. */
+/**
+ * A caller's proof (a bearer JWT), or a function that gives one, called again for each request. Undefined or null: the page's share
+ * link, where there is one. '': a guest, whatever links there are.
+ */
 export type Token = string | undefined | null | (() => Token | Promise<Token>);
 
 export interface Options {
@@ -21,7 +24,7 @@ export interface Options {
   document: string;
   /** Where the editor goes: an element, or a selector of one. It fills it. */
   mount: Element | string;
-  /** Who asks. Without a proof of its own the page's share link (#link=…) is the proof, else the caller is a guest. */
+  /** Who asks. Left out: the bearer of the page's share link (#link=…), else a guest. */
   token?: Token;
   /** What the caller would like to be allowed. Left out: all that the policy grants. */
   permission?: Permission;

@@ -127,7 +127,7 @@ export const open = (options, echo) => {
   const proof = () => within(2e4, (async () => {
     let found = token;
     while (typeof found === 'function') found = await found();
-    me = who(found ||= link);
+    me = who(found ??= link);
     return found;
   })());
 

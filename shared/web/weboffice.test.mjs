@@ -1110,6 +1110,13 @@ test('a proof of the page’s own goes before the link', async () => {
   assert.match(world.functions.calls[0].bearer, /\.signature$/);
 });
 
+test('a guest on purpose does not bear the page’s link', async () => {
+  const world = new World(), tab = world.tab({ hash: '#link=abc' });
+  tab.page.open({ token: () => '' });
+  await world.run(1000);
+  assert.equal(world.functions.calls[0].bearer, '');
+});
+
 test('another link on the open page opens what that one may', async () => {
   const world = new World(), { functions } = world, link = jti => functions.proof(undefined, { iss: 'links', jti });
   const tab = world.tab({ hash: '#link=' + link('one') }), session = tab.page.open({ token: undefined });
