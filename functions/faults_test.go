@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -83,7 +84,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	t.Cleanup(pages.CloseIdleConnections)
 	t.Cleanup(x.transport.CloseIdleConnections)
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || os.Getenv(logsVariable) != "" {
 			t.Log(x.logs)
 		}
 	})

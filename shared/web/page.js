@@ -21,7 +21,7 @@ if (!dev.personas) {
 const query = new URLSearchParams(location.search);
 const asked = {
   persona: dev.personas.find(one => one.id === query.get('as')) || dev.personas.at(-1),
-  document: dev.documents.find(one => one.uri === query.get('open')) || dev.documents.find(one => one.uri.endsWith('.docx')) || dev.documents[0],
+  document: dev.documents.find(one => one.uri === query.get('open')) || dev.documents[0],
 };
 
 // ---- who and what ----
@@ -78,19 +78,27 @@ async function open() {
   const { persona, document: { uri } } = asked;
   shown = document.createElement('weboffice-document');
   shown.token = proofOf(persona.id);
-  for (const [name, value] of Object.entries({ src: uri, generate: 'generate', refresh: 'refresh', sdk: dev.sdk })) shown.setAttribute(name, value);
+  const attributes = { src: uri, generate: 'generate', refresh: 'refresh', sdk: dev.sdk };
+  for (const name in attributes) shown.setAttribute(name, attributes[name]);
   shown.addEventListener('refreshed', () => { refreshes++; });
-  for (const name of ['open', 'refreshed', 'changed', 'frame', 'refused', 'signin', 'failed', 'taken', 'ended']) shown.addEventListener(name, drawDecision);
+  for (const name of ['open', 'refreshed', 'changed', 'frame', 'refused', 'signin', 'failed', 'taken', 'ended']) {
+    shown.addEventListener(name, drawDecision);
+  }
   refreshes = 0;
   ledger.opens.push(Date.now());
-  if (persona.id === 'link') location.hash = 'link=' + await tokenOf('link');
-  if (number === opening) byID('document').append(shown);
+  const link = persona.id === 'link' && await tokenOf('link');
+  if (number !== opening) return;
+  if (link) location.hash = 'link=' + link;
+  byID('document').append(shown);
   drawSnippet();
   drawDecision();
 }
 
 function drawSnippet() {
-  const proof = { guest: '', link: '' }[asked.persona.id] ?? '\n<script type="module">\n  document.querySelector(\'weboffice-document\').token = () => myLogin.token();\n</script>';
+  const proof = typeof proofOf(asked.persona.id) === 'function' ? `
+<script type="module">
+  document.querySelector('weboffice-document').token = () => myLogin.token();
+</script>` : '';
   byID('snippet').textContent = `<script type="module" src="weboffice.js"></script>
 <weboffice-document src="${asked.document.uri}"
   generate="https://…/generate" refresh="https://…/refresh"></weboffice-document>${proof}`;
@@ -173,7 +181,8 @@ function drawBill() {
     svg('text', { class: 'theirs', x: right + 6, y: yOther + 4 }, dayOther + ' calls'),
     svg('text', { class: 'ours', x: right + 6, y: yMine + 4 }, dayMine + ' calls'),
     svg('text', { x: left, y: bottom + 19 }, 'now on'),
-    svg('text', { x: right, y: bottom + 19, 'text-anchor': 'end' }, minutes < 120 ? minutes + ' minutes' : Math.round(minutes / 60) + ' hours'),
+    svg('text', { x: right, y: bottom + 19, 'text-anchor': 'end' },
+      minutes < 120 ? minutes + ' minutes' : Math.round(minutes / 60) + ' hours'),
   );
   const calls = n => n + (n === 1 ? ' billed call' : ' billed calls');
   byID('cost-text').replaceChildren(make('b', '', calls(count)), ' so far; the quick start’s page would have made ',

@@ -53,14 +53,17 @@ func TestHandler(t *testing.T) {
 	server := httptest.NewServer(Handler("http://127.0.0.1:1"))
 	defer server.Close()
 	for path, contentType := range map[string]string{
-		"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript", "/weboffice.js": "text/javascript", "/icon.svg": "image/svg+xml",
+		"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript", "/weboffice.js": "text/javascript",
+		"/icon.svg": "image/svg+xml",
 	} {
 		answer, body := get(t, server, path)
 		if answer.StatusCode != http.StatusOK || body == "" || !strings.HasPrefix(answer.Header.Get("Content-Type"), contentType) {
 			t.Errorf("%s: %d %s", path, answer.StatusCode, answer.Header.Get("Content-Type"))
 		}
 		policy := answer.Header.Get("Content-Security-Policy")
-		for _, part := range []string{"default-src 'none'", "script-src 'self' http://127.0.0.1:1;", "frame-src http://127.0.0.1:1;", "connect-src 'self';"} {
+		for _, part := range []string{
+			"default-src 'none'", "script-src 'self' http://127.0.0.1:1;", "frame-src http://127.0.0.1:1;", "connect-src 'self';",
+		} {
 			if !strings.Contains(policy, part) {
 				t.Errorf("%s: policy %q lacks %q", path, policy, part)
 			}

@@ -109,8 +109,10 @@ export interface Session extends EventTarget {
   retry(): void;
   /** Saves, ends, and forgets the tokens. With true it ends at once and keeps them, for a page that opens the same again. */
   close(now?: boolean): Promise<void>;
-  addEventListener<K extends keyof SessionEvents>(type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
-  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  addEventListener<K extends keyof SessionEvents>(
+    type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(
+    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
 }
 
 /**

@@ -71,7 +71,8 @@ const claim = (name, wait = 2e4) => new Promise(done => {
   }).catch(() => done());
 });
 
-// Whom a proof stands for: fresh proofs of one person count as the same, those of two people never do; null where it does not say.
+// Whom a proof stands for: fresh proofs of one person count as the same, those of two people never do; null where it does
+// not say.
 const who = proof => {
   try {
     const { iss, sub, jti } = JSON.parse(atob(proof.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
@@ -100,7 +101,7 @@ export const open = (options, echo) => {
   if (current) throw problem('Single', 'close() the open document first');
 
   takeLink();
-  let answer, since = 0, me, busy, timer, tries = 0, next = 0, blocked = {}, used = link;
+  let answer, since = 0, me, busy = true, timer, tries = 0, next = 0, blocked = {}, used = link;
   let opened;           // the frame has shown the document
   let dead;             // the frame has lost its access: new tokens need a new frame
   let healed = -Infinity;
@@ -138,7 +139,8 @@ export const open = (options, echo) => {
       const mine = record && (owner ? owner === record.owner : await claim(record.owner, 1e3)) && (await proof(), true);
       owner || await claim(Math.random());
       // A share link is gone from the address after a reload; the tokens it opened are this tab's still.
-      if (mine && record.about === about && (record.me === me || me === '' && /^links /.test(record.me)) && rest > 0 && rest <= record.life) {
+      const same = mine && record.about === about && (record.me === me || me === '' && /^links /.test(record.me));
+      if (same && rest > 0 && rest <= record.life) {
         ({ answer } = record);
         session.requestId = answer.RequestId;
         session.life = record.life;
@@ -146,6 +148,7 @@ export const open = (options, echo) => {
         since = clock() + rest - record.life;
       }
     } catch { /* no locks, no storage, no proof yet: nothing is taken over */ }
+    busy = false;
     tick();
   };
 
@@ -205,7 +208,7 @@ export const open = (options, echo) => {
     if (halted()) return;
     const old = answer, late = !left(), before = session.permission;
     const same = session.instance && !dead && body.WebofficeURL === old?.WebofficeURL;
-    if (!same && !dead && !late) await save();
+    if ((!same || body.Permission.Readonly) && !dead && !late) await save();
     answer = body;
     session.requestId = body.RequestId;
     since = began;
@@ -395,7 +398,9 @@ export class WebofficeDocument extends HTMLElement {
     sheet.replaceSync(css);
     this.#root = this.attachShadow({ mode: 'open' });
     this.#root.adoptedStyleSheets = [sheet];
-    this.#root.innerHTML = '<div id=cover part=cover><div role=status><b id=title></b><br><span id=detail></span></div><progress></progress><button id=way part=way></button></div><slot></slot><div id=bar part=bar><span id=role role=status></span><span id=file></span></div>';
+    this.#root.innerHTML = `<div id=cover part=cover><div role=status><b id=title></b><br><span id=detail></span></div>
+<progress></progress><button id=way part=way></button></div><slot></slot>
+<div id=bar part=bar><span id=role role=status></span><span id=file></span></div>`;
     this.#root.getElementById('way').onclick = () => this.session ? this.session.retry() : this.#plan();
   }
 
@@ -443,7 +448,8 @@ export class WebofficeDocument extends HTMLElement {
 
   #draw() {
     const { state = this.#failure ? 'failed' : 'closed', error = this.#failure, instance, permission, fileStatus } = this.session || {};
-    const lang = this.closest('[lang]')?.lang || navigator.language, words = { ...texts.en, ...texts[lang] || texts[lang.slice(0, 2)], ...this.texts };
+    const lang = this.closest('[lang]')?.lang || navigator.language;
+    const words = { ...texts.en, ...texts[lang] || texts[lang.slice(0, 2)], ...this.texts };
     const say = (id, text) => {
       const part = this.#root.getElementById(id);
       if (part.textContent !== (text ||= '')) part.textContent = text; // what has not changed is not read out again
@@ -451,7 +457,8 @@ export class WebofficeDocument extends HTMLElement {
     this.setAttribute('state', state);
     this.toggleAttribute('framed', !!instance);
     say('title', words[state]);
-    say('detail', error && (words[error.code] || error.code) + ': ' + error.value + (error.requestId ? ' RequestId ' + error.requestId : ''));
+    const id = error?.requestId ? ' RequestId ' + error.requestId : '';
+    say('detail', error && (words[error.code] || error.code) + ': ' + error.value + id);
     say('way', !/open|clos/.test(state) && words[/tak|end/.test(state) ? 'take' : 'retry']);
     say('role', instance && permission && words[permission.Readonly ? 'readonly' : 'editing']);
     say('file', words[fileStatus]);

@@ -954,6 +954,18 @@ test('a reload whose old page lets go of its lock late costs no call either', as
   assert.equal(functions.calls.length, 1);
 });
 
+test('events of a page that is just loading do not run ahead of what the tab has kept', async () => {
+  const { world, tab, functions } = await opened({}, world => { world.lockLag = 150; });
+  const session = tab.reload().open();
+  for (const name of ['pageshow', 'hashchange', 'online']) {
+    tab.page.say(name);
+    await world.run(40);
+  }
+  await world.run(1000);
+  assert.equal(session.state, 'open');
+  assert.equal(functions.calls.length, 1);
+});
+
 test('a duplicated tab gets a session of its own, and takes nothing from the first', async () => {
   const { world, tab, session, functions } = await opened();
   const other = tab.duplicate();

@@ -32,6 +32,11 @@ const (
 var pictures = flag.String("pictures", "", "a `folder` that gets pictures of the sample page")
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests wait more than they work: more of them at a time than there are processors.
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = parallel.Value.Set("6")
+	}
 	code := m.Run()
 	stopChromium()
 	os.Exit(code)
@@ -54,7 +59,7 @@ func startChromium() (context.Context, error) {
 	}
 	options = append(options, chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), chromedp.Flag("lang", "en-US"))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, stop := chromedp.NewContext(allocator)
+	ctx, stop := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // what matters comes back as an error
 	stopChromium = func() { stop(); stopAllocator() }
 	return ctx, chromedp.Do(ctx)
 }

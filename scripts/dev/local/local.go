@@ -77,7 +77,7 @@ func Start(o Options) (*Local, error) {
 	}
 	l.URL, l.IMMURL = "http://"+page.Addr().String(), "http://"+office.Addr().String()
 	l.IMM = immtest.New(immtest.Options{Now: o.Now, AccessTokenLife: o.Lifetime, PublicURL: l.IMMURL, Logger: o.Logger})
-	l.People = callertest.New(callertest.Options{Now: o.Now})
+	l.People = callertest.New(callertest.Options{Now: o.Now, Algorithm: "ES256"})
 	l.People.SetURL(l.URL + "/people")
 	err = errors.Join(l.layDocuments(o.Documents), l.startFunctions(o))
 	if err != nil {

@@ -195,7 +195,7 @@ func TestSamplePageFromTheKeyboard(t *testing.T) {
 	b.quiet()
 }
 
-// TestPictures makes pictures of the sample page, and only that: go test ./scripts/dev/local -run Pictures -pictures .github
+// TestPictures makes pictures of the sample page; page.png is README's. go test ./scripts/dev/local -run Pictures -pictures FOLDER
 func TestPictures(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("no -pictures")

@@ -78,10 +78,12 @@ func newStage(t *testing.T, lifetime time.Duration) *stage {
 	return s
 }
 
+// start runs everything until the test ends; trouble goes to the test's log.
 func start(t *testing.T, o local.Options) *local.Local {
 	t.Helper()
-	o.Logger = slog.New(slog.NewTextHandler(&testLog{t: t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	t.Cleanup(func() { o.Logger = nil })
+	log := &testLog{t: t}
+	t.Cleanup(log.end)
+	o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	l, err := local.Start(o)
 	if err != nil {
 		t.Fatal(err)
@@ -96,18 +98,24 @@ func start(t *testing.T, o local.Options) *local.Local {
 
 // testLog writes a test's log, until the test ends: a request may end later.
 type testLog struct {
-	mu   sync.Mutex
-	t    *testing.T
-	done bool
+	t     *testing.T
+	mu    sync.Mutex
+	ended bool
 }
 
 func (l *testLog) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.t.Context().Err() == nil { // it ends before the test does
+	if !l.ended {
 		l.t.Log(strings.TrimSuffix(string(line), "\n"))
 	}
 	return len(line), nil
+}
+
+func (l *testLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
 }
 
 // tab opens a page of the site in a tab of its own.
