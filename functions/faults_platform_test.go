@@ -500,7 +500,7 @@ const childVariable = "FUNCTIONS_TEST_SERVE"
 
 func TestChild(t *testing.T) {
 	if os.Getenv(childVariable) == "" {
-		t.Skip("it is the process that TestTermination starts")
+		t.Skip("it is the process that TestTerminationWithRequestsInFlight starts")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

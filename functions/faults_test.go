@@ -288,7 +288,10 @@ type page struct {
 }
 
 func (s *site) page(advance func(time.Duration)) *page {
-	return &page{site: s, advance: advance, viewer: s.client, proof: func() weboffice.Secret { return s.proof("ann") }, body: object("SourceURI", locked, "Password", documentPassword)}
+	return &page{
+		site: s, advance: advance, viewer: s.client, proof: func() weboffice.Secret { return s.proof("ann") },
+		body: object("SourceURI", locked, "Password", documentPassword),
+	}
 }
 
 // ask is the request that is due: who was asked and what came.

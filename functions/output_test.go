@@ -69,7 +69,9 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	}
 	t.Parallel()
 	h := writtenSecrets(t)
-	for _, known := range []string{documentPassword, password, "role-key-secret-7Yw2", "role-security-token-9Qp4", "user-salt-3Kd8", "hunter2-hunter2", "local-secret"} {
+	for _, known := range []string{
+		documentPassword, password, "role-key-secret-7Yw2", "role-security-token-9Qp4", "user-salt-3Kd8", "hunter2-hunter2", "local-secret",
+	} {
 		if len(h.found(known)) == 0 {
 			t.Errorf("%s is not hunted for", known)
 		}
@@ -95,9 +97,10 @@ func TestHuntFindsSecrets(t *testing.T) {
 	opened := s.open(s.proof("ann"), plan)
 	h := writtenSecrets(t)
 	for name, secret := range map[string]string{
-		"a proof": s.proof("ann").Reveal(), "a share link": s.link("one", plan, "view").Reveal(), "a sealed token": opened.RefreshToken, "an access token": opened.AccessToken,
-		"a session key": "WEBOFFICE_SESSION_KEYS=" + s.environment["WEBOFFICE_SESSION_KEYS"], "a query": "Password=" + documentPassword, "a header": "Authorization: Bearer abcdefgh.ijkl-mnop",
-		"the role's secret": s.environment["ALIBABA_CLOUD_ACCESS_KEY_SECRET"], "IMM's token": s.last(t)["Password"] + "3de242da81e1433abefbbea000aaae39v3",
+		"a proof": s.proof("ann").Reveal(), "a share link": s.link("one", plan, "view").Reveal(),
+		"a sealed token": opened.RefreshToken, "an access token": opened.AccessToken,
+		"a session key": "WEBOFFICE_SESSION_KEYS=" + s.environment["WEBOFFICE_SESSION_KEYS"], "the role's secret": s.environment["ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
+		"a query": "Password=" + documentPassword, "a header": "Authorization: Bearer abcdefgh.ijkl-mnop", "IMM's token": "3de242da81e1433abefbbea000aaae39v3",
 	} {
 		if names := h.secretsIn(`    x_test.go:1: {"level":"INFO","x":"` + secret + `"}`); len(names) == 0 {
 			t.Errorf("%s is not found", name)

@@ -2,8 +2,9 @@
 // s.yaml with its environments, template.yml, the workflows, the policies and what README names.
 //
 // Every finding is one line, `file:line:column: what — fix`; all of them are printed, and one is enough for exit status 1. Checks of
-// this project's own need nothing but the files. Tools of others (staticcheck, actionlint, Serverless Devs, cfn-lint) run at pinned
-// versions; the last two are skipped, with a line that says so, where npm or cfn-lint is not there.
+// this project's own need nothing but the files. Tools of others (staticcheck, actionlint, go-licenses, govulncheck, Serverless Devs,
+// cfn-lint) run at pinned versions; the last three are skipped, with a line that says so, where the database of vulnerabilities, npm or
+// cfn-lint is not there.
 //
 // `-update` writes scripts/check/dependencies.txt anew: the modules that are linked into the two functions, for a reviewer's eye.
 package main
@@ -73,6 +74,8 @@ func checks() []check {
 		{"template.yml", checkTemplate},
 		{"build", checkBuild},
 		{"dependencies", checkDependencies},
+		{"licences", checkLicences},
+		{"vulnerabilities", checkVulnerabilities},
 		{"vet", checkVet},
 		{"staticcheck", checkStaticcheck},
 		{"actionlint", checkActionlint},

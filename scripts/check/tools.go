@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +23,8 @@ import (
 const (
 	staticcheck    = "honnef.co/go/tools/cmd/staticcheck@v0.8.2"
 	actionlint     = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+	goLicenses     = "github.com/google/go-licenses@v1.6.0"
+	govulncheck    = "golang.org/x/vuln/cmd/govulncheck@v1.4.0"
 	serverlessDevs = "@serverless-devs/s@3.1.10"
 )
 
@@ -134,6 +138,74 @@ func compareDependencies(r *report, agreed, linked []string) {
 			r.add(place{file: dependencyList, line: i + 1}, module+" is listed and not linked", "go run ./scripts/check -update")
 		}
 	}
+}
+
+// What the modules in the functions may be licensed under. The one without a licence file names Apache-2.0 in its README.
+const (
+	allowedLicences = "Apache-2.0,BSD-2-Clause,BSD-3-Clause,MIT"
+	licenceInReadme = "github.com/alibabacloud-go/endpoint-util"
+)
+
+// checkLicences takes seconds, and its answer changes with the modules only: what was found good is remembered in the user's cache.
+func checkLicences(ctx context.Context, p project, r *report) string {
+	agreed, listErr := fs.ReadFile(p.files, dependencyList)
+	cache, cacheErr := os.UserCacheDir()
+	sum := sha256.Sum256([]byte(goLicenses + allowedLicences + licenceInReadme + string(agreed)))
+	seen := filepath.Join(cache, "weboffice-functions", "licences-"+hex.EncodeToString(sum[:8]))
+	remember := errors.Join(listErr, cacheErr) == nil
+	if _, err := os.Stat(seen); err == nil && remember {
+		return ""
+	}
+	ours := strings.TrimSuffix(module, "/")
+	arguments := []string{"run", goLicenses, "check", "--allowed_licenses=" + allowedLicences, "--ignore=" + ours, "--ignore=" + licenceInReadme}
+	for _, function := range functionNames(p.files) {
+		arguments = append(arguments, "./functions/"+function+"/bootstrap")
+	}
+	out, err := p.tool(ctx, []string{"GOFLAGS=-tags=lambda.norpc"}, "go", arguments...)
+	if licences(r, out, err); remember && len(r.findings) == 0 && os.MkdirAll(filepath.Dir(seen), 0o700) == nil {
+		_ = os.WriteFile(seen, nil, 0o600) // else it is looked up again
+	}
+	return ""
+}
+
+var foreignLicence = regexp.MustCompile(`(?m)^Not allowed license (\S*) *found for library (\S+)$`)
+
+func licences(r *report, output string, err error) {
+	for _, found := range foreignLicence.FindAllStringSubmatch(output, -1) {
+		what := found[2] + " has the licence " + strconv.Quote(found[1]) + ", which is not agreed to"
+		r.add(place{file: dependencyList, line: 1}, what, "leave the module out of the functions, or agree to it in scripts/check/tools.go")
+	}
+	r.lines("go-licenses", output, err)
+}
+
+// checkVulnerabilities looks for known ones that the functions' code can reach. Without the database nothing is known, which is said.
+func checkVulnerabilities(ctx context.Context, p project, r *report) string {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	out, err := p.tool(ctx, nil, "go", "run", govulncheck, "./functions/...")
+	return vulnerabilities(r, out, err)
+}
+
+var (
+	vulnerability = regexp.MustCompile(`^\d+: (\S+)\n *(.*)`)
+	fixedIn       = regexp.MustCompile(`Fixed in: (\S+@\S+)`)
+)
+
+func vulnerabilities(r *report, output string, err error) (skipped string) {
+	if strings.Contains(output, "fetching vulnerabilities: ") {
+		return "the database of vulnerabilities cannot be reached: nothing was looked up"
+	}
+	for _, block := range strings.Split(output, "Vulnerability #")[1:] {
+		if found := vulnerability.FindStringSubmatch(block); found != nil {
+			fix := "see https://pkg.go.dev/vuln/" + found[1]
+			if version := fixedIn.FindStringSubmatch(block); version != nil {
+				fix = "take " + version[1] + "; " + fix
+			}
+			r.add(place{file: "go.mod", line: 1}, found[1]+": "+found[2], fix)
+		}
+	}
+	r.lines("govulncheck", output, err)
+	return ""
 }
 
 // checkCfnLint asks AWS's own linter where it is installed.

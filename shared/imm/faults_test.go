@@ -110,38 +110,43 @@ func TestEndpointWithoutAnAddress(t *testing.T) {
 	}
 }
 
-// TestCrowdSharesABoundedPool: no crowd makes more connections than the pool has, and none of it is turned away.
+// TestCrowdSharesABoundedPool: while as many calls are under way as the pool has connections, a further one waits, and has not been sent
+// when its time is over. Nobody else is turned away.
 func TestCrowdSharesABoundedPool(t *testing.T) {
-	server := immtest.New(immtest.Options{})
-	web := httptest.NewUnstartedServer(server)
-	var mu sync.Mutex
-	now, most := map[net.Conn]bool{}, 0
-	web.Config.ConnState = func(c net.Conn, state http.ConnState) {
-		mu.Lock()
-		defer mu.Unlock()
-		if now[c] = true; state == http.StateClosed {
-			delete(now, c)
+	const pool = 256
+	server, arrived := immtest.New(immtest.Options{}), make(chan struct{}, pool)
+	client := connect(t, serverURL(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case arrived <- struct{}{}:
+		default: // of those that come later nobody counts
 		}
-		most = max(most, len(now))
-	}
-	web.Start()
-	defer web.Close()
-	client := connect(t, web.URL, nil)
+		server.ServeHTTP(w, r)
+	})), nil)
 	release := make(chan struct{})
-	server.Fail("", 256, immtest.Slow(release))
+	server.Fail("", pool, immtest.Slow(release))
 	var all sync.WaitGroup
-	for range 400 {
-		all.Go(func() {
-			if _, err := client.Generate(t.Context(), open()); err != nil {
-				t.Error(err)
-			}
-		})
+	crowd := func(n int) {
+		for range n {
+			all.Go(func() {
+				if _, err := client.Generate(t.Context(), open()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
+	crowd(pool)
+	for range pool {
+		<-arrived
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := client.Generate(ctx, open()); weboffice.AsError(err).Kind != weboffice.Timeout || imm.MaybeDone(err) {
+		t.Errorf("one more than the pool has: %v", err)
+	}
+	crowd(100)
 	close(release)
 	all.Wait()
-	mu.Lock()
-	defer mu.Unlock()
-	if c := server.Calls(); most > 256 || c.Generate != 400 || c.Failed != 0 {
-		t.Errorf("%d connections, %+v", most, c)
+	if c := server.Calls(); c.Generate != pool+100 || c.Failed != 0 {
+		t.Errorf("%+v", c)
 	}
 }

@@ -23,7 +23,8 @@ func TestOpenAsWhoeverAsks(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	for _, c := range []struct{ way, group, role string }{
-		{"/page.html", "", "Read-only"}, {"/page.html", "viewers", "Read-only"}, {"/page.html", "editors", "Editing"}, {"/page.html?readonly", "editors", "Read-only"},
+		{"/page.html", "", "Read-only"}, {"/page.html", "viewers", "Read-only"}, {"/page.html", "editors", "Editing"},
+		{"/page.html?readonly", "editors", "Read-only"},
 	} {
 		s.site.become(strings.Fields(c.group)...)
 		b := s.opened(c.way)
@@ -78,7 +79,9 @@ func TestQuickStart(t *testing.T) {
 			s := newStage(t, life)
 			b := newTab(t)
 			b.open(s.URL + "/quickstart/" + c.query)
-			b.until(fmt.Sprintf(`document.getElementById('state').textContent === %q && document.getElementById('refreshes').value >= %d`, c.state, c.refreshes))
+			b.until(fmt.Sprintf(`document.getElementById('state').textContent === %q`, c.state))
+			b.until(fmt.Sprintf(`document.getElementById('refreshes').value >= %d`, c.refreshes))
+			equal(b, `document.getElementById('state').textContent`, c.state)
 			if got := s.IMM.Calls(); got.Generate != 1 || got.Refresh < c.refreshes || c.refreshes == 0 && got.Refresh > 0 {
 				t.Errorf("%+v", got)
 			}
@@ -118,7 +121,8 @@ func TestRightThatEnds(t *testing.T) {
 	s.site.become("nobody")
 	s.sleep(b, 25*time.Minute)
 	b.until(`session.state === 'refused' && !session.instance`)
-	if says := value[string](b, `says('title') + says('detail')`); !regexp.MustCompile(`^You have no access\.Forbidden: .* RequestId \S+$`).MatchString(says) {
+	says := value[string](b, `says('title') + says('detail')`)
+	if !regexp.MustCompile(`^You have no access\.Forbidden: .* RequestId \S+$`).MatchString(says) {
 		t.Errorf("%q", says)
 	}
 	s.calls(1, 0)
@@ -260,15 +264,19 @@ func TestThrottledThenFine(t *testing.T) {
 
 func TestTwoTabs(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, life)
-	first, second := s.opened("/page.html"), s.opened("/page.html")
-	for _, b := range []*tab{first, second} {
-		b.until(`times('refreshed') === 2`)
+	s := newStage(t, 30*time.Minute)
+	tabs := []*tab{s.opened("/page.html"), s.opened("/page.html")}
+	for i := range 2 {
+		s.clock.move(25 * time.Minute)
+		for _, b := range tabs {
+			b.wake(25 * time.Minute)
+			b.until(fmt.Sprintf(`times('refreshed') === %d`, i+1))
+		}
+	}
+	for _, b := range tabs {
 		equal(b, `seen.join()`, "frame,open,refreshed,refreshed")
 	}
-	if got := s.IMM.Calls(); got.Generate != 2 {
-		t.Errorf("%+v", got)
-	}
+	s.calls(2, 4)
 }
 
 // A duplicated tab has a copy of its first one's storage: it gets a session of its own and takes nothing away.
@@ -293,7 +301,7 @@ func TestDuplicatedTab(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, life)
+	s := newStage(t, 30*time.Minute)
 	s.site.become("editors")
 	b := s.opened("/page.html")
 	for range 3 {
@@ -301,10 +309,10 @@ func TestReload(t *testing.T) {
 		b.until(`window.session?.state === 'open'`)
 		equal(b, `says('role')`, "Editing")
 	}
-	if got := s.IMM.Calls(); got.Generate != 1 {
-		t.Errorf("%+v", got)
-	}
-	b.until(`times('refreshed') === 1`) // and the refresh comes as it would have come
+	s.calls(1, 0)
+	s.sleep(b, 25*time.Minute)
+	b.until(`times('refreshed') === 1`) // the refresh comes when it would have come
+	s.calls(1, 1)
 	if n := s.IMM.Openings(document); n != 4 {
 		t.Errorf("%d frames opened the document, want 4", n)
 	}
@@ -335,7 +343,8 @@ func TestShareLink(t *testing.T) {
 	b := s.opened("/page.html#part=2&link=" + link.Reveal())
 	equal(b, `location.href`, s.site.URL+"/page.html#part=2")
 	equal(b, `says('role')`, "Editing")
-	if kept := value[string](b, `JSON.stringify({...sessionStorage}) + JSON.stringify({...localStorage}) + JSON.stringify(history.state)`); strings.Contains(kept, strings.Split(link.Reveal(), ".")[2]) {
+	kept := value[string](b, `JSON.stringify([{...sessionStorage}, {...localStorage}, history.state])`)
+	if signature := strings.Split(link.Reveal(), ".")[2]; strings.Contains(kept, signature) {
 		t.Error("the link is kept")
 	}
 	b.do(chromedp.Reload())
@@ -383,7 +392,8 @@ func TestImageOfAnotherSite(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	b := s.tab("/page.css")
-	b.run(fmt.Sprintf(`new Promise(done => { const image = new Image(); image.onerror = done; image.src = %q; })`, s.URL+"/generate?SourceURI="+url.QueryEscape(document)))
+	b.run(fmt.Sprintf(`new Promise(done => { const image = new Image(); image.onerror = done; image.src = %q; })`,
+		s.URL+"/generate?SourceURI="+url.QueryEscape(document)))
 	if got := s.IMM.Calls(); got != (immtest.Calls{}) {
 		t.Errorf("%+v", got)
 	}
@@ -395,8 +405,8 @@ func TestImageOfAnotherSite(t *testing.T) {
 // readmePolicy is the Content-Security-Policy that README names, for these hosts.
 func (s *stage) readmePolicy(sdk string) string {
 	s.t.Helper()
-	found := regexp.MustCompile("\\*\\*CSP\\*\\* that the page needs: `(script-src 'self' https://g\\.alicdn\\.com; frame-src https://\\*\\.imm\\.aliyuncs\\.com; connect-src)` the two functions").
-		FindStringSubmatch(readFile(s.t, "../../../README.md"))
+	readme := readFile(s.t, "../../../README.md")
+	found := regexp.MustCompile("\\*\\*CSP\\*\\* that the page needs: `(.* connect-src)` the two functions").FindStringSubmatch(readme)
 	if found == nil {
 		s.t.Fatal("README does not say which CSP a page needs")
 	}
@@ -411,8 +421,10 @@ func (s *stage) strictPolicy() string {
 
 // plainPage is a page without a script or style of its own.
 func (s *stage) plainPage() string {
-	return fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="weboffice.js"></script>
-<weboffice-document src=%q generate="%[2]s/generate" refresh="%[2]s/refresh" sdk=%[3]q></weboffice-document>`, document, s.URL, s.IMMURL+immtest.SDKPath)
+	return fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">
+<script type="module" src="weboffice.js"></script>
+<weboffice-document src=%q generate="%[2]s/generate" refresh="%[2]s/refresh" sdk=%[3]q></weboffice-document>`,
+		document, s.URL, s.IMMURL+immtest.SDKPath)
 }
 
 const plainSession = `document.querySelector('weboffice-document').session`
@@ -439,7 +451,9 @@ func TestCSPThatLacksSomething(t *testing.T) {
 	s.site.add("/plain.html", s.plainPage())
 	strict := s.strictPolicy()
 	for _, c := range []struct{ directive, host string }{{"script-src", s.IMMURL}, {"frame-src", s.IMMURL}, {"connect-src", s.URL}} {
-		s.site.allow(regexp.MustCompile(c.directive+`[^;]*`).ReplaceAllStringFunc(strict, func(d string) string { return strings.ReplaceAll(d, c.host, "") }))
+		s.site.allow(regexp.MustCompile(c.directive+`[^;]*`).ReplaceAllStringFunc(strict, func(directive string) string {
+			return strings.ReplaceAll(directive, c.host, "")
+		}))
 		b := s.tab("/plain.html")
 		b.until(plainSession + `?.state === 'failed'`)
 		equal(b, plainSession+`.error.code + ' ' + `+plainSession+`.error.value`, "CSP "+c.directive+" "+c.host)
@@ -509,7 +523,7 @@ func TestSecondElement(t *testing.T) {
 // typeText writes at the end of the document's first page, in the frame.
 func (s *stage) typeText(b *tab, text string) {
 	s.t.Helper()
-	at := value[[]float64](b, `(() => { const {left, top, width} = document.querySelector('iframe').getBoundingClientRect(); return [left + width / 2, top + 250]; })()`)
+	at := value[[]float64](b, `(({left, top, width}) => [left + width / 2, top + 250])(document.querySelector('iframe').getBoundingClientRect())`)
 	b.do(chromedp.MouseClickXY(at[0], at[1]), chromedp.KeyEvent(kb.End, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	for _, letter := range text {
 		b.do(chromedp.KeyEvent(string(letter)))

@@ -49,7 +49,10 @@ var (
 )
 
 func startChromium() (context.Context, error) {
-	options := []chromedp.ExecAllocatorOption{chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck}
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck,
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), chromedp.Flag("lang", "en-US"),
+	}
 	for _, name := range []string{
 		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-default-apps", "disable-extensions",
 		"disable-dev-shm-usage", "disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
@@ -57,7 +60,6 @@ func startChromium() (context.Context, error) {
 	} {
 		options = append(options, chromedp.Flag(name, true))
 	}
-	options = append(options, chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), chromedp.Flag("lang", "en-US"))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // what matters comes back as an error
 	stopChromium = func() { stop(); stopAllocator() }
@@ -229,8 +231,9 @@ func equal[T comparable](b *tab, expression string, want T) {
 func (b *tab) describe() string {
 	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
 	defer cancel()
-	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify({url: location.href, state: window.session?.state, error: window.session?.error && [session.error.code, session.error.value], seen: window.seen,
-		text: document.body.innerText.slice(0, 300)})`))
+	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`(session => JSON.stringify({
+		url: location.href, state: session?.state, problem: session?.error?.message, seen: window.seen, text: document.body.innerText.slice(0, 1500),
+	}))(window.session || document.querySelector('weboffice-document')?.session)`))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return fmt.Sprintf("the page: %s; its console: %q", text, b.problems)
@@ -240,11 +243,11 @@ func (b *tab) describe() string {
 func (b *tab) offline(off bool) {
 	b.t.Helper()
 	b.call(func(ctx context.Context, s *chromedp.Target) error {
-		_, err := cdp.Call(ctx, s, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: off, DownloadThroughput: -1, UploadThroughput: -1})
-		if err != nil {
+		state := network.OverrideNetworkStateParams{Offline: off, DownloadThroughput: -1, UploadThroughput: -1}
+		if _, err := cdp.Call(ctx, s, network.OverrideNetworkState, state); err != nil {
 			return err
 		}
-		_, err = cdp.Call(ctx, s, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
+		_, err := cdp.Call(ctx, s, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
 			MatchedNetworkConditions: []*network.Conditions{{Offline: off, DownloadThroughput: -1, UploadThroughput: -1}},
 		})
 		return err

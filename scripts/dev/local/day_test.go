@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,6 +57,7 @@ func plays(t *testing.T, play string) (outcome, *local.Local) {
 	present.Store(time.Now().UnixMilli())
 	l := start(t, local.Options{
 		Policy: []byte(strings.ReplaceAll(rules, "SITES", "https://docs.example.com")), Now: func() time.Time { return time.UnixMilli(present.Load()) },
+		Logger: slog.New(slog.DiscardHandler), // it fails all day
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/generate", generate.New(l.App))

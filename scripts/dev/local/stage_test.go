@@ -14,6 +14,7 @@ import (
 
 	"weboffice-functions/scripts/dev/local"
 	"weboffice-functions/shared/imm/immtest"
+	"weboffice-functions/shared/web"
 )
 
 const document = "oss://test-bucket/test-object.docx"
@@ -33,7 +34,10 @@ rules:
     callers: {issuer: people, claims: {groups: [editors, viewers]}}
     grant: [view, edit, copy]
     session: 1m
-  - {name: editors, documents: oss://test-bucket/**, callers: {issuer: people, claims: {groups: editors}}, grant: [view, edit, rename, history, copy, print, export]}
+  - name: editors
+    documents: oss://test-bucket/**
+    callers: {issuer: people, claims: {groups: editors}}
+    grant: [view, edit, rename, history, copy, print, export]
   - {name: viewers, documents: oss://test-bucket/**, callers: {issuer: people, claims: {groups: viewers}}, grant: [view, copy]}
   - {name: share links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view, edit, copy, print]}
   - {name: anyone, documents: oss://test-bucket/test-object.docx, callers: anyone, grant: [view, copy]}
@@ -78,12 +82,14 @@ func newStage(t *testing.T, lifetime time.Duration) *stage {
 	return s
 }
 
-// start runs everything until the test ends; trouble goes to the test's log.
+// start runs everything until the test ends. Without a Logger trouble goes to the test's log.
 func start(t *testing.T, o local.Options) *local.Local {
 	t.Helper()
-	log := &testLog{t: t}
-	t.Cleanup(log.end)
-	o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if o.Logger == nil {
+		log := &testLog{t: t}
+		t.Cleanup(log.end)
+		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
 	l, err := local.Start(o)
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +144,12 @@ func (s *stage) opened(path string) *tab {
 func (s *stage) sleep(b *tab, d time.Duration) {
 	s.t.Helper()
 	s.clock.move(d)
+	b.wake(d)
+}
+
+// wake ends the sleep of a tab's machine.
+func (b *tab) wake(d time.Duration) {
+	b.t.Helper()
 	b.run(fmt.Sprintf(`sleepFor(%d); document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))`, d.Milliseconds()))
 }
 
@@ -180,7 +192,7 @@ func newSite(t *testing.T) *site {
 			_, _ = fmt.Fprint(w, s.people.People.Token(s.claims).Reveal())
 		}
 	})
-	mux.HandleFunc("GET /weboffice.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "../../../shared/web/weboffice.js") })
+	mux.Handle("GET /weboffice.js", web.Handler(""))
 	files := http.FileServer(http.Dir("testdata"))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

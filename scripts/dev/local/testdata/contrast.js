@@ -34,11 +34,11 @@
       const style = getComputedStyle(element), range = document.createRange();
       range.selectNodeContents(node);
       const { width, height, right, bottom } = range.getBoundingClientRect();
-      if (style.visibility !== 'visible' || !element.checkVisibility({ opacityProperty: true }) || width * height === 0 || right < 0 || bottom < 0) continue;
+      if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || width * height === 0 || right < 0 || bottom < 0) continue;
       texts++;
       const below = behind(element), ink = over(rgba(element instanceof SVGElement ? style.fill : style.color), below);
       const [high, low] = [light(ink), light(below)].sort((a, b) => b - a), ratio = (high + .05) / (low + .05);
-      if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${element.tagName.toLowerCase()}${element.id && '#' + element.id}: ${node.data.trim().slice(0, 40)}`);
+      if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${element.tagName}${element.id && '#' + element.id}: ${node.data.trim().slice(0, 40)}`);
     }
   };
   look(document.body);

@@ -151,7 +151,8 @@ class Page {
     const page = this, address = url + '/';
     this.tab = tab;
     const window = this.window = {
-      addEventListener: (...given) => this.target.addEventListener(...given), removeEventListener: (...given) => this.target.removeEventListener(...given),
+      addEventListener: (...given) => this.target.addEventListener(...given),
+      removeEventListener: (...given) => this.target.removeEventListener(...given),
     };
     this.scope = {
       window, addEventListener: window.addEventListener, console,
@@ -166,7 +167,13 @@ class Page {
       setTimeout: (call, delay) => time.set(page, call, delay), clearTimeout: id => time.clear(id),
       Date: { now: () => time.now },
       Math: Object.assign(Object.create(Math), { random }),
-      AbortSignal: { timeout: delay => { const stop = new AbortController(); time.set(page, () => stop.abort(new Error('timeout')), delay); return stop.signal; } },
+      AbortSignal: {
+        timeout(delay) {
+          const stop = new AbortController();
+          time.set(page, () => stop.abort(new Error('timeout')), delay);
+          return stop.signal;
+        },
+      },
       fetch: (to, init) => this.fetch(new URL(to, address).href, init),
       HTMLElement: EventTarget, CSSStyleSheet: class { replaceSync() {} }, customElements: { define() {} },
       CustomEvent: class extends Event {},

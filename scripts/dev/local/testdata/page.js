@@ -2,7 +2,7 @@
 // add attributes of the element. `seen` holds the events that the document fired, `session` is the present one.
 import { open, link } from './weboffice.js';
 
-const EVENTS = ['opening', 'open', 'retrying', 'expired', 'signin', 'taken', 'refused', 'ended', 'failed', 'closed', 'refreshed', 'changed', 'error', 'frame'];
+const EVENTS = 'opening open retrying expired signin taken refused ended failed closed refreshed changed error frame'.split(' ');
 const setting = await (await fetch('setting.json')).json();
 const token = async () => (await fetch('token')).text();
 const place = document.getElementById('place'), query = new URLSearchParams(location.search);
