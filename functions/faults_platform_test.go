@@ -346,7 +346,11 @@ func TestThousandAtOnce(t *testing.T) {
 			all.Go(func() {
 				begun.Done()
 				<-start
-				if _, got := p.ask(); got.status != 200 {
+				_, got := p.ask()
+				for tries := 0; got.status == 503 && tries < 20; tries++ { // nothing was sent: on a busy machine a connection may come late
+					_, got = p.ask()
+				}
+				if got.status != 200 {
 					t.Errorf("%v", got)
 				}
 			})

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	dialTimeout = 2 * time.Second
+	dialTimeout = 4 * time.Second
 	maxAnswer   = 1 << 20 // bytes
 	// maxConnections is more than a platform gives one instance at once (200). A larger crowd waits for a connection that is there: when
 	// every request of it dials, the handshakes hold each other up until some of them end in a timeout.

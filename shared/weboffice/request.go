@@ -203,15 +203,21 @@ func (r Request) Validate() error {
 			return Invalidf("Watermark", "Watermark's texts must be at most %d bytes together.", maxText)
 		}
 	}
-	for name, structure := range map[string]any{"CredentialConfig": r.CredentialConfig, "Notification": r.Notification} {
-		if text, err := json.Marshal(structure); err != nil || len(text) > maxStructure {
-			return Invalidf(name, "%s must be at most %d bytes of JSON.", name, maxStructure)
-		}
+	if r.CredentialConfig != nil && tooLarge(r.CredentialConfig) {
+		return Invalidf("CredentialConfig", "CredentialConfig must be at most %d bytes of JSON.", maxStructure)
+	}
+	if r.Notification != nil && tooLarge(r.Notification) {
+		return Invalidf("Notification", "Notification must be at most %d bytes of JSON.", maxStructure)
 	}
 	if u := r.User; u != nil && (len(u.Id) > 64 || len(u.Name) > 128 || len(u.Avatar) > maxText) {
 		return Invalidf("User", "User takes an Id of at most 64 bytes, a Name of 128 and an Avatar of %d.", maxText)
 	}
 	return nil
+}
+
+func tooLarge(structure any) bool {
+	text, err := json.Marshal(structure)
+	return err != nil || len(text) > maxStructure
 }
 
 // Equal says whether two requests hold the same parameters and values.
