@@ -57,7 +57,7 @@ type rigOptions struct {
 // newRig joins the packages as app.New does, with a network and a role that tests hold in their hands.
 func newRig(t *testing.T, o rigOptions) *rig {
 	t.Helper()
-	x := &rig{network: &network{}, role: &role{}, immClock: &clock{}, deadline: o.deadline}
+	x := &rig{network: &network{connections: map[*connection]bool{}}, role: &role{}, immClock: &clock{}, deadline: o.deadline}
 	w := newWorld(t, immtest.Options{Now: x.immClock.Now, SignatureNow: func() time.Time { return time.Now().Add(time.Duration(x.signed.Load())) }})
 	x.immClock.now = w.clock.Now().Add(o.ahead)
 	x.front = newFront(w.office)
@@ -161,7 +161,7 @@ func (r *role) renew(w *world) {
 type network struct {
 	mu          sync.Mutex
 	broken      func(ctx context.Context) (net.Conn, error) // nil: it works
-	connections []*connection
+	connections map[*connection]bool                        // that are open
 }
 
 func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
@@ -176,10 +176,10 @@ func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: raw}
+	c := &connection{Conn: raw, network: n}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.connections = append(n.connections, c)
+	n.connections[c] = true
 	return c, nil
 }
 
@@ -205,14 +205,22 @@ func loseName(ctx context.Context) (net.Conn, error) {
 func (n *network) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, c := range n.connections {
+	for c := range n.connections {
 		c.forgotten.Store(true)
 	}
 }
 
 type connection struct {
 	net.Conn
+	network   *network
 	forgotten atomic.Bool
+}
+
+func (c *connection) Close() error {
+	c.network.mu.Lock()
+	defer c.network.mu.Unlock()
+	delete(c.network.connections, c)
+	return c.Conn.Close()
 }
 
 func (c *connection) Write(p []byte) (int, error) {

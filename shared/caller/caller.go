@@ -5,7 +5,7 @@
 // issuer's own key. HMAC serves share links alone, and link keys serve nothing else. Whatever is wrong with a proof, its bearer gets one
 // and the same 401; the reason goes to the log, without claim values.
 //
-// The package decides nothing about documents and remembers no proofs: one that its issuer withdraws works until it expires.
+// The package decides nothing about documents and asks nobody about a proof: one that its issuer withdraws works until it expires.
 // Issuer.MaxAge bounds that.
 package caller
 
@@ -24,7 +24,7 @@ type Caller struct {
 	Issuer    string         // the policy's name of the issuer, "links" for share links, "" for a guest
 	IssuerURL string         // the token's iss as the policy spells it; identity is (IssuerURL, Subject)
 	Subject   string         // the sub claim; for a share link its sub, which may be ""
-	Claims    map[string]any // the verified claims, numbers as json.Number; email only where it counts
+	Claims    map[string]any // the verified claims, never changed; numbers as json.Number, email only where it counts
 	User      User           // what the issuer's claims say for display
 	Link      *Link          // set for share links only
 	IssuedAt  time.Time

@@ -19,7 +19,6 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/sync/singleflight"
 
-	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -42,13 +41,7 @@ type key struct {
 	id        string
 	algorithm jose.SignatureAlgorithm
 	material  any // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey; []byte for share links
-	// verified remembers the signed texts that this key has verified: a page shows the same proof again and again, and the signature is most
-	// of its price. It holds for this key alone, and every claim is looked at each time.
-	verified *recent.Map[struct{}]
 }
-
-// rememberedProofs is how many signatures a key remembers, at 32 bytes each.
-const rememberedProofs = 4096
 
 // keySource is the cache of one issuer's keys; Verifier's comment says how it behaves.
 type keySource struct {
@@ -59,7 +52,7 @@ type keySource struct {
 	flight singleflight.Group
 
 	mu      sync.Mutex
-	keys    []key     // replaced whole, never changed
+	keys    []*key    // replaced whole, never changed
 	stale   time.Time // from then on they should be fetched anew
 	next    time.Time // no fetch before
 	failure error     // of the last fetch
@@ -78,7 +71,7 @@ func newKeySource(issuer Issuer, o Options) *keySource {
 }
 
 // key returns the key that a proof names, and fetches the issuer's keys for it where that is due.
-func (s *keySource) key(ctx context.Context, id, algorithm string) (key, error) {
+func (s *keySource) key(ctx context.Context, id, algorithm string) (*key, error) {
 	k, found, due := s.lookup(id, algorithm)
 	if due || !found { // a fetch that is under way may bring the key: wait for it
 		select {
@@ -93,9 +86,9 @@ func (s *keySource) key(ctx context.Context, id, algorithm string) (key, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.keys) > 0 {
-		return key{}, Unauthenticated("the issuer has no key of this kid and algorithm")
+		return nil, Unauthenticated("the issuer has no key of this kid and algorithm")
 	}
-	return key{}, &weboffice.Error{
+	return nil, &weboffice.Error{
 		Kind: weboffice.Unavailable, Code: "ServiceUnavailable", RetryAfter: coldPause, Cause: errors.Join(s.failure, ctx.Err()),
 		Message: "Proofs of identity cannot be checked at the moment. Try again in a few seconds.",
 		Fix:     "The keys of issuer " + s.issuer.URL + " cannot be read: see that the function reaches its " + discoveryPath + ".",
@@ -104,7 +97,7 @@ func (s *keySource) key(ctx context.Context, id, algorithm string) (key, error) 
 
 // lookup finds the key of this id and algorithm; a proof without an id gets it only where it is the only one of its algorithm. due says
 // that the caller should fetch the keys anew.
-func (s *keySource) lookup(id, algorithm string) (match key, found, due bool) {
+func (s *keySource) lookup(id, algorithm string) (match *key, found, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	matches := 0
@@ -141,7 +134,7 @@ func (s *keySource) refresh(ctx context.Context) {
 }
 
 // fetch reads the discovery document and the key set that it names, which may be on another host. It outlives the caller of ctx.
-func (s *keySource) fetch(ctx context.Context) ([]key, error) {
+func (s *keySource) fetch(ctx context.Context) ([]*key, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
 	var discovery struct {
@@ -200,8 +193,8 @@ func (s *keySource) get(ctx context.Context, address string, into any) error {
 
 // usable returns the keys that may verify signatures, each with its one algorithm. Keys for encryption, symmetric, private, weak and
 // unknown ones are left out.
-func usable(set []json.RawMessage) []key {
-	var keys []key
+func usable(set []json.RawMessage) []*key {
+	var keys []*key
 	for _, raw := range set {
 		var jwk jose.JSONWebKey
 		if jwk.UnmarshalJSON(raw) != nil || jwk.Use != "" && jwk.Use != "sig" {
@@ -220,7 +213,7 @@ func usable(set []json.RawMessage) []key {
 		}
 		for _, algorithm := range fitting {
 			if jwk.Algorithm == "" || jwk.Algorithm == string(algorithm) {
-				keys = append(keys, key{jwk.KeyID, algorithm, jwk.Key, recent.New[struct{}](rememberedProofs)})
+				keys = append(keys, &key{jwk.KeyID, algorithm, jwk.Key})
 				break
 			}
 		}

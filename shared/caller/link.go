@@ -14,7 +14,6 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 	"github.com/go-jose/go-jose/v4/jwt"
 
-	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -72,17 +71,17 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 
 // linkTrust makes the issuer of share links, whose keys are at hand.
 func linkTrust(secrets []weboffice.Secret) (trust, error) {
-	keys := map[string]key{}
+	keys := map[string]*key{}
 	for _, secret := range secrets {
 		if _, twice := keys[LinkKeyID(secret)]; twice || len(secret) != linkKeySize {
 			return trust{}, errors.New("link keys must be 32 bytes long and each given once")
 		}
-		keys[LinkKeyID(secret)] = key{algorithm: jose.HS256, material: []byte(secret.Reveal()), verified: recent.New[struct{}](rememberedProofs)}
+		keys[LinkKeyID(secret)] = &key{algorithm: jose.HS256, material: []byte(secret.Reveal())}
 	}
-	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: linkAudience}, func(_ context.Context, id, _ string) (key, error) {
+	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: linkAudience}, func(_ context.Context, id, _ string) (*key, error) {
 		k, known := keys[id]
 		if !known {
-			return k, Unauthenticated("no link key has this kid")
+			return nil, Unauthenticated("no link key has this kid")
 		}
 		return k, nil
 	}}, nil

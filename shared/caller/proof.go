@@ -2,7 +2,6 @@ package caller
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
 	stdjson "encoding/json"
 	"errors"
@@ -33,18 +32,18 @@ var acceptedTypes = []string{"jwt", "at+jwt"}
 
 // proof is a decoded JWT. Nothing in it is to be believed before verifySignature.
 type proof struct {
-	text, algorithm string
-	keyID           string // "" when it names none
-	payload         []byte
-	claims          map[string]any
-	registered      jwt.Claims
+	algorithm  string
+	keyID      string // "" when it names none
+	payload    []byte
+	claims     map[string]any
+	registered jwt.Claims
 }
 
 // decodeProof reads a JWT in compact form. Its errors hold nothing of the token.
 func decodeProof(token weboffice.Secret) (p proof, err error) {
-	p.text = token.Reveal()
-	parts := strings.SplitN(p.text, ".", 4)
-	if len(p.text) > maxProof || len(parts) != 3 || strings.ContainsAny(p.text, "\r\n") { // base64 decoders skip line breaks
+	text := token.Reveal()
+	parts := strings.SplitN(text, ".", 4)
+	if len(text) > maxProof || len(parts) != 3 || strings.ContainsAny(text, "\r\n") { // base64 decoders skip line breaks
 		return p, errors.New("no JWT in compact form of at most 8 KB")
 	}
 	first, headerErr := base64.RawURLEncoding.Strict().DecodeString(parts[0])
@@ -62,8 +61,8 @@ func decodeProof(token weboffice.Secret) (p proof, err error) {
 		}
 	}
 	if typ, there := header["typ"]; there {
-		text := strings.TrimPrefix(strings.ToLower(fmt.Sprint(typ)), "application/")
-		if !slices.Contains(acceptedTypes, text) {
+		name := strings.TrimPrefix(strings.ToLower(fmt.Sprint(typ)), "application/")
+		if !slices.Contains(acceptedTypes, name) {
 			return p, errors.New("header: this typ is not accepted")
 		}
 	}
@@ -98,32 +97,27 @@ func decodeObject(raw []byte) (object map[string]any, err error) {
 	return object, nil
 }
 
-// verifySignature checks the proof with one key and the algorithm that belongs to that key.
-func (p proof) verifySignature(k key) error {
-	seen := sha256.Sum256([]byte(p.text)) // the signature is part of the text
-	if _, known := k.verified.Get(seen); known {
-		return nil
-	}
-	signed, err := jose.ParseSignedCompact(p.text, []jose.SignatureAlgorithm{k.algorithm})
+// verifySignature checks a proof with one key and the algorithm that belongs to that key.
+func verifySignature(token weboffice.Secret, k *key) error {
+	signed, err := jose.ParseSignedCompact(token.Reveal(), []jose.SignatureAlgorithm{k.algorithm})
 	if err == nil {
 		_, err = signed.Verify(k.material)
 	}
 	if err != nil { // its text may quote the header
 		return errors.New("the signature is not that of the issuer's key")
 	}
-	k.verified.Put(seen, struct{}{})
 	return nil
 }
 
-// check says whether the proof is valid now, for this audience, and not older than maxAge.
-func (p proof) check(audience string, maxAge time.Duration, now time.Time) error {
+// check says whether the proof is valid now, for this issuer's audience, and not older than its maxAge.
+func (p proof) check(i Issuer, now time.Time) error {
 	exp, iat := p.registered.Expiry, p.registered.IssuedAt
 	if exp == nil || iat == nil || *iat <= 0 || *exp > year9999 {
 		return errors.New("exp or iat is missing or no sensible time")
 	}
-	if maxAge > 0 && now.After(iat.Time().Add(maxAge+leeway)) {
+	if i.MaxAge > 0 && now.After(iat.Time().Add(i.MaxAge+leeway)) {
 		return errors.New("iat is older than the issuer's maxAge")
 	}
 	// go-jose names the claim that fails, not its value.
-	return p.registered.ValidateWithLeeway(jwt.Expected{AnyAudience: jwt.Audience{audience}, Time: now}, leeway)
+	return p.registered.ValidateWithLeeway(jwt.Expected{AnyAudience: jwt.Audience{i.Audience}, Time: now}, leeway)
 }

@@ -3,18 +3,24 @@ package caller
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
+	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/weboffice"
 )
 
 const (
 	maxID     = 255  // bytes of sub, a user's id and jti; OIDC's limit for sub
 	maxAvatar = 1024 // bytes
+
+	// rememberedProofs is how many accepted proofs a Verifier keeps decoded, each of at most rememberedSize bytes: some MB at worst.
+	rememberedProofs = 1024
+	rememberedSize   = 2 << 10
 )
 
 // Options are what a Verifier needs.
@@ -32,16 +38,27 @@ type Options struct {
 // It keeps each issuer's keys for an hour; then one caller waits for new ones while the others go on with the old. A fetch is a
 // discovery document and a key set, within 5 s together and 1 MiB each, over https, without redirects to other hosts; it goes on when the
 // caller that caused it leaves. An unknown kid causes at most one fetch a minute. A fetch that fails leaves the keys as they are.
+//
+// A page shows the same proof again and again, so an accepted one is remembered by its hash: next time its times are looked at, and its
+// signature only where the issuer's keys have been read anew.
 type Verifier struct {
-	trusted map[string]trust // by iss
-	revoked map[string]bool
-	now     func() time.Time
+	trusted  map[string]trust // by iss
+	revoked  map[string]bool
+	now      func() time.Time
+	accepted *recent.Map[accepted] // by SHA-256 of the proof
+}
+
+// accepted is what one proof said, and the key that verified it.
+type accepted struct {
+	proof  proof
+	caller Caller
+	key    *key
 }
 
 // trust is an issuer and the way to its keys.
 type trust struct {
 	Issuer
-	key func(ctx context.Context, id, algorithm string) (key, error)
+	key func(ctx context.Context, id, algorithm string) (*key, error)
 }
 
 // NewVerifier checks the options and makes no request. Its error names every problem.
@@ -49,7 +66,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if o.Now == nil || len(o.Issuers) > 0 && (o.Client == nil || o.Logger == nil) {
 		return nil, errors.New("caller: Now is required, Client and Logger with Issuers")
 	}
-	v := &Verifier{trusted: map[string]trust{}, revoked: map[string]bool{}, now: o.Now}
+	v := &Verifier{trusted: map[string]trust{}, revoked: map[string]bool{}, now: o.Now, accepted: recent.New[accepted](rememberedProofs)}
 	var problems []error
 	for _, issuer := range o.Issuers {
 		if err := issuer.Validate(); err != nil {
@@ -76,18 +93,31 @@ func NewVerifier(o Options) (*Verifier, error) {
 // Verify turns a proof into a Caller. The error is a *weboffice.Error: the 401 of Unauthenticated, or a 503 while the issuer's keys have
 // never been read and cannot be. The Caller is then empty, which reads as a guest: look at the error first.
 func (v *Verifier) Verify(ctx context.Context, token weboffice.Secret) (Caller, error) {
-	p, c, err := v.read(token) // before the key: a proof that no signature could save causes no fetch
-	if err != nil {
+	sum := sha256.Sum256([]byte(token.Reveal())) // the signature is part of the text
+	known, seen := v.accepted.Get(sum)
+	var err error
+	if seen {
+		err = known.proof.check(v.trusted[known.caller.IssuerURL].Issuer, v.now())
+	} else {
+		known.proof, known.caller, err = v.read(token)
+	}
+	if err != nil { // before the key: a proof that no signature could save causes no fetch
 		return Caller{}, Unauthenticated(err.Error())
 	}
-	k, err := v.trusted[c.IssuerURL].key(ctx, p.keyID, p.algorithm)
+	k, err := v.trusted[known.caller.IssuerURL].key(ctx, known.proof.keyID, known.proof.algorithm)
 	if err != nil {
 		return Caller{}, err
 	}
-	if err := p.verifySignature(k); err != nil {
+	if k == known.key {
+		return known.caller, nil
+	}
+	if err := verifySignature(token, k); err != nil {
 		return Caller{}, Unauthenticated(err.Error())
 	}
-	return c, nil
+	if known.key, known.proof.payload = k, nil; len(token) <= rememberedSize {
+		v.accepted.Put(sum, known)
+	}
+	return known.caller, nil
 }
 
 // Inspect reads a proof without its signature, for a person who asks why it is refused. The error is why Verify would refuse it before
@@ -110,7 +140,7 @@ func (v *Verifier) read(token weboffice.Secret) (proof, Caller, error) {
 	if !known {
 		return p, c, errors.New("iss is not an issuer of the policy")
 	}
-	return p, c, errors.Join(c.identify(issuer.Issuer, p, v.revoked), p.check(issuer.Audience, issuer.MaxAge, v.now()))
+	return p, c, errors.Join(c.identify(issuer.Issuer, p, v.revoked), p.check(issuer.Issuer, v.now()))
 }
 
 // Holder is the caller that a proof of this issuer with these claims, a JSON object, would make: for trying out a policy. Neither times

@@ -12,7 +12,9 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -366,6 +368,37 @@ func TestAttackClaims(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a proof said is remembered, but not that it was valid.
+func TestAttackRememberedProofPastItsEnd(t *testing.T) {
+	for name, end := range map[string]map[string]any{"exp": {"exp": int64(1_800_000_300)}, "maxAge": {"iat": int64(1_800_000_300 - 24*3600)}} {
+		t.Run(name, func(t *testing.T) {
+			s, p := provided(t, caller.Issuer{MaxAge: 24 * time.Hour})
+			token := p.Token(end)
+			first := s.accepted(t, token)
+			s.clock.Advance(6*time.Minute - time.Second)
+			if again := s.accepted(t, token); !reflect.DeepEqual(again, first) { // the twin
+				t.Errorf("%+v, then %+v", first, again)
+			}
+			s.clock.Advance(2 * time.Second)
+			s.refused(t, token)
+		})
+	}
+}
+
+func TestProofShownByManyAtOnce(t *testing.T) {
+	s, p := provided(t, caller.Issuer{})
+	token := p.Token(map[string]any{"email": "ann@example.com", "groups": []string{"editors"}}) // not verified: taken out of the claims
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if c, err := s.Verify(t.Context(), token); err != nil || c.Claims["email"] != nil || c.Claims["groups"] == nil {
+				t.Errorf("%+v, %v", c, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestMaxAgeOfZeroAcceptsAnyAge(t *testing.T) {

@@ -79,7 +79,7 @@ func (s *Server) spendNonce(nonce string, now time.Time) *apiError {
 	if s.nonces[nonce] || s.olderNonces[nonce] {
 		return badRequest("SignatureNonceUsed", "Specified signature nonce was used already.")
 	}
-	s.nonces[nonce] = true
+	s.nonces[strings.Clone(nonce)] = true // it is a part of the whole header, which would stay with it
 	return nil
 }
 
