@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -200,14 +199,4 @@ func callersMeet(a, b *rule) bool {
 			return ca.issuer == cb.issuer || ca.anyone && cb.issuer != caller.LinkIssuer || cb.anyone && ca.issuer != caller.LinkIssuer
 		})
 	})
-}
-
-// holes lists every ${…} in the texts of a request.
-func holes(set weboffice.Request) []string {
-	var found []string
-	mapTexts(reflect.ValueOf(set), "", func(_, text string) string {
-		found = append(found, hole.FindAllString(text, -1)...)
-		return text
-	})
-	return found
 }

@@ -13,11 +13,14 @@ import (
 // hole finds ${…} inside a text of `set`, one that is never closed included: Parse refuses that.
 var hole = regexp.MustCompile(`\$\{[^}]*\}?`)
 
-// fill returns set with every ${claim}, ${document.bucket} and ${document.key} replaced. A claim that is not text is refused. Inside
-// CredentialConfig the text goes escaped into its JSON, and what could widen a RAM policy there (* ? $, nothing at all) is refused.
-func (a *ask) fill(set weboffice.Request) (weboffice.Request, error) {
+// fill returns the rule's set with every ${claim}, ${document.bucket} and ${document.key} replaced. A claim that is not text is refused.
+// Inside CredentialConfig the text goes escaped into its JSON, and what could widen a RAM policy there (* ? $, nothing at all) is refused.
+func (a *ask) fill(r *rule) (weboffice.Request, error) {
+	if !r.holes {
+		return r.set, nil
+	}
 	var failed error
-	filled := mapTexts(reflect.ValueOf(set), "", func(parameter, text string) string {
+	filled := mapTexts(reflect.ValueOf(r.set), "", func(parameter, text string) string {
 		return hole.ReplaceAllStringFunc(text, func(found string) string {
 			name := found[2 : len(found)-1]
 			value, isText := a.claims[name].(string)
@@ -78,4 +81,14 @@ func unresolvable(cause error) *weboffice.Error {
 	err.Cause = cause
 	err.Fix = "the rule matches, but its `set` cannot be filled for this caller: let the issuer send the claim, or ask for it in `callers`"
 	return err
+}
+
+// holes lists every ${…} in the texts of a request.
+func holes(set weboffice.Request) []string {
+	var found []string
+	mapTexts(reflect.ValueOf(set), "", func(_, text string) string {
+		found = append(found, hole.FindAllString(text, -1)...)
+		return text
+	})
+	return found
 }

@@ -19,7 +19,7 @@ var faults = []struct{ name, file, from, to string }{
 	{"every session lasts as long", "policy.go", "q.Start.Add(r.session)", "q.Start.Add(DefaultSession)"},
 	{"a deny rule needs its claim", "rule.go", "return deny && !c.wants(claim)", "return false"},
 	{"share links enter where anyone may", "rule.go", "a.caller.Issuer == caller.LinkIssuer && !deny", "false"},
-	{"a link opens every document", "rule.go", "(a.linkDocs == nil || !a.linkDocs.compiled.MatchString(a.uri))", "a.linkDocs == nil"},
+	{"a link opens every document", "rule.go", "(a.linkDocs == nil || !a.linkDocs.compiled().MatchString(a.uri))", "a.linkDocs == nil"},
 	{"an address with two @ counts", "rule.go", "name != \"email\" || plainEmail.MatchString(value)", "true"},
 	{"claims of any issuer count", "rule.go", "if a.caller.Issuer != c.issuer {", "if a.caller.Guest() {"},
 	{"anybody may send User", "rule.go", "\"Hidecmb\", \"PreviewPages\"}", "\"Hidecmb\", \"PreviewPages\", \"User\"}"},

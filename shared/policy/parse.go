@@ -75,8 +75,9 @@ func (m mistake) Error() string { return fmt.Sprintf("%d:%d: %s", m.line, m.colu
 
 // reader turns the text into a Policy and collects what is wrong.
 type reader struct {
-	body     ast.Node
-	mistakes []error
+	body      ast.Node
+	mistakes  []error
+	wildcards map[string]*regexp.Regexp // by their text
 }
 
 // Parse reads a policy. The error joins every mistake found, each as "line:column: what is wrong", in the order of the file.
@@ -91,13 +92,10 @@ func Parse(data []byte, o Options) (*Policy, error) {
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return nil, errors.New("1:1: a policy is one YAML document")
 	}
-	r := &reader{body: file.Docs[0].Body}
+	r := &reader{body: file.Docs[0].Body, wildcards: map[string]*regexp.Regexp{}}
 	var p *Policy
-	if r.shape(r.body, reflect.TypeFor[document]()) {
-		var text document
-		if err := yaml.NodeToValue(r.body, &text); err != nil {
-			return nil, plainYAMLError(err)
-		}
+	var text document
+	if r.read(r.body, reflect.ValueOf(&text).Elem()) {
 		p = r.policy(text, o)
 	}
 	if len(r.mistakes) == 0 {
@@ -158,42 +156,59 @@ func (r *reader) note(node ast.Node, what string) {
 	r.mistakes = append(r.mistakes, mistake{at.Line, at.Column, what})
 }
 
-// shape holds a node to the type that it will be read into. Mistakes are unknown keys, values of another kind (true is no text, and
-// neither is a number), what says nothing, and what lets one line change another. It says whether the node can be read for all that.
-func (r *reader) shape(node ast.Node, t reflect.Type) bool {
+// read reads a node and holds it to the type that it goes into. Mistakes are unknown keys, values of another kind (true is no text, and
+// neither is a number), what says nothing, and what lets one line change another. It says whether all was of the right kind.
+func (r *reader) read(node ast.Node, into reflect.Value) bool {
+	var value any
 	kind, readable, empty := reflect.String, true, node.GetToken().Value == ""
 	switch n := node.(type) {
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode:
-		r.note(node, "anchors, aliases, tags and merges are not read: write the value out")
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode, *ast.MappingKeyNode:
+		r.note(node, "anchors, aliases, tags, merges and ? are not read: write the value out")
 		return false
 	case *ast.NullNode:
-		kind, empty = t.Kind(), true
-	case *ast.BoolNode:
-		kind = reflect.Bool
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		kind = reflect.Float64
+		kind, empty = into.Kind(), true
+	case *ast.LiteralNode:
+		value = n.Value.Value
 	case *ast.SequenceNode:
 		kind, empty = reflect.Slice, len(n.Values) == 0
-		for _, value := range n.Values {
-			inner, _ := within(t, "")
-			readable = r.shape(value, inner) && readable
+		list := reflect.MakeSlice(holder(into.Type(), reflect.TypeFor[[]any]()), len(n.Values), len(n.Values))
+		for i, element := range n.Values {
+			readable = r.read(element, list.Index(i)) && readable
 		}
+		value = list.Interface()
 	case ast.MapNode:
 		kind, empty = reflect.Map, true
+		members := reflect.MakeMap(holder(into.Type(), reflect.TypeFor[map[string]any]()))
 		for entry := n.MapRange(); entry.Next(); empty = false {
-			inner, err := within(t, entry.Key().GetToken().Value)
-			if err != nil {
-				r.note(entry.Key(), err.Error())
+			member := reflect.New(members.Type().Elem()).Elem()
+			if into.Kind() == reflect.Struct {
+				member = r.field(into, entry.Key())
 			}
-			readable = r.shape(entry.Key(), reflect.TypeFor[any]()) && r.shape(entry.Value(), inner) && readable
+			var key any
+			readable = r.read(entry.Key(), reflect.ValueOf(&key).Elem()) && r.read(entry.Value(), member) && readable
+			if into.Kind() != reflect.Struct {
+				members.SetMapIndex(reflect.ValueOf(entry.Key().GetToken().Value), member)
+				value = members.Interface()
+			}
+		}
+	case ast.ScalarNode:
+		switch value = n.GetValue(); value.(type) {
+		case string:
+		case bool:
+			kind = reflect.Bool
+		default:
+			kind = reflect.Float64
 		}
 	}
-	if empty && t.Kind() != reflect.Interface || empty && kind != reflect.String {
+	if empty && into.Kind() != reflect.Interface || empty && kind != reflect.String {
 		r.note(node, "nothing stands here: leave the key out or fill it")
 	}
-	if words[t.Kind()] != words[kind] && t.Kind() != reflect.Interface {
-		r.note(node, words[t.Kind()]+" belongs here, not "+words[kind])
+	if words[into.Kind()] != words[kind] && into.Kind() != reflect.Interface {
+		r.note(node, words[into.Kind()]+" belongs here, not "+words[kind])
 		return false
+	}
+	if value != nil {
+		into.Set(reflect.ValueOf(value))
 	}
 	return readable
 }
@@ -203,21 +218,24 @@ var words = map[reflect.Kind]string{
 	reflect.Float64: "a number",
 }
 
-// within is the type of what a t holds under key. The error lists the keys that there are.
-func within(t reflect.Type, key string) (reflect.Type, error) {
-	switch t.Kind() {
-	case reflect.Slice, reflect.Map:
-		return t.Elem(), nil
-	case reflect.Struct:
-		keys := make([]string, t.NumField())
-		for i := range keys {
-			if keys[i] = t.Field(i).Tag.Get("yaml"); keys[i] == key {
-				return t.Field(i).Type, nil
-			}
-		}
-		return reflect.TypeFor[any](), fmt.Errorf("unknown key %q: use %s", key, strings.Join(keys, ", "))
+// holder is the type to read a list or a map into: the wanted one, or where something else is wanted one that holds anything.
+func holder(wanted, anything reflect.Type) reflect.Type {
+	if wanted.Kind() == anything.Kind() {
+		return wanted
 	}
-	return reflect.TypeFor[any](), nil
+	return anything
+}
+
+// field is the field of a struct that stands under a key, or for an unknown key, which is a mistake, a place for anything.
+func (r *reader) field(of reflect.Value, key ast.Node) reflect.Value {
+	keys := make([]string, of.NumField())
+	for i := range keys {
+		if keys[i] = of.Type().Field(i).Tag.Get("yaml"); keys[i] == key.GetToken().Value {
+			return of.Field(i)
+		}
+	}
+	r.note(key, fmt.Sprintf("unknown key %q: use %s", key.GetToken().Value, strings.Join(keys, ", ")))
+	return reflect.New(reflect.TypeFor[any]()).Elem()
 }
 
 func (r *reader) policy(text document, o Options) *Policy {
@@ -354,7 +372,7 @@ func (r *reader) rule(t ruleText, p *Policy, i int) *rule {
 		}
 	}
 	if t.Set != nil {
-		out.set = r.set(t.Set, isAnyone(out), at)
+		r.set(out, t.Set, at)
 	}
 	return out
 }
@@ -419,7 +437,10 @@ func (r *reader) condition(name string, written, place []any) condition {
 			r.problem("a claim's pattern has * alone as special", place...)
 		}
 		if strings.Contains(text, "*") {
-			w.expr = wildcard(text)
+			if r.wildcards[text] == nil { // rules repeat each other's
+				r.wildcards[text] = wildcard(text)
+			}
+			w.expr = r.wildcards[text]
 		} else if name == "email" && (!isText || !plainEmail.MatchString(text)) {
 			r.problem("email can never be this: write an address or a pattern such as *@example.com", place...)
 		}
@@ -428,34 +449,33 @@ func (r *reader) condition(name string, written, place []any) condition {
 	return c
 }
 
-func (r *reader) set(written map[string]any, guests bool, at func(...any) []any) weboffice.Request {
+func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
 	for _, never := range []string{"SourceURI", "Permission"} {
 		if _, ok := written[never]; ok {
 			r.problem("set cannot hold "+never+": documents and grant say that", at("set", never)...)
 		}
 	}
-	var set weboffice.Request
 	body, err := json.Marshal(written)
 	if err == nil {
-		set, err = weboffice.ParseRequest(body)
+		out.set, err = weboffice.ParseRequest(body)
 	}
 	if err == nil {
-		err = set.Validate()
+		err = out.set.Validate()
 	}
 	if err != nil {
 		public := weboffice.AsError(err)
 		r.problem("set: "+public.Message+" "+public.Recommend, at("set")...)
 	}
-	if c := set.CredentialConfig; c != nil && c.Policy != "" && !json.Valid([]byte(c.Policy)) {
+	if c := out.set.CredentialConfig; c != nil && c.Policy != "" && !json.Valid([]byte(c.Policy)) {
 		r.problem("CredentialConfig.Policy must be JSON, with ${…} inside its quotes", at("set", "CredentialConfig", "Policy")...)
 	}
-	for _, found := range holes(set) {
+	for _, found := range holes(out.set) {
+		out.holes = true
 		ofDocument := found == "${document.bucket}" || found == "${document.key}"
 		if !placeholder.MatchString(found) || !ofDocument && strings.HasPrefix(found, "${document.") {
 			r.problem(found+" names no claim", at("set")...)
-		} else if guests && !ofDocument {
+		} else if isAnyone(out) && !ofDocument {
 			r.problem(found+" can never be filled for callers: anyone", at("set")...)
 		}
 	}
-	return set
 }

@@ -50,9 +50,9 @@ func TestMistakes(t *testing.T) {
 			[]string{`"proyect"`, `"guests"`, `"skew"`, `"sub"`, `"allow": use name, documents, callers, deny, grant`, `"because"`},
 		},
 		"wrong kinds": {
-			"project: §[p]\norigins: §https://a.example\nquickStart: §yes\nstandIn: §\"true\"\nlimits: §5/m\nissuers: §[§a]\n" +
-				"rules: {§name: §r}\nrevokedLinks: [§12, §true, a]\ntests: §none\n",
-			[]string{"text belongs here, not a list", "a list belongs here, not text", "true or false belongs here, not text", "true or false", "a map belongs here", "a map belongs here, not a list", "a map belongs here, not text", "a list belongs here, not a map", "a map belongs here", "text belongs here, not a number", "text belongs here, not true or false", "a list belongs here"},
+			"project: §[p]\norigins: §https://a.example\nquickStart: §yes\nstandIn: §\"true\"\nlimits: §5/m\nissuers: §[a]\n" +
+				"rules: {§name: r}\nrevokedLinks: [§12, §true, a]\ntests: §none\n",
+			[]string{"text belongs here, not a list", "a list belongs here, not text", "true or false belongs here, not text", "true or false", "a map belongs here", "a map belongs here, not a list", "a list belongs here, not a map", "text belongs here, not a number", "text belongs here, not true or false", "a list belongs here"},
 		},
 		"what says nothing": {
 			"project: §\"\"\norigins: §[]\nlimits: §{}\nrevokedLinks:§\nissuers:\n  staff: {url: https://a.example, audience: a, maxAge: §'', user: §{}}\n" +
@@ -65,6 +65,7 @@ func TestMistakes(t *testing.T) {
 		"anchors and aliases": {"project: §&p x\norigins: [§*p]\n", []string{"anchors", "anchors"}},
 		"an anchor on a key":  {"§&p project: x\n", []string{"unknown key", "anchors"}},
 		"a tag":               {"project: §!!str x\n", []string{"tags"}},
+		"a key after ?":       {"§? project\n: x\n", []string{"unknown key", "? are not read"}},
 		"a merge":             {head + "rules:\n  - {name: r, documents: oss://team-docs/*, callers: {§<<: {issuer: staff}}, grant: [view]}\n", []string{"merges"}},
 
 		"origins": {

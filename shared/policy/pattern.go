@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"weboffice-functions/shared/weboffice"
 )
@@ -14,9 +15,9 @@ import (
 type pattern struct {
 	segments []string // of the key, as written
 	bucket   string
-	prefix   string         // literal text before anything special: a cheap first look
-	compiled *regexp.Regexp // anchored on both sides; one group for each claim
-	claims   []string       // what each group must equal
+	prefix   string                // literal text before anything special: a cheap first look
+	compiled func() *regexp.Regexp // anchored on both sides; one group for each claim. Made when a document first has the prefix
+	claims   []string              // what each group must equal
 }
 
 var placeholder = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_.:/-]{0,99})\}$`)
@@ -56,11 +57,9 @@ func parsePattern(text string) (*pattern, error) {
 	if _, err := weboffice.ParseSourceURI("oss://" + bucket + "/" + strings.Join(probe, "/")); err != nil {
 		return nil, fmt.Errorf("no document can match: %w", err)
 	}
-	compiled, err := regexp.Compile("(?s)^" + regexp.QuoteMeta("oss://"+bucket) + expression + "$")
-	if err != nil {
-		return nil, errors.New("the pattern is too long")
-	}
-	p.compiled = compiled
+	p.compiled = sync.OnceValue(func() *regexp.Regexp { // of at most 1,023 quoted bytes, which always compile
+		return regexp.MustCompile("(?s)^" + regexp.QuoteMeta("oss://"+bucket) + expression + "$")
+	})
 	p.prefix, _, _ = strings.Cut(text, "*")
 	p.prefix, _, _ = strings.Cut(p.prefix, "${")
 	return p, nil
@@ -72,9 +71,9 @@ func (p *pattern) match(uri string) (captured []string, ok bool) {
 		return nil, false
 	}
 	if len(p.claims) == 0 {
-		return nil, p.compiled.MatchString(uri)
+		return nil, p.compiled().MatchString(uri)
 	}
-	groups := p.compiled.FindStringSubmatch(uri)
+	groups := p.compiled().FindStringSubmatch(uri)
 	if groups == nil {
 		return nil, false
 	}

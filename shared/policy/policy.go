@@ -156,7 +156,7 @@ func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
 	if q.Asked.Permission != nil {
 		granted = granted.And(*q.Asked.Permission)
 	}
-	set, err := ask.fill(r.set)
+	set, err := ask.fill(r)
 	if err != nil {
 		return Decision{}, err
 	}

@@ -23,6 +23,7 @@ type rule struct {
 	deny    bool
 	grant   weboffice.Permission
 	set     weboffice.Request
+	holes   bool // set has a ${…} to fill
 	accept  []string
 	project string
 	session time.Duration
@@ -122,7 +123,7 @@ func (a *ask) why(r *rule) string {
 			return "the segment ${" + name + "} is not the caller's"
 		}
 	}
-	if a.caller.Link != nil && !r.deny && (a.linkDocs == nil || !a.linkDocs.compiled.MatchString(a.uri)) {
+	if a.caller.Link != nil && !r.deny && (a.linkDocs == nil || !a.linkDocs.compiled().MatchString(a.uri)) {
 		return "the link is for other documents"
 	}
 	return ""
