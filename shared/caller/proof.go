@@ -6,6 +6,7 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -82,19 +83,36 @@ func (p *proof) decodeClaims(raw []byte) (err error) {
 	if _, there := p.claims["events"]; there {
 		return errors.New("events is for logout tokens and other messages")
 	}
-	decoder := stdjson.NewDecoder(bytes.NewReader(raw)) // for json.Number; go-jose's is another type
-	decoder.UseNumber()
-	clear(p.claims)
-	return decoder.Decode(&p.claims)
+	return nil
 }
 
 // decodeObject reads a JSON object. No two readers may read it in two ways: it is UTF-8, no name occurs twice at any depth, nothing
 // follows it.
 func decodeObject(raw []byte) (object map[string]any, err error) {
-	if !utf8.Valid(raw) || json.Unmarshal(raw, &object) != nil || object == nil {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if !utf8.Valid(raw) || decoder.Decode(&object) != nil || object == nil || decoder.Decode(new(any)) != io.EOF {
 		return nil, errors.New("no JSON object, or one with a duplicate name")
 	}
+	standard(object)
 	return object, nil
+}
+
+// standard puts the standard library's json.Number in the place of go-jose's.
+func standard(value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		return stdjson.Number(v)
+	case []any:
+		for i, element := range v {
+			v[i] = standard(element)
+		}
+	case map[string]any:
+		for name, member := range v {
+			v[name] = standard(member)
+		}
+	}
+	return value
 }
 
 // verifySignature checks a proof with one key and the algorithm that belongs to that key.

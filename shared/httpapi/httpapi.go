@@ -249,6 +249,7 @@ func writeAnswer(w http.ResponseWriter, a broker.Answer) error {
 
 func writeJSON(w http.ResponseWriter, status int, body any) error {
 	var text bytes.Buffer
+	text.Grow(2 << 10) // an ordinary answer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // a WebofficeURL has &
 	if err := encoder.Encode(body); err != nil {

@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -145,11 +144,10 @@ func (c *Client) call(ctx context.Context, action string, q query) (Tokens, erro
 		return Tokens{}, err
 	}
 	exchange := &exchange{wire: c.wire}
-	answer, err := c.speak(ctx, exchange, signer, action, q)
-	if err != nil {
+	if err := c.speak(ctx, exchange, signer, action, q); err != nil {
 		return Tokens{}, c.failure(ctx, exchange, err, q)
 	}
-	tokens, err := c.read(answer["body"], exchange, action)
+	tokens, err := c.read(exchange, action)
 	if err != nil {
 		return Tokens{}, c.failure(ctx, exchange, err, q)
 	}
@@ -158,31 +156,30 @@ func (c *Client) call(ctx context.Context, action string, q query) (Tokens, erro
 
 // speak makes the call through a new SDK client, in a goroutine of its own: the SDK takes its nonce from a stack trace, whose price grows
 // with the depth of the stack, and below a web server's that is a tenth of the whole call.
-func (c *Client) speak(ctx context.Context, e *exchange, signer credentials.Credentials, action string, q query) (answer map[string]any, err error) {
+func (c *Client) speak(ctx context.Context, e *exchange, signer credentials.Credentials, action string, q query) error {
 	client, err := sdk.NewClient(&openapi.Config{
 		AccessKeyId: tea.String(signer.AccessKeyID), AccessKeySecret: tea.String(signer.AccessKeySecret.Reveal()),
 		SecurityToken: tea.String(signer.SecurityToken.Reveal()), Endpoint: tea.String(c.host), Protocol: tea.String(c.protocol), HttpClient: e,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	client.DisableSDKError = tea.Bool(true)
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("the SDK failed: %T", p)
+				done <- fmt.Errorf("the SDK failed: %T", p)
 			}
 		}()
-		answer, err = client.CallApiWithCtx(ctx, &openapiutil.Params{
+		_, err := client.CallApiWithCtx(ctx, &openapiutil.Params{
 			Action: tea.String(action), Version: tea.String("2020-09-30"), Protocol: tea.String(c.protocol), Pathname: tea.String("/"),
 			Method: tea.String(http.MethodPost), AuthType: tea.String("AK"), Style: tea.String("RPC"), ReqBodyType: tea.String("formData"),
-			BodyType: tea.String("binary"), // read below: the SDK's own reading costs as much again
+			BodyType: tea.String("binary"), // the SDK's own reading costs as much again
 		}, &openapiutil.OpenApiRequest{Query: q}, &dara.RuntimeOptions{})
+		done <- err
 	}()
-	<-done
-	return answer, err
+	return <-done
 }
 
 // query holds parameters as the SDK's typed calls write them: every value as text, structures as JSON, nothing that is empty. Its models
@@ -232,14 +229,9 @@ func generateQuery(r weboffice.Request) query {
 }
 
 // read takes the tokens from an answer; an answer without all that the editor needs is none.
-func (c *Client) read(body any, e *exchange, action string) (Tokens, error) {
-	reader, ok := body.(io.ReadCloser)
-	if !ok {
-		return Tokens{}, errUnreadable
-	}
-	defer reader.Close()
+func (c *Client) read(e *exchange, action string) (Tokens, error) {
 	var a sdk.GenerateWebofficeTokenResponseBody
-	if err := json.NewDecoder(reader).Decode(&a); err != nil {
+	if err := json.Unmarshal(e.body, &a); err != nil {
 		return Tokens{}, errUnreadable
 	}
 	t := Tokens{

@@ -33,8 +33,7 @@ func Loopback(host string) bool {
 
 // wire is the connection pool that all calls share.
 type wire struct {
-	http      *http.Client
-	transport *http.Transport
+	transport *http.Transport // asked directly: an http.Client would follow redirects and put the URL, tokens included, into its errors
 	now       func() time.Time
 	mu        sync.Mutex
 	lastUse   time.Time
@@ -48,10 +47,7 @@ func newWire(t *http.Transport, now func() time.Time) *wire {
 			MaxIdleConns: maxConnections, MaxIdleConnsPerHost: maxConnections, MaxConnsPerHost: maxConnections,
 		}
 	}
-	return &wire{
-		transport: t, now: now, lastUse: now(),
-		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-	}
+	return &wire{transport: t, now: now, lastUse: now()}
 }
 
 // touch drops resting connections after a pause; time counts by the wall clock, since the monotonic one stands still in a freeze.
@@ -77,7 +73,7 @@ func (w *wire) warm(ctx context.Context, scheme, host string) error {
 		return err
 	}
 	w.touch()
-	response, err := w.http.Do(request)
+	response, err := w.transport.RoundTrip(request)
 	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
 		_ = response.Body.Close()
@@ -94,23 +90,24 @@ type exchange struct {
 	sent   atomic.Bool // the first byte may have left
 	status int         // 0: no answer
 	header http.Header
+	body   []byte
 }
 
 // Call implements the SDK's HttpClient. The SDK's own transport is not used: it has no bounds and no shared pool.
 func (e *exchange) Call(request *http.Request, _ *http.Transport) (*http.Response, error) {
 	e.wire.touch()
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { e.sent.Store(true) }}
-	response, err := e.wire.http.Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	response, err := e.wire.transport.RoundTrip(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	_ = response.Body.Close()
 	e.status, e.header = response.StatusCode, response.Header
-	if err != nil || len(body) > maxAnswer {
+	e.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	_ = response.Body.Close()
+	if err != nil || len(e.body) > maxAnswer {
 		return nil, errors.New("the answer broke off or was too long")
 	}
-	response.Body = io.NopCloser(bytes.NewReader(body))
+	response.Body = io.NopCloser(bytes.NewReader(e.body))
 	return response, nil
 }
 

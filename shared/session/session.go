@@ -115,6 +115,7 @@ func NewSealer(keys [][]byte, project, region string) (*Sealer, error) {
 // Seal returns the token of a session.
 func (s *Sealer) Seal(session Session) (weboffice.Secret, error) {
 	var text bytes.Buffer
+	text.Grow(1 << 10) // an ordinary one
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // a WebofficeURL has &, which would take six characters
 	err := encoder.Encode(sealed{
