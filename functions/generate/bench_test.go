@@ -76,9 +76,40 @@ func measure(b *testing.B, name string, call func() error) {
 	}
 }
 
-// broker builds the function and returns one request to it. With fresh each request brings a proof that has not been seen before, whose
-// signing is not measured; without, all bring the same, as a page does.
-func broker(b *testing.B, office, algorithm string, fresh bool) func() error {
+// BenchmarkRefused is what a request costs that is turned away before its body is looked at, by the length of that body.
+func BenchmarkRefused(b *testing.B) {
+	handler, provider := function(b, "http://127.0.0.1:9", "RS256")
+	good := "Bearer " + provider.Token(nil).Reveal()
+	for _, refusal := range []struct {
+		name   string
+		header http.Header
+		status int
+		sizes  []int
+	}{
+		{"origin", http.Header{"Origin": {"https://evil.example"}}, http.StatusForbidden, []int{100, 60_000}},
+		{"proof", http.Header{"Authorization": {good + "x"}}, http.StatusUnauthorized, []int{100, 60_000}},
+		{"type", http.Header{"Authorization": {good}, "Content-Type": {"text/plain"}}, http.StatusUnsupportedMediaType, []int{100, 60_000}},
+		{"size", http.Header{"Authorization": {good}, "Content-Type": {"application/json"}}, http.StatusRequestEntityTooLarge, []int{70_000, 7_000_000}},
+	} {
+		for _, size := range refusal.sizes {
+			body := strings.Repeat(" ", size)
+			b.Run(fmt.Sprint(refusal.name, "/", size), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+					request.Header = refusal.header
+					answer := httptest.NewRecorder()
+					if handler.ServeHTTP(answer, request); answer.Code != refusal.status {
+						b.Fatal(answer.Code, answer.Body)
+					}
+				}
+			})
+		}
+	}
+}
+
+// function builds the function and the issuer of its policy.
+func function(b *testing.B, office, algorithm string) (http.Handler, *callertest.Provider) {
 	provider := callertest.New(callertest.Options{Algorithm: algorithm})
 	if err := provider.Start(); err != nil {
 		b.Fatal(err)
@@ -97,7 +128,13 @@ func broker(b *testing.B, office, algorithm string, fresh bool) func() error {
 	if err != nil {
 		b.Fatal(err)
 	}
-	handler := generate.New(a)
+	return generate.New(a), provider
+}
+
+// broker returns one request to the function. With fresh each request brings a proof that has not been seen before, whose signing is not
+// measured; without, all bring the same, as a page does.
+func broker(b *testing.B, office, algorithm string, fresh bool) func() error {
+	handler, provider := function(b, office, algorithm)
 	proof := ""
 	if algorithm != "" {
 		proof = "Bearer " + provider.Token(map[string]any{"groups": []string{"editors"}, "name": "Ann"}).Reveal()
