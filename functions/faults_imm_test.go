@@ -171,6 +171,15 @@ var answerFaults = []fault{
 		refresh:  cell{"503 ServiceUnavailable", "R InvalidSecurityToken.Expired", "ServiceUnavailable, 0 billed", "refresh", "1+1"},
 	},
 	{
+		name: "refused by a gateway", begin: gateway(403), fix: true,
+		generate: cell{"502 ServiceMisconfigured", "", "ServiceMisconfigured, 0 billed", "generate", "1+0"},
+		refresh:  cell{"502 ServiceMisconfigured", "", "ServiceMisconfigured, 0 billed", "refresh", "1+1"},
+	},
+	{
+		name: "refresh token refused", begin: once(immtest.Refused(400, "InvalidRefreshToken", "no")),
+		refresh: cell{"200", "R InvalidRefreshToken, G done", "fallback, 1 billed", "", "2+0"},
+	},
+	{
 		name: "a right that is missing for a moment", begin: once(immtest.NoPermission()), fix: true,
 		generate: cell{"502 ServiceMisconfigured", "G NoPermission", "ServiceMisconfigured, 0 billed", "generate", "1+0"},
 		refresh:  cell{"502 ServiceMisconfigured", "R NoPermission", "ServiceMisconfigured, 0 billed", "refresh", "1+1"},

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -83,11 +82,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	x.client = &http.Client{Transport: pages}
 	t.Cleanup(pages.CloseIdleConnections)
 	t.Cleanup(x.transport.CloseIdleConnections)
-	t.Cleanup(func() {
-		if t.Failed() || os.Getenv(logsVariable) != "" {
-			t.Log(x.logs)
-		}
-	})
+	printed(t, x.logs)
 	return x
 }
 

@@ -211,11 +211,16 @@ func (x *rig) burst(n int) {
 	}
 	address, _ := strings.CutPrefix(x.generateURL, "http://")
 	var all sync.WaitGroup
-	for i := range n {
-		p := x.page(x.advance)
+	pages := make([]*page, n)
+	for i := range pages {
+		pages[i] = x.page(x.advance)
+		all.Go(func() { pages[i].ask() })
+	}
+	all.Wait()
+	x.advance(25 * time.Minute) // what comes now are refreshes
+	for i, p := range pages {
+		x.office.Fail("", 1, faults[i%len(faults)])
 		all.Go(func() {
-			p.ask()
-			x.office.Fail("", 1, faults[i%len(faults)])
 			if p.last.RefreshToken != "" {
 				x.refresh("not a proof", p.last)
 			}
@@ -265,8 +270,9 @@ func TestNothingLeaks(t *testing.T) {
 	x := newRig(t, rigOptions{deadline: 500 * time.Millisecond})
 	goroutines, files := runtime.NumGoroutine(), descriptors()
 	x.burst(240)
-	if during := descriptors(); files > 0 && during <= files {
-		t.Errorf("%d descriptors before the pools are closed, %d before the burst: nothing is measured", during, files)
+	during, calls := descriptors(), x.office.Calls()
+	if files > 0 && during <= files || calls.Generate < 240 || calls.Refresh == 0 {
+		t.Errorf("%d descriptors before the pools are closed, %d before the burst, %+v: nothing is measured", during, files, calls)
 	}
 	if !settled(goroutines, x.rest, runtime.NumGoroutine) {
 		var stacks strings.Builder

@@ -9,8 +9,17 @@ import (
 	"testing"
 )
 
-// logsVariable makes rigs print what the functions log also when their test passes, so that it can be searched.
+// logsVariable makes tests print what the functions log also when they pass, so that it can be searched.
 const logsVariable = "FUNCTIONS_TEST_LOGS"
+
+// printed shows what the functions have logged when the test has failed, or when all logs are asked for.
+func printed(t *testing.T, l *logs) {
+	t.Cleanup(func() {
+		if t.Failed() || os.Getenv(logsVariable) != "" {
+			t.Log(l)
+		}
+	})
+}
 
 // assigned finds the secrets that tests are written with: a text under a name that ends in what it is.
 var assigned = regexp.MustCompile(`(?i)\b[a-z_0-9]*(?:secret|token|password|salt)"?\s*(?::=|:|=)\s*(?:weboffice\.Secret\()?"([\w.<>&-]{8,})"`)

@@ -227,11 +227,7 @@ func (s *site) another(policy string, overrides ...string) *site {
 	next.client = &http.Client{Transport: transport}
 	t.Cleanup(transport.CloseIdleConnections)
 	next.generateURL, next.refreshURL = serve(t, next.generator), serve(t, next.refresher)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(next.logs)
-		}
-	})
+	printed(t, next.logs)
 	return next
 }
 

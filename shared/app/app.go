@@ -6,6 +6,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -35,13 +37,13 @@ type App struct {
 	Edge   *httpapi.Edge
 	Broker *broker.Broker
 	source credentials.Source
+	imm    *imm.Client
 }
 
-// Clock tells the time.
-type Clock func() time.Time
-
 // New builds an App from the environment that getenv shows. The error joins all problems.
-func New(getenv func(string) string, now Clock, logger *slog.Logger) (*App, error) {
+func New(getenv func(string) string, clock func() time.Time, logger *slog.Logger) (*App, error) {
+	// While a platform freezes the process the monotonic clock may stand still, and comparisons prefer it: drop it.
+	now := func() time.Time { return clock().Round(0) }
 	c, configErr := ReadConfig(getenv)
 	source, sourceErr := credentials.FromEnvironment(credentials.Options{Getenv: getenv, Now: now, Logger: logger})
 	rules, policyErr := readPolicy(c, getenv)
@@ -57,7 +59,7 @@ func New(getenv func(string) string, now Clock, logger *slog.Logger) (*App, erro
 		return nil, err
 	}
 	return &App{
-		Config: c, Policy: rules, source: source,
+		Config: c, Policy: rules, source: source, imm: client,
 		Edge:   &httpapi.Edge{Origins: rules.Origins(), QuickStart: rules.QuickStart(), Verifier: verifier, Now: now, Logger: logger},
 		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now, Logger: logger}),
 	}, nil
@@ -86,13 +88,26 @@ func readPolicy(c Config, getenv func(string) string) (*policy.Policy, error) {
 func Main(handler func(*App) http.Handler) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	Tune(os.Getenv)
 	if err := Run(ctx, os.Getenv, os.Stdout, handler); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// Run is Main with everything it touches passed in.
+// Tune lets Go collect garbage a quarter as often as it does by itself: requests leave much of it and little lives, so that some MB buy a
+// tenth of the processor. From three quarters of the function's memory on it collects as often as it must. GOGC and GOMEMLIMIT go before.
+func Tune(getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	size, err := strconv.ParseInt(cmp.Or(getenv("FC_FUNCTION_MEMORY_SIZE"), getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")), 10, 32) // MB
+	if err == nil && size > 0 && getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(size << 20 / 4 * 3)
+	}
+}
+
+// Run is Main with everything else it touches passed in.
 func Run(ctx context.Context, getenv func(string) string, stdout io.Writer, handler func(*App) http.Handler) error {
 	var level slog.LevelVar
 	logger := slog.New(slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: &level}))
@@ -103,7 +118,7 @@ func Run(ctx context.Context, getenv func(string) string, stdout io.Writer, hand
 	level.Set(a.Config.LogLevel)
 	logger.InfoContext(ctx, "starting", "revision", revision(), "platform", platform.Detect(getenv).String(), "region", a.Config.Region,
 		"projects", a.Policy.Projects(), "rules", a.Policy.Rules(), "credentials", credentials.Describe(a.source))
-	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger, Warm: a.Broker.Warm, Addr: "127.0.0.1:8080"})
+	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger, Warm: a.imm.Warm})
 }
 
 // revision names what was built.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,44 @@ func TestItStarts(t *testing.T) {
 		if err := start(environment(t, closedPolicy, changes)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestGarbageIsCollectedWithinTheFunctionsMemory(t *testing.T) {
+	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
+	restore := func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) }
+	defer restore()
+	for name, c := range map[string]struct {
+		environment map[string]string
+		percent     int
+		limit       int64
+	}{
+		"Function Compute":       {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "512"}, 400, 384 << 20},
+		"Lambda":                 {map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}, 400, 96 << 20},
+		"elsewhere":              {nil, 400, limit},
+		"no number":              {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "-1"}, 400, limit},
+		"the operator's own way": {map[string]string{"GOGC": "50", "GOMEMLIMIT": "100MiB", "FC_FUNCTION_MEMORY_SIZE": "512"}, 100, limit},
+	} {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(limit)
+		Tune(func(name string) string { return c.environment[name] })
+		if gotPercent, gotLimit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1); gotPercent != c.percent || gotLimit != c.limit {
+			t.Errorf("%s: %d %%, %d bytes", name, gotPercent, gotLimit)
+		}
+	}
+}
+
+// TestInstanceThatWasFrozen: a stopped process's monotonic clock may stand still, so nothing compares by it.
+func TestInstanceThatWasFrozen(t *testing.T) {
+	a, err := New(environment(t, closedPolicy, nil), time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := a.Edge.Now(); strings.Contains(now.String(), "m=") || time.Since(now) > time.Hour {
+		t.Errorf("%s has a monotonic reading", now)
+	}
+	if now := time.Now(); !strings.Contains(now.String(), "m=") {
+		t.Errorf("%s has none, so that this test shows nothing", now)
 	}
 }
 

@@ -9,26 +9,30 @@ import (
 	"time"
 
 	"weboffice-functions/shared/policy"
-	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
 
 // record collects one audit line.
 type record struct {
-	function     string
-	visitor      Visitor
-	asked        weboffice.Request
-	start        time.Time
-	rule         string
-	user         string
-	granted      *weboffice.Permission
+	function string
+	visitor  Visitor
+	asked    weboffice.Request
+	start    time.Time
+	rule     string
+	user     string
+	granted  *weboffice.Permission
+	steps    []policy.Step // of a refusal
+	work
+}
+
+// work is what was done at IMM.
+type work struct {
 	outcome      string // "" until something other than the ordinary happens
 	billed       int    // calls that IMM charges for
 	unsure       bool   // one more may have been charged: it was sent, and not answered or by a server that failed
 	spent        bool   // the refresh token is of no use any more, or may be
 	immRequestID string
-	token        weboffice.Secret
-	steps        []policy.Step // of a refusal
+	token        [32]byte // hash of the access token
 }
 
 func (r *record) decided(d policy.Decision) {
@@ -38,17 +42,22 @@ func (r *record) decided(d policy.Decision) {
 	}
 }
 
+// refused keeps why each rule did not decide; of what is wrong with the request itself, rules say nothing.
+func (r *record) refused(p *policy.Policy, q policy.Question, err error) {
+	if weboffice.AsError(err).Kind != weboffice.Invalid {
+		r.steps = p.Explain(q)
+	}
+}
+
 // take copies what a flight did. Only the request that led it counts its calls.
-func (r *record) take(work record, leading bool) {
-	r.outcome, r.immRequestID = work.outcome, work.immRequestID
-	if work.token != "" {
-		r.token = work.token
+func (r *record) take(done work, leading bool) {
+	if done.token == [32]byte{} { // no new one
+		done.token = r.token
 	}
-	if leading {
-		r.billed, r.unsure = work.billed, work.unsure
-	} else {
-		r.outcome = "replayed"
+	if !leading {
+		done.outcome, done.billed, done.unsure = "replayed", 0, false
 	}
+	r.work = done
 }
 
 // conclude writes the audit line at the end of a use case, also when a panic ends it: the edge answers that.
@@ -61,27 +70,27 @@ func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
 	b.audit(ctx, r, *err)
 }
 
-// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no claim: the rules that were considered and
+// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no claim but sub: the rules that were considered and
 // the first condition that failed in each.
 func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	document := r.asked.SourceURI
-	if _, bad := weboffice.ParseSourceURI(document); bad != nil {
-		document = "" // it may be anything, a signed URL too
+	if r.rule == "" {
+		if _, bad := weboffice.ParseSourceURI(document); bad != nil {
+			document = "" // it may be anything, a signed URL too
+		}
 	}
-	attributes := []slog.Attr{
+	attributes := append(make([]slog.Attr, 0, 20+len(r.steps)),
 		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", r.function),
 		slog.String("issuer", r.visitor.Issuer), slog.String("subject", identity(r.visitor.Caller)),
-		slog.String("document", document), slog.String("rule", r.rule), slog.String("asked", asked(r.asked)),
-	}
+		slog.String("document", document), slog.String("rule", r.rule), slog.String("asked", asked(r.asked)))
 	if r.user != "" {
 		attributes = append(attributes, slog.String("userId", r.user))
 	}
 	if r.granted != nil {
 		attributes = append(attributes, slog.String("granted", strings.Join(r.granted.Grants(), " ")))
 	}
-	if r.token != "" {
-		sum := session.HashAccess(r.token)
-		attributes = append(attributes, slog.String("token", hex.EncodeToString(sum[:4])))
+	if r.token != [32]byte{} {
+		attributes = append(attributes, slog.String("token", hex.EncodeToString(r.token[:4])))
 	}
 	level, outcome := slog.LevelInfo, r.outcome
 	if err != nil {
@@ -90,13 +99,7 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 		if public.RequestID != "" {
 			r.immRequestID = public.RequestID
 		}
-		attributes = append(attributes, slog.String("message", public.Message))
-		if public.Fix != "" {
-			attributes = append(attributes, slog.String("fix", public.Fix))
-		}
-		if public.Cause != nil {
-			attributes = append(attributes, slog.String("cause", public.Cause.Error()))
-		}
+		attributes = append(attributes, public.Attributes()...)
 		for _, step := range r.steps {
 			why := step.Why
 			if step.Decides {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -85,32 +84,32 @@ func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Reques
 	question := policy.Question{Caller: v.Caller, Asked: asked, Start: b.now(), Guest: weboffice.NewGuest()}
 	decision, err := b.policy.Decide(question)
 	if err != nil {
-		rec.steps = b.policy.Explain(question)
+		rec.refused(b.policy, question, err)
 		return Answer{}, err
 	}
 	rec.decided(decision)
-	return b.generate(ctx, &rec, question, decision)
+	return b.generate(ctx, &rec, question, decision, digest(decision))
 }
 
-// generate gets new tokens for a decision and seals them.
-func (b *Broker) generate(ctx context.Context, rec *record, q policy.Question, d policy.Decision) (Answer, error) {
+// generate gets new tokens for a decision, whose digest is sum, and seals them.
+func (b *Broker) generate(ctx context.Context, rec *record, q policy.Question, d policy.Decision, sum [32]byte) (Answer, error) {
 	tokens, err := b.imm.Generate(ctx, d.Request)
 	if err != nil {
 		rec.unsure = rec.unsure || imm.MaybeDone(err)
 		return Answer{}, err
 	}
 	rec.billed++
-	return b.seal(rec, q, d, tokens)
+	return b.seal(rec, q, d, sum, tokens)
 }
 
 // seal turns IMM's tokens into an answer.
-func (b *Broker) seal(rec *record, q policy.Question, d policy.Decision, t imm.Tokens) (Answer, error) {
+func (b *Broker) seal(rec *record, q policy.Question, d policy.Decision, sum [32]byte, t imm.Tokens) (Answer, error) {
 	rec.immRequestID = t.RequestID
-	rec.token = t.AccessToken
+	rec.token = session.HashAccess(t.AccessToken)
 	s := session.Session{
 		RefreshToken: t.RefreshToken, WebofficeURL: t.WebofficeURL, Issuer: q.Caller.IssuerURL, Subject: identity(q.Caller),
 		Start: q.Start, Asked: q.Asked, Issued: b.now(), AccessExpires: t.AccessTokenExpiredTime, RefreshExpires: t.RefreshTokenExpiredTime,
-		Life: t.Life, Access: session.HashAccess(t.AccessToken), Decision: digest(d),
+		Life: t.Life, Access: rec.token, Decision: sum,
 	}
 	if q.Caller.User.ID == "" {
 		s.Guest = q.Guest
@@ -148,12 +147,4 @@ func digest(d policy.Decision) [32]byte {
 		return [32]byte{} // a Request always marshals; an empty digest equals none that was sealed
 	}
 	return sha256.Sum256(text)
-}
-
-// Warm opens the connection to IMM.
-func (b *Broker) Warm(ctx context.Context) error {
-	if err := b.imm.Warm(ctx); err != nil {
-		return errors.New("IMM could not be reached yet: " + err.Error())
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +26,7 @@ type turn struct {
 
 // Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end. The errors are *weboffice.Error.
 func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.RefreshRequest) (answer Answer, err error) {
-	rec := record{function: "refresh", visitor: v, start: b.now(), token: tokens.AccessToken}
+	rec := record{function: "refresh", visitor: v, start: b.now(), work: work{token: session.HashAccess(tokens.AccessToken)}}
 	defer b.conclude(ctx, &rec, &err)
 	sealed, err := b.sealer.Open(tokens.RefreshToken)
 	if err != nil {
@@ -41,7 +42,7 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 	question := policy.Question{Caller: v.Caller, Asked: sealed.Asked, Start: sealed.Start, Guest: sealed.Guest}
 	decision, err := b.policy.Decide(question)
 	if err != nil {
-		rec.steps = b.policy.Explain(question)
+		rec.refused(b.policy, question, err)
 		return Answer{}, err
 	}
 	rec.decided(decision)
@@ -75,8 +76,8 @@ func (b *Broker) early(ctx context.Context, t turn) (Answer, bool) {
 // answered is an Answer with what is needed to give it again.
 type answered struct {
 	Answer
-	at     time.Time
-	record record
+	at   time.Time
+	work work
 }
 
 // once makes one refresh of any number of requests with the same sealed token: those that come together wait for one call, those within
@@ -91,11 +92,11 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 		}
 		leading.Store(true)
 		t.spent = ok
-		done, err := b.lead(ctx, rec.start, t)
+		done, err := b.lead(ctx, t)
 		switch {
 		case err == nil:
 			b.answers.Put(key, done)
-		case done.record.spent:
+		case done.work.spent:
 			b.answers.Put(key, answered{}) // nothing to give again, but the token is known
 		}
 		return done, err
@@ -108,7 +109,7 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 		}
 	case result := <-flight:
 		done, _ := result.Val.(answered)
-		rec.take(done.record, leading.Load())
+		rec.take(done.work, leading.Load())
 		if result.Err != nil {
 			return Answer{}, result.Err
 		}
@@ -118,10 +119,12 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 }
 
 // lead does the work of a flight, with the deadline of the request that began it but not its cancellation.
-func (b *Broker) lead(ctx context.Context, start time.Time, t turn) (done answered, err error) {
+func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
+	var rec record
 	defer func() {
 		if p := recover(); p != nil { // in a flight's own goroutine it would end the process
-			err = weboffice.AsError(fmt.Errorf("panic: %T", p))
+			b.log.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			done.work, err = rec.work, weboffice.AsError(fmt.Errorf("panic: %T", p))
 		}
 	}()
 	deadline, ok := ctx.Deadline()
@@ -130,21 +133,19 @@ func (b *Broker) lead(ctx context.Context, start time.Time, t turn) (done answer
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	done.record.start = start
-	done.Answer, err = b.renew(ctx, &done.record, t, time.Until(deadline)/2)
-	done.at = b.now()
-	return done, err
+	answer, err := b.renew(ctx, &rec, t, time.Until(deadline)/2)
+	return answered{answer, b.now(), rec.work}, err
 }
 
 // renew spends the refresh token within patience, or generates where the right has changed or the token is no longer good.
 func (b *Broker) renew(ctx context.Context, rec *record, t turn, patience time.Duration) (Answer, error) {
 	if t.sealed.Decision != t.digest {
 		rec.outcome = "regenerated"
-		return b.generate(ctx, rec, t.question, t.decision)
+		return b.generate(ctx, rec, t.question, t.decision, t.digest)
 	}
 	if t.spent {
 		rec.outcome = "fallback"
-		return b.generate(ctx, rec, t.question, t.decision)
+		return b.generate(ctx, rec, t.question, t.decision, t.digest)
 	}
 	request := t.decision.Request
 	refreshing, cancel := context.WithTimeout(ctx, patience)
@@ -157,12 +158,12 @@ func (b *Broker) renew(ctx context.Context, rec *record, t turn, patience time.D
 	case err == nil:
 		rec.billed++
 		renewed.WebofficeURL = t.sealed.WebofficeURL
-		return b.seal(rec, t.question, t.decision, renewed)
+		return b.seal(rec, t.question, t.decision, t.digest, renewed)
 	case imm.RefusedToken(err) || imm.NoAnswer(err):
 		rec.outcome = "fallback"
 		b.log.WarnContext(ctx, "the refresh failed, generating instead", "requestId", weboffice.RequestID(ctx),
 			"document", request.SourceURI, "cause", weboffice.AsError(err).Cause)
-		return b.generate(ctx, rec, t.question, t.decision)
+		return b.generate(ctx, rec, t.question, t.decision, t.digest)
 	}
 	return Answer{}, err
 }

@@ -62,7 +62,7 @@ func (e Endpoint[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	decided := false
 	defer func() {
 		if p := recover(); p != nil {
-			// The value may hold anything, so only its type and the stack's function names go to the log.
+			// The value may hold anything, so only its type and the stack go to the log.
 			e.Edge.Logger.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			writeError(w, ctx, weboffice.AsError(errors.New("panic")))
 		}
@@ -216,13 +216,7 @@ func (e *Edge) log(ctx context.Context, r *http.Request, err error, took time.Du
 	if err != nil {
 		public := weboffice.AsError(err)
 		level = slog.LevelWarn
-		attributes = append(attributes, slog.String("outcome", public.Code), slog.String("message", public.Message))
-		if public.Cause != nil {
-			attributes = append(attributes, slog.String("cause", public.Cause.Error()))
-		}
-		if public.Fix != "" {
-			attributes = append(attributes, slog.String("fix", public.Fix))
-		}
+		attributes = append(append(attributes, slog.String("outcome", public.Code)), public.Attributes()...)
 	}
 	e.Logger.LogAttrs(ctx, level, "request", attributes...)
 }

@@ -1,6 +1,7 @@
 package imm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,63 +66,67 @@ var errUnreadable = errors.New("the answer is not what IMM documents")
 
 // failure turns whatever the SDK returned into our kinds. A *url.Error is never kept: it holds the whole query, tokens included.
 func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) error {
-	if status, code, message, requestID := sdkError(err); status != 0 && code != "" {
-		return c.answered(status, code, message, requestID, e, q)
+	if said := sdkError(err); said.status != 0 && said.code != "" {
+		return c.answered(said, e, q)
 	}
 	f := &failure{reason: reason(err), sent: e.sent.Load()}
 	switch {
-	case e.status == 429: // a gateway's, in its own words
-		return c.answered(e.status, "", "", "", e, q)
-	case e.status >= 500: // an error page of a gateway
-		f.answered = true
-		return c.byStatus(e.status, f)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case e.status >= 400: // a gateway's, in its own words
+		return c.answered(answer{status: e.status}, e, q)
+	case ctx.Err() != nil:
 		f.reason = "no answer in time"
 		return &weboffice.Error{Kind: weboffice.Timeout, Code: "ServiceTimeout", Message: "The document service did not answer in time. Try again.", Cause: f}
-	case ctx.Err() != nil:
-		f.reason = "the request was given up"
-		return &weboffice.Error{Kind: weboffice.Timeout, Code: "ServiceTimeout", Message: "The request was given up.", Cause: f}
 	case !f.sent:
 		return &weboffice.Error{
 			Kind: weboffice.Unavailable, Code: "ServiceUnavailable", Message: "The document service cannot be reached. Try again.",
 			Fix: "check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that the function may reach the network", Cause: f,
 		}
 	}
-	return &weboffice.Error{Kind: weboffice.BadGateway, Code: "BadGateway", Message: "The document service gave no usable answer. Try again.", Status: e.status, Cause: f}
+	return &weboffice.Error{Kind: weboffice.BadGateway, Code: "BadGateway", Message: "The document service gave no usable answer. Try again.", Cause: f}
+}
+
+// answer is what IMM, or a gateway before it, said of a failure.
+type answer struct {
+	status                   int
+	code, message, requestID string        // "" where a gateway answered
+	wait                     time.Duration // that the limits in its header name
 }
 
 // sdkError reads the SDK's three error types; status 0: it is none of them. The SDK puts status and RequestId around the message.
-func sdkError(err error) (status int, code, message, requestID string) {
+func sdkError(err error) (a answer) {
 	var data map[string]any
 	var client *openapi.ClientError
 	var server *openapi.ServerError
 	var throttled *openapi.ThrottlingError
 	switch {
 	case errors.As(err, &client):
-		status, code, requestID, data = tea.IntValue(client.StatusCode), tea.StringValue(client.Code), tea.StringValue(client.RequestId), client.Data
+		a = answer{status: tea.IntValue(client.StatusCode), code: tea.StringValue(client.Code), requestID: tea.StringValue(client.RequestId)}
+		data = client.Data
 	case errors.As(err, &server):
-		status, code, requestID, data = tea.IntValue(server.StatusCode), tea.StringValue(server.Code), tea.StringValue(server.RequestId), server.Data
+		a = answer{status: tea.IntValue(server.StatusCode), code: tea.StringValue(server.Code), requestID: tea.StringValue(server.RequestId)}
+		data = server.Data
 	case errors.As(err, &throttled):
-		status, code, requestID, data = tea.IntValue(throttled.StatusCode), tea.StringValue(throttled.Code), tea.StringValue(throttled.RequestId), throttled.Data
+		a = answer{status: tea.IntValue(throttled.StatusCode), code: tea.StringValue(throttled.Code), requestID: tea.StringValue(throttled.RequestId)}
+		data, a.wait = throttled.Data, time.Duration(tea.Int64Value(throttled.RetryAfter))*time.Millisecond
 	}
-	if code == "<nil>" { // what the SDK makes of an empty answer
-		code = ""
+	if a.code == "<nil>" { // what the SDK makes of an empty answer
+		a.code = ""
 	}
-	message, _ = data["Message"].(string)
-	return status, code, message, requestID
+	a.message, _ = data["Message"].(string)
+	return a
 }
 
-// answered sorts an error that IMM itself gave. The vendor has changed codes before, so status and prefix decide.
-func (c *Client) answered(status int, code, message, requestID string, e *exchange, q query) error {
-	f := &failure{reason: "IMM answered " + strconv.Itoa(status), code: code, sent: true, answered: true}
-	out := &weboffice.Error{RequestID: requestID, Status: status, Cause: f}
+// answered sorts an error that IMM or a gateway gave. The vendor has changed codes before, so status and prefix decide.
+func (c *Client) answered(a answer, e *exchange, q query) error {
+	f := &failure{reason: "IMM answered " + strconv.Itoa(a.status), code: a.code, sent: true, answered: true}
+	out := &weboffice.Error{RequestID: a.requestID, Cause: f}
 	set := func(kind weboffice.Kind, code, message, fix string) error {
 		out.Kind, out.Code, out.Message, out.Fix = kind, code, message, fix
 		return out
 	}
 	has := func(prefixes ...string) bool {
 		for _, p := range prefixes {
-			if strings.HasPrefix(code, p) {
+			if strings.HasPrefix(a.code, p) {
 				return true
 			}
 		}
@@ -129,50 +134,42 @@ func (c *Client) answered(status int, code, message, requestID string, e *exchan
 	}
 	project := tea.StringValue(q["ProjectName"])
 	switch {
-	case has("Throttling") || status == 429:
-		out.RetryAfter = retryAfter(e)
+	case has("Throttling") || a.status == 429:
+		out.RetryAfter = retryAfter(e, a.wait)
 		return set(weboffice.Throttled, "Throttling", "The document service is busy. Try again in a moment.", "")
 	case has("InvalidSecurityToken", "InvalidAccessKeyId", "Signature", "IncompleteSignature", "InvalidTimeStamp", "MissingSecurityToken"):
 		return set(weboffice.Unavailable, "ServiceUnavailable", "The document service cannot be used at the moment. Try again.",
 			"IMM refused the function's credentials: check its role and that its clock is right")
-	case has("NoPermission", "Forbidden", "AccessDenied", "EntityNotExist.Role", "ImplicitDeny") || status == 401 || status == 403:
+	case has("NoPermission", "Forbidden", "AccessDenied", "EntityNotExist.Role", "ImplicitDeny") || a.status == 401 || a.status == 403:
 		return set(weboffice.BadGateway, operatorCode, operatorMessage, fmt.Sprintf(
 			`add to the function's RAM role: {"Effect":"Allow","Action":["imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],"Resource":"acs:imm:%s:*:project/%s"}`,
 			c.region, project))
 	case has("OperationDenied", "ServiceNotOpen", "InArrears"):
 		return set(weboffice.BadGateway, operatorCode, operatorMessage, "activate Intelligent Media Management in this region, and see that the account is not in arrears")
-	case has("ResourceNotFound") && strings.Contains(message, "acs:imm"):
+	case has("ResourceNotFound") && strings.Contains(a.message, "acs:imm"):
 		return set(weboffice.BadGateway, operatorCode, operatorMessage, fmt.Sprintf("IMM knows no project %s in %s: check `project` in the policy, WEBOFFICE_PROJECT and WEBOFFICE_REGION", project, c.region))
-	case has("ResourceNotFound") && strings.Contains(message, "oss://") || has("NoSuchKey", "NoSuchBucket"):
+	case has("ResourceNotFound") && strings.Contains(a.message, "oss://") || has("NoSuchKey", "NoSuchBucket"):
 		f.refused = true
 		return set(weboffice.NotFound, "ResourceNotFound", "The document was not found.", "")
-	case status >= 400 && status < 500:
-		f.refused = true
-		return set(weboffice.Invalid, code, harmless(message, q), "")
+	case a.status >= 400 && a.status < 500:
+		f.refused = a.code != "" // a gateway knows nothing of tokens
+		return set(weboffice.Invalid, cmp.Or(a.code, "InvalidArgument"), harmless(a.message, q), "")
 	}
-	return c.byStatus(status, f, requestID)
+	f.broken = true
+	failed := "The document service failed. Try again."
+	switch a.status {
+	case 503:
+		return set(weboffice.Unavailable, "ServiceUnavailable", failed, "")
+	case 504:
+		return set(weboffice.Timeout, "ServiceTimeout", failed, "")
+	}
+	return set(weboffice.BadGateway, "BadGateway", failed, "")
 }
 
 const (
 	operatorCode    = "ServiceMisconfigured"
 	operatorMessage = "The document service is not set up correctly. Whoever runs this site finds the remedy in the function's log, under the RequestId."
 )
-
-// byStatus is for failures of IMM's servers.
-func (c *Client) byStatus(status int, f *failure, requestID ...string) error {
-	f.broken = true
-	out := &weboffice.Error{Kind: weboffice.BadGateway, Code: "BadGateway", Message: "The document service failed. Try again.", Status: status, Cause: f}
-	if len(requestID) > 0 {
-		out.RequestID = requestID[0]
-	}
-	switch status {
-	case 503:
-		out.Kind, out.Code = weboffice.Unavailable, "ServiceUnavailable"
-	case 504:
-		out.Kind, out.Code = weboffice.Timeout, "ServiceTimeout"
-	}
-	return out
-}
 
 // reason is a sentence about a network failure without its URL.
 func reason(err error) string {
@@ -208,11 +205,10 @@ func harmless(message string, q query) string {
 	return message
 }
 
-// retryAfter reads the header in seconds, 0 where there is none; more than a minute is taken as a minute.
-func retryAfter(e *exchange) time.Duration {
-	seconds, err := strconv.Atoi(e.header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
+// retryAfter is the header Retry-After, in seconds, or else what IMM's limits say; more than a minute is taken as a minute.
+func retryAfter(e *exchange, limits time.Duration) time.Duration {
+	if seconds, err := strconv.Atoi(e.header.Get("Retry-After")); err == nil && seconds >= 0 {
+		limits = time.Duration(min(seconds, 60)) * time.Second
 	}
-	return time.Duration(min(seconds, 60)) * time.Second
+	return min(max(limits, 0), time.Minute)
 }

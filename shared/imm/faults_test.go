@@ -74,6 +74,63 @@ func TestGatewayThatThrottles(t *testing.T) {
 	}
 }
 
+// TestLimitsOfIMMNameTheTime: without Retry-After the wait is what IMM says of its own limits, in milliseconds.
+func TestLimitsOfIMMNameTheTime(t *testing.T) {
+	for limits, want := range map[string]time.Duration{
+		"Limit:10,Remain:0,TimeLeft:3500": 3500 * time.Millisecond, "Limit:10,Remain:0,TimeLeft:86400000": time.Minute, "Limit:10": 0, "": 0,
+	} {
+		client := connect(t, serverURL(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Ratelimit-User-Api", limits)
+			w.WriteHeader(429)
+			_, _ = w.Write([]byte(`{"RequestId":"1","Code":"Throttling.User","Message":"no"}`))
+		})), nil)
+		_, err := client.Generate(t.Context(), open())
+		if public := weboffice.AsError(err); public.Kind != weboffice.Throttled || public.RetryAfter != want {
+			t.Errorf("%q: %v, %v", limits, err, public.RetryAfter)
+		}
+	}
+}
+
+// TestGatewayThatRefuses: it answers for IMM, so something did; and of refresh tokens it knows nothing.
+func TestGatewayThatRefuses(t *testing.T) {
+	for status, kind := range map[int]weboffice.Kind{401: weboffice.BadGateway, 403: weboffice.BadGateway, 413: weboffice.Invalid, 414: weboffice.Invalid} {
+		client := connect(t, serverURL(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte("<h1>No</h1>"))
+		})), nil)
+		_, err := client.Refresh(t.Context(), "test-project", "a", "r", nil)
+		public := weboffice.AsError(err)
+		if public.Kind != kind || public.Code == "" || imm.NoAnswer(err) || imm.RefusedToken(err) || imm.MaybeDone(err) {
+			t.Errorf("%d: %v, %v", status, err, public.Cause)
+		}
+	}
+}
+
+// TestNameRefusedAtTheSecondTry: a connection that was lost does not take away the other second chance.
+func TestNameRefusedAtTheSecondTry(t *testing.T) {
+	server := immtest.New(immtest.Options{})
+	server.SetSwitches(immtest.Switches{UserNameStrict: true})
+	var dials atomic.Int64
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials.Add(1) == 1 {
+			return nil, net.ErrClosed
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+	defer transport.CloseIdleConnections()
+	client, err := imm.New(imm.Options{
+		Endpoint: serverURL(t, server), Region: "cn-shanghai", Credentials: keys, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Transport: transport,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := open()
+	named.User = &weboffice.User{Id: "ann", Name: "Ann Lee 安"}
+	if _, err := client.Generate(t.Context(), named); err != nil || len(server.Requests()) != 2 {
+		t.Errorf("%v after %d requests", err, len(server.Requests()))
+	}
+}
+
 // TestEndpointWithoutAnAddress: no name server answers. Nothing was sent, and the log learns why without the query.
 func TestEndpointWithoutAnAddress(t *testing.T) {
 	var dials atomic.Int64

@@ -40,7 +40,7 @@ type Options struct {
 	Endpoint    string // a host, for https, or a loopback http URL
 	Region      string // for the sentence that tells an operator which right is missing
 	Credentials credentials.Source
-	Now         func() time.Time
+	Now         func() time.Time // by the wall clock: a monotonic one stands still while the process is frozen
 	Logger      *slog.Logger
 	Transport   *http.Transport // nil: one of our own with bounded dialling and one pool
 }
@@ -99,13 +99,11 @@ func (c *Client) Generate(ctx context.Context, r weboffice.Request) (Tokens, err
 		r = withPlainName(r)
 	}
 	tokens, err := c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
-	switch {
-	case err == nil:
-		return tokens, nil
-	case notSent(err) && ctx.Err() == nil:
+	if notSent(err) && ctx.Err() == nil {
 		c.log.WarnContext(ctx, "IMM was not reached, once more", "cause", weboffice.AsError(err).Cause)
-		return c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
-	case refusesUserName(err) && r.User != nil && weboffice.PlainName(r.User.Name) != r.User.Name:
+		tokens, err = c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
+	}
+	if refusesUserName(err) && r.User != nil && weboffice.PlainName(r.User.Name) != r.User.Name {
 		c.log.WarnContext(ctx, "IMM refused User.Name, once more in the documented alphabet", "code", weboffice.AsError(err).Code)
 		if tokens, err = c.call(ctx, "GenerateWebofficeToken", generateQuery(withPlainName(r))); err == nil {
 			c.plainNames.Store(true)
@@ -132,7 +130,7 @@ func (c *Client) Refresh(ctx context.Context, project string, access, refresh we
 	return c.call(ctx, "RefreshWebofficeToken", q)
 }
 
-// Warm opens a connection to IMM, so that the first request of an instance does not pay for it. It sends no request.
+// Warm opens a connection to IMM, so that the first request of an instance does not pay for it.
 func (c *Client) Warm(ctx context.Context) error { return c.wire.warm(ctx, c.protocol, c.host) }
 
 // call does one call and never more.

@@ -50,19 +50,18 @@ func newWire(t *http.Transport, now func() time.Time) *wire {
 	return &wire{transport: t, now: now, lastUse: now()}
 }
 
-// touch drops resting connections after a pause; time counts by the wall clock, since the monotonic one stands still in a freeze.
+// touch drops resting connections after a pause, before anybody who comes at the same moment can take one.
 func (w *wire) touch() {
 	w.mu.Lock()
-	now := w.now().Round(0)
-	stale := now.Sub(w.lastUse) > staleAfter
-	w.lastUse = now
-	w.mu.Unlock()
-	if stale {
+	defer w.mu.Unlock()
+	now := w.now()
+	if now.Sub(w.lastUse) > staleAfter {
 		w.transport.CloseIdleConnections()
 	}
+	w.lastUse = now
 }
 
-// warm makes the transport dial: a request whose context ends as soon as the connection stands. The connection then rests in the pool.
+// warm makes the transport dial, with an unsigned HEAD, which is no call of the API. The connection then rests in the pool.
 func (w *wire) warm(ctx context.Context, scheme, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()

@@ -41,8 +41,11 @@ func cleaned(header http.Header) http.Header {
 		if name == "Cookie" {
 			separator = "; "
 		}
+		if len(values) > 1 {
+			values = []string{strings.Join(values, separator)}
+		}
 		if !dropped(name) {
-			clean[name] = []string{strings.Join(values, separator)}
+			clean[name] = values
 		}
 	}
 	return clean

@@ -3,6 +3,7 @@ package weboffice
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -28,14 +29,14 @@ const (
 
 // Error is a failure with a public face. Code, Message and Recommend may be shown to the page and follow the vendor's
 // spellings where the vendor has one; Fix and Cause go to the log only.
-// No field but Cause may hold anything a caller sent other than parameter names, and none may hold a secret.
+// No field but Cause may hold anything a caller sent other than parameter names, or what IMM's own sentence quotes of it, and none may
+// hold a secret.
 type Error struct {
 	Kind       Kind
 	Code       string        // such as "InvalidArgument.SourceURI"
 	Message    string        // one sentence for the page
 	Recommend  string        // what the caller can do, may be empty
 	RequestID  string        // IMM's RequestId where the failure is IMM's, else empty
-	Status     int           // IMM's HTTP status where the failure is IMM's, else 0
 	RetryAfter time.Duration // for Throttled and Unavailable, 0 where nothing is known
 	Fix        string        // for the operator: what to change, log only
 	Cause      error         // log only
@@ -46,6 +47,18 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// Attributes are e in a log line.
+func (e *Error) Attributes() []slog.Attr {
+	attributes := []slog.Attr{slog.String("message", e.Message)}
+	if e.Fix != "" {
+		attributes = append(attributes, slog.String("fix", e.Fix))
+	}
+	if e.Cause != nil {
+		attributes = append(attributes, slog.String("cause", e.Cause.Error()))
+	}
+	return attributes
+}
 
 // AsError returns err as an *Error. Any other error becomes an Internal one with a neutral sentence.
 func AsError(err error) *Error {
