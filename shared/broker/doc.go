@@ -27,16 +27,18 @@
 //	refresh token refused: spent, expired     –                           200 (G)
 //	throttled, by IMM or a gateway            429 → 200 (G)               429 → 200 (R)
 //	credentials ended, clock 20 minutes off   503 → 200 (G), fix logged   503 → 200 (R), fix logged
-//	right missing for a while                 502 → 200 (G), fix logged   502 → 200 (R), fix logged
+//	right missing, or a gateway's refusal     502 → 200 (G), fix logged   502 → 200 (R), fix logged
 //	IMM's clock 10 minutes off                200 (G)                     200 (R)
-//	frozen: connections dead or half open     200 (G)                     200 (R)
+//	frozen over 15 s: connections dead        200 (G)                     200 (R)
+//	or half open
 //	deadline shorter than the call            504 → 200 (G)               half the time is the refresh's, half the Generate's
 //	identity provider gone, keys known        200 (G)                     200 (R)
 //	          … slow or gone, keys not known  503 → 200 (G)               503 → 200 (R)
 //	keys rotated                              200 (G), one fetch          200 (R), one fetch
 //	          … within a minute of a fetch    401, sign in → 200 (G)      401, sign in → 200 (R)
 //	SIGTERM while under way                   200 (G)                     200 (R)
-//	panic                                     500 → 200 (G G)             500 → 200 (R), from memory
+//	panic before the answer                   500 → 200 (G)               500 → 200 (G), the same
+//	          … after it                      500 → 200 (G G)             500 → 200 (R), from memory
 //	body cut off                              400 → 200 (G)               400 → 200 (R)
 //	page gone before its answer               (G) → 200 (G G)             (R) → 200 (R), from memory
 package broker
