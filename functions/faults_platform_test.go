@@ -436,6 +436,15 @@ func TestBodyCutOff(t *testing.T) {
 		p.wantOpen()
 	}
 	s.calls(t, 1, 1)
+	lines := s.logs.lines(t, "request")
+	for _, line := range lines {
+		if line["outcome"] != "InvalidArgument" || line["message"] != "The body broke off." || line["requestId"] == "" {
+			t.Errorf("%v", line)
+		}
+	}
+	if len(lines) < 2 {
+		t.Errorf("%d lines", len(lines))
+	}
 }
 
 // TestAnswerThatNobodyReads: the page is gone before the answer. What was asked of IMM is finished, and a page that comes again with the
@@ -502,6 +511,7 @@ func TestSlowClientHoldsUpNobody(t *testing.T) {
 		_, _ = io.WriteString(slow, text[1:])
 		answer(t, slow).want(t, 200, "")
 	}
+	s.calls(t, 3, 2) // the page's own 38 other requests were too early for a refresh
 }
 
 // childVariable makes the test binary serve both functions until SIGTERM: a process of its own.

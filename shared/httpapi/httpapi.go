@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -192,7 +191,8 @@ func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return none, &weboffice.Error{Kind: weboffice.MediaType, Code: "UnsupportedMediaType", Message: "The body must be JSON, with Content-Type: application/json."}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead)) // one allocation, of a length that was allowed above
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
@@ -200,7 +200,7 @@ func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker
 	case err != nil:
 		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "The body broke off."}
 	}
-	return e.Decode(body)
+	return e.Decode(body.Bytes())
 }
 
 func tooLarge() *weboffice.Error {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // decodeObject reads an object into a struct: the one lenient decoder for requests and for a policy's `set`.
@@ -122,6 +123,9 @@ func decodeValue(raw json.RawMessage, parameter string, into reflect.Value) erro
 func unquote(raw json.RawMessage) (text string, quoted bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return string(raw), false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) { // as it stands: a sealed token is long
+		return string(raw[1 : len(raw)-1]), true
 	}
 	if err := json.Unmarshal(raw, &text); err != nil {
 		return "", true
