@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"weboffice-functions/shared/app"
 )
 
 // checkServerless checks s.yaml as it stands, and with each environment's settings laid over it. The tool's own schema lets unknown
@@ -231,7 +229,7 @@ func (s serverless) function(props *node, at string) {
 		s.add(code.place, "no build makes "+code.text, "there is one for each folder under functions")
 	}
 	if variables := props.get("environmentVariables"); variables != nil {
-		s.variables(variables, at, "FC_", app.Required)
+		s.variables(variables, at, "FC_", Required)
 	}
 }
 
@@ -244,7 +242,7 @@ func (s serverless) preflights(methods *node, at string) {
 }
 
 // variables checks that an environment has the variables that the functions read, those that must be there and no other.
-func (r *report) variables(variables *node, at, reserved string, required ...app.Need) {
+func (r *report) variables(variables *node, at, reserved string, required ...Need) {
 	for _, f := range variables.fields {
 		if strings.HasPrefix(f.key, reserved) {
 			r.add(f.place, at+": "+f.key+" is the platform's own", "take it out")
@@ -252,7 +250,7 @@ func (r *report) variables(variables *node, at, reserved string, required ...app
 			r.add(f.place, at+": the functions do not read "+f.key, "correct it, or take it out; shared/app/environment.go lists what they read")
 		}
 	}
-	for _, v := range app.Variables() {
+	for _, v := range Variables() {
 		if slices.Contains(required, v.Need) && variables.get(v.Name) == nil {
 			r.add(variables.place, at+" has no "+v.Name, "add it: "+v.Use)
 		}
@@ -330,7 +328,7 @@ func (s serverless) fallback(name, fallback string, has bool, n *node) string {
 	switch {
 	case has && v.Secret:
 		s.add(n.place, name+" has a default", "leave it out: a secret in a file is everybody's")
-	case !has && !v.Secret && v.Need != app.Required:
+	case !has && !v.Secret && v.Need != Required:
 		s.add(n.place, name+" has no default: where it is not set nothing renders, previews included", "${env('"+name+"', 'a sensible value')}")
 	case has:
 		return fallback
@@ -339,13 +337,13 @@ func (s serverless) fallback(name, fallback string, has bool, n *node) string {
 }
 
 // variable returns what the functions say of an environment variable; the zero value where they do not read it.
-func variable(name string) app.Variable {
-	for _, v := range app.Variables() {
+func variable(name string) Variable {
+	for _, v := range Variables() {
 		if v.Name == name {
 			return v
 		}
 	}
-	return app.Variable{}
+	return Variable{}
 }
 
 // functionNames lists the functions: the folders under functions that hold a bootstrap.

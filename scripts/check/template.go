@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"weboffice-functions/shared/app"
 )
 
 // template checks template.yml. SAM takes what it does not know without a word, and CloudFormation answers it at deployment.
@@ -219,8 +217,8 @@ func (t template) function(f field, merged *node) {
 	if variables == nil {
 		return
 	}
-	t.variables(variables, f.key, "AWS_", app.Required, app.RequiredOffFC, app.RequiredLambda)
-	for _, v := range app.Variables() {
+	t.variables(variables, f.key, "AWS_", Required, RequiredOffFC, RequiredLambda)
+	for _, v := range Variables() {
 		value := variables.get(v.Name)
 		if taken := value.call("If"); taken != nil && len(taken.items) == 3 {
 			value = taken.items[1]

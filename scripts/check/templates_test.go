@@ -137,40 +137,57 @@ func TestMutationsOfServerlessFiles(t *testing.T) {
 	})
 }
 
-// TestTheStepToTheCustomRuntime takes the "# " off as the first lines of scripts/env.yaml say.
-func TestTheStepToTheCustomRuntime(t *testing.T) {
-	step := regexp.MustCompile(`(?m)^( +)# ((?:runtime|instanceConcurrency): .*)$`)
-	files := projectFiles(t)
-	before := files["scripts/env.yaml"].Data
-	after := step.ReplaceAll(before, []byte("$1$2"))
-	files["scripts/env.yaml"] = &fstest.MapFile{Data: after}
-	r := &report{}
-	checkServerless(t.Context(), project{files: files}, r)
-	for _, f := range r.findings {
-		t.Error(f)
-	}
-	all := environments(files, readYAML(r, files, "s.yaml"), r)
-	if len(all) != 3 {
-		t.Fatalf("%d environments, want s.yaml's own, test and production", len(all))
-	}
-	for _, e := range all[1:] {
-		for _, resource := range []string{"generate", "refresh"} {
-			props := e.file.get("resources", resource, "props")
-			if !props.get("runtime").is("custom.debian11") || !props.get("instanceConcurrency").is("20") || !props.get("handler").is("bootstrap") {
-				t.Errorf("%s/%s: %s", e.name, resource, joined(props))
+// TestTheLinesOfEnvironments takes the "# " off as the first lines of scripts/env.yaml say.
+func TestTheLinesOfEnvironments(t *testing.T) {
+	for name, c := range map[string]struct {
+		lines string // the keys of the lines
+		props map[string]string
+	}{
+		"the step to the custom runtime": {
+			"runtime|instanceConcurrency|cpu|memorySize",
+			map[string]string{"runtime": "custom.debian11", "instanceConcurrency": "20", "cpu": "0.35", "memorySize": "384", "handler": "bootstrap"},
+		},
+		"variables": {
+			"WEBOFFICE_[A-Z_]+",
+			map[string]string{"WEBOFFICE_LINK_KEYS": "WEBOFFICE_LINK_KEYS", "WEBOFFICE_USER_SALT": "WEBOFFICE_USER_SALT", "WEBOFFICE_SESSION_KEYS": "WEBOFFICE_SESSION_KEYS"},
+		},
+		"all of them": {"[A-Za-z_]+", map[string]string{"runtime": "custom.debian11", "WEBOFFICE_LINK_KEYS": "WEBOFFICE_LINK_KEYS"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := projectFiles(t)
+			line := regexp.MustCompile(`(?m)^( +)# ((?:` + c.lines + `): .*)$`)
+			files["scripts/env.yaml"] = &fstest.MapFile{Data: line.ReplaceAll(files["scripts/env.yaml"].Data, []byte("$1$2"))}
+			r := &report{}
+			checkServerless(t.Context(), project{files: files}, r)
+			all := environments(files, readYAML(r, files, "s.yaml"), r)
+			if len(all) != 3 {
+				t.Fatalf("%d environments, want s.yaml's own, test and production", len(all))
 			}
-		}
-	}
-	if props := all[0].file.get("resources", "generate", "props"); !props.get("runtime").is("go1") {
-		t.Errorf("s.yaml itself changed: %s", joined(props))
+			for _, e := range all[1:] {
+				file := serverless{report: r, files: files}.rendered(e.file, e.file)
+				for _, resource := range []string{"generate", "refresh"} {
+					props := file.get("resources", resource, "props")
+					for name, want := range c.props {
+						if !props.get(name).is(want) && !props.get("environmentVariables", name).is(want) {
+							t.Errorf("%s/%s: no %s: %s in\n%s", e.name, resource, name, want, joined(props))
+						}
+					}
+				}
+			}
+			for _, f := range r.findings {
+				t.Error(f)
+			}
+			if props := all[0].file.get("resources", "generate", "props"); !props.get("runtime").is("go1") {
+				t.Errorf("s.yaml itself changed: %s", joined(props))
+			}
+		})
 	}
 }
 
-// TestTheExtrasOfEnvironments puts in what the comment at the top of scripts/env.yaml offers.
+// TestTheExtrasOfEnvironments puts in what the comment at the top of scripts/env.yaml offers besides, and a session key of its own.
 func TestTheExtrasOfEnvironments(t *testing.T) {
 	found := findings(t, checkServerless, mutation{"scripts/env.yaml", "LOG_LEVEL: DEBUG",
-		"LOG_LEVEL: DEBUG\n            WEBOFFICE_PROJECT: office-test\n            WEBOFFICE_LINK_KEYS: ${env('WEBOFFICE_LINK_KEYS')}\n" +
-			"            WEBOFFICE_USER_SALT: ${env('WEBOFFICE_USER_SALT')}\n            WEBOFFICE_SESSION_KEYS: ${env('TEST_SESSION_KEYS')}\n          region: cn-beijing\n          role: acs:ram::123456789012:role/weboffice-test\n" +
+		"LOG_LEVEL: DEBUG\n            WEBOFFICE_SESSION_KEYS: ${env('TEST_SESSION_KEYS')}\n          region: cn-beijing\n          role: acs:ram::123456789012:role/weboffice-test\n" +
 			"          instanceLifecycleConfig: {initializer: {handler: bootstrap, timeout: 10}}", ""})
 	for _, f := range found {
 		t.Error(f)

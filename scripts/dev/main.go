@@ -1,5 +1,8 @@
 // Command dev runs everything on this machine, with no account: the IMM stand-in, a test identity provider, both functions at /generate
 // and /refresh, and the sample page. Ctrl-C stops all.
+//
+// Refresh tokens are sealed with a random key, so that a restart ends every session; WEBOFFICE_SESSION_KEYS of the shell is taken
+// instead where it is set.
 package main
 
 import (
@@ -37,7 +40,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	flags.StringVar(&o.IMMAddr, "imm-addr", "127.0.0.1:8081", "where the IMM stand-in listens")
 	flags.StringVar(&o.Documents, "documents", "", "a folder whose files are laid into test-bucket")
 	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
-	file := flags.String("policy", "", "a policy `file`; default: scripts/dev/policy.yaml")
+	file := flags.String("policy", "", "a policy `file`, a changed copy of scripts/dev/policy.yaml, which is the default")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

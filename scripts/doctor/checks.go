@@ -105,7 +105,7 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 	}
 	token, err := os.ReadFile(d.token)
 	if err == nil {
-		d.caller, err = verifier.Verify(ctx, weboffice.Secret(strings.TrimSpace(string(token))))
+		d.caller, err = verifier.Verify(ctx, weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(token)), "Bearer ")))
 	}
 	if err != nil {
 		d.add(failure, "-token", fmt.Sprint(weboffice.AsError(err).Cause), "put a new proof into the file, of an issuer of the policy and for its audience")

@@ -175,6 +175,14 @@ func find(lines []line, check, status string) (line, bool) {
 	return lines[i], true
 }
 
+func TestAProofMayStandInItsFileAsInItsHeader(t *testing.T) {
+	d := deploy(t)
+	proof := d.file("Bearer " + d.people.Token(map[string]any{"groups": []string{"editors"}}).Reveal())
+	if l, ok := find(d.examine("-token", proof), "-token", fine); !ok {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestAGoodDeploymentIsOK(t *testing.T) {
 	d := deploy(t)
 	lines := d.examine(append(d.urls(), "-document", forEditors, "-token", d.editor())...)

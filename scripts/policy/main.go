@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -29,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/weboffice"
@@ -246,14 +246,15 @@ func (t *tool) link(args []string) error {
 		_, why, _ := strings.Cut(err.Error(), ": ")
 		return fmt.Errorf("-document: a link to it opens nothing: %s", why)
 	}
-	first, _, _ := strings.Cut(t.getenv("WEBOFFICE_LINK_KEYS"), ",")
-	first = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(first)), "=")
-	key, err := base64.RawStdEncoding.DecodeString(first)
-	if err != nil || len(key) != 32 {
-		return errors.New("WEBOFFICE_LINK_KEYS must begin with the base64 of 32 bytes, the deployment's own: openssl rand -base64 32 makes one")
+	keys, err := app.LinkKeys(t.getenv)
+	if err != nil {
+		return err
+	}
+	if len(keys) == 0 {
+		return errors.New("WEBOFFICE_LINK_KEYS is not set: it holds the deployment's keys; openssl rand -base64 32 makes one")
 	}
 	c.Expires = c.IssuedAt.Add(*expires)
-	token, err := caller.MintLink(weboffice.Secret(key), c)
+	token, err := caller.MintLink(keys[0], c)
 	if err != nil {
 		return err
 	}

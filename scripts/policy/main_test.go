@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"flag"
@@ -181,15 +182,49 @@ func TestExplainReadsATokenWithoutTrustingIt(t *testing.T) {
 	}
 }
 
+// linkKey is a key that looks random, and its form in WEBOFFICE_LINK_KEYS.
+func linkKey(seed string) (key weboffice.Secret, encoded string) {
+	sum := sha256.Sum256([]byte(seed))
+	return weboffice.Secret(sum[:]), base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// A link without a name is one for which nothing stands: no watermark can be filled with it.
+func TestAWatermarkNeedsALinksName(t *testing.T) {
+	file := write(t, "policy.yaml", team)
+	_, encoded := linkKey("first")
+	environment := map[string]string{"WEBOFFICE_LINK_KEYS": encoded}
+	for name, c := range map[string]struct {
+		flags []string
+		want  []string
+	}{
+		"nobody's":      {nil, []string{"links: decides", "refused   Forbidden:", "fix       the rule matches, but its `set` cannot be filled", "${name} in Watermark"}},
+		"somebody's":    {[]string{"-sub", "ann"}, []string{"links: decides", "refused   Forbidden:", "${name} in Watermark"}},
+		"with its name": {[]string{"-name", "Ann"}, []string{"links: decides", "granted   view\n", `"Value": "Ann"`, "not", "refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token, err := command(t, environment, append([]string{"link", "-document", "oss://team-docs/a.docx", "-grant", "view"}, c.flags...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			explained, err := command(t, nil, "explain", "-policy", file, "-token", write(t, "token", token), "oss://team-docs/a.docx")
+			if err != nil {
+				t.Fatal(err)
+			}
+			shows(t, explained, c.want...)
+		})
+	}
+}
+
 func TestLinkOpensExactlyItsDocument(t *testing.T) {
 	file := write(t, "policy.yaml", team)
-	key := strings.Repeat("k1", 16)
-	environment := map[string]string{"WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString([]byte(key)) + "," + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k2"), 16))}
+	key, encoded := linkKey("first")
+	_, second := linkKey("second")
+	environment := map[string]string{"WEBOFFICE_LINK_KEYS": encoded + "," + second}
 	out, err := command(t, environment, "link", "-document", "oss://team-docs/a.docx", "-grant", "view,copy", "-sub", "ann", "-name", "Ann", "-expires", "2h", "-id", "j1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := caller.NewVerifier(caller.Options{LinkKeys: []weboffice.Secret{weboffice.Secret(key)}, Now: time.Now})
+	verifier, err := caller.NewVerifier(caller.Options{LinkKeys: []weboffice.Secret{key}, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +261,8 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 
 func TestWrongArguments(t *testing.T) {
 	file := write(t, "policy.yaml", team)
-	key := map[string]string{"WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k1"), 16))}
+	_, encoded := linkKey("first")
+	key := map[string]string{"WEBOFFICE_LINK_KEYS": encoded}
 	link := []string{"link", "-document", "oss://team-docs/a.docx", "-grant", "view"}
 	for name, c := range map[string]struct {
 		environment map[string]string
@@ -244,8 +280,12 @@ func TestWrongArguments(t *testing.T) {
 		"claims that are no JSON": {nil, []string{"explain", "-policy", file, "-claims", "sub", "oss://team-docs/x.docx"}, "-claims: not one JSON"},
 		"claims of nobody":        {nil, []string{"explain", "-policy", file, "-claims", `{"sub": "ann"}`, "oss://team-docs/x.docx"}, "-claims: issuer must be"},
 		"an unknown grant":        {nil, []string{"explain", "-policy", file, "-permission", "look", "oss://team-docs/x.docx"}, `unknown grant "look"`},
-		"a link without a key":    {nil, link, "WEBOFFICE_LINK_KEYS must begin with"},
-		"a link with a short key": {map[string]string{"WEBOFFICE_LINK_KEYS": "c2hvcnQ="}, link, "WEBOFFICE_LINK_KEYS must begin with"},
+		"a link without a key":    {nil, link, "WEBOFFICE_LINK_KEYS is not set"},
+		"a link with a short key": {map[string]string{"WEBOFFICE_LINK_KEYS": "c2hvcnQ="}, link, "WEBOFFICE_LINK_KEYS: key 1 is not the base64 of 32 bytes"},
+		"a link with a weak key":  {map[string]string{"WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k1"), 16))}, link, "no random key"},
+		"a link with a session key": {
+			map[string]string{"WEBOFFICE_LINK_KEYS": encoded, "WEBOFFICE_SESSION_KEYS": encoded}, link, "holds a session key",
+		},
 		"a link without document": {key, []string{"link", "-grant", "view"}, "-document"},
 		"a link for any bucket":   {key, []string{"link", "-document", "oss://*/**", "-grant", "view"}, "a bucket is literal"},
 		"a link for a claim":      {key, []string{"link", "-document", "oss://team-docs/${sub}/x", "-grant", "view"}, "can never match"},

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,7 +54,7 @@ func (c *fastClock) now() time.Time {
 	return c.start.Add(time.Duration(float64(time.Since(c.start)) * c.speed))
 }
 
-func startBench(speed float64, officeTakes time.Duration) (*bench, error) {
+func startBench(speed float64, officeTakes time.Duration) (_ *bench, err error) {
 	clock := &fastClock{start: time.Now(), speed: speed}
 	b := &bench{clock: clock, office: immtest.New(immtest.Options{Now: clock.now})}
 	officeListener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,15 +65,20 @@ func startBench(speed float64, officeTakes time.Duration) (*bench, error) {
 	if err != nil {
 		return nil, errors.Join(err, officeListener.Close())
 	}
+	folder, err := os.MkdirTemp("", "weboffice-load")
+	defer func() {
+		if err != nil {
+			_ = errors.Join(officeListener.Close(), listener.Close(), os.RemoveAll(folder))
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
 	officeServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(officeTakes)
 		b.office.ServeHTTP(w, r)
 	})}
 	go func() { _ = officeServer.Serve(officeListener) }()
-	folder, err := os.MkdirTemp("", "weboffice-load")
-	if err != nil {
-		return nil, err
-	}
 	policyFile := filepath.Join(folder, "policy.yaml")
 	if err := os.WriteFile(policyFile, []byte(loadPolicy), 0o600); err != nil {
 		return nil, err
@@ -156,11 +162,8 @@ func (b *bench) refresh(ctx context.Context, t tokens) (tokens, string) {
 // page lives one day of eight hours: it opens, refreshes five minutes before each token's end, is reloaded five times (a reload asks refresh
 // whether its tokens are still good) and sleeps once for two hours.
 func (b *bench) page(ctx context.Context, m *meter) {
-	const day, reloads = 8 * time.Hour, 5
-	events := make([]time.Duration, reloads)
-	for i := range events {
-		events[i] = time.Duration(mathrand.Int64N(int64(day)))
-	}
+	const day = 8 * time.Hour
+	events := moments(5, day)
 	sleepAt := time.Duration(mathrand.Int64N(int64(day - 2*time.Hour)))
 	opened := b.clock.now()
 	held, ok := m.measure("generate", func() (tokens, string) { return b.generate(ctx) })
@@ -184,6 +187,16 @@ func (b *bench) page(ctx context.Context, m *meter) {
 	}
 }
 
+// moments are n random times within a day, the earliest first.
+func moments(n int, day time.Duration) []time.Duration {
+	times := make([]time.Duration, n)
+	for i := range times {
+		times[i] = time.Duration(mathrand.Int64N(int64(day)))
+	}
+	slices.Sort(times)
+	return times
+}
+
 func (b *bench) sleepUntil(ctx context.Context, at time.Time) {
 	timer := time.NewTimer(time.Duration(float64(at.Sub(b.clock.now())) / b.clock.speed))
 	defer timer.Stop()
@@ -198,6 +211,7 @@ func load(ctx context.Context, pages int, stdout io.Writer) error {
 	if pages < 1 || pages > 100_000 {
 		return errors.New("-load is 1 to 100000 pages")
 	}
+	app.Tune(os.Getenv)
 	if err := days(ctx, pages, stdout); err != nil {
 		return err
 	}
@@ -291,11 +305,12 @@ func openLoop(ctx context.Context, rate int, officeTakes, length time.Duration) 
 		return point{}, err
 	}
 	defer b.stop()
-	for range 32 { // connections
-		b.generate(ctx)
-	}
 	m := newMeter()
 	var all sync.WaitGroup
+	for range 128 { // connections
+		all.Go(func() { b.generate(ctx) })
+	}
+	all.Wait()
 	begin := time.Now()
 	for i := 0; time.Since(begin) < length && ctx.Err() == nil; i++ {
 		due := begin.Add(time.Duration(i) * time.Second / time.Duration(rate))

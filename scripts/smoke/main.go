@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("-token: %w", err)
 		}
-		t.token = weboffice.Secret(strings.TrimSpace(string(text)))
+		t.token = weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)), "Bearer "))
 	}
 	return report(stdout, *asJSON, t.run(ctx))
 }

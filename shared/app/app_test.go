@@ -188,16 +188,3 @@ func TestRunSaysWhatStarted(t *testing.T) {
 		}
 	}
 }
-
-func TestVariablesAreRead(t *testing.T) {
-	read := map[string]bool{}
-	getenv := environment(t, closedPolicy, map[string]string{"WEBOFFICE_LINK_KEYS": key(3)})
-	if err := start(func(name string) string { read[name] = true; return getenv(name) }); err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range Variables() {
-		if v.Need != RequiredLambda && !read[v.Name] {
-			t.Errorf("%s is listed and not read", v.Name)
-		}
-	}
-}

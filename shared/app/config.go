@@ -42,12 +42,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 	if len(c.SessionKeys) == 0 && getenv("WEBOFFICE_SESSION_KEYS") == "" {
 		r.problem("WEBOFFICE_SESSION_KEYS is not set: make a key with `openssl rand -base64 32`, the same for both functions")
 	}
-	for _, key := range r.keys("WEBOFFICE_LINK_KEYS") {
-		if slices.ContainsFunc(c.SessionKeys, func(s []byte) bool { return string(s) == string(key) }) {
-			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed tokens; make another with `openssl rand -base64 32`")
-		}
-		c.LinkKeys = append(c.LinkKeys, weboffice.Secret(key))
-	}
+	c.LinkKeys = r.linkKeys(c.SessionKeys)
 	if c.Region == "" {
 		c.Region = getenv("FC_REGION")
 	}
@@ -70,6 +65,14 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 		r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
 	}
 	return c, errors.Join(r.problems...)
+}
+
+// LinkKeys reads WEBOFFICE_LINK_KEYS as ReadConfig does, for whoever mints links and has no other variable at hand. Not set: none, and no
+// error.
+func LinkKeys(getenv func(string) string) ([]weboffice.Secret, error) {
+	r := &configReader{getenv: getenv}
+	keys := r.linkKeys(r.keys("WEBOFFICE_SESSION_KEYS"))
+	return keys, errors.Join(r.problems...)
 }
 
 // sdkDebug matches the values of DEBUG that the SDK's packages look for.
@@ -111,6 +114,16 @@ func (r *configReader) keys(variable string) [][]byte {
 		default:
 			keys = append(keys, key)
 		}
+	}
+	return keys
+}
+
+func (r *configReader) linkKeys(sessionKeys [][]byte) (keys []weboffice.Secret) {
+	for _, key := range r.keys("WEBOFFICE_LINK_KEYS") {
+		if slices.ContainsFunc(sessionKeys, func(s []byte) bool { return string(s) == string(key) }) {
+			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed tokens; make another with `openssl rand -base64 32`")
+		}
+		keys = append(keys, weboffice.Secret(key))
 	}
 	return keys
 }

@@ -1,4 +1,4 @@
-package app
+package main
 
 // Variable is one environment variable that the functions read.
 type Variable struct {
