@@ -113,13 +113,16 @@ func TestBadProofIsAnsweredBeforeTheBodyComes(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	s.client.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
-	for _, kind := range append(foreignTypes, "application/json") {
-		s.request("POST", s.generateURL, "a.b.c", unsent{t}, header("Content-Type", kind),
-			header("Expect", "100-continue")).want(t, 401, "Unauthenticated")
+	for _, address := range []string{s.generateURL, s.refreshURL} {
+		for _, kind := range append(foreignTypes, "application/json") {
+			s.request("POST", address, "a.b.c", unsent{t}, header("Content-Type", kind),
+				header("Expect", "100-continue")).want(t, 401, "Unauthenticated")
+		}
+		s.request("POST", address, "a.b.c", strings.NewReader(strings.Repeat("x", httpapi.MaxBody+1))).want(t, 401, "Unauthenticated")
 	}
-	s.request("POST", s.generateURL, "a.b.c", strings.NewReader(strings.Repeat("x", httpapi.MaxBody+1))).want(t, 401, "Unauthenticated")
 	s.untouched(t)
-	s.generate(s.proof("ann"), source(plan), header("Expect", "100-continue")).want(t, 200, "")
+	opened := s.generate(s.proof("ann"), source(plan), header("Expect", "100-continue")).want(t, 200, "")
+	s.refresh(s.proof("ann"), opened, header("Expect", "100-continue")).want(t, 200, "")
 }
 
 func TestPreflight(t *testing.T) {
@@ -493,38 +496,53 @@ func TestDeniedAndAbsentAreAlike(t *testing.T) {
 	s.open(linked, handbook)
 }
 
-func TestKeysThatLookLikeAnAllowedOne(t *testing.T) {
-	t.Parallel()
-	s := start(t, teamPolicy)
+// The folder of ann's team, and a document in it whose key has so many bytes.
+const team = "oss://team-docs/teams/red/"
+
+func longKey(bytes int) string {
+	return team + strings.Repeat("k", bytes-len("teams/red/.docx")) + ".docx"
+}
+
+// lookalikes are what ann asks for instead of her team's documents, and the status that refuses each.
+var lookalikes = map[string]int{
+	team + "../blue/plan.docx": 400, team + "../../teams/blue/plan.docx": 400, team + "./plan.docx": 400, team + "/plan.docx": 400,
+	"oss://team-docs//teams/red/plan.docx": 400, "oss://team-docs/teams//red/plan.docx": 400, team + "%2e%2e/blue/plan.docx": 400,
+	team + "..%2Fblue/plan.docx": 400, "oss://team-docs/teams/red%2Fplan.docx": 400, team + "%252e%252e/plan.docx": 400,
+	team + "plan.docx?x=1": 400,
+	team + "plan.docx#x":   400, team + `..\blue\plan.docx`: 400, team + "plan.docx\x00.pdf": 400, team + "plan\n.docx": 400,
+	team + "plan.docx/": 400,
+	team:                400, "oss://team-docs/teams/red": 403, "oss://team-docs/": 400, "oss://team-docs": 400, longKey(1024): 400,
+	"OSS://team-docs/teams/red/plan.docx": 400, "oss://Team-docs/teams/red/plan.docx": 400, "oss://user@team-docs/teams/red/plan.docx": 400,
+	"oss://team-docs:80/teams/red/plan.docx": 400, "https://team-docs.oss-cn-shanghai.aliyuncs.com/teams/red/plan.docx": 400,
+	" " + plan: 400, plan + " ": 400,
+	"oss://team-docs/teams/red-2/plan.docx": 403, "oss://team-docs/teams/re/plan.docx": 403, "oss://team-docs/teams/RED/plan.docx": 403,
+	"oss://team-docs/Teams/red/plan.docx": 403, "oss://team-docs/x/teams/red/plan.docx": 403, "oss://team-docs-2/teams/red/plan.docx": 403,
+	"oss://team-docs/teams/red\u200b/plan.docx": 403, "oss://team-docs/teams/r\u0435d/plan.docx": 403,
+	"oss://team-docs/teams/*/plan.docx":       403,
+	"oss://team-docs/teams/${team}/plan.docx": 403, "oss://team-docs/teams/**": 403,
+}
+
+// oddKeys are their harmless twins: ann's own, and unusual.
+var oddKeys = []string{
+	team + "100%.docx", team + "a b+c&d=e;f,g.docx", team + "报告/2026.xlsx", team + "...docx", team + "%.docx", team + "~$[1]{2}(3).docx",
+	longKey(1023),
+}
+
+// keysThatLookLikeAnAllowedOne asks a site that has done nothing yet for all of them.
+func (s *site) keysThatLookLikeAnAllowedOne(t *testing.T) {
+	t.Helper()
 	ann := s.proof("ann")
-	const team = "oss://team-docs/teams/red/"
-	long := func(bytes int) string { return team + strings.Repeat("k", bytes-len("teams/red/.docx")) + ".docx" }
-	for uri, status := range map[string]int{
-		team + "../blue/plan.docx": 400, team + "../../teams/blue/plan.docx": 400, team + "./plan.docx": 400, team + "/plan.docx": 400,
-		"oss://team-docs//teams/red/plan.docx": 400, "oss://team-docs/teams//red/plan.docx": 400, team + "%2e%2e/blue/plan.docx": 400,
-		team + "..%2Fblue/plan.docx": 400, "oss://team-docs/teams/red%2Fplan.docx": 400, team + "%252e%252e/plan.docx": 400,
-		team + "plan.docx?x=1": 400,
-		team + "plan.docx#x":   400, team + `..\blue\plan.docx`: 400, team + "plan.docx\x00.pdf": 400, team + "plan\n.docx": 400,
-		team + "plan.docx/": 400,
-		team:                400, "oss://team-docs/teams/red": 403, "oss://team-docs/": 400, "oss://team-docs": 400, long(1024): 400,
-		"OSS://team-docs/teams/red/plan.docx": 400, "oss://Team-docs/teams/red/plan.docx": 400, "oss://user@team-docs/teams/red/plan.docx": 400,
-		"oss://team-docs:80/teams/red/plan.docx": 400, "https://team-docs.oss-cn-shanghai.aliyuncs.com/teams/red/plan.docx": 400,
-		" " + plan: 400, plan + " ": 400,
-		"oss://team-docs/teams/red-2/plan.docx": 403, "oss://team-docs/teams/re/plan.docx": 403, "oss://team-docs/teams/RED/plan.docx": 403,
-		"oss://team-docs/Teams/red/plan.docx": 403, "oss://team-docs/x/teams/red/plan.docx": 403, "oss://team-docs-2/teams/red/plan.docx": 403,
-		"oss://team-docs/teams/red\u200b/plan.docx": 403, "oss://team-docs/teams/r\u0435d/plan.docx": 403,
-		"oss://team-docs/teams/*/plan.docx":       403,
-		"oss://team-docs/teams/${team}/plan.docx": 403, "oss://team-docs/teams/**": 403,
-	} {
+	for uri, status := range lookalikes {
 		got := s.generate(ann, source(uri))
 		if got.status != status || got.status < 400 {
 			t.Errorf("%.60q: %v, want %d", uri, got, status)
 		}
 	}
-	s.untouched(t)
-	for _, uri := range []string{plan, team + "100%.docx", team + "a b+c&d=e;f,g.docx", team + "报告/2026.xlsx", team + "...docx",
-		team + "%.docx", team + "~$[1]{2}(3).docx", long(1023)} {
-		if err := s.office.AddDocument(uri, immtest.Document{}); err != nil {
+	if requests := s.office.Requests(); len(requests) != 0 {
+		t.Fatalf("IMM was asked %d times", len(requests))
+	}
+	for _, uri := range append([]string{plan}, oddKeys...) {
+		if err := s.office.AddDocument(uri, immtest.Document{Text: "text"}); err != nil {
 			t.Fatal(err)
 		}
 		s.open(ann, uri)
@@ -532,6 +550,11 @@ func TestKeysThatLookLikeAnAllowedOne(t *testing.T) {
 			t.Errorf("sent %q for %q", sent, uri)
 		}
 	}
+}
+
+func TestKeysThatLookLikeAnAllowedOne(t *testing.T) {
+	t.Parallel()
+	start(t, teamPolicy).keysThatLookLikeAnAllowedOne(t)
 }
 
 // One name in two Unicode normal forms is two names, in claims as in keys.
@@ -566,6 +589,11 @@ func TestClaimsThatLookLikePatterns(t *testing.T) {
 			t.Errorf("groups %v: %v", groups, got)
 		}
 	}
+	for _, claim := range []string{"team", "groups"} {
+		if got := s.generate(s.withNull("ann", claim), source(plan)); got.status != 403 {
+			t.Errorf("%s null: %v", claim, got)
+		}
+	}
 	s.untouched(t)
 	for _, claims := range []map[string]any{{}, {"team": []string{"blue", "red"}}, {"groups": "editors"},
 		{"groups": []string{"x", "editors"}}} {
@@ -582,8 +610,10 @@ func TestDenyRuleWithoutItsClaimDenies(t *testing.T) {
 			t.Errorf("employment %v: %v", employment, got)
 		}
 	}
+	s.generate(s.withNull("dan", "employment"), source(pay)).want(t, 403, "Forbidden")
 	s.untouched(t)
 	s.open(s.proof("dan"), pay)
+	s.open(s.withNull("dan", "email"), pay) // the twin: a null that no rule looks at
 	s.open(s.proof("cara", map[string]any{"team": "red"}), plan)
 }
 
@@ -680,6 +710,39 @@ func TestLinkOpensItsDocumentAndNoOther(t *testing.T) {
 	}
 	s.open(s.link("four", "oss://team-docs/teams/*/plan.docx", "view"), bluePlan)
 	s.open(guest, handbook)
+}
+
+// Whom a link names nowhere, a deny rule that looks at sub or name denies, and a rule that asks for them does not let in.
+func TestAttackLinkThatNamesNobody(t *testing.T) {
+	t.Parallel()
+	s := start(t, strings.Replace(teamPolicy, "rules:\n", `rules:
+  - {name: not for mallory, documents: oss://team-docs/teams/red/plan.docx, callers: {issuer: links, claims: {sub: mallory}}, deny: true}
+  - name: people with a name
+    documents: oss://team-docs/teams/red/*
+    callers: {issuer: links, claims: {sub: "*", name: "*"}}
+    grant: [view]
+    set: {Watermark: {Type: 1, Value: "for ${name}"}}
+`, 1))
+	named := func(subject, name string) weboffice.Secret {
+		return s.mint(caller.LinkClaims{ID: "one", Document: "oss://team-docs/teams/red/*", Grant: []string{"view", "copy"},
+			Subject: subject, Name: name})
+	}
+	for name, link := range map[string]weboffice.Secret{"mallory": named("mallory", "Mallory"), "nobody": named("", "Mallory")} {
+		if got := s.generate(link, source(plan)); got.status != 403 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	s.generate(named("bob", " "), source(plan)).want(t, 403, "Forbidden") // nobody would see who it is for
+	s.untouched(t)
+	s.open(named("bob", "Bob"), plan)
+	if mark := s.last(t)["Watermark"]; !strings.Contains(mark, "for Bob") {
+		t.Errorf("the watermark is %s", mark)
+	}
+	for _, link := range []weboffice.Secret{named("", "Bob"), named("bob", "")} { // the rule for all links opens, without that watermark
+		if got := s.open(link, budget); !got.Permission.Copy || s.last(t)["Watermark"] != "" {
+			t.Errorf("%v, watermark %q", got, s.last(t)["Watermark"])
+		}
+	}
 }
 
 func TestLinkThatHasEnded(t *testing.T) {

@@ -406,6 +406,22 @@ func (s *site) proof(persona string, more ...map[string]any) weboffice.Secret {
 	return s.people.Token(claims)
 }
 
+// withNull is a persona's proof in which a claim is there and null.
+func (s *site) withNull(persona, claim string) weboffice.Secret {
+	s.t.Helper()
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(s.proof(persona).Reveal(), ".")[1])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	claims := decode[map[string]json.RawMessage](s.t, string(payload))
+	claims[claim] = json.RawMessage("null")
+	text, err := json.Marshal(claims)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.people.Sign(nil, text)
+}
+
 // guest brings no proof.
 const guest = weboffice.Secret("")
 

@@ -125,7 +125,8 @@ func (b *Broker) seal(rec *record, q policy.Question, d policy.Decision, sum [32
 	}, nil
 }
 
-// identity is what a sealed token knows its caller by, within an issuer: a share link without a subject is its own.
+// identity is what a sealed token knows its caller by, within an issuer: a share link without a subject is its own. Package caller refuses
+// a subject that begins so.
 func identity(c caller.Caller) string {
 	if c.Link != nil && c.Subject == "" {
 		return "link " + c.Link.ID

@@ -89,7 +89,8 @@ func FuzzSignedClaims(f *testing.F) {
 			t.Errorf("accepted as a person: %+v", got)
 		}
 		if !person && (got.Link == nil || got.Issuer != caller.LinkIssuer || len(got.Link.Grant) == 0 || got.Link.ID == "" ||
-			!strings.HasPrefix(got.Link.Document, "oss://") || got.Expires.Sub(got.IssuedAt) > 30*24*time.Hour) {
+			!strings.HasPrefix(got.Link.Document, "oss://") || got.Expires.Sub(got.IssuedAt) > 30*24*time.Hour ||
+			got.Claims["sub"] == "" || strings.HasPrefix(got.Subject, "link ")) {
 			t.Errorf("accepted as a link: %+v", got)
 		}
 		var plain map[string]any // the standard library reads the same subject

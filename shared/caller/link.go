@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 	"time"
 
@@ -23,14 +23,11 @@ const (
 	maxLinkLife  = 30 * 24 * time.Hour // from iat to exp
 )
 
-// linkGrants are the words of a link's grant, as in a policy.
-var linkGrants = []string{"view", "edit", "rename", "history", "copy", "print", "export"}
-
 // LinkClaims are what a share link says.
 type LinkClaims struct {
 	ID, Document      string // jti, and a document pattern or an exact oss:// URI
 	Grant             []string
-	Subject, Name     string    // optional; without a Subject each opening is a guest
+	Subject, Name     string    // optional, left out where empty; without a Subject each opening is a guest
 	Expires, IssuedAt time.Time // at most 30 days apart
 }
 
@@ -44,7 +41,8 @@ func LinkKeyID(key weboffice.Secret) string {
 	return hex.EncodeToString(digest[:4])
 }
 
-// MintLink signs a share link: a JWT with HS256, kid, iss "links", aud "weboffice", iat, exp, jti, document, grant, sub and name.
+// MintLink signs a share link: a JWT with HS256, kid, iss "links", aud "weboffice", iat, exp, jti, document, grant and, where given, sub
+// and name.
 // Claims that a Verifier would refuse at IssuedAt are an error.
 func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	verifier, err := NewVerifier(Options{LinkKeys: []weboffice.Secret{key}, Now: func() time.Time { return c.IssuedAt }})
@@ -56,10 +54,12 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := jwt.Signed(signer).Claims(map[string]any{
+	claims := map[string]any{
 		"iss": LinkIssuer, "aud": linkAudience, "iat": c.IssuedAt.Unix(), "exp": c.Expires.Unix(),
 		"jti": c.ID, "document": c.Document, "grant": c.Grant, "sub": c.Subject, "name": c.Name,
-	}).Serialize()
+	}
+	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == "" })
+	text, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
 		return "", err
 	}
@@ -87,7 +87,7 @@ func linkTrust(secrets []weboffice.Secret) (trust, error) {
 	}}, nil
 }
 
-// identifyLink fills Link and User from a share link.
+// identifyLink fills Link and User from a share link. A sub or name that is empty is none: conditions would take it for a text.
 func (c *Caller) identifyLink(p proof, revoked map[string]bool) error {
 	var claims struct {
 		Document string   `json:"document"`
@@ -99,15 +99,18 @@ func (c *Caller) identifyLink(p proof, revoked map[string]bool) error {
 	}
 	c.Link = &Link{ID: p.registered.ID, Document: claims.Document, Grant: claims.Grant}
 	c.User = User{ID: c.Subject, Name: claims.Name}
-	unknown := func(word string) bool { return !slices.Contains(linkGrants, word) }
+	maps.DeleteFunc(c.Claims, func(name string, value any) bool { return value == "" && (name == "sub" || name == "name") })
+	_, unknown := weboffice.PermissionOf(claims.Grant)
 	switch {
 	case c.Link.ID == "" || max(len(c.Link.ID), len(c.Subject)) > maxID:
 		return errors.New("jti is missing, or jti or sub is longer than 255 bytes")
+	case strings.HasPrefix(c.Subject, "link "):
+		return errors.New(`sub begins with "link ", as the identity of a link without sub does`)
 	case revoked[c.Link.ID]:
 		return errors.New("the link is revoked")
 	case !strings.HasPrefix(claims.Document, "oss://"):
 		return errors.New("document is missing or does not begin with oss://")
-	case len(claims.Grant) == 0 || slices.ContainsFunc(claims.Grant, unknown):
+	case len(claims.Grant) == 0 || unknown != nil: // its text quotes the word
 		return errors.New("grant is missing, empty or has an unknown word")
 	case c.Expires.Sub(c.IssuedAt) > maxLinkLife:
 		return errors.New("exp is more than 30 days after iat")

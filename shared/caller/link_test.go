@@ -56,6 +56,9 @@ func TestMintedLinkVerifies(t *testing.T) {
 	if guest.Subject != "" || guest.User != (caller.User{}) || guest.Guest() {
 		t.Errorf("got %+v", guest)
 	}
+	if want := []string{"aud", "document", "exp", "grant", "iat", "iss", "jti"}; !slices.Equal(slices.Sorted(maps.Keys(guest.Claims)), want) {
+		t.Errorf("minted the claims %v, want %v", slices.Sorted(maps.Keys(guest.Claims)), want)
+	}
 	if s.wire.count() != 0 {
 		t.Errorf("requests left: %v", s.wire.requests)
 	}
@@ -159,6 +162,44 @@ func TestAttackLinkClaims(t *testing.T) {
 				s.refused(t, s.link(test.changes))
 			}
 		})
+	}
+}
+
+// Minters in other languages may write what they do not have as "". Conditions must not take that for a text.
+func TestAttackEmptySubjectOfALinkCountsAsAText(t *testing.T) {
+	s, _ := provided(t, caller.Issuer{})
+	token := s.link(map[string]any{"sub": "", "name": "", "team": ""})
+	for range 2 { // as it is read, and as it is remembered
+		got := s.accepted(t, token)
+		for claim, want := range map[string]bool{"sub": false, "name": false, "team": true, "jti": true} {
+			if _, there := got.Claims[claim]; there != want {
+				t.Errorf("%s is a claim: %v, want %v", claim, there, want)
+			}
+		}
+	}
+	twin := s.accepted(t, s.link(map[string]any{"sub": "ann", "name": " "}))
+	if twin.Claims["sub"] != "ann" || twin.Claims["name"] != " " {
+		t.Errorf("got %v", twin.Claims)
+	}
+}
+
+// A sealed session of a link without sub belongs to "link " and the jti: nobody's sub may say the same.
+func TestAttackSubjectThatNamesAnotherLink(t *testing.T) {
+	s, _ := provided(t, caller.Issuer{})
+	for _, subject := range []string{"link n1", "link ", "link  n1"} {
+		if why := s.refused(t, s.link(map[string]any{"jti": "n2", "sub": subject})); !strings.Contains(why, `sub begins with "link "`) {
+			t.Errorf("%q: the log says %s", subject, why)
+		}
+		claims := caller.LinkClaims{ID: "n2", Document: "oss://b/k", Grant: []string{"view"}, Subject: subject,
+			IssuedAt: s.clock.Now(), Expires: s.clock.Now().Add(time.Hour)}
+		if _, err := caller.MintLink(linkKey, claims); err == nil {
+			t.Errorf("%q is minted", subject)
+		}
+	}
+	for _, twin := range []string{"link", "linkn1", "Link n1", " link n1", "n1"} {
+		if got := s.accepted(t, s.link(map[string]any{"jti": "n2", "sub": twin})); got.Subject != twin {
+			t.Errorf("got %+v", got)
+		}
 	}
 }
 

@@ -90,7 +90,7 @@ func (p *proof) decodeClaims(raw []byte) (err error) {
 // follows it.
 func decodeObject(raw []byte) (object map[string]any, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
+	decoder.SetNumberType(json.UnmarshalJSONNumber)
 	if !utf8.Valid(raw) || decoder.Decode(&object) != nil || object == nil || decoder.Decode(new(any)) != io.EOF {
 		return nil, errors.New("no JSON object, or one with a duplicate name")
 	}

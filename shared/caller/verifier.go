@@ -143,8 +143,8 @@ func (v *Verifier) read(token weboffice.Secret) (proof, Caller, error) {
 	return p, c, errors.Join(c.identify(issuer.Issuer, p, v.revoked), p.check(issuer.Issuer, v.now()))
 }
 
-// Holder is the caller that a proof of this issuer with these claims, a JSON object, would make: for trying out a policy. Neither times
-// nor audience are looked at.
+// Holder is the caller that a proof of this issuer with these claims, a JSON object, would make: for trying out a policy. Share links
+// have the issuer whose Name and URL are LinkIssuer. Neither times nor audience are looked at.
 func (i Issuer) Holder(claims []byte) (Caller, error) {
 	var p proof
 	if err := p.decodeClaims(claims); err != nil {
@@ -152,11 +152,6 @@ func (i Issuer) Holder(claims []byte) (Caller, error) {
 	}
 	c := Caller{Subject: p.registered.Subject, Claims: p.claims}
 	return c, c.identify(i, p, nil)
-}
-
-// LinkHolder is Holder for share links.
-func LinkHolder(claims []byte) (Caller, error) {
-	return Issuer{Name: LinkIssuer, URL: LinkIssuer}.Holder(claims)
 }
 
 // identify says who the caller is to this issuer. An e-mail address counts only when the issuer vouches for it.

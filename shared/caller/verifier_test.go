@@ -562,7 +562,8 @@ func TestHolder(t *testing.T) {
 		got.Claims["level"] != json.Number("7") || counts {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	link, err := caller.LinkHolder([]byte(`{"jti":"n1","document":"oss://b/k","grant":["view"],"name":"Ann"}`))
+	links := caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}
+	link, err := links.Holder([]byte(`{"jti":"n1","document":"oss://b/k","grant":["view"],"name":"Ann"}`))
 	if err != nil || link.Issuer != caller.LinkIssuer || link.Link == nil || link.Link.Document != "oss://b/k" || link.User.Name != "Ann" {
 		t.Errorf("got %+v, %v", link, err)
 	}
@@ -573,7 +574,7 @@ func TestHolder(t *testing.T) {
 			t.Errorf("%s makes a caller", claims)
 		}
 	}
-	if _, err := caller.LinkHolder([]byte(`{"jti":"n1","document":"oss://b/k"}`)); err == nil {
+	if _, err := links.Holder([]byte(`{"jti":"n1","document":"oss://b/k"}`)); err == nil {
 		t.Error("a link without grant makes a caller")
 	}
 }

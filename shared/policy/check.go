@@ -81,10 +81,7 @@ func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	if err != nil {
 		return caller.Caller{}, errors.New("the claims cannot be read")
 	}
-	if name == caller.LinkIssuer {
-		return caller.LinkHolder(body)
-	}
-	for _, issuer := range p.issuers {
+	for _, issuer := range append(p.Issuers(), caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}) {
 		if issuer.Name == name {
 			return issuer.Holder(body)
 		}

@@ -561,6 +561,10 @@ func TestSetIsFilledFromClaims(t *testing.T) {
 		"null":            strings.Replace(full, `"red"`, `null`, 1),
 		"a number":        strings.Replace(full, `"red"`, `5`, 1),
 		"a list":          strings.Replace(full, `"red"`, `["red"]`, 1),
+		"blank":           strings.Replace(full, `"red"`, `" \u00a0"`, 1),
+		"empty":           strings.Replace(full, `"red"`, `""`, 1),
+		"invisible":       strings.Replace(full, `"red"`, `"\u200b\u0007"`, 1),
+		"a bell":          strings.Replace(full, `"Ann"`, `"Ann\u0007"`, 1),
 		"unverified mail": strings.Replace(full, `true`, `false`, 1),
 		"quoted mail":     strings.Replace(full, `ann@example.com`, `\"ann\"@example.com`, 1),
 		"too long":        strings.Replace(full, `"Ann"`, `"`+strings.Repeat("x", 1100)+`"`, 1),
@@ -762,10 +766,10 @@ rules:
 `)
 	wantLimits := policy.Limits{Anyone: policy.Rate{Events: 3, Per: time.Second}, Caller: policy.Rate{Events: 1000, Per: time.Hour}}
 	wantIssuers := []caller.Issuer{
-		{Name: "a", URL: "http://127.0.0.1:9000/a", Audience: "x", MaxAge: 30 * time.Minute, TrustEmail: true, User: caller.UserClaims{ID: "oid", Name: "name", Avatar: "picture"}},
-		{Name: "b", URL: "https://b.example", Audience: "weboffice", MaxAge: 24 * time.Hour, User: caller.UserClaims{ID: "sub", Name: "name", Avatar: "picture"}},
+		{Name: "a", URL: "http://127.0.0.1:9000/a", Audience: "x", MaxAge: 30 * time.Minute, TrustEmail: true, User: caller.UserClaims{ID: "oid"}},
+		{Name: "b", URL: "https://b.example", Audience: "weboffice", MaxAge: 24 * time.Hour},
 	}
-	if p.Limits() != wantLimits || !reflect.DeepEqual(p.Issuers(), wantIssuers) || !p.QuickStart() || p.StandIn() || !p.UsesLinks() || p.Rules() != 1 ||
+	if p.Limits() != wantLimits || !reflect.DeepEqual(p.Issuers(), wantIssuers) || !p.QuickStart() || !p.UsesLinks() || p.Rules() != 1 ||
 		!reflect.DeepEqual(p.Origins(), []string{"https://docs.example.com", "http://127.0.0.1:8080"}) || !reflect.DeepEqual(p.RevokedLinks(), []string{"one", "two"}) {
 		t.Errorf("got %+v", p)
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"weboffice-functions/shared/weboffice"
 )
@@ -13,8 +14,9 @@ import (
 // hole finds ${…} inside a text of `set`, one that is never closed included: Parse refuses that.
 var hole = regexp.MustCompile(`\$\{[^}]*\}?`)
 
-// fill returns the rule's set with every ${claim}, ${document.bucket} and ${document.key} replaced. A claim that is not text is refused.
-// Inside CredentialConfig the text goes escaped into its JSON, and what could widen a RAM policy there (* ? $, nothing at all) is refused.
+// fill returns the rule's set with every ${claim}, ${document.bucket} and ${document.key} replaced. A claim that is not text is refused, and
+// so is one that nobody would see, such as a watermark's name that is a space. Inside CredentialConfig the text goes escaped into its JSON,
+// and what could widen a RAM policy there (* ? $) is refused.
 func (a *ask) fill(r *rule) (weboffice.Request, error) {
 	if !r.holes {
 		return r.set, nil
@@ -30,15 +32,15 @@ func (a *ask) fill(r *rule) (weboffice.Request, error) {
 			case "document.key":
 				value, isText = a.doc.Key, true
 			}
-			if !isText {
-				failed = unresolvable(fmt.Errorf("%s in %s has no text value", found, parameter))
+			if !isText || !strings.ContainsFunc(value, visible) {
+				failed = unresolvable(fmt.Errorf("%s in %s has no text value, or a blank one", found, parameter))
 				return ""
 			}
 			if parameter != "CredentialConfig" {
 				return value
 			}
-			if value == "" || strings.ContainsAny(value, "*?$") {
-				failed = unresolvable(fmt.Errorf("%s is empty or holds *, ? or $, which would widen a RAM policy", found))
+			if strings.ContainsAny(value, "*?$") {
+				failed = unresolvable(fmt.Errorf("%s holds *, ? or $, which would widen a RAM policy", found))
 			}
 			escaped, _ := json.Marshal(value) // text always marshals
 			return string(escaped[1 : len(escaped)-1])
@@ -46,6 +48,8 @@ func (a *ask) fill(r *rule) (weboffice.Request, error) {
 	})
 	return filled.Interface().(weboffice.Request), failed
 }
+
+func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
 // mapTexts copies v with every text in it mapped; parameter is the name of the outermost field. The copy shares nothing that changes.
 func mapTexts(v reflect.Value, parameter string, change func(parameter, text string) string) reflect.Value {

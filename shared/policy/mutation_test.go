@@ -13,7 +13,7 @@ import (
 var faults = []struct{ name, file, from, to string }{
 	{"a caller may ask for more than the grant", "policy.go", "granted = granted.And(*q.Asked.Permission)", "granted = *q.Asked.Permission"},
 	{"a link's grants do not count", "policy.go", "granted = granted.And(linked)", "_ = linked"},
-	{"a deny rule is passed over", "policy.go", "if r.deny {\n\t\t\tbreak\n", "if r.deny {\n\t\t\tcontinue\n"},
+	{"a deny rule is passed over", "policy.go", "return ask.why(r) == \"\" })", "return ask.why(r) == \"\" && !r.deny })"},
 	{"the caller's PreviewPages get lost", "policy.go", "request.PreviewPages = q.Asked.PreviewPages", "_ = q.Asked.PreviewPages"},
 	{"one Id for two issuers' equal subjects", "policy.go", "q.Caller.IssuerURL, person.ID", "\"\", person.ID"},
 	{"every session lasts as long", "policy.go", "q.Start.Add(r.session)", "q.Start.Add(DefaultSession)"},
@@ -21,6 +21,7 @@ var faults = []struct{ name, file, from, to string }{
 	{"share links enter where anyone may", "rule.go", "a.caller.Issuer == caller.LinkIssuer && !deny", "false"},
 	{"a link opens every document", "rule.go", "(a.linkDocs == nil || !a.linkDocs.compiled().MatchString(a.uri))", "a.linkDocs == nil"},
 	{"an address with two @ counts", "rule.go", "name != \"email\" || plainEmail.MatchString(value)", "true"},
+	{"a blank claim fills a watermark", "fill.go", "!isText || !strings.ContainsFunc(value, visible)", "!isText"},
 	{"claims of any issuer count", "rule.go", "if a.caller.Issuer != c.issuer {", "if a.caller.Guest() {"},
 	{"anybody may send User", "rule.go", "\"Hidecmb\", \"PreviewPages\"}", "\"Hidecmb\", \"PreviewPages\", \"User\"}"},
 	{"more PreviewPages than set", "rule.go", "case *asked.PreviewPages > *r.set.PreviewPages:", "case *asked.PreviewPages > 5000:"},

@@ -271,7 +271,7 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key
 			}
 		}
 		filled, ok := fill(template, claims, bucket, key)
-		if !ok {
+		if !ok || name == "Watermark" && strings.ContainsFunc(filled, unicode.IsControl) {
 			return verdict{Code: "Forbidden"}
 		}
 		out[name] = filled
@@ -384,8 +384,9 @@ func fill(template string, claims map[string]any, bucket, key string) (string, b
 	case "document.key":
 		value, isText = key, true
 	}
+	seen := strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.C) }) != ""
 	tail, ok := fill(after, claims, bucket, key)
-	return before + value + tail, isText && ok
+	return before + value + tail, isText && seen && ok
 }
 
 func has(list []string, word string) bool {

@@ -326,7 +326,7 @@ func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 	}
 	return caller.Issuer{
 		Name: name, URL: t.URL, Audience: t.Audience, TrustEmail: t.TrustEmail, MaxAge: r.duration(t.MaxAge, 24*time.Hour, at("maxAge")...),
-		User: caller.UserClaims{ID: cmp.Or(t.User.ID, "sub"), Name: cmp.Or(t.User.Name, "name"), Avatar: cmp.Or(t.User.Avatar, "picture")},
+		User: caller.UserClaims(t.User),
 	}
 }
 
@@ -423,7 +423,7 @@ func (r *reader) callersOf(m map[string]any, p *Policy, place []any) callers {
 
 func (r *reader) condition(name string, written, place []any) condition {
 	c := condition{claim: name, failed: "the claim " + name + " does not hold"}
-	for _, value := range written {
+	for i, value := range written {
 		w := wanted{value: value}
 		text, isText := value.(string)
 		switch value.(type) {
@@ -431,18 +431,22 @@ func (r *reader) condition(name string, written, place []any) condition {
 		case uint64, int64:
 			w.value = json.Number(fmt.Sprint(value))
 		default:
-			r.problem("a claim is compared with text, true, false, a whole number or a list of these", place...)
+			r.problem("a claim is compared with text, true, false, a whole number or a list of these", append(place, i)...)
 		}
 		if strings.Contains(text, "${") {
-			r.problem("a claim's pattern has * alone as special", place...)
+			r.problem("a claim's pattern has * alone as special", append(place, i)...)
 		}
 		if strings.Contains(text, "*") {
 			if r.wildcards[text] == nil { // rules repeat each other's
 				r.wildcards[text] = wildcard(text)
 			}
 			w.expr = r.wildcards[text]
-		} else if name == "email" && (!isText || !plainEmail.MatchString(text)) {
-			r.problem("email can never be this: write an address or a pattern such as *@example.com", place...)
+		}
+		switch { // "*example.com" would let evilexample.com in
+		case name == "email" && (!isText || text != "*" && !plainEmail.MatchString(strings.ReplaceAll(text, "*", "x"))):
+			r.problem(`email takes an address, a pattern with an @ such as "*@example.com", or "*"`, append(place, i)...)
+		case name == "sub" && !isText:
+			r.problem("sub is always text: put it in quotes", append(place, i)...)
 		}
 		c.any = append(c.any, w)
 	}
@@ -465,6 +469,11 @@ func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
 	if err != nil {
 		public := weboffice.AsError(err)
 		r.problem("set: "+public.Message+" "+public.Recommend, at("set")...)
+	}
+	for name := range written {
+		if err == nil && !slices.Contains(out.set.Sent(), name) {
+			r.problem("set: "+name+" holds no value, so nothing would be fixed", at("set", name)...)
+		}
 	}
 	if c := out.set.CredentialConfig; c != nil && c.Policy != "" && !json.Valid([]byte(c.Policy)) {
 		r.problem("CredentialConfig.Policy must be JSON, with ${…} inside its quotes", at("set", "CredentialConfig", "Policy")...)

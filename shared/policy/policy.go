@@ -4,8 +4,8 @@
 //
 // Promises: the first rule that matches decides, and without one the answer is no. What a caller gets is never more than the rule's grant,
 // never more than what was asked and never more than the format allows. A claim is compared, never put into a pattern. A condition whose
-// claim is missing, null or of another type does not match; in a deny rule it does. Every mistake in a file is found by Parse, with line
-// and column, all together.
+// claim is missing, null or of another type does not match; in a deny rule it does. Mistakes in a file are reported with line
+// and column, all of a kind together: the YAML, then the kinds of values, then what they say.
 //
 // Limits: a policy is at most 1 MiB; documents are judged by their URI alone, nothing is asked of OSS.
 package policy
@@ -61,9 +61,6 @@ func (p *Policy) Origins() []string { return slices.Clone(p.origins) }
 // QuickStart says whether GET with query parameters is served.
 func (p *Policy) QuickStart() bool { return p.quickStart }
 
-// StandIn says whether the policy is for a stand-in only.
-func (p *Policy) StandIn() bool { return p.standIn }
-
 // Limits returns the limits.
 func (p *Policy) Limits() Limits { return p.limits }
 
@@ -109,7 +106,7 @@ type Question struct {
 // Decision is the right that a rule gives.
 type Decision struct {
 	Rule    string
-	Request weboffice.Request // complete: what to send to GenerateWebofficeToken
+	Request weboffice.Request // complete: what to send to GenerateWebofficeToken; never changed, it may share structures with the policy
 	End     time.Time         // the absolute end of the session
 }
 
@@ -125,14 +122,9 @@ func (p *Policy) Decide(q Question) (Decision, error) {
 		return Decision{}, err
 	}
 	ask := newAsk(q.Caller, doc)
-	for _, r := range p.rules {
-		if ask.why(r) != "" {
-			continue
-		}
-		if r.deny {
-			break
-		}
-		return p.grant(r, ask, q)
+	first := slices.IndexFunc(p.rules, func(r *rule) bool { return ask.why(r) == "" })
+	if first >= 0 && !p.rules[first].deny {
+		return p.grant(p.rules[first], ask, q)
 	}
 	if q.Caller.Guest() {
 		return Decision{}, caller.Unauthenticated("no rule lets a guest in")
@@ -173,7 +165,7 @@ func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	if err := request.Validate(); err != nil { // claims may have made a set text too long
+	if err := request.Validate(); err != nil { // claims may have made a set text too long, or brought control characters
 		return Decision{}, unresolvable(err)
 	}
 	return Decision{Rule: r.name, Request: request, End: q.Start.Add(r.session)}, nil

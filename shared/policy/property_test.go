@@ -140,7 +140,7 @@ func (d dice) person() *person {
 	p := &person{Issuer: pick(d, "staff", "staff", "partners", "links"), Claims: map[string]any{
 		"sub": pick(d, "ann", "red", "team-a"), "oid": pick(d, "ann", "o1"),
 	}}
-	names := []any{"Ann", "", "a\u0007b", strings.Repeat("long name ", 5), 5.0, nil}
+	names := []any{"Ann", "", " ", "a\u0007b", strings.Repeat("long name ", 5), 5.0, nil}
 	for claim, values := range map[string][]any{
 		"email":          {"ann@example.com", "ann@example.com", `"x"@example.com`, "a@b@example.com", "x@other.example", true, []any{"ann@example.com"}},
 		"email_verified": {true, true, false, "true"},

@@ -150,7 +150,8 @@ func (a *ask) whyCallers(c callers, deny bool) string {
 }
 
 // holds says whether the claim, or one element of a list claim, is one of the wanted values. For a deny rule it holds as well where the
-// claim is missing or none of the wanted values is of its type.
+// claim is missing or none of the wanted values is of its type. A list counts as text: one that holds none of the wanted texts, an empty
+// one too, is not denied.
 func (c condition) holds(claim any, deny bool) bool {
 	if list, isList := claim.([]any); isList {
 		return slices.ContainsFunc(list, func(element any) bool { return c.holds(element, false) }) || deny && !c.wants("")

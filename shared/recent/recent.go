@@ -40,13 +40,6 @@ func (m *Map[V]) GetOr(key [32]byte, create func() V) V {
 	return value
 }
 
-// Len is the number of entries, never over the limit.
-func (m *Map[V]) Len() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.newer) + len(m.old)
-}
-
 func (m *Map[V]) find(key [32]byte) (V, bool) {
 	value, ok := m.newer[key]
 	if !ok {

@@ -31,8 +31,8 @@ import (
 // KeySize is the length of a session key in bytes.
 const KeySize = 32
 
-// MaxToken is the longest sealed token that Open looks at, in characters: what the longest parameters that a caller may send by
-// Validate seal to, and a little less than a request body may have. An ordinary one has less than 2,000.
+// MaxToken is the longest sealed token that Open looks at, in characters. It has room for the longest request that Validate accepts, and
+// fits into a refresh body beside the access token. An ordinary token has less than 2,000.
 const MaxToken = 60 << 10
 
 const (

@@ -7,11 +7,7 @@ import (
 )
 
 // Format is what IMM can do with one kind of file.
-type Format struct {
-	Extension string // lower case, without a dot
-	Editable  bool
-	PDF       bool
-}
+type Format struct{ Editable, PDF bool }
 
 // The vendor's tables of formats. rtf, csv and pdf are preview-only by the table of the quick start; txt stands in no editing list.
 var (
@@ -25,7 +21,7 @@ func Extensions() []string { return slices.Concat(editable, previewOnly) }
 // FormatOf returns the format that a name's extension stands for, in any case; false for a name without a supported one.
 func FormatOf(name string) (Format, bool) {
 	extension := strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
-	f := Format{Extension: extension, Editable: slices.Contains(editable, extension), PDF: extension == "pdf"}
+	f := Format{Editable: slices.Contains(editable, extension), PDF: extension == "pdf"}
 	return f, f.Editable || slices.Contains(previewOnly, extension)
 }
 

@@ -1,7 +1,6 @@
 package weboffice
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/url"
 	"reflect"
@@ -177,7 +176,7 @@ func (r Request) Validate() error {
 	for _, p := range []struct{ name, text string }{
 		{"ProjectName", r.ProjectName}, {"Filename", r.Filename}, {"Referer", r.Referer}, {"Password", r.Password.Reveal()}, {"NotifyTopicName", r.NotifyTopicName},
 	} {
-		if len(p.text) > maxText || strings.ContainsFunc(p.text, unicode.IsControl) || !utf8.ValidString(p.text) {
+		if !plain(p.text, maxText) {
 			return Invalidf(p.name, "%s must be at most %d bytes of text without control characters.", p.name, maxText)
 		}
 	}
@@ -199,8 +198,8 @@ func (r Request) Validate() error {
 		if w.Type != nil && *w.Type != 0 && *w.Type != 1 {
 			return Invalidf("Watermark", "Watermark.Type must be 0 (none) or 1 (text).")
 		}
-		if len(w.Value)+len(w.Font)+len(w.FillStyle) > maxText {
-			return Invalidf("Watermark", "Watermark's texts must be at most %d bytes together.", maxText)
+		if !plain(w.Value+w.Font+w.FillStyle, maxText) {
+			return Invalidf("Watermark", "Watermark's texts must be at most %d bytes together, without control characters.", maxText)
 		}
 	}
 	if r.CredentialConfig != nil && tooLarge(r.CredentialConfig) {
@@ -209,22 +208,20 @@ func (r Request) Validate() error {
 	if r.Notification != nil && tooLarge(r.Notification) {
 		return Invalidf("Notification", "Notification must be at most %d bytes of JSON.", maxStructure)
 	}
-	if u := r.User; u != nil && (len(u.Id) > 64 || len(u.Name) > 128 || len(u.Avatar) > maxText) {
-		return Invalidf("User", "User takes an Id of at most 64 bytes, a Name of 128 and an Avatar of %d.", maxText)
+	if u := r.User; u != nil && (!plain(u.Id, 64) || len(u.Name) > 128 || !plain(u.Avatar, maxText)) {
+		return Invalidf("User", "User takes a Name of at most 128 bytes, and an Id of 64 and an Avatar of %d without control characters.", maxText)
 	}
 	return nil
+}
+
+// plain keeps control characters out as well because JSON writes one in six bytes: what is accepted must fit into a sealed token.
+func plain(text string, limit int) bool {
+	return len(text) <= limit && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 func tooLarge(structure any) bool {
 	text, err := json.Marshal(structure)
 	return err != nil || len(text) > maxStructure
-}
-
-// Equal says whether two requests hold the same parameters and values.
-func (r Request) Equal(other Request) bool {
-	a, errA := json.Marshal(r)
-	b, errB := json.Marshal(other)
-	return errA == nil && errB == nil && bytes.Equal(a, b) && r.Password == other.Password
 }
 
 // RefreshRequest holds what a page sends to refresh. RefreshToken is the sealed one.

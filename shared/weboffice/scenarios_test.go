@@ -122,8 +122,17 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 		`{"Filename":"a/b.docx"}`:                          "InvalidArgument.Filename",
 		`{"Filename":"a.exe"}`:                             "InvalidArgument.Filename",
 		`{"UserData":"` + strings.Repeat("x", 2049) + `"}`: "InvalidArgument.UserData",
-		`{"CredentialConfig":{"Policy":"` + strings.Repeat("x", 4096) + `"}}`: "InvalidArgument.CredentialConfig",
-		`{"Password":"` + strings.Repeat("x", 1025) + `"}`:                    "InvalidArgument.Password",
+		`{"CredentialConfig":{"Policy":"` + strings.Repeat("x", 4096) + `"}}`:                                  "InvalidArgument.CredentialConfig",
+		`{"Password":"` + strings.Repeat("x", 1025) + `"}`:                                                     "InvalidArgument.Password",
+		`{"Watermark":{"Value":"` + strings.Repeat("x", 1000) + `","Font":"` + strings.Repeat("x", 25) + `"}}`: "InvalidArgument.Watermark",
+		`{"Watermark":{"Value":"a\u0000"}}`:                                                                    "InvalidArgument.Watermark",
+		`{"Watermark":{"Font":"bold\n"}}`:                                                                      "InvalidArgument.Watermark",
+		`{"Watermark":{"FillStyle":"\u0085"}}`:                                                                 "InvalidArgument.Watermark",
+		`{"User":{"Id":"a\u0001"}}`:                                                                            "InvalidArgument.User",
+		`{"User":{"Id":"` + strings.Repeat("x", 65) + `"}}`:                                                    "InvalidArgument.User",
+		`{"User":{"Avatar":"https://a.example/\u007f"}}`:                                                       "InvalidArgument.User",
+		`{"User":{"Avatar":"` + strings.Repeat("x", 1025) + `"}}`:                                              "InvalidArgument.User",
+		`{"User":{"Name":"` + strings.Repeat("x", 129) + `"}}`:                                                 "InvalidArgument.User",
 	} {
 		r, err := ParseRequest([]byte(body))
 		if err == nil {
@@ -136,6 +145,11 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 	}
 	if _, err := ParseRequest([]byte(`{"UserData":"` + strings.Repeat("x", 2048) + `","Permission":null}`)); err != nil {
 		t.Errorf("the largest UserData, and null for nothing: %v", err)
+	}
+	r := Request{User: &User{Id: strings.Repeat("x", 64), Name: "Ann\n", Avatar: strings.Repeat("x", 1024)}, // a Name is cleaned later
+		Watermark: &Watermark{Value: strings.Repeat("水", 333), Font: "bold 20px Serif"[:15], FillStyle: "rgba(1)"}}
+	if err := r.Validate(); err != nil {
+		t.Errorf("the largest texts of Watermark and User: %v", err)
 	}
 }
 
@@ -314,9 +328,65 @@ func FuzzParseRequest(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, err := ParseRequest(text)
-		again.Password = r.Password
-		if err != nil || !again.Equal(r) {
+		again.Password = r.Password // which no JSON holds
+		if err != nil || !sameRequest(t, again, r) {
 			t.Fatalf("%s read back as %+v, %v", text, again, err)
+		}
+	})
+}
+
+// sameRequest says whether two requests hold the same parameters and values, an empty structure and one of empty lists alike.
+func sameRequest(t *testing.T, a, b Request) bool {
+	t.Helper()
+	one, errOne := json.Marshal(a)
+	other, errOther := json.Marshal(b)
+	if err := errors.Join(errOne, errOther); err != nil {
+		t.Fatal(err)
+	}
+	return string(one) == string(other) && a.Password == b.Password
+}
+
+// FuzzParseQuery: reading a query never panics, whatever its order gives the same outcome, and what is read from names and texts is what
+// a body of the same names and texts says.
+func FuzzParseQuery(f *testing.F) {
+	for _, query := range []string{
+		"SourceURI=oss%3A%2F%2Ftest-bucket%2Fa.docx&Permission%5BReadonly%5D=true&Permission[Copy]=true&PreviewPages=2",
+		"SourceURI=oss://test-bucket/a.docx&Permission={'Readonly':'true'}&Watermark=%7B%22Value%22:%22it's%22%7D",
+		"Permission={}&Permission[Copy]=true", "Permission[Copy]=true&Permission[Copy]=false", "SourceURI=a&SourceURI=b", "sourceuri=a", "[]=x", "a[b]c]=x",
+		"Permission[]=x", "Permission[Copy=x", "Permission]=x", "=", "&&", "CredentialConfig[Chain]=[{}]", "User[Name]=%ff&User[Id]=%00", "a[b][c]=x", "%ff=x&%fe=y",
+		"Password=x", "Hidecmb=", "Hidecmb=null",
+	} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		query, err := url.ParseQuery(raw)
+		if err != nil {
+			return
+		}
+		r, err := ParseQuery(query)
+		again, errAgain := ParseQuery(query)
+		if (err == nil) != (errAgain == nil) || !sameRequest(t, again, r) {
+			t.Fatalf("%+v, %v, and the second time %+v, %v", r, err, again, errAgain)
+		}
+		if err != nil {
+			if AsError(err).Kind != Invalid {
+				t.Fatalf("%v is not a 400", err)
+			}
+			return
+		}
+		members := map[string]string{}
+		for name, values := range query {
+			if len(values) != 1 || !plainName.MatchString(name) {
+				return // not one text for each name, or a part of a structure
+			}
+			members[name] = values[0]
+		}
+		body, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := ParseRequest(body); err != nil || !sameRequest(t, same, r) {
+			t.Fatalf("%s is read as %+v, %v, and as a query as %+v", body, same, err, r)
 		}
 	})
 }
