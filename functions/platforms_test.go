@@ -129,7 +129,7 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 	shell := map[string]string{
 		"WEBOFFICE_SESSION_KEYS": encodeKey(sessionKey), "WEBOFFICE_LINK_KEYS": encodeKey(linkKey), "WEBOFFICE_USER_SALT": "user-salt-3Kd8",
 	}
-	// What the first lines of scripts/env.yaml offer to those who share links.
+	// What the commented lines of scripts/env.yaml offer to those who share links.
 	links := map[string]any{"environmentVariables": map[string]any{
 		"WEBOFFICE_LINK_KEYS": "${env('WEBOFFICE_LINK_KEYS')}", "WEBOFFICE_USER_SALT": "${env('WEBOFFICE_USER_SALT')}",
 	}}
@@ -141,7 +141,7 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 	case "go1":
 		d.functions, err = serverlessDevs(string(environments), "production", links, shell)
 	case "custom runtime":
-		oneStep := regexp.MustCompile(`(?m)^( +)# (runtime|instanceConcurrency): `).ReplaceAllString(string(environments), "$1$2: ")
+		oneStep := regexp.MustCompile(`(?m)^( +)# (runtime|instanceConcurrency|cpu|memorySize): `).ReplaceAllString(string(environments), "$1$2: ")
 		d.functions, err = serverlessDevs(oneStep, "test", links, shell)
 	case "Lambda":
 		d.asLambda(map[string]string{"SessionKeys": encodeKey(sessionKey), "LinkKeys": encodeKey(linkKey), "UserSalt": "user-salt-3Kd8"})

@@ -13,7 +13,7 @@ const make = (tag, className, ...inside) => {
   return element;
 };
 
-const dev = await fetchJSON('dev.json');
+const dev = await fetchJSON('dev.json').catch(() => ({}));
 if (!dev.personas) {
   byID('document').textContent = 'This page needs what go run ./scripts/dev serves beside it.';
   throw new Error('no dev.json');
@@ -49,7 +49,10 @@ function drawChoices() {
       label.title = one.uri;
       return label;
     });
-    byID('documents').append(make('div', 'kind', make('h3', '', title), make('div', '', ...labels)));
+    const group = make('div', 'kind', make('span', '', title), make('div', '', ...labels));
+    group.setAttribute('role', 'group');
+    group.setAttribute('aria-label', title);
+    byID('documents').append(group);
   }
 }
 
@@ -57,7 +60,7 @@ byID('choices').addEventListener('change', () => {
   const chosen = new FormData(byID('choices'));
   asked.persona = dev.personas.find(one => one.id === chosen.get('as'));
   asked.document = dev.documents.find(one => one.uri === chosen.get('open'));
-  history.replaceState(null, '', '?' + new URLSearchParams({ as: asked.persona.id, open: asked.document.uri }));
+  history.replaceState(history.state, '', '?' + new URLSearchParams({ as: asked.persona.id, open: asked.document.uri }));
   open();
 });
 
@@ -111,8 +114,16 @@ let decisions = [];
 
 // What this tab has seen, over reloads: when it began, each opening, and by RequestId each answer until its decision is known.
 const ledger = { start: Date.now(), opens: [], waiting: [], billed: [] };
-try { Object.assign(ledger, JSON.parse(sessionStorage.ledger)); } catch { /* a new tab */ }
 let refreshes = 0;
+// A reload goes on with it; whoever comes anew, by the address or a link, begins anew.
+if (performance.getEntriesByType('navigation')[0]?.type !== 'navigate') {
+  try { Object.assign(ledger, JSON.parse(sessionStorage.ledger)); } catch { /* a new tab */ }
+}
+// Also what happened since the last look: an opening, an answer whose decision is not known yet.
+const keep = () => {
+  try { sessionStorage.ledger = JSON.stringify(ledger); } catch { /* the chart begins anew */ }
+};
+addEventListener('pagehide', keep);
 
 function drawDecision() {
   const { session } = shown || {}, id = session?.error?.requestId || session?.requestId, granted = session?.permission;
@@ -208,7 +219,7 @@ async function look() {
       ledger.waiting.splice(i, 1);
       if (billed) ledger.billed.push(Date.parse(time));
     }
-    try { sessionStorage.ledger = JSON.stringify(ledger); } catch { /* the chart begins anew */ }
+    keep();
     drawBill();
     drawLog();
   }

@@ -43,7 +43,8 @@ export interface Options {
  * open      the document is there
  * retrying  a request failed and is repeated by itself; the document goes on
  * expired   the access token ended before a request got through; repeated by itself
- * signin    the functions want another proof; goes on when the person comes back to the tab, or with retry()
+ * signin    the functions want another proof, or token() gives none any more; goes on when the person comes back to the tab, with retry(),
+ *           or when the element's token is set
  * taken     another window took the access, twice; retry() takes it back
  * refused   403, no right to this document (any more)
  * ended     410, the session reached its absolute end; retry() begins another
@@ -53,10 +54,12 @@ export interface Options {
 export type State = 'opening' | 'open' | 'retrying' | 'expired' | 'signin' | 'taken' | 'refused' | 'ended' | 'failed' | 'closed';
 
 /**
- * A problem, with a message that says what to do. code is the functions' Code, 'HTTP' for an answer that is not theirs, or one of:
+ * A problem, with a message that says what to do. code is the functions' Code, 'HTTP' for an answer that is not theirs (value: from
+ * where, and the status), or one of:
  * Network (no answer, or none that this origin may read), SDK (its script did not load), CSP (this page's policy refuses an
- * address; value is the directive and the address), Config (aliyun.config() gave nothing), Frame (the editor reports value),
- * Answer (the address is not one of the functions), Missing, Single (another document is open), Script.
+ * address; value is the directive and the address), Config (aliyun.config() gave nothing), Frame (the editor reports value,
+ * or nothing at all), Unauthenticated (also where a proof was there before and token() gives none now), Missing, Single (another document
+ * is open), Script.
  */
 export interface WebofficeError extends Error {
   code: string;
@@ -99,14 +102,18 @@ export interface Session extends EventTarget {
   /** The last problem, null while all is well. */
   readonly error: WebofficeError | null;
   readonly fileStatus: '' | 'saving' | 'saved' | 'unsaved';
-  /** Milliseconds that an access token lives, by the functions' count. */
+  /** Milliseconds that an access token lives, by the functions' count; half an hour before the first answer. */
   readonly life: number;
   /** Milliseconds that the present access token still lives. */
   left(): number;
   /** Saves: 'ok', 'nochange', or what went wrong in the SDK's word. Never rejects. */
   save(): Promise<string>;
-  /** Goes on after whatever stopped, and at once. */
-  retry(): void;
+  /**
+   * Goes on after whatever stopped, and at once. With true, for a page whose person signed in or changed, the proof is asked for as
+   * well: another caller's opens the document anew, saved before; the same caller's costs nothing, nor does it take back what was taken
+   * or begin what has ended.
+   */
+  retry(anew?: boolean): void;
   /** Saves, ends, and forgets the tokens. With true it ends at once and keeps them, for a page that opens the same again. */
   close(now?: boolean): Promise<void>;
   addEventListener<K extends keyof SessionEvents>(
@@ -121,7 +128,10 @@ export interface Session extends EventTarget {
  */
 export function open(options: Options): Session;
 
-/** The share link's token that came in the page's fragment, which has left the address bar; '' where there was none. */
+/**
+ * The share link's token that came in the page's fragment, which has left the address bar; '' where there was none. It stays in
+ * history.state.weboffice, so that a reload still has it; a page that writes its history entry should keep that field.
+ */
 export let link: string;
 
 /** What people read, by language: states, buttons, errors by code. Change any, add any; what a language lacks is English. */
@@ -132,7 +142,10 @@ export const texts: Record<string, Record<string, string>>;
  * bar="none". Its attribute `state` is the session's state; it fires the session's events. Parts: cover, way (the button), bar.
  */
 export class WebofficeDocument extends HTMLElement {
-  /** The caller's proof. Set it before or after the element is in the page; never an attribute. */
+  /**
+   * The caller's proof. Set it before or after the element is in the page; never an attribute. Where it comes late or is another
+   * caller's, the document is saved and opened anew with it.
+   */
   token: Token;
   /** Further options of open(). */
   options?: Partial<Options>;

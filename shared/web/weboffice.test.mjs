@@ -101,7 +101,7 @@ class Functions {
     const sealed = this.#sealed.get(body.RefreshToken);
     if (!sealed || sealed.keys !== this.keys || sealed.AccessToken !== body.AccessToken) return this.#refuse(400, 'InvalidArgument.RefreshToken');
     const caller = this.#caller(bearer);
-    if (caller !== sealed.session.caller) return this.#refuse(caller ? 400 : 401, caller ? 'InvalidArgument.RefreshToken' : 'Unauthenticated');
+    if (caller !== sealed.session.caller) return this.#refuse(400, 'InvalidArgument.RefreshToken');
     const permission = this.permission(caller);
     if (permission === null) return this.#refuse(403, 'Forbidden');
     if (this.time.now > sealed.session.start + this.sessionEnd) return this.#refuse(410, 'SessionEnded');
@@ -146,7 +146,7 @@ function makeSDK(page) {
     const post = token => {
       frame.token = token;
       page.posted.push(token);
-      if (frame.mute) return;
+      if (page.world.mute) return;
       const found = functions.access.get(token);
       if (!found) return lose('tokenInvalid');
       if (time.now >= found.end) return lose('tokenExpired');
@@ -226,10 +226,10 @@ class World {
 }
 
 class Tab {
-  constructor(world, { hash = '', storage = {}, at = 'https://docs.example.com/plan?x=1' } = {}) {
+  constructor(world, { hash = '', storage = {}, state = null, at = 'https://docs.example.com/plan?x=1' } = {}) {
     this.world = world;
     this.storage = { ...storage };
-    this.state = null;
+    this.state = state;
     this.href = at + hash;
     this.page = new Page(this);
   }
@@ -237,7 +237,7 @@ class Tab {
     this.page.unload();
     return this.page = new Page(this);
   }
-  duplicate() { return new Tab(this.world, { storage: this.storage, at: this.href }); }
+  duplicate() { return new Tab(this.world, { storage: this.storage, state: this.state, at: this.href }); }
 }
 
 class Page {
@@ -605,6 +605,36 @@ test('429 and 503 are repeated, not before Retry-After', async () => {
   }
 });
 
+test('forty guests at once where ten a minute may open: each gets in, none is told that it failed', async () => {
+  const world = new World(), asked = [];
+  world.seed = 11;
+  let tokens = 10, at = world.time.now;
+  world.functions.fault = call => {
+    tokens = Math.min(10, tokens + (call.at - at) / 6000);
+    at = call.at;
+    asked.push(at);
+    return tokens >= 1 ? (tokens--, null) : { status: 429, after: Math.ceil((1 - tokens) * 6) };
+  };
+  const pages = Array.from({ length: 40 }, () => world.tab().page);
+  for (const page of pages) page.open({ token: undefined });
+  await world.run(6 * MINUTE);
+  assert.deepEqual(pages.map(page => page.session.state).filter(state => state !== 'open'), []);
+  assert.ok(!pages.some(page => page.events.includes('failed')));
+  assert.ok(asked.length < 40 * 9, 'requests ' + asked.length);
+});
+
+test('pages that are told to wait equally long do not come back at the same moment', async () => {
+  const world = new World(), asked = [];
+  world.seed = 5;
+  world.functions.fault = call => { asked.push(call.at); return { status: 429, after: 10 }; };
+  for (let i = 0; i < 10; i++) world.tab().page.open();
+  await world.run(12e3);
+  const again = asked.slice(10);
+  assert.equal(again.length, 10);
+  assert.ok(Math.max(...again) - Math.min(...again) > 100);
+  assert.ok(Math.min(...again) - asked[0] >= 10e3);
+});
+
 test('a token that ends while the functions ask to wait is said to have ended', async () => {
   const { world, session, functions } = await opened();
   functions.fault = call => call.name === 'refresh' ? { status: 503, after: 600 } : null;
@@ -664,6 +694,22 @@ test('401: a fresh proof once, then it asks to sign in and keeps the document', 
   session.retry();
   await world.run(1000);
   assert.equal(session.state, 'open');
+});
+
+test('while it asks to sign in, what was written is saved, and a late fileOpen changes nothing', async () => {
+  const { world, session, functions, page } = await opened();
+  frameOf(session).text = 'before I sign in';
+  functions.fault = () => ({ status: 401 });
+  await world.run(26 * MINUTE);
+  assert.equal(world.storage.text, 'before I sign in');
+  session.instance.tell('fileOpen', { success: true });
+  assert.equal(session.state, 'signin');
+  assert.equal(session.error.status, 401);
+  functions.fault = () => null;
+  page.say('pageshow');
+  await world.run(HOUR);
+  assert.equal(session.state, 'open');
+  assert.equal(frameOf(session).state, 'open');
 });
 
 test('somebody who signed in elsewhere and comes back to the tab goes on', async () => {
@@ -726,7 +772,8 @@ test('a sealed token that cannot be opened any more: generate once, and the pers
 test('an answer of something else than the functions is not taken for one', async () => {
   const { session } = await opened({}, world => { world.functions.generate = () => ({ status: 200, body: { hello: 1 } }); });
   assert.equal(session.state, 'opening');
-  assert.equal(session.error.code, 'Answer');
+  assert.equal(session.error.code, 'HTTP');
+  assert.match(session.error.value, /^https:\/\/api\.example\.com 200$/);
 });
 
 test('a token function that fails or never answers is asked again', async () => {
@@ -923,6 +970,50 @@ test('a document that the editor cannot open ends in a sentence, not in a loop',
   assert.ok(functions.billed <= 2);
 });
 
+test('a frame that says nothing: after half a minute a way out, which costs nothing', async () => {
+  const { world, session, functions, page } = await opened({}, world => { world.mute = true; });
+  assert.equal(session.state, 'opening');
+  await world.run(32e3);
+  assert.equal(session.state, 'failed');
+  assert.equal(session.error.code, 'Frame');
+  assert.equal(session.instance, null);
+  await world.run(10 * MINUTE);
+  assert.equal(page.configs.length, 1, 'not by itself');
+  session.retry();
+  await world.run(50e3);
+  assert.equal(session.state, 'opening', 'a document that needs longer gets longer');
+  world.mute = false;
+  await world.run(15e3);
+  session.retry();
+  await world.run(1000);
+  assert.equal(session.state, 'open');
+  assert.equal(functions.billed, 1);
+  await world.run(10 * MINUTE);
+  assert.equal(page.configs.length, 3);
+});
+
+test('a machine that sleeps while a frame loads does not call it silent', async () => {
+  const world = new World(), { page } = world.tab(), session = page.open();
+  world.mute = true;
+  await world.run(1000);
+  world.time.sleep(10 * MINUTE);
+  page.say('visibilitychange');
+  await world.run(1000);
+  session.instance.tell('fileOpen', { success: true });
+  assert.equal(session.state, 'open');
+  assert.ok(!page.events.includes('failed'));
+});
+
+test('a frame that asks for a password is waited for', async () => {
+  const { world, session, page } = await opened({}, world => { world.mute = true; });
+  session.instance.tell('filePasswordStatus', { status: 'required' });
+  await world.run(5 * MINUTE);
+  assert.equal(session.state, 'opening');
+  session.instance.tell('fileOpen', { success: true });
+  assert.equal(session.state, 'open');
+  assert.equal(page.configs.length, 1);
+});
+
 test('a fileOpen that failed is not an open document', async () => {
   const { world, session } = await opened();
   session.instance.tell('fileOpen', { msg: 'Fail', result: 'Fail' });
@@ -1093,15 +1184,78 @@ test('a share link leaves the address bar at once and is the proof', async () =>
   await world.run(10 * MINUTE);
   assert.equal(session.state, 'open');
   assert.equal(functions.calls[0].bearer, token);
-  assert.ok(!(JSON.stringify(tab.storage) + JSON.stringify(tab.state)).includes(token));
+  assert.ok(!JSON.stringify(tab.storage).includes(token));
 
   const after = tab.reload().open({ token: undefined });
   await world.run(1000);
   assert.equal(after.state, 'open', 'a reload keeps what the link opened');
   assert.equal(functions.billed, 1);
   functions.permission = caller => caller ? ALL : null;
-  await world.run(16 * MINUTE);
-  assert.equal(after.state, 'signin', 'and asks for the link when the functions do');
+  await world.run(2 * HOUR);
+  assert.equal(after.state, 'open', 'and goes on by itself');
+  assert.equal(functions.calls.at(-1).bearer, token);
+});
+
+test('a share link is kept with what the page keeps in its history entry', async () => {
+  const world = new World(), tab = world.tab(), token = world.functions.proof(undefined, { iss: 'links', jti: 'j1' });
+  tab.state = { scroll: 7 };
+  tab.href += '#link=' + token;
+  tab.page.open({ token: undefined });
+  assert.deepEqual(tab.state, { scroll: 7, weboffice: token });
+});
+
+// Where anyone may read, a holder of more rights whose proof is gone for a moment must not become a guest in silence.
+const guestsRead = world => { world.functions.permission = caller => caller ? ALL : VIEW; };
+
+test('a link holder whose link is gone after a reload is asked for it, and is not made a guest', async () => {
+  const world = new World(), { functions } = world, token = functions.proof(undefined, { iss: 'links', jti: 'j1' });
+  guestsRead(world);
+  const tab = world.tab({ hash: '#link=' + token });
+  tab.page.open({ token: undefined });
+  await world.run(1000);
+  tab.state = null; // the page's own router wrote its history anew
+  const session = tab.reload().open({ token: undefined });
+  await world.run(1000);
+  assert.equal(functions.billed, 1);
+  frameOf(session).text = 'written before';
+  await world.run(26 * MINUTE);
+  assert.equal(session.state, 'signin');
+  assert.equal(session.error.status, 401);
+  assert.equal(session.permission.Readonly, false);
+  assert.ok(session.instance, 'the document stays');
+  assert.equal(world.storage.text, 'written before', 'and is saved');
+  assert.equal(functions.calls.length, 1, 'nothing was sent without the proof');
+  tab.href = tab.href.split('#')[0] + '#link=' + token;
+  tab.page.say('hashchange');
+  await world.run(1000);
+  assert.equal(session.state, 'open');
+  assert.equal(session.permission.Readonly, false);
+});
+
+test('a login that gives nothing for a moment does not make its person a guest; twin: a guest from the start', async () => {
+  let away = false;
+  const world = new World(), { functions } = world, { page } = world.tab();
+  guestsRead(world);
+  const session = page.open({ token: () => away ? undefined : functions.proof('ann') });
+  await world.run(1000);
+  away = true;
+  await world.run(26 * MINUTE);
+  assert.equal(session.state, 'signin');
+  assert.equal(functions.calls.length, 1);
+  session.retry();
+  await world.run(1000);
+  assert.equal(session.state, 'signin', 'still nobody');
+  away = false;
+  page.say('pageshow');
+  await world.run(1000);
+  assert.equal(session.state, 'open');
+  assert.equal(session.permission.Readonly, false);
+  assert.ok(!page.events.includes('changed'));
+
+  const guest = await opened({ token: undefined }, guestsRead);
+  await guest.world.run(26 * MINUTE);
+  assert.equal(guest.session.state, 'open');
+  assert.equal(count(guest.functions, 'refresh'), 1);
 });
 
 test('a link that the page itself puts into its address is there at once', async () => {
@@ -1133,15 +1287,47 @@ test('another link on the open page opens what that one may', async () => {
   const world = new World(), { functions } = world, link = jti => functions.proof(undefined, { iss: 'links', jti });
   const tab = world.tab({ hash: '#link=' + link('one') }), session = tab.page.open({ token: undefined });
   await world.run(1000);
+  frameOf(session).text = 'unsaved so far';
   const second = link('two');
   tab.href = tab.href.split('#')[0] + '#link=' + second;
   tab.page.say('hashchange');
   assert.ok(!tab.href.includes(second));
-  assert.equal(session.state, 'opening');
   await world.run(1000);
+  assert.deepEqual(functions.calls.map(call => call.name), ['generate', 'generate']);
   assert.equal(functions.calls.at(-1).bearer, second);
-  assert.equal(functions.calls.at(-1).name, 'generate');
   assert.equal(session.state, 'open');
+  assert.equal(tab.page.configs.length, 2, 'in a frame of its own');
+  assert.equal(world.storage.text, 'unsaved so far');
+});
+
+test('another link where the page brings its own proof, or the same link again, changes nothing', async () => {
+  const world = new World(), { functions } = world, tab = world.tab(), session = tab.page.open();
+  await world.run(1000);
+  tab.href += '#link=' + functions.proof(undefined, { iss: 'links', jti: 'one' });
+  tab.page.say('hashchange');
+  await world.run(1000);
+  assert.equal(functions.calls.length, 1);
+  assert.equal(tab.page.configs.length, 1);
+  assert.equal(session.state, 'open');
+});
+
+test('attack: an answer to the link of a moment ago wins over the new one’s; twin: a failure of the old one ends nothing', async () => {
+  for (const fault of [null, { status: 403 }]) {
+    const world = new World(), { functions } = world, link = jti => functions.proof(undefined, { iss: 'links', jti });
+    const tab = world.tab({ hash: '#link=' + link('one') }), session = tab.page.open({ token: undefined }), second = link('two');
+    world.latency = 500;
+    functions.permission = caller => caller === 'links two' ? VIEW : ALL;
+    functions.fault = (_, n) => n === 1 ? fault : null;
+    await world.run(100);
+    assert.equal(functions.calls.length, 1);
+    tab.href = tab.href.split('#')[0] + '#link=' + second;
+    tab.page.say('hashchange');
+    await world.run(3000);
+    assert.equal(session.state, 'open');
+    assert.deepEqual(session.permission, VIEW);
+    assert.equal(functions.calls.at(-1).bearer, second);
+    assert.equal(tab.page.configs.length, 1);
+  }
 });
 
 test('attack: a link opened in a tab gets what an earlier link left there; twin: the same link', async () => {
@@ -1204,6 +1390,9 @@ for (const [directive, address] of [['script-src', CDN], ['connect-src', API], [
 test('refusals that are not ours, or only reported, change nothing', async () => {
   const { world, session, functions, page } = await opened({ generate: 'https://docs.example.com/generate', refresh: 'https://docs.example.com/refresh' });
   page.violate('inline', 'script-src-elem');
+  page.violate('https://docs.example.com/logo.png', 'img-src');
+  page.violate('https://docs.example.com/frame.html', 'frame-src');
+  page.violate('https://docs.example.com/x.js', 'script-src-elem');
   page.violate('https://tracker.example.net/x', 'connect-src');
   page.violate(OFFICE + '/office/w/1', 'frame-src', 'report');
   functions.fault = () => 'cut';
@@ -1212,6 +1401,18 @@ test('refusals that are not ours, or only reported, change nothing', async () =>
   functions.fault = () => null;
   await world.run(MINUTE);
   assert.equal(session.state, 'open');
+});
+
+test('what is not an answer of the functions has words, and no loose ends', async () => {
+  for (const [reply, value] of [['html', '502'], ['null', '200']]) {
+    const world = new World();
+    if (reply === 'null') world.functions.generate = () => ({ status: 200, body: null });
+    else world.functions.fault = () => reply;
+    const { found } = await element(world);
+    assert.equal(found.session.error.code, 'HTTP');
+    assert.ok(found.session.error.retry);
+    assert.equal(found.part('detail'), 'Unexpected answer: https://api.example.com ' + value);
+  }
 });
 
 test('a config() that returns undefined says what to check; trying again costs nothing', async () => {
@@ -1268,6 +1469,15 @@ test('a page that is left saves; close() saves, ends and forgets', async () => {
   assert.equal(functions.calls.length, calls);
 });
 
+test('a tab that is put away saves: a phone may never say more', async () => {
+  const { world, session, page } = await opened();
+  frameOf(session).text = 'in the tram';
+  page.hidden = true;
+  page.say('visibilitychange');
+  await world.run(0);
+  assert.equal(world.storage.text, 'in the tram');
+});
+
 test('closed while a request is under way: nothing opens any more', async () => {
   const world = new World(), { page } = world.tab(), session = page.open();
   await world.run(5);
@@ -1322,7 +1532,7 @@ test('the element opens what its attributes say, and tells its state', async () 
   found.session.instance.tell('fileStatus', { status: 7 });
   assert.equal(found.part('file'), 'Saved');
   await world.run(26 * MINUTE);
-  assert.deepEqual(heard, ['saved', 'refreshed']);
+  assert.deepEqual(heard, ['saved', 'saved', 'refreshed']);
 });
 
 test('the element taken out and put back opens again without a call', async () => {
@@ -1380,15 +1590,60 @@ test('a proof that comes late is used', async () => {
   assert.equal(found.getAttribute('state'), 'open');
 });
 
+test('a proof that is set after a guest’s document has opened opens it anew; twin: the same person’s next proof', async () => {
+  const world = new World();
+  guestsRead(world);
+  const { found, page } = await element(world);
+  assert.equal(found.part('role'), 'Read-only');
+  found.token = () => world.functions.proof('ann');
+  await world.run(1000);
+  assert.equal(found.part('role'), 'Editing');
+  assert.equal(found.getAttribute('state'), 'open');
+  assert.equal(world.functions.billed, 2);
+  frameOf(found.session).text = 'Ann’s';
+  found.token = world.functions.proof('ann');
+  await world.run(1000);
+  assert.equal(world.functions.calls.length, 2);
+  assert.equal(page.configs.length, 2);
+  assert.equal(found.getAttribute('state'), 'open');
+  found.token = world.functions.proof('bob');
+  await world.run(1000);
+  assert.equal(world.functions.calls.length, 3);
+  assert.equal(world.storage.text, 'Ann’s', 'saved before it changes hands');
+  assert.equal(found.getAttribute('state'), 'open');
+});
+
+test('a proof that is set helps whoever was refused', async () => {
+  const world = new World();
+  world.functions.permission = caller => /bob/.test(caller) ? ALL : null;
+  const { found } = await element(world, {}, { token: world.functions.proof('ann') });
+  assert.equal(found.getAttribute('state'), 'refused');
+  found.token = world.functions.proof('bob');
+  await world.run(1000);
+  assert.equal(found.getAttribute('state'), 'open');
+});
+
+test('words say their language; the frame has a title', async () => {
+  const { found } = await element(new World(), {}, { lang: 'fr' });
+  assert.equal(found.shadowRoot.getElementById('role').lang, 'en');
+  assert.equal(found.session.instance.iframe.title, 'WebOffice');
+  const other = await element(new World(), {}, { lang: 'zh' });
+  assert.equal(other.found.shadowRoot.getElementById('role').lang, 'zh');
+});
+
 test('problems show a sentence, the RequestId and a way out', async () => {
   const world = new World();
   world.functions.permission = () => null;
   const { found } = await element(world, {}, { token: 'a.' + Buffer.from('{"iss":"i","sub":"s"}').toString('base64url') + '.c' });
-  assert.equal(found.part('title'), 'You have no access.');
+  assert.equal(found.part('title'), 'You have no access');
   assert.match(found.part('detail'), /^Forbidden: Sentence\. Do this\. RequestId R-\d+$/);
   assert.equal(found.part('way'), 'Try again');
   world.functions.permission = () => VIEW;
-  found.shadowRoot.getElementById('way').onclick();
+  const cover = found.shadowRoot.getElementById('cover');
+  let focused = 0;
+  cover.focus = () => focused++;
+  found.shadowRoot.getElementById('way').onclick({ target: { parentNode: cover } });
+  assert.equal(focused, 1, 'the button goes, the focus does not fall to the page');
   await world.run(1000);
   assert.equal(found.getAttribute('state'), 'open');
   assert.equal(found.part('role'), 'Read-only');
@@ -1412,7 +1667,7 @@ test('texts: Chinese by the browser’s or the page’s language, replaceable by
 
 test('every state and every problem that people meet has its words in both languages', () => {
   const { texts } = new World().tab().page.module;
-  for (const key of ['opening', 'editing', 'readonly', 'saving', 'saved', 'unsaved', 'retrying', 'expired', 'signin', 'taken', 'refused', 'ended', 'failed', 'retry', 'take', 'Network', 'SDK', 'Frame']) {
+  for (const key of ['opening', 'editing', 'readonly', 'saving', 'saved', 'unsaved', 'retrying', 'expired', 'signin', 'taken', 'refused', 'ended', 'failed', 'retry', 'take', 'Network', 'HTTP', 'SDK', 'CSP', 'Frame']) {
     assert.ok(texts.en[key], 'en ' + key);
     assert.ok(texts.zh[key], 'zh ' + key);
   }

@@ -95,9 +95,9 @@ func TestSamplePageReloadsAndRefreshes(t *testing.T) {
 	s := sampleStage(t, 30*time.Minute)
 	b := s.sample("editor", document)
 	for i := range 2 {
-		b.until(fmt.Sprintf(`JSON.parse(sessionStorage.ledger || '{}').opens?.length === %d`, i+1)) // once a second
 		b.do(chromedp.Reload())
 		b.until(sampleSession + `?.state === 'open'`)
+		b.until(fmt.Sprintf(`JSON.parse(sessionStorage.ledger || '{}').opens?.length === %d`, i+2)) // none got lost between two looks
 	}
 	s.calls(1, 0)
 	for range 2 {
@@ -109,6 +109,9 @@ func TestSamplePageReloadsAndRefreshes(t *testing.T) {
 	b.until(`/^3 billed calls so far; .* would have made [5-9]\./.test(document.getElementById('cost-text').textContent)`) // over the reloads
 	b.until(`document.querySelectorAll('#log .billed').length === 3`)
 	equal(b, `document.querySelectorAll('#chart path').length`, 4)
+	b.open(s.URL + "/?as=guest") // who comes anew begins anew
+	b.until(sampleSession + `?.state === 'open'`)
+	b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
 	b.quiet()
 }
 
