@@ -43,7 +43,7 @@ func (d *doctor) readPolicy() (*policy.Policy, error) {
 		return nil, err
 	}
 	endpoint, err := imm.ParseEndpoint(d.config.IMMEndpoint)
-	loopback := err == nil && imm.Loopback(endpoint.Hostname())
+	loopback := err == nil && weboffice.Loopback(endpoint.Hostname())
 	return policy.Parse(text, policy.Options{Project: d.project, Salt: d.config.UserSalt, Loopback: loopback})
 }
 
@@ -272,7 +272,7 @@ var codeForm = regexp.MustCompile(`^[A-Za-z0-9.]{1,80}$`)
 // send sends a probe and reads the code of an error of the functions. It follows no redirect, and its own errors hold no URL.
 func send(ctx context.Context, p probe) (response *http.Response, code string, err error) {
 	request, err := http.NewRequestWithContext(ctx, p.method, p.address, strings.NewReader(p.body))
-	if err != nil || request.URL.Scheme != "https" && !imm.Loopback(request.URL.Hostname()) {
+	if err != nil || request.URL.Scheme != "https" && !weboffice.Loopback(request.URL.Hostname()) {
 		return nil, "", errors.New("its URL is not https, and proofs travel there")
 	}
 	header := map[string]string{"Content-Type": "application/json", "Origin": p.origin, "Authorization": p.proof}

@@ -28,6 +28,7 @@ import (
 	"weboffice-functions/shared/platform"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/weboffice"
 )
 
 // App is what both functions share. It never changes and is safe for concurrent use.
@@ -73,7 +74,7 @@ func readPolicy(c Config, getenv func(string) string) (*policy.Policy, error) {
 	}
 	endpoint, err := imm.ParseEndpoint(c.IMMEndpoint)
 	rules, parseErr := policy.Parse(text, policy.Options{
-		Project: c.Project, Salt: c.UserSalt, Loopback: err == nil && imm.Loopback(endpoint.Hostname()),
+		Project: c.Project, Salt: c.UserSalt, Loopback: err == nil && weboffice.Loopback(endpoint.Hostname()),
 	})
 	if parseErr != nil {
 		return nil, fmt.Errorf("the policy has mistakes, at line:column:\n%w", parseErr)
@@ -95,11 +96,11 @@ func Main(handler func(*App) http.Handler) {
 	}
 }
 
-// Tune lets Go collect garbage a quarter as often as it does by itself: requests leave much of it and little lives, so that some MB buy a
-// tenth of the processor. From three quarters of the function's memory on it collects as often as it must. GOGC and GOMEMLIMIT go before.
+// Tune lets Go collect garbage a tenth as often as it does by itself: requests leave much of it and little lives, and a function's memory
+// is paid for whether it is used or not. From three quarters of that on it collects as often as it must. GOGC and GOMEMLIMIT go before.
 func Tune(getenv func(string) string) {
 	if getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(1000)
 	}
 	size, err := strconv.ParseInt(cmp.Or(getenv("FC_FUNCTION_MEMORY_SIZE"), getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")), 10, 32) // MB
 	if err == nil && size > 0 && getenv("GOMEMLIMIT") == "" {

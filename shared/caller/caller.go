@@ -11,7 +11,6 @@ package caller
 
 import (
 	"errors"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -83,8 +82,7 @@ func fetchable(text string, loopback bool) bool {
 	if err != nil || u.Hostname() == "" || u.User != nil {
 		return false
 	}
-	here := u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
-	return u.Scheme == "https" || loopback && here && u.Scheme == "http"
+	return u.Scheme == "https" || loopback && weboffice.Loopback(u.Hostname()) && u.Scheme == "http"
 }
 
 // Unauthenticated is the 401 of every missing, bad or expired proof: one sentence for all. The reason goes to the log and must hold no

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -117,11 +116,7 @@ func (c *check) loopbackURL(variable string) string {
 
 func loopback(raw string) bool {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
-		return false
-	}
-	address, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && address.IsLoopback()
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && weboffice.Loopback(u.Hostname())
 }
 
 func (c *check) exchange(o Options) Source {

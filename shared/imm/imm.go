@@ -76,7 +76,7 @@ func ParseEndpoint(endpoint string) (*url.URL, error) {
 		return &url.URL{Scheme: "https", Host: endpoint}, nil
 	}
 	u, err := url.Parse(endpoint)
-	if err == nil && u.Scheme == "http" && Loopback(u.Hostname()) && u.Port() != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil {
+	if err == nil && u.Scheme == "http" && weboffice.Loopback(u.Hostname()) && u.Port() != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil {
 		return u, nil
 	}
 	return nil, errors.New("the IMM endpoint is a host under aliyuncs.com, or http://127.0.0.1:PORT")
@@ -250,5 +250,5 @@ func (c *Client) read(e *exchange, action string) (Tokens, error) {
 // frameable says whether a page may put the URL into a frame: https, or http on a loopback address.
 func frameable(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Hostname()))
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && weboffice.Loopback(u.Hostname()))
 }

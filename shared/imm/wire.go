@@ -25,12 +25,6 @@ const (
 	staleAfter = 15 * time.Second
 )
 
-// Loopback says whether host is this machine.
-func Loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // wire is the connection pool that all calls share.
 type wire struct {
 	transport *http.Transport // asked directly: an http.Client would follow redirects and put the URL, tokens included, into its errors

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -305,17 +304,17 @@ func checkOrigin(origin string) error {
 		return errors.New("an origin is written as browsers send it: https://host or https://host:port, lower case, no path and no *")
 	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
 		return errors.New("browsers leave the default port out of an origin: do the same")
-	case u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback():
+	case u.Scheme == "http" && !weboffice.Loopback(u.Hostname()):
 		return errors.New("an origin is https, or http on a loopback address")
 	}
 	return nil
 }
 
-var issuerName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+var issuerName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 	at := func(key string) []any { return []any{"issuers", name, key} }
-	if !issuerName.MatchString(name) || name == caller.LinkIssuer || name == "anyone" {
+	if len(name) > 32 || !issuerName.MatchString(name) || name == caller.LinkIssuer || name == "anyone" {
 		r.problem("an issuer's name is lower-case letters, digits and -, and neither links nor anyone", "issuers", name)
 	}
 	if (caller.Issuer{Name: "any", URL: t.URL, Audience: "any"}).Validate() != nil || strings.ContainsAny(t.URL, `\@`) {

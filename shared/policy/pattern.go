@@ -20,7 +20,7 @@ type pattern struct {
 	claims   []string              // what each group must equal
 }
 
-var placeholder = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_.:/-]{0,99})\}$`)
+var placeholder = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_.:/-]*)\}$`)
 
 // parsePattern compiles the pattern. A pattern that no document can match is an error.
 func parsePattern(text string) (*pattern, error) {

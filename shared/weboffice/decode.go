@@ -193,14 +193,16 @@ func invalidPreviewPages() *Error {
 }
 
 func repeated(name string) *Error {
-	if !plainName.MatchString(name) {
+	if !showable(name) {
 		return &Error{Kind: Invalid, Code: "InvalidArgument", Message: "A parameter is sent more than once."}
 	}
 	return Invalidf(name, "%s is sent more than once.", name)
 }
 
-// plainName matches names that may be shown back to whoever sent them.
-var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,39}$`)
+var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+
+// showable says whether a name may be shown back to whoever sent it.
+func showable(name string) bool { return len(name) <= 40 && plainName.MatchString(name) }
 
 func unknown(name, parameter string, t reflect.Type) *Error {
 	var known []string
@@ -214,11 +216,11 @@ func unknown(name, parameter string, t reflect.Type) *Error {
 	of, code := "parameter", "InvalidArgument"
 	if parameter != "" {
 		of, code = "member of "+parameter, "InvalidArgument."+parameter
-	} else if plainName.MatchString(name) {
+	} else if showable(name) {
 		code = "InvalidArgument." + name
 	}
 	shown := "A name"
-	if plainName.MatchString(name) {
+	if showable(name) {
 		shown = name
 	}
 	return &Error{Kind: Invalid, Code: code, Message: shown + " is not a known " + of + ".", Recommend: "Use " + strings.Join(known, ", ") + "."}
