@@ -70,7 +70,7 @@ func (h *hunt) secretsIn(line string) []string {
 	return names
 }
 
-// TestNoSecretInAnyOutput runs all tests of the packages that handle secrets, with their logs, and searches everything that comes out for
+// TestNoSecretInAnyOutput runs all tests, with the logs of the functions, and searches everything that comes out for
 // every secret that the tests are written with and for every form of those that they make.
 func TestNoSecretInAnyOutput(t *testing.T) {
 	if testing.Short() {
@@ -85,7 +85,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 			t.Errorf("%s is not hunted for", known)
 		}
 	}
-	command := exec.CommandContext(t.Context(), "go", "test", "-short", "-v", "./functions/...", "./shared/...")
+	command := exec.CommandContext(t.Context(), "go", "test", "-short", "-v", "./functions/...", "./scripts/...", "./shared/...")
 	command.Dir, command.Env = "..", append(os.Environ(), logsVariable+"=1")
 	out, err := command.CombinedOutput()
 	text := string(out)
