@@ -32,7 +32,7 @@ func start(t *testing.T) (*immtest.Server, *imm.Client, *httptest.Server) {
 	return server, connect(t, web.URL, nil), web
 }
 
-func connect(t *testing.T, endpoint string, source credentials.Source) *imm.Client {
+func connect(t testing.TB, endpoint string, source credentials.Source) *imm.Client {
 	t.Helper()
 	if source == nil {
 		source = credentials.Static(credentials.Credentials{AccessKeyID: "STS.local", AccessKeySecret: "local-secret", SecurityToken: "local-token"})

@@ -391,6 +391,29 @@ func FuzzParseQuery(f *testing.F) {
 	})
 }
 
+// FuzzParseRefresh: what is read as a refresh has both tokens as they were sent, and what is not is a 400 that shows neither.
+func FuzzParseRefresh(f *testing.F) {
+	for _, body := range []string{
+		`{"AccessToken":"3de242","RefreshToken":"AXoK"}`, `{"AccessToken":"a","AccessToken":"b","RefreshToken":"c"}`, `{"AccessToken":"a"}`, `{"RefreshToken":7}`,
+		`{"AccessToken":"\u0061","RefreshToken":"\ud800"}`, `{"accesstoken":"a","RefreshToken":"r"}`, `{"AccessToken":null,"RefreshToken":"r"}`, `[]`, `{`, "",
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := ParseRefresh(body)
+		if err != nil {
+			if public := AsError(err); public.Kind != Invalid || r != (RefreshRequest{}) {
+				t.Fatalf("%q: %v with %v", body, err, r)
+			}
+			return
+		}
+		var sent struct{ AccessToken, RefreshToken string }
+		if json.Unmarshal(body, &sent) != nil || sent.AccessToken != r.AccessToken.Reveal() || sent.RefreshToken != r.RefreshToken.Reveal() {
+			t.Fatalf("%q is read as %q and %q", body, r.AccessToken.Reveal(), r.RefreshToken.Reveal())
+		}
+	})
+}
+
 func FuzzParseSourceURI(f *testing.F) {
 	f.Add("oss://test-bucket/a/b.docx")
 	f.Add("oss://test-bucket/%2e%2e/..")
