@@ -171,7 +171,7 @@ func TestFailuresInTheAudit(t *testing.T) {
 		"requestId": foreign.RequestId, "billed": 0.0,
 		"token": tokenHash(opened.AccessToken)}, "token", "message")
 	s.refresh(ann, reply{AccessToken: "x", RefreshToken: "y"}).want(t, 400, "InvalidArgument.RefreshToken")
-	s.wantLine(6, map[string]any{"document": "", "outcome": "InvalidArgument.RefreshToken"}, "token", "message")
+	s.wantLine(6, map[string]any{"document": "", "asked": "", "outcome": "InvalidArgument.RefreshToken"}, "token", "message")
 	s.clock.Advance(8 * 3600e9)
 	ann = s.proof("ann")
 	s.refresh(ann, opened).want(t, 410, "SessionEnded")

@@ -14,7 +14,9 @@ import (
 
 // New returns the function's handler.
 func New(a *app.App) http.Handler {
-	return httpapi.Endpoint[weboffice.Request]{Edge: a.Edge, Decode: weboffice.ParseRequest, DecodeQuery: fromQuery, Use: a.Broker.Generate}
+	return httpapi.Endpoint[weboffice.Request]{
+		Edge: a.Edge, Name: "generate", Decode: weboffice.ParseRequest, DecodeQuery: fromQuery, Use: a.Broker.Generate,
+	}
 }
 
 // fromQuery reads the query of a page built on the vendor's quick start. A password would stand in the gateway's log.

@@ -120,9 +120,12 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	b.log.LogAttrs(ctx, level, "decision", attributes...)
 }
 
-// asked is what the caller wanted, in the words of a policy; "all" where no Permission was sent.
+// asked is what the caller wanted, in the words of a policy; "all" where no Permission was sent, "" where nothing could be read.
 func asked(r weboffice.Request) string {
-	if r.Permission == nil {
+	switch {
+	case r.SourceURI == "":
+		return ""
+	case r.Permission == nil:
 		return "all"
 	}
 	return strings.Join(r.Permission.Grants(), " ")

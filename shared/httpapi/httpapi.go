@@ -42,9 +42,10 @@ type Edge struct {
 	Logger     *slog.Logger
 }
 
-// Endpoint is one function: decode reads its parameters from a JSON body, decodeQuery from the query of a GET, use does the work.
+// Endpoint is one function, with its name for the log: decode reads its parameters from a JSON body, decodeQuery from the query of a GET, use does the work.
 type Endpoint[T any] struct {
 	Edge        *Edge
+	Name        string
 	Decode      func(body []byte) (T, error)
 	DecodeQuery func(url.Values) (T, error)
 	Use         func(context.Context, broker.Visitor, T) (broker.Answer, error)
@@ -71,7 +72,7 @@ func (e Endpoint[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, ctx, err)
 	}
 	if !decided { // the use case logs what reached it
-		e.Edge.log(ctx, r, err, e.Edge.Now().Sub(start))
+		e.Edge.log(ctx, e.Name, r, err, e.Edge.Now().Sub(start))
 	}
 }
 
@@ -208,9 +209,10 @@ func tooLarge() *weboffice.Error {
 }
 
 // log writes the one line of a request that was answered before it reached a use case. Neither query nor header is in it.
-func (e *Edge) log(ctx context.Context, r *http.Request, err error, took time.Duration) {
+func (e *Edge) log(ctx context.Context, function string, r *http.Request, err error, took time.Duration) {
 	attributes := []slog.Attr{
-		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("method", r.Method), slog.Int64("durationMs", took.Milliseconds()),
+		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", function), slog.String("method", r.Method),
+		slog.Int64("durationMs", took.Milliseconds()),
 	}
 	level := slog.LevelDebug // a preflight
 	if err != nil {
