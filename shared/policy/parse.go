@@ -177,17 +177,21 @@ func (r *reader) read(node ast.Node, into reflect.Value) bool {
 		value = list.Interface()
 	case ast.MapNode:
 		kind, empty = reflect.Map, true
-		members := reflect.MakeMap(holder(into.Type(), reflect.TypeFor[map[string]any]()))
+		var members, member reflect.Value
+		if into.Kind() != reflect.Struct {
+			members = reflect.MakeMap(holder(into.Type(), reflect.TypeFor[map[string]any]()))
+			value = members.Interface()
+		}
 		for entry := n.MapRange(); entry.Next(); empty = false {
-			member := reflect.New(members.Type().Elem()).Elem()
-			if into.Kind() == reflect.Struct {
+			if value == nil {
 				member = r.field(into, entry.Key())
+			} else {
+				member = reflect.New(members.Type().Elem()).Elem()
 			}
 			var key any
 			readable = r.read(entry.Key(), reflect.ValueOf(&key).Elem()) && r.read(entry.Value(), member) && readable
-			if into.Kind() != reflect.Struct {
+			if value != nil {
 				members.SetMapIndex(reflect.ValueOf(entry.Key().GetToken().Value), member)
-				value = members.Interface()
 			}
 		}
 	case ast.ScalarNode:
@@ -469,8 +473,9 @@ func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
 		public := weboffice.AsError(err)
 		r.problem("set: "+public.Message+" "+public.Recommend, at("set")...)
 	}
+	sent := out.set.Sent()
 	for name := range written {
-		if err == nil && !slices.Contains(out.set.Sent(), name) {
+		if err == nil && !slices.Contains(sent, name) {
 			r.problem("set: "+name+" holds no value, so nothing would be fixed", at("set", name)...)
 		}
 	}
