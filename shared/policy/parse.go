@@ -484,8 +484,9 @@ func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
 	}
 	for _, found := range holes(out.set) {
 		out.holes = true
-		ofDocument := found == "${document.bucket}" || found == "${document.key}"
-		if !placeholder.MatchString(found) || !ofDocument && strings.HasPrefix(found, "${document.") {
+		name, named := placeholder(found)
+		ofDocument := name == "document.bucket" || name == "document.key"
+		if !named || !ofDocument && strings.HasPrefix(name, "document.") {
 			r.problem(found+" names no claim", at("set")...)
 		} else if isAnyone(out) && !ofDocument {
 			r.problem(found+" can never be filled for callers: anyone", at("set")...)

@@ -89,6 +89,7 @@ func TestMistakes(t *testing.T) {
 		"a url without host": {issuer("staff: {url: §https://:8080, audience: a}"), []string{"https URL"}},
 		"maxAge":             {issuer("staff: {url: https://a.example, audience: a, maxAge: §1d}"), []string{"30m or 8h"}},
 		"maxAge, short":      {issuer("staff: {url: https://a.example, audience: a, maxAge: §30s}"), []string{"at least 1m"}},
+		"an issuer's length": {issuer(strings.Repeat("s", 33) + ": {§url: https://a.example, audience: a}"), []string{"lower-case"}},
 		"an issuer's name":   {issuer("Staff: {§url: https://a.example, audience: a}"), []string{"lower-case"}},
 		"the issuer links":   {issuer("links: {§url: https://a.example, audience: a}"), []string{"neither links nor anyone"}},
 		"the issuer anyone":  {issuer("anyone: {§url: https://a.example, audience: a}"), []string{"neither links nor anyone"}},
@@ -120,6 +121,7 @@ func TestMistakes(t *testing.T) {
 		"*** as a segment":           {rule("documents: §oss://team-docs/***/x"), []string{"whole segment"}},
 		"a claim in a segment":       {rule("documents: §'oss://team-docs/team-${team}/x'"), []string{"whole segment"}},
 		"a claim without a name":     {rule("documents: §'oss://team-docs/${}/x'"), []string{"name of a claim"}},
+		"a claim with a long name":   {rule("documents: §'oss://team-docs/${" + strings.Repeat("n", 101) + "}/x'"), []string{"name of a claim"}},
 		"a claim that stays open":    {rule("documents: §'oss://team-docs/${team/x'"), []string{"whole segment"}},
 		"a claim behind **":          {rule("documents: §'oss://team-docs/**/${team}/x'"), []string{"must stand before **"}},
 		"a claim for anyone":         {rule("documents: §'oss://team-docs/${team}/x'\ncallers: anyone"), []string{"can never match for callers: anyone"}},
@@ -166,6 +168,7 @@ func TestMistakes(t *testing.T) {
 		"set not a number":       {rule("set: {§Watermark: {Rotate: .nan}}"), []string{"set:"}},
 		"set an open claim":      {rule("set: {§UserData: '${team'}"), []string{"${team names no claim"}},
 		"set a nameless claim":   {rule("set: {§UserData: '${}'}"), []string{"${} names no claim"}},
+		"set a long claim":       {rule("set: {§UserData: '${" + strings.Repeat("n", 101) + "}'}"), []string{"names no claim"}},
 		"set of the document":    {rule("set: {§UserData: '${document.size}'}"), []string{"names no claim"}},
 		"set a claim for anyone": {rule("callers: anyone\nset: {§UserData: '${team}'}"), []string{"can never be filled"}},
 		"a credential policy that is not JSON": {
@@ -256,6 +259,19 @@ func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
 	for i, line := range strings.Split(first.Error(), "\n") {
 		if want := []int{1, 3, 4, 5, 7, 7, 7, 7, 7, 7, 7}; !strings.HasPrefix(line, fmt.Sprint(want[min(i, len(want)-1)])+":") {
 			t.Errorf("mistake %d is %q", i+1, line)
+		}
+	}
+}
+
+// The twins of the names that are too long.
+func TestLongestNamesAreRead(t *testing.T) {
+	claim, name := strings.Repeat("n", 100), strings.Repeat("s", 32)
+	for _, text := range []string{
+		rule("documents: 'oss://team-docs/${" + claim + "}/x'"), rule("set: {UserData: '${" + claim + "}'}"),
+		"project: p\n" + issuer(name+": {url: https://a.example, audience: a}"),
+	} {
+		if _, err := policy.Parse([]byte(text), policy.Options{}); err != nil {
+			t.Errorf("%v\n%s", err, text)
 		}
 	}
 }

@@ -20,7 +20,17 @@ type pattern struct {
 	claims   []string              // what each group must equal
 }
 
-var placeholder = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_.:/-]*)\}$`)
+// maxClaim is the longest name of a claim in a ${…}, in bytes.
+const maxClaim = 100
+
+var claimName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:/-]*$`)
+
+// placeholder returns what a text that is one ${…} names; false for any other text.
+func placeholder(text string) (name string, ok bool) {
+	name, opened := strings.CutPrefix(text, "${")
+	name, closed := strings.CutSuffix(name, "}")
+	return name, opened && closed && len(name) <= maxClaim && claimName.MatchString(name)
+}
 
 // parsePattern compiles the pattern. A pattern that no document can match is an error.
 func parsePattern(text string) (*pattern, error) {
@@ -36,11 +46,11 @@ func parsePattern(text string) (*pattern, error) {
 	expression, probe, crossed := "", make([]string, len(p.segments)), false
 	for i, segment := range p.segments {
 		probe[i] = strings.ReplaceAll(segment, "*", "x")
-		switch claim := placeholder.FindStringSubmatch(segment); {
-		case claim != nil && crossed:
-			return nil, fmt.Errorf("${%s} must stand before **: behind it nobody could say which segment it is", claim[1])
-		case claim != nil:
-			p.claims = append(p.claims, claim[1])
+		switch claim, isClaim := placeholder(segment); {
+		case isClaim && crossed:
+			return nil, fmt.Errorf("${%s} must stand before **: behind it nobody could say which segment it is", claim)
+		case isClaim:
+			p.claims = append(p.claims, claim)
 			expression += "/([^/]+)"
 			probe[i] = "x"
 		case strings.Contains(segment, "${"):

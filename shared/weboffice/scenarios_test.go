@@ -259,6 +259,24 @@ func TestUserIDIsStableAndTellsIssuersApart(t *testing.T) {
 	}
 }
 
+func TestBucketsHave3To63Characters(t *testing.T) {
+	for length, fits := range map[int]bool{1: false, 2: false, 3: true, 63: true, 64: false} {
+		if _, err := ParseSourceURI("oss://" + strings.Repeat("b", length) + "/a.docx"); (err == nil) != fits {
+			t.Errorf("%d: %v", length, err)
+		}
+	}
+}
+
+func TestUnknownNamesAreShownUpTo40Bytes(t *testing.T) {
+	for length, shown := range map[int]bool{1: true, 40: true, 41: false} {
+		name := strings.Repeat("n", length)
+		_, err := ParseRequest([]byte(`{"` + name + `":1}`))
+		if public := AsError(err); strings.Contains(public.Code+public.Message, name+" is not") != shown {
+			t.Errorf("%d: %v", length, err)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	for in, want := range map[string][2]string{
 		"Ann":                   {"Ann", "Ann"},
