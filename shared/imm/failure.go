@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
 	"github.com/alibabacloud-go/tea/tea"
 
 	"weboffice-functions/shared/weboffice"
@@ -92,27 +91,30 @@ type answer struct {
 	wait                     time.Duration // that the limits in its header name
 }
 
-// sdkError reads the SDK's three error types; status 0: it is none of them. The SDK puts status and RequestId around the message.
+// sdkFailure is what the SDK's ClientError, ServerError and ThrottlingError have in common.
+type sdkFailure interface {
+	error
+	GetStatusCode() *int
+	GetCode() *string
+	GetRequestId() *string
+	GetRetryAfter() *int64 // ms
+	GetData() map[string]any
+}
+
+// sdkError reads the SDK's errors; status 0: it is none of them. The SDK puts status and RequestId around the message.
 func sdkError(err error) (a answer) {
-	var data map[string]any
-	var client *openapi.ClientError
-	var server *openapi.ServerError
-	var throttled *openapi.ThrottlingError
-	switch {
-	case errors.As(err, &client):
-		a = answer{status: tea.IntValue(client.StatusCode), code: tea.StringValue(client.Code), requestID: tea.StringValue(client.RequestId)}
-		data = client.Data
-	case errors.As(err, &server):
-		a = answer{status: tea.IntValue(server.StatusCode), code: tea.StringValue(server.Code), requestID: tea.StringValue(server.RequestId)}
-		data = server.Data
-	case errors.As(err, &throttled):
-		a = answer{status: tea.IntValue(throttled.StatusCode), code: tea.StringValue(throttled.Code), requestID: tea.StringValue(throttled.RequestId)}
-		data, a.wait = throttled.Data, time.Duration(tea.Int64Value(throttled.RetryAfter))*time.Millisecond
+	var f sdkFailure
+	if !errors.As(err, &f) {
+		return a
+	}
+	a = answer{
+		status: tea.IntValue(f.GetStatusCode()), code: tea.StringValue(f.GetCode()), requestID: tea.StringValue(f.GetRequestId()),
+		wait: time.Duration(tea.Int64Value(f.GetRetryAfter())) * time.Millisecond,
 	}
 	if a.code == "<nil>" { // what the SDK makes of an empty answer
 		a.code = ""
 	}
-	a.message, _ = data["Message"].(string)
+	a.message, _ = f.GetData()["Message"].(string)
 	return a
 }
 
