@@ -35,20 +35,6 @@ type work struct {
 	token        [32]byte // hash of the access token
 }
 
-func (r *record) decided(d policy.Decision) {
-	r.rule, r.granted = d.Rule, d.Request.Permission
-	if d.Request.User != nil {
-		r.user = d.Request.User.Id
-	}
-}
-
-// refused keeps why each rule did not decide; of what is wrong with the request itself, rules say nothing.
-func (r *record) refused(p *policy.Policy, q policy.Question, err error) {
-	if weboffice.AsError(err).Kind != weboffice.Invalid {
-		r.steps = p.Explain(q)
-	}
-}
-
 // take copies what a flight did. Only the request that led it counts its calls.
 func (r *record) take(done work, leading bool) {
 	if done.token == [32]byte{} { // no new one
@@ -70,8 +56,8 @@ func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
 	b.audit(ctx, r, *err)
 }
 
-// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no claim but sub: the rules that were considered and
-// the first condition that failed in each.
+// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no claim but sub: the rules that were
+// considered and the first condition that failed in each.
 func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	document := r.asked.SourceURI
 	if r.rule == "" {

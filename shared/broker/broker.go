@@ -81,35 +81,57 @@ func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Reques
 	if err := b.limiters.admit(v, b.now()); err != nil {
 		return Answer{}, err
 	}
-	question := policy.Question{Caller: v.Caller, Asked: asked, Start: b.now(), Guest: weboffice.NewGuest()}
-	decision, err := b.policy.Decide(question)
+	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: asked, Start: b.now(), Guest: weboffice.NewGuest()})
 	if err != nil {
-		rec.refused(b.policy, question, err)
 		return Answer{}, err
 	}
-	rec.decided(decision)
-	return b.generate(ctx, &rec, question, decision, digest(decision))
+	return b.generate(ctx, &rec.work, r)
 }
 
-// generate gets new tokens for a decision, whose digest is sum, and seals them.
-func (b *Broker) generate(ctx context.Context, rec *record, q policy.Question, d policy.Decision, sum [32]byte) (Answer, error) {
-	tokens, err := b.imm.Generate(ctx, d.Request)
+// ruling is a question and what was decided of it.
+type ruling struct {
+	question policy.Question
+	decision policy.Decision
+	digest   [32]byte // of the decision
+}
+
+// decide asks the policy and notes what it says: of a refusal why each rule did not decide, unless the request itself is wrong, of which
+// rules say nothing.
+func (b *Broker) decide(rec *record, q policy.Question) (ruling, error) {
+	d, err := b.policy.Decide(q)
 	if err != nil {
-		rec.unsure = rec.unsure || imm.MaybeDone(err)
+		if weboffice.AsError(err).Kind != weboffice.Invalid {
+			rec.steps = b.policy.Explain(q)
+		}
+		return ruling{}, err
+	}
+	rec.rule, rec.granted = d.Rule, d.Request.Permission
+	if d.Request.User != nil {
+		rec.user = d.Request.User.Id
+	}
+	return ruling{q, d, digest(d)}, nil
+}
+
+// generate gets new tokens for a decision and seals them.
+func (b *Broker) generate(ctx context.Context, w *work, r ruling) (Answer, error) {
+	tokens, err := b.imm.Generate(ctx, r.decision.Request)
+	if err != nil {
+		w.unsure = w.unsure || imm.MaybeDone(err)
 		return Answer{}, err
 	}
-	rec.billed++
-	return b.seal(rec, q, d, sum, tokens)
+	w.billed++
+	return b.seal(w, r, tokens)
 }
 
 // seal turns IMM's tokens into an answer.
-func (b *Broker) seal(rec *record, q policy.Question, d policy.Decision, sum [32]byte, t imm.Tokens) (Answer, error) {
-	rec.immRequestID = t.RequestID
-	rec.token = session.HashAccess(t.AccessToken)
+func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
+	w.immRequestID = t.RequestID
+	w.token = session.HashAccess(t.AccessToken)
+	q := r.question
 	s := session.Session{
 		RefreshToken: t.RefreshToken, WebofficeURL: t.WebofficeURL, Issuer: q.Caller.IssuerURL, Subject: identity(q.Caller),
 		Start: q.Start, Asked: q.Asked, Issued: b.now(), AccessExpires: t.AccessTokenExpiredTime, RefreshExpires: t.RefreshTokenExpiredTime,
-		Life: t.Life, Access: rec.token, Decision: sum,
+		Life: t.Life, Access: w.token, Decision: r.digest,
 	}
 	if q.Caller.User.ID == "" {
 		s.Guest = q.Guest
@@ -121,7 +143,7 @@ func (b *Broker) seal(rec *record, q policy.Question, d policy.Decision, sum [32
 	return Answer{
 		RequestID: t.RequestID, WebofficeURL: t.WebofficeURL, AccessToken: t.AccessToken, RefreshToken: sealed,
 		AccessTokenExpiredTime: t.AccessTokenExpiredTime, RefreshTokenExpiredTime: t.RefreshTokenExpiredTime,
-		Timeout: max(t.Life, 0), Permission: *d.Request.Permission,
+		Timeout: max(t.Life, 0), Permission: *r.decision.Request.Permission,
 	}, nil
 }
 

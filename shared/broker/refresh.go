@@ -16,12 +16,10 @@ import (
 
 // turn is one refresh: what the page brought, what was sealed, and what is decided of it now.
 type turn struct {
-	tokens   weboffice.RefreshRequest
-	sealed   session.Session
-	question policy.Question
-	decision policy.Decision
-	digest   [32]byte // of the decision
-	spent    bool     // this instance has used the sealed refresh token already, or cannot know that it has not
+	tokens weboffice.RefreshRequest
+	sealed session.Session
+	ruling
+	spent bool // this instance has used the sealed refresh token already, or cannot know that it has not
 }
 
 // Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end. The errors are *weboffice.Error.
@@ -39,20 +37,17 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 	if err := b.limiters.admitSession(v, sealed, b.now()); err != nil {
 		return Answer{}, err
 	}
-	question := policy.Question{Caller: v.Caller, Asked: sealed.Asked, Start: sealed.Start, Guest: sealed.Guest}
-	decision, err := b.policy.Decide(question)
+	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: sealed.Asked, Start: sealed.Start, Guest: sealed.Guest})
 	if err != nil {
-		rec.refused(b.policy, question, err)
 		return Answer{}, err
 	}
-	rec.decided(decision)
-	if !b.now().Before(decision.End) {
+	if !b.now().Before(r.decision.End) {
 		return Answer{}, &weboffice.Error{
 			Kind: weboffice.SessionEnded, Code: "SessionEnded", Message: "This document has been open for as long as it may be.",
 			Recommend: "Open it anew.",
 		}
 	}
-	t := turn{tokens: tokens, sealed: sealed, question: question, decision: decision, digest: digest(decision)}
+	t := turn{tokens: tokens, sealed: sealed, ruling: r}
 	if answer, ok := b.early(ctx, t); ok {
 		rec.outcome = "early"
 		return answer, nil
@@ -120,11 +115,10 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 
 // lead does the work of a flight, with the deadline of the request that began it but not its cancellation.
 func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
-	var rec record
 	defer func() {
 		if p := recover(); p != nil { // in a flight's own goroutine it would end the process
 			b.log.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			done.work, err = rec.work, weboffice.AsError(fmt.Errorf("panic: %T", p))
+			err = weboffice.AsError(fmt.Errorf("panic: %T", p))
 		}
 	}()
 	deadline, ok := ctx.Deadline()
@@ -133,37 +127,38 @@ func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	answer, err := b.renew(ctx, &rec, t, time.Until(deadline)/2)
-	return answered{answer, b.now(), rec.work}, err
+	done.Answer, err = b.renew(ctx, &done.work, t, time.Until(deadline)/2)
+	done.at = b.now()
+	return done, err
 }
 
 // renew spends the refresh token within patience, or generates where the right has changed or the token is no longer good.
-func (b *Broker) renew(ctx context.Context, rec *record, t turn, patience time.Duration) (Answer, error) {
+func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Duration) (Answer, error) {
 	if t.sealed.Decision != t.digest {
-		rec.outcome = "regenerated"
-		return b.generate(ctx, rec, t.question, t.decision, t.digest)
+		w.outcome = "regenerated"
+		return b.generate(ctx, w, t.ruling)
 	}
 	if t.spent {
-		rec.outcome = "fallback"
-		return b.generate(ctx, rec, t.question, t.decision, t.digest)
+		w.outcome = "fallback"
+		return b.generate(ctx, w, t.ruling)
 	}
 	request := t.decision.Request
 	refreshing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	rec.spent, rec.unsure = true, true // should the call end in a panic
+	w.spent, w.unsure = true, true // should the call end in a panic
 	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.tokens.AccessToken, t.sealed.RefreshToken, request.CredentialConfig)
-	rec.unsure = imm.MaybeDone(err)
-	rec.spent = err == nil || rec.unsure || imm.RefusedToken(err)
+	w.unsure = imm.MaybeDone(err)
+	w.spent = err == nil || w.unsure || imm.RefusedToken(err)
 	switch {
 	case err == nil:
-		rec.billed++
+		w.billed++
 		renewed.WebofficeURL = t.sealed.WebofficeURL
-		return b.seal(rec, t.question, t.decision, t.digest, renewed)
+		return b.seal(w, t.ruling, renewed)
 	case imm.RefusedToken(err) || imm.NoAnswer(err):
-		rec.outcome = "fallback"
+		w.outcome = "fallback"
 		b.log.WarnContext(ctx, "the refresh failed, generating instead", "requestId", weboffice.RequestID(ctx),
 			"document", request.SourceURI, "cause", weboffice.AsError(err).Cause)
-		return b.generate(ctx, rec, t.question, t.decision, t.digest)
+		return b.generate(ctx, w, t.ruling)
 	}
 	return Answer{}, err
 }
