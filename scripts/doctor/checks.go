@@ -42,9 +42,9 @@ func (d *doctor) readPolicy() (*policy.Policy, error) {
 	if d.text = text; err != nil {
 		return nil, err
 	}
-	endpoint, err := imm.ParseEndpoint(d.config.IMMEndpoint)
-	loopback := err == nil && weboffice.Loopback(endpoint.Hostname())
-	return policy.Parse(text, policy.Options{Project: d.project, Salt: d.config.UserSalt, Loopback: loopback})
+	options := d.config.PolicyOptions()
+	options.Project = d.project
+	return policy.Parse(text, options)
 }
 
 // checkPolicy reads the policy and runs its tests.

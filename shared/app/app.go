@@ -28,7 +28,6 @@ import (
 	"weboffice-functions/shared/platform"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
-	"weboffice-functions/shared/weboffice"
 )
 
 // App is what both functions share. It never changes and is safe for concurrent use.
@@ -72,12 +71,9 @@ func readPolicy(c Config, getenv func(string) string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, errors.New("WEBOFFICE_POLICY_FILE: the policy cannot be read: put policy.yaml beside the program, or name its path")
 	}
-	endpoint, err := imm.ParseEndpoint(c.IMMEndpoint)
-	rules, parseErr := policy.Parse(text, policy.Options{
-		Project: c.Project, Salt: c.UserSalt, Loopback: err == nil && weboffice.Loopback(endpoint.Hostname()),
-	})
-	if parseErr != nil {
-		return nil, fmt.Errorf("the policy has mistakes, at line:column:\n%w", parseErr)
+	rules, err := policy.Parse(text, c.PolicyOptions())
+	if err != nil {
+		return nil, fmt.Errorf("the policy has mistakes, at line:column:\n%w", err)
 	}
 	if rules.UsesLinks() && getenv("WEBOFFICE_LINK_KEYS") == "" {
 		return nil, errors.New("WEBOFFICE_LINK_KEYS is not set, but the policy has rules for share links: make a key with `openssl rand -base64 32`")

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"weboffice-functions/shared/imm"
+	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
@@ -30,7 +31,7 @@ type Config struct {
 
 var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
 
-// ReadConfig reads the variables of Variables through getenv. The error joins every problem, each with its variable and its fix and
+// ReadConfig reads the functions' own variables through getenv. The error joins every problem, each with its variable and its fix and
 // without its value. No network.
 func ReadConfig(getenv func(string) string) (Config, error) {
 	r := &configReader{getenv: getenv}
@@ -65,6 +66,12 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 		r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
 	}
 	return c, errors.Join(r.problems...)
+}
+
+// PolicyOptions are what a policy is read with under this configuration.
+func (c Config) PolicyOptions() policy.Options {
+	endpoint, err := imm.ParseEndpoint(c.IMMEndpoint)
+	return policy.Options{Project: c.Project, Salt: c.UserSalt, Loopback: err == nil && weboffice.Loopback(endpoint.Hostname())}
 }
 
 // LinkKeys reads WEBOFFICE_LINK_KEYS as ReadConfig does, for whoever mints links and has no other variable at hand. Not set: none, and no

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -117,7 +116,7 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
 	defer func() {
 		if p := recover(); p != nil { // in a flight's own goroutine it would end the process
-			b.log.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			weboffice.LogPanic(ctx, b.log, p)
 			err = weboffice.AsError(fmt.Errorf("panic: %T", p))
 		}
 	}()

@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +41,8 @@ type Edge struct {
 	Logger     *slog.Logger
 }
 
-// Endpoint is one function, with its name for the log: decode reads its parameters from a JSON body, decodeQuery from the query of a GET, use does the work.
+// Endpoint is one function, with its name for the log: decode reads its parameters from a JSON body, decodeQuery from the query of a GET,
+// use does the work.
 type Endpoint[T any] struct {
 	Edge        *Edge
 	Name        string
@@ -62,8 +62,7 @@ func (e Endpoint[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	decided := false
 	defer func() {
 		if p := recover(); p != nil {
-			// The value may hold anything, so only its type and the stack go to the log.
-			e.Edge.Logger.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			weboffice.LogPanic(ctx, e.Edge.Logger, p)
 			writeError(w, ctx, weboffice.AsError(errors.New("panic")))
 		}
 	}()

@@ -1,9 +1,11 @@
 package weboffice
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 )
 
@@ -58,6 +60,11 @@ func (e *Error) Attributes() []slog.Attr {
 		attributes = append(attributes, slog.String("cause", e.Cause.Error()))
 	}
 	return attributes
+}
+
+// LogPanic writes one line about a panic that was recovered. The value may hold anything, so only its type and the stack are in it.
+func LogPanic(ctx context.Context, log *slog.Logger, value any) {
+	log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
 }
 
 // AsError returns err as an *Error. Any other error becomes an Internal one with a neutral sentence.
