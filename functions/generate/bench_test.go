@@ -20,8 +20,8 @@ import (
 
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/shared/app"
-	"weboffice-functions/shared/caller/callertest"
-	"weboffice-functions/shared/imm/immtest"
+	"weboffice-functions/shared/standin/issuer"
+	"weboffice-functions/shared/standin/office"
 )
 
 // hundredRules is a policy whose last rule decides.
@@ -41,15 +41,15 @@ func hundredRules(issuer string) string {
 // policy of 100 rules, sealed token, with the bare typed call of the official SDK as the vendor's sample makes it, client reused. Both call
 // the stand-in over loopback; -50 with 50 at once.
 func BenchmarkGenerate(b *testing.B) {
-	office := httptest.NewServer(immtest.New(immtest.Options{}))
-	defer office.Close()
+	standIn := httptest.NewServer(office.New(office.Options{}))
+	defer standIn.Close()
 	for _, proof := range []struct{ name, algorithm string }{{"broker", "RS256"}, {"broker-50", "RS256"}, {"broker-first-proof", "RS256"}, {"broker-es256", "ES256"}, {"broker-anyone", ""}} {
 		b.Run(proof.name, func(b *testing.B) {
-			measure(b, proof.name, broker(b, office.URL, proof.algorithm, proof.name == "broker-first-proof"))
+			measure(b, proof.name, broker(b, standIn.URL, proof.algorithm, proof.name == "broker-first-proof"))
 		})
 	}
 	for _, name := range []string{"official-sdk", "official-sdk-50"} {
-		b.Run(name, func(b *testing.B) { measure(b, name, official(b, office.URL)) })
+		b.Run(name, func(b *testing.B) { measure(b, name, official(b, standIn.URL)) })
 	}
 }
 
@@ -110,8 +110,8 @@ func BenchmarkRefused(b *testing.B) {
 }
 
 // function builds the function and the issuer of its policy.
-func function(b *testing.B, office, algorithm string) (http.Handler, *callertest.Provider) {
-	provider := callertest.New(callertest.Options{Algorithm: algorithm})
+func function(b *testing.B, standIn, algorithm string) (http.Handler, *issuer.Provider) {
+	provider := issuer.New(issuer.Options{Algorithm: algorithm})
 	if err := provider.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func function(b *testing.B, office, algorithm string) (http.Handler, *callertest
 	}
 	environment := map[string]string{
 		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString([]byte("\x00benchmark: 32 bytes of no use\xfe\xff")), "WEBOFFICE_POLICY_FILE": policyFile,
-		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": office, "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local",
+		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": standIn, "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local",
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN": "local-token",
 	}
 	a, err := app.New(func(name string) string { return environment[name] }, time.Now, slog.New(slog.NewJSONHandler(io.Discard, nil)))
@@ -134,8 +134,8 @@ func function(b *testing.B, office, algorithm string) (http.Handler, *callertest
 
 // broker returns one request to the function. With fresh each request brings a proof that the function does not know, or not any more;
 // without, all bring the same, as a page does.
-func broker(b *testing.B, office, algorithm string, fresh bool) func() error {
-	handler, provider := function(b, office, algorithm)
+func broker(b *testing.B, standIn, algorithm string, fresh bool) func() error {
+	handler, provider := function(b, standIn, algorithm)
 	proofs := make([]string, 1)
 	if fresh {
 		proofs = make([]string, 1100) // more than it remembers
@@ -163,10 +163,10 @@ func broker(b *testing.B, office, algorithm string, fresh bool) func() error {
 }
 
 // official is the vendor's sample: one client, reused, its typed call.
-func official(b *testing.B, office string) func() error {
+func official(b *testing.B, standIn string) func() error {
 	client, err := sdk.NewClient(&openapi.Config{
 		AccessKeyId: tea.String("STS.local"), AccessKeySecret: tea.String("local-secret"), SecurityToken: tea.String("local-token"),
-		Endpoint: tea.String(strings.TrimPrefix(office, "http://")), Protocol: tea.String("http"),
+		Endpoint: tea.String(strings.TrimPrefix(standIn, "http://")), Protocol: tea.String("http"),
 	})
 	if err != nil {
 		b.Fatal(err)

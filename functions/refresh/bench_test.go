@@ -17,7 +17,7 @@ import (
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
 	"weboffice-functions/shared/app"
-	"weboffice-functions/shared/imm/immtest"
+	"weboffice-functions/shared/standin/office"
 )
 
 const openPolicy = `
@@ -49,15 +49,15 @@ func BenchmarkRefresh(b *testing.B) {
 }
 
 func build(b *testing.B, now func() time.Time) *app.App {
-	office := httptest.NewServer(immtest.New(immtest.Options{Now: now}))
-	b.Cleanup(office.Close)
+	standIn := httptest.NewServer(office.New(office.Options{Now: now}))
+	b.Cleanup(standIn.Close)
 	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
 	if err := os.WriteFile(policyFile, []byte(openPolicy), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	environment := map[string]string{
 		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString([]byte("\x00benchmark: 32 bytes of no use\xfe\xff")), "WEBOFFICE_POLICY_FILE": policyFile,
-		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": office.URL, "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local",
+		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": standIn.URL, "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local",
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN": "local-token",
 	}
 	a, err := app.New(func(name string) string { return environment[name] }, now, slog.New(slog.NewJSONHandler(io.Discard, nil)))

@@ -55,9 +55,9 @@ func knowNoHTTP() []string {
 	return []string{"shared/weboffice", "shared/policy", "shared/recent", "shared/session", "shared/broker"}
 }
 
-// testServer says whether a package is a stand-in for tests and scripts, such as immtest.
+// testServer says whether a package is a stand-in for tests and scripts, such as office.
 func testServer(pkg string) bool {
-	return strings.HasPrefix(pkg, "shared/") && strings.HasSuffix(pkg, "test")
+	return strings.HasPrefix(pkg, "shared/standin/")
 }
 
 // checkImports reads the import lines themselves, of every file on every platform, so that a finding has a line.

@@ -18,7 +18,9 @@ import (
 	"syscall"
 	"time"
 
-	"weboffice-functions/scripts/dev/local"
+	"weboffice-functions/functions/generate"
+	"weboffice-functions/functions/refresh"
+	"weboffice-functions/shared/standin/local"
 )
 
 //go:embed policy.yaml
@@ -35,7 +37,7 @@ func main() {
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
-	o := local.Options{Policy: policy, SessionKeys: getenv("WEBOFFICE_SESSION_KEYS")}
+	o := local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy, SessionKeys: getenv("WEBOFFICE_SESSION_KEYS")}
 	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "where the page and the functions listen")
 	flags.StringVar(&o.IMMAddr, "imm-addr", "127.0.0.1:8081", "where the IMM stand-in listens")
 	flags.StringVar(&o.Documents, "documents", "", "a folder whose files are laid into test-bucket")

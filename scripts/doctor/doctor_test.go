@@ -20,8 +20,8 @@ import (
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
 	"weboffice-functions/shared/app"
-	"weboffice-functions/shared/caller/callertest"
-	"weboffice-functions/shared/imm/immtest"
+	"weboffice-functions/shared/standin/issuer"
+	"weboffice-functions/shared/standin/office"
 )
 
 const (
@@ -52,8 +52,8 @@ tests:
 // deployment is a good one on loopback: IMM's stand-in, an identity provider, both functions, and a deployer's environment.
 type deployment struct {
 	t         *testing.T
-	imm       *immtest.Server
-	people    *callertest.Provider
+	imm       *office.Server
+	people    *issuer.Provider
 	functions *httptest.Server
 	env       map[string]string
 	policy    string // the file's path
@@ -63,17 +63,17 @@ type deployment struct {
 }
 
 func deploy(t *testing.T) *deployment {
-	d := &deployment{t: t, policy: filepath.Join(t.TempDir(), "policy.yaml"), people: callertest.New(callertest.Options{Algorithm: "ES256"})}
+	d := &deployment{t: t, policy: filepath.Join(t.TempDir(), "policy.yaml"), people: issuer.New(issuer.Options{Algorithm: "ES256"})}
 	if err := d.people.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.people.Close() })
-	d.imm = immtest.New(immtest.Options{Now: func() time.Time { return time.Now().Add(d.ahead) }})
-	office := d.serve(d.imm)
+	d.imm = office.New(office.Options{Now: func() time.Time { return time.Now().Add(d.ahead) }})
+	standIn := d.serve(d.imm)
 	d.write(usualPolicy)
 	d.env = map[string]string{
 		"WEBOFFICE_SESSION_KEYS": sessionKeys, "WEBOFFICE_LINK_KEYS": linkKeys, "WEBOFFICE_USER_SALT": "s3cr3t-salt", "WEBOFFICE_REGION": "cn-shanghai",
-		"WEBOFFICE_IMM_ENDPOINT": office.URL, "WEBOFFICE_POLICY_FILE": d.policy,
+		"WEBOFFICE_IMM_ENDPOINT": standIn.URL, "WEBOFFICE_POLICY_FILE": d.policy,
 		"ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN": "local-token",
 	}
 	d.secrets = []string{sessionKeys, linkKeys, "s3cr3t", "local-secret", "local-token"}
@@ -309,12 +309,12 @@ func TestFindings(t *testing.T) {
 	replace := func(old, with string) func(*deployment) []string {
 		return func(d *deployment) []string { d.write(strings.Replace(usualPolicy, old, with, 1)); return nil }
 	}
-	fault := func(f callertest.Fault) func(*deployment) []string {
+	fault := func(f issuer.Fault) func(*deployment) []string {
 		return func(d *deployment) []string { d.people.SetFault(f); return nil }
 	}
-	fails := func(f immtest.Fault) func(*deployment) []string {
+	fails := func(f office.Fault) func(*deployment) []string {
 		return func(d *deployment) []string {
-			d.imm.Fail(immtest.Generate, 0, f)
+			d.imm.Fail(office.Generate, 0, f)
 			return []string{"-document", openToAll}
 		}
 	}
@@ -355,12 +355,12 @@ func TestFindings(t *testing.T) {
 			return replace("callers: anyone", "callers: {issuer: links}")(d)
 		}, "WEBOFFICE_LINK_KEYS", failure, "no key", "openssl"},
 
-		{"an issuer out of service", fault(callertest.Outage), "issuer people", failure, "503", "openid-configuration"},
-		{"an issuer with another name", fault(callertest.WrongIssuer), "issuer people", failure, "another issuer", "openid-configuration"},
-		{"an issuer that is no provider", fault(callertest.Malformed), "issuer people", failure, "no JSON", "openid-configuration"},
-		{"an issuer with too many keys", fault(callertest.Huge), "issuer people", failure, "keys", "openid-configuration"},
-		{"an endless answer", fault(callertest.Endless), "issuer people", failure, "1 MiB", "openid-configuration"},
-		{"a cut connection", fault(callertest.Cut), "issuer people", failure, "EOF", "openid-configuration"},
+		{"an issuer out of service", fault(issuer.Outage), "issuer people", failure, "503", "openid-configuration"},
+		{"an issuer with another name", fault(issuer.WrongIssuer), "issuer people", failure, "another issuer", "openid-configuration"},
+		{"an issuer that is no provider", fault(issuer.Malformed), "issuer people", failure, "no JSON", "openid-configuration"},
+		{"an issuer with too many keys", fault(issuer.Huge), "issuer people", failure, "keys", "openid-configuration"},
+		{"an endless answer", fault(issuer.Endless), "issuer people", failure, "1 MiB", "openid-configuration"},
+		{"a cut connection", fault(issuer.Cut), "issuer people", failure, "EOF", "openid-configuration"},
 		{"an issuer that sends elsewhere", func(d *deployment) []string { d.people.RedirectTo("http://localhost:1"); return nil }, "issuer people", failure, "redirected", "openid-configuration"},
 		{"an issuer without a key of use", func(d *deployment) []string {
 			var issuer *httptest.Server
@@ -371,12 +371,12 @@ func TestFindings(t *testing.T) {
 			return nil
 		}, "issuer people", failure, "none of use", "openid-configuration"},
 		{"an outage behind another user.id", func(d *deployment) []string {
-			d.people.SetFault(callertest.Outage)
+			d.people.SetFault(issuer.Outage)
 			return replace("audience: weboffice", "audience: weboffice, user: {id: employee}")(d)
 		}, "issuer people", failure, "503", "openid-configuration"},
 
 		{"an outage behind a user.id that cannot be tried", func(d *deployment) []string {
-			d.people.SetFault(callertest.Outage)
+			d.people.SetFault(issuer.Outage)
 			return replace("audience: weboffice", "audience: weboffice, user: {id: iat}")(d)
 		}, "issuer people", failure, "user.id", "correct the issuer"},
 
@@ -399,12 +399,12 @@ func TestFindings(t *testing.T) {
 		}, "clock", warning, "", "no Date"},
 		{"IMM out of reach", func(d *deployment) []string { d.env["WEBOFFICE_IMM_ENDPOINT"] = closed(); return nil }, "IMM endpoint", failure, "refused", "WEBOFFICE_REGION"},
 
-		{"the role lacks the right", fails(immtest.NoPermission()), "document", failure, "403 NoPermission", `"Resource":"acs:imm:cn-shanghai:*:project/test-project"`},
-		{"the signature is refused", fails(immtest.SignatureDoesNotMatch()), "document", failure, "SignatureDoesNotMatch", "role"},
-		{"the token has expired", fails(immtest.SecurityTokenExpired()), "document", failure, "InvalidSecurityToken", "role"},
-		{"IMM is busy", fails(immtest.Throttled(0)), "document", failure, "Throttling", "again"},
-		{"IMM fails", fails(immtest.InternalError()), "document", failure, "500", "again"},
-		{"IMM is not activated", fails(immtest.Refused(403, "OperationDenied.ServiceNotOpen", "not open")), "document", failure, "OperationDenied", "role"},
+		{"the role lacks the right", fails(office.NoPermission()), "document", failure, "403 NoPermission", `"Resource":"acs:imm:cn-shanghai:*:project/test-project"`},
+		{"the signature is refused", fails(office.SignatureDoesNotMatch()), "document", failure, "SignatureDoesNotMatch", "role"},
+		{"the token has expired", fails(office.SecurityTokenExpired()), "document", failure, "InvalidSecurityToken", "role"},
+		{"IMM is busy", fails(office.Throttled(0)), "document", failure, "Throttling", "again"},
+		{"IMM fails", fails(office.InternalError()), "document", failure, "500", "again"},
+		{"IMM is not activated", fails(office.Refused(403, "OperationDenied.ServiceNotOpen", "not open")), "document", failure, "OperationDenied", "role"},
 		{"no such project", func(d *deployment) []string {
 			return append(replace("project: test-project", "project: other-project")(d), "-document", openToAll)
 		}, "document", failure, "ResourceNotFound", "IMM knows no project other-project in cn-shanghai"},

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/caller/callertest"
+	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -151,7 +151,7 @@ func TestExplain(t *testing.T) {
 
 func TestExplainReadsATokenWithoutTrustingIt(t *testing.T) {
 	file := write(t, "policy.yaml", team)
-	provider := callertest.New(callertest.Options{Now: time.Now, Algorithm: "ES256"})
+	provider := issuer.New(issuer.Options{Now: time.Now, Algorithm: "ES256"})
 	provider.SetURL("https://login.example.com")
 	const red = "oss://team-docs/teams/red/x.docx"
 	token := func(changes map[string]any) string {

@@ -18,7 +18,9 @@ import (
 	"syscall"
 	"time"
 
-	"weboffice-functions/scripts/dev/local"
+	"weboffice-functions/functions/generate"
+	"weboffice-functions/functions/refresh"
+	"weboffice-functions/shared/standin/local"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -50,12 +52,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&t.origin, "origin", "", "an `origin` that the policy allows")
 	tokenFile := flags.String("token", "", "a `file` with the caller's proof; none: the document is open to anyone")
 	asJSON := flags.Bool("json", false, "a JSON object for each case")
-	pages := flags.Int("load", 0, "`N` virtual pages on this machine, instead of the cases")
 	if err := flags.Parse(args); err != nil {
 		return err
-	}
-	if *pages != 0 {
-		return load(ctx, *pages, stdout)
 	}
 	given := 0
 	for _, value := range []string{t.generate, t.refresh, t.document} {
@@ -97,7 +95,7 @@ rules:
 `
 
 func (t *target) startLocal() (stop func(), err error) {
-	l, err := local.Start(local.Options{Policy: []byte(smokePolicy), Logger: slog.New(slog.DiscardHandler)})
+	l, err := local.Start(local.Options{Generate: generate.New, Refresh: refresh.New, Policy: []byte(smokePolicy), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}

@@ -12,13 +12,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"weboffice-functions/scripts/dev/local"
+	"weboffice-functions/functions/generate"
+	"weboffice-functions/functions/refresh"
+	"weboffice-functions/shared/standin/local"
 )
 
 func TestEverythingOnThisMachinePasses(t *testing.T) {
@@ -45,6 +46,7 @@ func TestEverythingOnThisMachinePasses(t *testing.T) {
 func TestDeployedFunctions(t *testing.T) {
 	const document = "oss://test-bucket/test-object.docx"
 	l, err := local.Start(local.Options{
+		Generate: generate.New, Refresh: refresh.New,
 		Policy: []byte(smokePolicy + "  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view]}\n"), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -204,14 +206,6 @@ func TestNoAnswerSaysWhyWithoutTheURL(t *testing.T) {
 	}
 }
 
-// A page that looked past an earlier moment would never come to it.
-func TestMomentsOfADayAreInOrder(t *testing.T) {
-	times := moments(100, 8*time.Hour)
-	if !slices.IsSorted(times) || times[0] < 0 || times[99] >= 8*time.Hour {
-		t.Errorf("got %v", times)
-	}
-}
-
 // TestCarelessFunctionsFail: functions that open everything to everybody pass almost no case.
 func TestCarelessFunctionsFail(t *testing.T) {
 	careless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -226,28 +220,9 @@ func TestCarelessFunctionsFail(t *testing.T) {
 }
 
 func TestFlagsThatBelongTogether(t *testing.T) {
-	for _, flags := range [][]string{{"-generate", "https://x.example"}, {"-token", "nowhere"}, {"-load", "-1"}, {"-load", "100001"}} {
+	for _, flags := range [][]string{{"-generate", "https://x.example"}, {"-token", "nowhere"}} {
 		if err := run(t.Context(), flags, &bytes.Buffer{}); err == nil {
 			t.Errorf("%v accepted", flags)
 		}
-	}
-}
-
-func TestPlotIsDrawnFromAllPoints(t *testing.T) {
-	drawn := string(plot([]point{{rate: 100, p50: 1, p99: 2}, {rate: 500, p50: 1.5, p99: 4}}))
-	for _, part := range []string{"<svg", "</svg>", ">100<", ">500<", "p50", "p99"} {
-		if !strings.Contains(drawn, part) {
-			t.Errorf("%s is missing", part)
-		}
-	}
-	if strings.Contains(drawn, "NaN") || strings.Contains(string(plot(nil)), "NaN") {
-		t.Error("a number is none")
-	}
-}
-
-func TestQuantiles(t *testing.T) {
-	times := []time.Duration{time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 100 * time.Millisecond}
-	if quantile(times, 0.5) != 3 || quantile(times, 1) != 100 || quantile(nil, 0.5) != 0 {
-		t.Errorf("%v %v", quantile(times, 0.5), quantile(times, 1))
 	}
 }

@@ -12,7 +12,7 @@
 //
 // What a page gets, and after the arrow what its next request gets, which the page sends when Retry-After is over, or a second. In
 // brackets is what IMM charges for both together: G is a Generate, R a Refresh. The audit line says maybeBilled where a call was sent and
-// the bill is not known, and fallback where a Generate took the place of a refresh. functions/faults_test.go and its companions hold all
+// the bill is not known, and fallback where a Generate took the place of a refresh. shared/app/faults_test.go and its companions hold all
 // of it to be so, over HTTP, and that the document is open in its frame afterwards.
 //
 //	fault                                     generate                    refresh

@@ -17,9 +17,9 @@ import (
 
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/imm"
-	"weboffice-functions/shared/imm/immtest"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -67,7 +67,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)
 type bubble struct {
 	*Broker
 	t      *testing.T
-	office *immtest.Server
+	office *office.Server
 	mu     sync.Mutex
 	log    bytes.Buffer
 }
@@ -82,7 +82,7 @@ func (b *bubble) Write(p []byte) (int, error) {
 func inBubble(t *testing.T, test func(*testing.T, *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bubble{t: t, office: immtest.New(immtest.Options{})}
+		b := &bubble{t: t, office: office.New(office.Options{})}
 		listener := &pipes{connections: make(chan net.Conn), closed: make(chan struct{})}
 		server := &http.Server{Handler: b.office}
 		go func() { _ = server.Serve(listener) }()
@@ -181,7 +181,7 @@ func TestFiftyRefreshesAtOnceAreOneCall(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		tokens := b.open()
 		release := make(chan struct{})
-		b.office.Fail(immtest.Refresh, 1, immtest.Slow(release))
+		b.office.Fail(office.Refresh, 1, office.Slow(release))
 		results := b.refreshes(t.Context(), 50, tokens)
 		close(release)
 		first := <-results
@@ -209,7 +209,7 @@ func TestRefreshGoesOnWhenWhoBeganItLeaves(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		tokens := b.open()
 		release := make(chan struct{})
-		b.office.Fail(immtest.Refresh, 1, immtest.Slow(release))
+		b.office.Fail(office.Refresh, 1, office.Slow(release))
 		leaving, leave := context.WithCancel(t.Context())
 		gone := b.refreshes(leaving, 1, tokens)
 		waiting := b.refreshes(t.Context(), 2, tokens)
@@ -243,7 +243,7 @@ func TestRefreshGoesOnWhenWhoBeganItLeaves(t *testing.T) {
 func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		tokens := b.open()
-		b.office.Fail(immtest.Refresh, 1, immtest.Slow(nil))
+		b.office.Fail(office.Refresh, 1, office.Slow(nil))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		start := time.Now()
@@ -263,7 +263,7 @@ func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
 func TestFailureIsNotRemembered(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		tokens := b.open()
-		b.office.Fail(immtest.Refresh, 1, immtest.Throttled(3*time.Second))
+		b.office.Fail(office.Refresh, 1, office.Throttled(3*time.Second))
 		var public *weboffice.Error
 		if _, err := b.Refresh(t.Context(), passerBy, tokens); !errors.As(err, &public) || public.Kind != weboffice.Throttled ||
 			public.RetryAfter != 3*time.Second {
@@ -279,7 +279,7 @@ func TestFailureIsNotRemembered(t *testing.T) {
 func TestSilentIMMEndsInATimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		tokens := b.open()
-		b.office.Fail("", 0, immtest.Slow(nil))
+		b.office.Fail("", 0, office.Slow(nil))
 		start := time.Now()
 		_, err := b.Refresh(t.Context(), passerBy, tokens) // without a deadline of the platform's
 		var public *weboffice.Error

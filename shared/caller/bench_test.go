@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/caller/callertest"
+	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -18,7 +18,7 @@ func BenchmarkVerify(b *testing.B) {
 	for name, algorithm := range map[string]string{"rs256": "RS256", "es256": "ES256", "link": ""} {
 		b.Run(name, func(b *testing.B) {
 			c := newClock()
-			p := callertest.New(callertest.Options{Now: c.Now, Algorithm: algorithm})
+			p := issuer.New(issuer.Options{Now: c.Now, Algorithm: algorithm})
 			p.SetURL(issuerURL)
 			s := newScene(b, caller.Issuer{}, c, inProcess{p})
 			var token weboffice.Secret

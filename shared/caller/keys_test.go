@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/caller/callertest"
+	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -40,20 +40,20 @@ func TestAttackThousandUnknownKeyIDs(t *testing.T) {
 		all.Wait()
 	}
 	unknown() // within a minute of the first fetch
-	if got := p.Requests(callertest.KeysPath); got != 1 {
+	if got := p.Requests(issuer.KeysPath); got != 1 {
 		t.Errorf("%d fetches, want the first alone", got)
 	}
 	s.clock.Advance(time.Minute)
 	unknown()
-	if got := p.Requests(callertest.KeysPath); got != 2 {
+	if got := p.Requests(issuer.KeysPath); got != 2 {
 		t.Errorf("%d fetches, want 1 for 1,000 unknown key ids", got)
 	}
 	s.clock.Advance(59 * time.Second)
 	unknown()
-	if got := p.Requests(callertest.KeysPath); got != 2 {
+	if got := p.Requests(issuer.KeysPath); got != 2 {
 		t.Errorf("%d fetches, want no second one within a minute", got)
 	}
-	p.SetFault(callertest.Outage)
+	p.SetFault(issuer.Outage)
 	s.clock.Advance(time.Minute)
 	unknown()
 	s.accepted(t, p.Token(nil)) // the twin: the good key is still there
@@ -67,7 +67,7 @@ func TestRotationIsFollowed(t *testing.T) {
 	s.clock.Advance(time.Minute)
 	s.accepted(t, p.Token(nil))
 	s.refused(t, old) // its key has left the set
-	if got := p.Requests(callertest.KeysPath); got != 2 {
+	if got := p.Requests(issuer.KeysPath); got != 2 {
 		t.Errorf("%d fetches, want 2", got)
 	}
 }
@@ -85,14 +85,14 @@ func TestAttackRemovedKeyAfterAnHour(t *testing.T) {
 }
 
 func TestOutageIsSurvived(t *testing.T) {
-	for _, fault := range []callertest.Fault{
-		callertest.Outage, callertest.Cut, callertest.Huge, callertest.Endless, callertest.WrongIssuer, callertest.Malformed, callertest.Redirect,
+	for _, fault := range []issuer.Fault{
+		issuer.Outage, issuer.Cut, issuer.Huge, issuer.Endless, issuer.WrongIssuer, issuer.Malformed, issuer.Redirect,
 	} {
 		t.Run(string(fault), func(t *testing.T) {
 			s, p := started(t)
 			token := func() weboffice.Secret { return p.Token(nil) }
 			s.accepted(t, token())
-			if p.SetFault(fault); fault == callertest.Redirect {
+			if p.SetFault(fault); fault == issuer.Redirect {
 				p.RedirectTo("http://localhost:1")
 			}
 			for range 5 {
@@ -106,7 +106,7 @@ func TestOutageIsSurvived(t *testing.T) {
 			if got := s.wire.count(); got < 2+5 || got > 2+2*5 { // discovery, and where that is well the key set
 				t.Errorf("%d requests, want one fetch an hour", got)
 			}
-			p.SetFault(callertest.None)
+			p.SetFault(issuer.None)
 			p.Rotate()
 			s.clock.Advance(time.Minute)
 			s.accepted(t, token())
@@ -115,8 +115,8 @@ func TestOutageIsSurvived(t *testing.T) {
 }
 
 func TestProviderDownFromTheStart(t *testing.T) {
-	for _, fault := range []callertest.Fault{
-		callertest.Outage, callertest.Cut, callertest.Huge, callertest.Endless, callertest.WrongIssuer, callertest.Malformed,
+	for _, fault := range []issuer.Fault{
+		issuer.Outage, issuer.Cut, issuer.Huge, issuer.Endless, issuer.WrongIssuer, issuer.Malformed,
 	} {
 		t.Run(string(fault), func(t *testing.T) {
 			s, p := started(t)
@@ -125,12 +125,12 @@ func TestProviderDownFromTheStart(t *testing.T) {
 			if !strings.Contains(public.Fix, p.URL()) || strings.Contains(public.Message, p.URL()) || public.RetryAfter <= 0 || public.Cause == nil {
 				t.Errorf("got %+v", public)
 			}
-			fetches := p.Requests(callertest.DiscoveryPath)
+			fetches := p.Requests(issuer.DiscoveryPath)
 			s.unavailable(t, p.Token(nil))
-			if got := p.Requests(callertest.DiscoveryPath); got != fetches {
+			if got := p.Requests(issuer.DiscoveryPath); got != fetches {
 				t.Errorf("%d more fetches within five seconds", got-fetches)
 			}
-			p.SetFault(callertest.None)
+			p.SetFault(issuer.None)
 			s.clock.Advance(5 * time.Second)
 			s.accepted(t, p.Token(nil))
 		})
@@ -139,40 +139,40 @@ func TestProviderDownFromTheStart(t *testing.T) {
 
 func TestManyColdCallersShareOneFetch(t *testing.T) {
 	s, p := started(t)
-	p.SetFault(callertest.Slow)
+	p.SetFault(issuer.Slow)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() { s.accepted(t, p.Token(nil)) })
 	}
-	if err := p.AwaitRequests(t.Context(), callertest.DiscoveryPath, 1); err != nil {
+	if err := p.AwaitRequests(t.Context(), issuer.DiscoveryPath, 1); err != nil {
 		t.Fatal(err)
 	}
-	p.SetFault(callertest.None)
+	p.SetFault(issuer.None)
 	all.Wait()
-	if d, k := p.Requests(callertest.DiscoveryPath), p.Requests(callertest.KeysPath); d != 1 || k != 1 {
+	if d, k := p.Requests(issuer.DiscoveryPath), p.Requests(issuer.KeysPath); d != 1 || k != 1 {
 		t.Errorf("%d and %d requests, want 1 and 1", d, k)
 	}
 }
 
 func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
 	s, p := started(t)
-	p.SetFault(callertest.Slow)
+	p.SetFault(issuer.Slow)
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error)
 	go func() {
 		_, err := s.Verify(ctx, p.Token(nil))
 		left <- err
 	}()
-	if err := p.AwaitRequests(t.Context(), callertest.DiscoveryPath, 1); err != nil {
+	if err := p.AwaitRequests(t.Context(), issuer.DiscoveryPath, 1); err != nil {
 		t.Fatal(err)
 	}
 	leave()
 	if err := <-left; weboffice.AsError(err).Kind != weboffice.Unavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	p.SetFault(callertest.None)
+	p.SetFault(issuer.None)
 	s.accepted(t, p.Token(nil)) // joins the fetch that is under way
-	if got := p.Requests(callertest.DiscoveryPath); got != 1 {
+	if got := p.Requests(issuer.DiscoveryPath); got != 1 {
 		t.Errorf("%d fetches, want 1", got)
 	}
 }
@@ -301,7 +301,7 @@ func TestAttackKeySetAddress(t *testing.T) {
 		t.Run(address, func(t *testing.T) {
 			keys := published(k.public())
 			s := newScene(t, caller.Issuer{}, c, inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == callertest.DiscoveryPath {
+				if r.URL.Path == issuer.DiscoveryPath {
 					_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuerURL, address)
 					return
 				}
@@ -322,7 +322,7 @@ func TestAttackKeySetAddress(t *testing.T) {
 
 func TestAttackEndlessBody(t *testing.T) {
 	s, p := started(t)
-	p.SetFault(callertest.Endless)
+	p.SetFault(issuer.Endless)
 	s.unavailable(t, p.Token(nil))
 	if s.wire.read < 1<<20 || s.wire.read > 1<<20+1 {
 		t.Errorf("%d bytes were read", s.wire.read)
@@ -370,7 +370,7 @@ func TestFetchErrorsHoldNoURL(t *testing.T) {
 
 func TestIssuerURLWithTrailingSlash(t *testing.T) {
 	c := newClock()
-	p := callertest.New(callertest.Options{Now: c.Now, Algorithm: "ES256"})
+	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	p.SetURL(issuerURL + "/")
 	s := newScene(t, caller.Issuer{URL: issuerURL + "/"}, c, inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = strings.Replace(r.URL.Path, "//", "/", 1)
@@ -378,7 +378,7 @@ func TestIssuerURLWithTrailingSlash(t *testing.T) {
 	})})
 	s.accepted(t, p.Token(nil))
 	s.refused(t, p.Token(map[string]any{"iss": issuerURL}))
-	if s.wire.requests[0] != issuerURL+callertest.DiscoveryPath {
+	if s.wire.requests[0] != issuerURL+issuer.DiscoveryPath {
 		t.Errorf("got %v", s.wire.requests)
 	}
 }

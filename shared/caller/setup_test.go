@@ -25,7 +25,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/caller/callertest"
+	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -112,20 +112,20 @@ type scene struct {
 
 var linkKey = weboffice.Secret(bytes.Repeat([]byte("k1"), 16))
 
-func newScene(t testing.TB, issuer caller.Issuer, c *clock, transport http.RoundTripper) scene {
+func newScene(t testing.TB, trusted caller.Issuer, c *clock, transport http.RoundTripper) scene {
 	t.Helper()
 	s := scene{clock: c, wire: &wire{next: transport}, log: &bytes.Buffer{}}
-	if issuer.Name == "" {
-		issuer.Name = "staff"
+	if trusted.Name == "" {
+		trusted.Name = "staff"
 	}
-	if issuer.URL == "" {
-		issuer.URL = issuerURL
+	if trusted.URL == "" {
+		trusted.URL = issuerURL
 	}
-	if issuer.Audience == "" {
-		issuer.Audience = "weboffice"
+	if trusted.Audience == "" {
+		trusted.Audience = "weboffice"
 	}
 	v, err := caller.NewVerifier(caller.Options{
-		Issuers: []caller.Issuer{issuer}, LinkKeys: []weboffice.Secret{linkKey}, RevokedLinks: []string{"revoked"},
+		Issuers: []caller.Issuer{trusted}, LinkKeys: []weboffice.Secret{linkKey}, RevokedLinks: []string{"revoked"},
 		Client: &http.Client{Transport: s.wire}, Now: c.Now,
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil)),
 	})
@@ -137,17 +137,17 @@ func newScene(t testing.TB, issuer caller.Issuer, c *clock, transport http.Round
 }
 
 // provided is a scene whose issuer is a provider in the same process, with an ES256 key.
-func provided(t testing.TB, issuer caller.Issuer) (scene, *callertest.Provider) {
+func provided(t testing.TB, trusted caller.Issuer) (scene, *issuer.Provider) {
 	c := newClock()
-	p := callertest.New(callertest.Options{Now: c.Now, Algorithm: "ES256"})
+	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	p.SetURL(issuerURL)
-	return newScene(t, issuer, c, inProcess{p}), p
+	return newScene(t, trusted, c, inProcess{p}), p
 }
 
 // started is a scene whose issuer is a provider behind a loopback port.
-func started(t testing.TB) (scene, *callertest.Provider) {
+func started(t testing.TB) (scene, *issuer.Provider) {
 	c := newClock()
-	p := callertest.New(callertest.Options{Now: c.Now, Algorithm: "ES256"})
+	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/caller/callertest"
+	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -29,7 +29,7 @@ func TestVerifyGivesTheCaller(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "ES256", "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
 			c := newClock()
-			p := callertest.New(callertest.Options{Now: c.Now, Algorithm: algorithm})
+			p := issuer.New(issuer.Options{Now: c.Now, Algorithm: algorithm})
 			p.SetURL(issuerURL)
 			s := newScene(t, caller.Issuer{}, c, inProcess{p})
 			got := s.accepted(t, p.Token(map[string]any{
@@ -82,7 +82,7 @@ func TestAttackLookalikeIssuerCausesNoRequest(t *testing.T) {
 
 func TestAttackHS256SignedWithTheRSAPublicKey(t *testing.T) {
 	c := newClock()
-	p := callertest.New(callertest.Options{Now: c.Now})
+	p := issuer.New(issuer.Options{Now: c.Now})
 	p.SetURL(issuerURL)
 	s := newScene(t, caller.Issuer{}, c, inProcess{p})
 	s.accepted(t, p.Token(nil)) // the twin, which also brings the keys
@@ -464,9 +464,9 @@ func TestTokenWithoutKeyID(t *testing.T) {
 
 func TestAttackTokenOfAnotherIssuer(t *testing.T) {
 	c := newClock()
-	staff := callertest.New(callertest.Options{Now: c.Now, Algorithm: "ES256"})
+	staff := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	staff.SetURL(issuerURL)
-	partners := callertest.New(callertest.Options{Now: c.Now, Algorithm: "ES256"})
+	partners := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	partners.SetURL("https://partners.example.com")
 	both := inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		map[string]http.Handler{"login.example.com": staff, "partners.example.com": partners}[r.URL.Host].ServeHTTP(w, r)

@@ -15,7 +15,7 @@ import (
 
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/imm"
-	"weboffice-functions/shared/imm/immtest"
+	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -24,24 +24,24 @@ var keys = credentials.Static(credentials.Credentials{AccessKeyID: "STS.local", 
 // TestWorkThatMayHaveBeenDone: after these failures nobody can know whether a refresh token is spent; after the others it is not.
 func TestWorkThatMayHaveBeenDone(t *testing.T) {
 	for name, c := range map[string]struct {
-		fault immtest.Fault
+		fault office.Fault
 		maybe bool
 	}{
-		"cut":                   {immtest.Cut(), true},
-		"cut after the work":    {immtest.Cut().AfterWork(), true},
-		"half an answer":        {immtest.Truncated(), true},
-		"wrong types":           {immtest.WrongTypes(), true},
-		"500":                   {immtest.InternalError(), true},
-		"503 without a body":    {immtest.Unavailable(), true},
-		"a gateway's page":      {immtest.HTML(), true},
-		"a gateway's time-out":  {immtest.Refused(504, "ServiceTimeout", "no"), true},
-		"throttled":             {immtest.Throttled(0), false},
-		"throttled with a 503":  {immtest.Refused(503, "Throttling", "slow down"), false},
-		"no right":              {immtest.NoPermission(), false},
-		"credentials expired":   {immtest.SecurityTokenExpired(), false},
-		"wrong signature":       {immtest.SignatureDoesNotMatch(), false},
-		"wrong time":            {immtest.Refused(400, "InvalidTimeStamp.Expired", "no"), false},
-		"refused refresh token": {immtest.Refused(400, "InvalidRefreshToken", "no"), false},
+		"cut":                   {office.Cut(), true},
+		"cut after the work":    {office.Cut().AfterWork(), true},
+		"half an answer":        {office.Truncated(), true},
+		"wrong types":           {office.WrongTypes(), true},
+		"500":                   {office.InternalError(), true},
+		"503 without a body":    {office.Unavailable(), true},
+		"a gateway's page":      {office.HTML(), true},
+		"a gateway's time-out":  {office.Refused(504, "ServiceTimeout", "no"), true},
+		"throttled":             {office.Throttled(0), false},
+		"throttled with a 503":  {office.Refused(503, "Throttling", "slow down"), false},
+		"no right":              {office.NoPermission(), false},
+		"credentials expired":   {office.SecurityTokenExpired(), false},
+		"wrong signature":       {office.SignatureDoesNotMatch(), false},
+		"wrong time":            {office.Refused(400, "InvalidTimeStamp.Expired", "no"), false},
+		"refused refresh token": {office.Refused(400, "InvalidRefreshToken", "no"), false},
 	} {
 		server, client, _ := start(t)
 		tokens, err := client.Generate(t.Context(), open())
@@ -108,8 +108,8 @@ func TestGatewayThatRefuses(t *testing.T) {
 
 // TestNameRefusedAtTheSecondTry: a connection that was lost does not take away the other second chance.
 func TestNameRefusedAtTheSecondTry(t *testing.T) {
-	server := immtest.New(immtest.Options{})
-	server.SetSwitches(immtest.Switches{UserNameStrict: true})
+	server := office.New(office.Options{})
+	server.SetSwitches(office.Switches{UserNameStrict: true})
 	var dials atomic.Int64
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if dials.Add(1) == 1 {
@@ -171,7 +171,7 @@ func TestEndpointWithoutAnAddress(t *testing.T) {
 // when its time is over. Nobody else is turned away.
 func TestCrowdSharesABoundedPool(t *testing.T) {
 	const pool = 256
-	server, arrived := immtest.New(immtest.Options{}), make(chan struct{}, pool)
+	server, arrived := office.New(office.Options{}), make(chan struct{}, pool)
 	client := connect(t, serverURL(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case arrived <- struct{}{}:
@@ -180,7 +180,7 @@ func TestCrowdSharesABoundedPool(t *testing.T) {
 		server.ServeHTTP(w, r)
 	})), nil)
 	release := make(chan struct{})
-	server.Fail("", pool, immtest.Slow(release))
+	server.Fail("", pool, office.Slow(release))
 	var all sync.WaitGroup
 	crowd := func(n int) {
 		for range n {

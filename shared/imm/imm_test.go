@@ -19,14 +19,14 @@ import (
 
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/imm"
-	"weboffice-functions/shared/imm/immtest"
+	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
 // start runs a stand-in and a client of it.
-func start(t *testing.T) (*immtest.Server, *imm.Client, *httptest.Server) {
+func start(t *testing.T) (*office.Server, *imm.Client, *httptest.Server) {
 	t.Helper()
-	server := immtest.New(immtest.Options{})
+	server := office.New(office.Options{})
 	web := httptest.NewServer(server)
 	t.Cleanup(web.Close)
 	return server, connect(t, web.URL, nil), web
@@ -158,32 +158,32 @@ func sameJSON(a, b string) bool {
 // failures is every way in which IMM fails, what becomes of it, and whether a refresh may be replaced by a generate after it.
 var failures = []struct {
 	name             string
-	fault            immtest.Fault
+	fault            office.Fault
 	kind             weboffice.Kind
 	refused, noReply bool
 }{
-	{"throttled", immtest.Throttled(0), weboffice.Throttled, false, false},
-	{"throttled with a time", immtest.Throttled(7 * time.Second), weboffice.Throttled, false, false},
-	{"500", immtest.InternalError(), weboffice.BadGateway, false, false},
-	{"500 after the work", immtest.InternalError().AfterWork(), weboffice.BadGateway, false, false},
-	{"503 without a body", immtest.Unavailable(), weboffice.Unavailable, false, false},
-	{"a gateway's page", immtest.HTML(), weboffice.BadGateway, false, false},
-	{"cut before the work", immtest.Cut(), weboffice.BadGateway, false, true},
-	{"cut after the work", immtest.Cut().AfterWork(), weboffice.BadGateway, false, true},
-	{"half an answer", immtest.Truncated(), weboffice.BadGateway, false, true},
-	{"wrong types", immtest.WrongTypes(), weboffice.BadGateway, false, true},
-	{"no right", immtest.NoPermission(), weboffice.BadGateway, false, false},
-	{"credentials expired", immtest.SecurityTokenExpired(), weboffice.Unavailable, false, false},
-	{"wrong signature", immtest.SignatureDoesNotMatch(), weboffice.Unavailable, false, false},
-	{"service not opened", immtest.Refused(403, "OperationDenied.NoOpen", "not opened"), weboffice.BadGateway, false, false},
-	{"unknown project", immtest.Refused(404, "ResourceNotFound", "The specified resource acs:imm::1:project/p is not found"), weboffice.BadGateway, false, false},
-	{"unknown document", immtest.Refused(404, "ResourceNotFound", "The specified resource oss://b/k is not found"), weboffice.NotFound, true, false},
-	{"a parameter", immtest.Refused(400, "InvalidArgument.Filename", "Filename is odd"), weboffice.Invalid, true, false},
+	{"throttled", office.Throttled(0), weboffice.Throttled, false, false},
+	{"throttled with a time", office.Throttled(7 * time.Second), weboffice.Throttled, false, false},
+	{"500", office.InternalError(), weboffice.BadGateway, false, false},
+	{"500 after the work", office.InternalError().AfterWork(), weboffice.BadGateway, false, false},
+	{"503 without a body", office.Unavailable(), weboffice.Unavailable, false, false},
+	{"a gateway's page", office.HTML(), weboffice.BadGateway, false, false},
+	{"cut before the work", office.Cut(), weboffice.BadGateway, false, true},
+	{"cut after the work", office.Cut().AfterWork(), weboffice.BadGateway, false, true},
+	{"half an answer", office.Truncated(), weboffice.BadGateway, false, true},
+	{"wrong types", office.WrongTypes(), weboffice.BadGateway, false, true},
+	{"no right", office.NoPermission(), weboffice.BadGateway, false, false},
+	{"credentials expired", office.SecurityTokenExpired(), weboffice.Unavailable, false, false},
+	{"wrong signature", office.SignatureDoesNotMatch(), weboffice.Unavailable, false, false},
+	{"service not opened", office.Refused(403, "OperationDenied.NoOpen", "not opened"), weboffice.BadGateway, false, false},
+	{"unknown project", office.Refused(404, "ResourceNotFound", "The specified resource acs:imm::1:project/p is not found"), weboffice.BadGateway, false, false},
+	{"unknown document", office.Refused(404, "ResourceNotFound", "The specified resource oss://b/k is not found"), weboffice.NotFound, true, false},
+	{"a parameter", office.Refused(400, "InvalidArgument.Filename", "Filename is odd"), weboffice.Invalid, true, false},
 }
 
 func TestFailuresAreSorted(t *testing.T) {
 	for _, f := range failures {
-		for _, action := range []string{immtest.Generate, immtest.Refresh} {
+		for _, action := range []string{office.Generate, office.Refresh} {
 			t.Run(f.name+"/"+action, func(t *testing.T) {
 				server, client, _ := start(t)
 				tokens, err := client.Generate(t.Context(), open())
@@ -192,7 +192,7 @@ func TestFailuresAreSorted(t *testing.T) {
 				}
 				before := len(server.Requests())
 				server.Fail(action, 1, f.fault)
-				if action == immtest.Generate {
+				if action == office.Generate {
 					_, err = client.Generate(t.Context(), open())
 				} else {
 					_, err = client.Refresh(t.Context(), "test-project", tokens.AccessToken, tokens.RefreshToken, nil)
@@ -220,7 +220,7 @@ func TestFailuresAreSorted(t *testing.T) {
 
 func TestOperatorLearnsWhichRightIsMissing(t *testing.T) {
 	server, client, _ := start(t)
-	server.Fail(immtest.Generate, 1, immtest.NoPermission())
+	server.Fail(office.Generate, 1, office.NoPermission())
 	_, err := client.Generate(t.Context(), open())
 	public := weboffice.AsError(err)
 	if !strings.Contains(public.Fix, `"acs:imm:cn-shanghai:*:project/test-project"`) || strings.Contains(public.Message, "test-project") {
@@ -230,7 +230,7 @@ func TestOperatorLearnsWhichRightIsMissing(t *testing.T) {
 
 func TestSlowBeyondTheDeadlineIsNoAnswer(t *testing.T) {
 	server, client, _ := start(t)
-	server.Fail(immtest.Refresh, 1, immtest.Slow(nil))
+	server.Fail(office.Refresh, 1, office.Slow(nil))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := client.Refresh(ctx, "test-project", "a", "r", nil)
@@ -258,7 +258,7 @@ func TestDeadlineHoldsWhileCredentialsAreFetched(t *testing.T) {
 }
 
 func TestGenerateIsSentOnceMoreOnlyWhenNothingWasSent(t *testing.T) {
-	server := immtest.New(immtest.Options{})
+	server := office.New(office.Options{})
 	web := httptest.NewServer(server)
 	address := web.URL
 	web.Close() // nobody listens
@@ -274,7 +274,7 @@ func TestGenerateIsSentOnceMoreOnlyWhenNothingWasSent(t *testing.T) {
 
 func TestUserNameThatIMMRefusesIsSentPlainlyAndRemembered(t *testing.T) {
 	server, client, _ := start(t)
-	server.SetSwitches(immtest.Switches{UserNameStrict: true})
+	server.SetSwitches(office.Switches{UserNameStrict: true})
 	named := open()
 	named.User = &weboffice.User{Id: "ann", Name: "Ann Lee 安"}
 	for range 2 {
@@ -296,7 +296,7 @@ func TestUserNameThatIMMRefusesIsSentPlainlyAndRemembered(t *testing.T) {
 
 func TestRenewedCredentialsAreUsedAtTheNextCall(t *testing.T) {
 	server, client, _ := start(t)
-	server.SetCredentials(immtest.Credentials{AccessKeyID: "STS.next", Secret: "next-secret", SecurityToken: "next-token"})
+	server.SetCredentials(office.Credentials{AccessKeyID: "STS.next", Secret: "next-secret", SecurityToken: "next-token"})
 	if _, err := client.Generate(t.Context(), open()); weboffice.AsError(err).Kind != weboffice.Unavailable {
 		t.Errorf("old credentials: %v", err)
 	}
@@ -327,7 +327,7 @@ func TestManyAtOnceShareConnections(t *testing.T) {
 
 // TestDeadConnectionAfterAFreeze: an instance that was frozen has connections that the other side closed long ago.
 func TestDeadConnectionAfterAFreeze(t *testing.T) {
-	server := immtest.New(immtest.Options{})
+	server := office.New(office.Options{})
 	web := httptest.NewServer(server)
 	defer web.Close()
 	var mu sync.Mutex

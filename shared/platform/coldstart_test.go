@@ -13,7 +13,7 @@ import (
 	"runtime"
 	"testing"
 
-	"weboffice-functions/shared/platform/platformtest"
+	"weboffice-functions/shared/standin/cloud"
 )
 
 const coldStartPolicy = `project: test-project
@@ -50,13 +50,13 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 	for _, on := range []struct {
 		name       string
-		newRuntime func() (*platformtest.Runtime, error)
+		newRuntime func() (*cloud.Runtime, error)
 		program    string // one that runs here
 		uploaded   string
 	}{
-		{"fc", platformtest.NewFunctionCompute, deployed + "/fc/generate/bootstrap", deployed + "/fc/generate"},
-		{"custom", platformtest.NewCustomRuntime, deployed + "/fc/generate/bootstrap", deployed + "/fc/generate"},
-		{"lambda", platformtest.NewLambda, here + "/lambda/generate/bootstrap", deployed + "/lambda/generate"},
+		{"fc", cloud.NewFunctionCompute, deployed + "/fc/generate/bootstrap", deployed + "/fc/generate"},
+		{"custom", cloud.NewCustomRuntime, deployed + "/fc/generate/bootstrap", deployed + "/fc/generate"},
+		{"lambda", cloud.NewLambda, here + "/lambda/generate/bootstrap", deployed + "/lambda/generate"},
 	} {
 		b.Run(on.name, func(b *testing.B) {
 			archive, memory := zipSize(b, on.uploaded), 0.0

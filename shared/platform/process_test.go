@@ -23,7 +23,7 @@ import (
 
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/platform"
-	"weboffice-functions/shared/platform/platformtest"
+	"weboffice-functions/shared/standin/cloud"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -149,7 +149,7 @@ func see(r *http.Request, warmed *atomic.Int64) seen {
 // target is the program running on one platform, and a client of it.
 type target struct {
 	name    string
-	runtime *platformtest.Runtime // nil: plain HTTP
+	runtime *cloud.Runtime // nil: plain HTTP
 	process *process
 	client  *http.Client
 	url     string // without a path
@@ -171,11 +171,11 @@ func start(t *testing.T, name string, env ...string) *target {
 	var err error
 	switch name {
 	case "go1":
-		on.runtime, err = platformtest.NewFunctionCompute()
+		on.runtime, err = cloud.NewFunctionCompute()
 	case "custom":
-		on.runtime, err = platformtest.NewCustomRuntime()
+		on.runtime, err = cloud.NewCustomRuntime()
 	case "lambda":
-		on.runtime, err = platformtest.NewLambda()
+		on.runtime, err = cloud.NewLambda()
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -15,16 +15,16 @@ import (
 	"weboffice-functions/shared/broker"
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/imm"
-	"weboffice-functions/shared/imm/immtest"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
-// office is IMM, whose documents are whatever is asked for, and the two brokers that call it: one from before a policy was changed and one
+// bureau is IMM, whose documents are whatever is asked for, and the two brokers that call it: one from before a policy was changed and one
 // from after that. They open each other's sealed tokens.
-type office struct {
-	*immtest.Server
+type bureau struct {
+	*office.Server
 	t       *testing.T
 	mu      sync.Mutex
 	now     time.Time
@@ -32,15 +32,15 @@ type office struct {
 	models  []model
 }
 
-func (o *office) clock() time.Time {
+func (o *bureau) clock() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.now
 }
 
-func newOffice(t *testing.T, models ...model) *office {
-	o := &office{t: t, now: start, models: models}
-	o.Server = immtest.New(immtest.Options{Now: o.clock})
+func newOffice(t *testing.T, models ...model) *bureau {
+	o := &bureau{t: t, now: start, models: models}
+	o.Server = office.New(office.Options{Now: o.clock})
 	for _, project := range []string{"of-policy", "of-rule", "mine"} {
 		o.AddProject(project)
 	}
@@ -72,7 +72,7 @@ func newOffice(t *testing.T, models ...model) *office {
 }
 
 // sent returns what IMM was asked since the count, and the rights in it.
-func (o *office) sent(since int) (actions []string, grants string) {
+func (o *bureau) sent(since int) (actions []string, grants string) {
 	for _, r := range o.Requests()[since:] {
 		actions = append(actions, r.Action)
 		var permission weboffice.Permission
@@ -125,7 +125,7 @@ func TestIMMIsAskedForWhatTheOracleSays(t *testing.T) {
 		for range 6 {
 			visitor, asked := d.person(), d.request()
 			visitor = d.aim(pick(d, m.Rules...), visitor, &asked)
-			if err := o.AddDocument(asked.SourceURI, immtest.Document{Pages: 3}); err != nil {
+			if err := o.AddDocument(asked.SourceURI, office.Document{Pages: 3}); err != nil {
 				t.Fatal(err)
 			}
 			cases++
@@ -142,7 +142,7 @@ func TestIMMIsAskedForWhatTheOracleSays(t *testing.T) {
 }
 
 // follow lives one session: a generate under the first policy and two refreshes, each under either.
-func (o *office) follow(d dice, p *person, asked weboffice.Request, outcomes map[string]int) {
+func (o *bureau) follow(d dice, p *person, asked weboffice.Request, outcomes map[string]int) {
 	visitor := broker.Visitor{}
 	if p != nil {
 		caller, err := mustParse(o.t, string(o.models[0].yaml())).CallerOf(p.claims())

@@ -1,0 +1,228 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/standin/cloud"
+)
+
+// What the tests give template.yml.
+const (
+	ramRole      = "acs:ram::1234567890123456:role/weboffice"
+	oidcProvider = "acs:ram::1234567890123456:oidc-provider/aws"
+	awsToken     = "aws-header.aws-payload-4Tz8.aws-signature" // what AWS's STS gives
+	ownToken     = "own-header.own-payload-6Rk1.own-signature" // what an adopter's own source gives
+)
+
+// clouds are the STS of AWS and of Alibaba Cloud. AWS's allows what template.yml's role may do. Alibaba's takes one OIDC token and gives
+// the credentials that the stand-in takes, for an hour.
+type clouds struct {
+	t            *testing.T
+	world        *world
+	now          func() time.Time
+	mayAsk       map[string]any // the conditions in the AWS role's policy
+	token        string         // the OIDC token that Alibaba's STS takes
+	aws, alibaba *httptest.Server
+	awsCalls     atomic.Int64
+	alibabaCalls atomic.Int64
+	onAWS        atomic.Pointer[func()] // runs before an answer
+	onAlibaba    atomic.Pointer[func()]
+	refusal      atomic.Value // the code of Alibaba's refusal
+}
+
+func newClouds(t *testing.T, w *world, now func() time.Time, template *sam) *clouds {
+	c := &clouds{t: t, world: w, now: now, mayAsk: template.mayAsk(), token: awsToken}
+	c.refusal.Store("")
+	nothing := func() {}
+	c.onAWS.Store(&nothing)
+	c.onAlibaba.Store(&nothing)
+	c.aws, c.alibaba = httptest.NewServer(http.HandlerFunc(c.serveAWS)), httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
+	t.Cleanup(c.aws.Close)
+	t.Cleanup(c.alibaba.Close)
+	return c
+}
+
+// overrides move both STS to loopback.
+func (c *clouds) overrides() map[string]string {
+	return map[string]string{"WEBOFFICE_STS_ENDPOINT": c.alibaba.URL, "AWS_ENDPOINT_URL_STS": c.aws.URL}
+}
+
+func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
+	c.awsCalls.Add(1)
+	(*c.onAWS.Load())()
+	_ = r.ParseForm() // what cannot be read lacks everything below
+	asked := map[string]any{
+		"ForAllValues:StringEquals": map[string]any{"sts:IdentityTokenAudience": r.PostForm.Get("Audience.member.1")},
+		"StringEquals":              map[string]any{"sts:SigningAlgorithm": r.PostForm.Get("SigningAlgorithm")},
+		"NumericLessThanEquals":     map[string]any{"sts:DurationSeconds": r.PostForm.Get("DurationSeconds")},
+		"Null":                      map[string]any{"sts:IdentityTokenAudience": fmt.Sprint(!r.PostForm.Has("Audience.member.1"))},
+	}
+	if fmt.Sprint(asked) != fmt.Sprint(c.mayAsk) || r.PostForm.Get("Action") != "GetWebIdentityToken" ||
+		r.PostForm.Has("Audience.member.2") {
+		c.t.Errorf("the function asks AWS for %v, its role may ask for %v", r.PostForm, c.mayAsk)
+	}
+	signature := r.Header.Get("Authorization")
+	if !strings.HasPrefix(signature, "AWS4-HMAC-SHA256 Credential=ASIALOCAL/") || !strings.Contains(signature, "/eu-central-1/sts/aws4_request, ") ||
+		r.Header.Get("X-Amz-Security-Token") != "local-aws-token" {
+		c.t.Errorf("not signed with the role of Lambda: %s", signature)
+	}
+	_, _ = fmt.Fprintf(w, `<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetWebIdentityTokenResult>`+
+		`<WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
+		`</GetWebIdentityTokenResponse>`, awsToken, c.now().Add(5*time.Minute).UTC().Format(time.RFC3339))
+}
+
+func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
+	c.alibabaCalls.Add(1)
+	(*c.onAlibaba.Load())()
+	_ = r.ParseForm()
+	for name, want := range map[string]string{
+		"Action": "AssumeRoleWithOIDC", "RoleArn": ramRole, "OIDCProviderArn": oidcProvider, "OIDCToken": c.token,
+	} {
+		if r.Form.Get(name) != want {
+			c.t.Errorf("Alibaba's STS gets %s %q, not %q", name, r.Form.Get(name), want)
+		}
+	}
+	w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
+	if code := c.refusal.Load().(string); code != "" {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprintf(w, `{"RequestId":"1","Code":%q,"Message":"no: %s"}`, code, c.token)
+		return
+	}
+	keys := c.world.office.Credentials()
+	_, _ = fmt.Fprintf(w, `{"RequestId":"1","Credentials":{"AccessKeyId":%q,"AccessKeySecret":%q,"SecurityToken":%q,"Expiration":%q}}`,
+		keys.AccessKeyID, keys.Secret, keys.SecurityToken, c.now().Add(time.Hour).UTC().Format(time.RFC3339))
+}
+
+// exchanged wants so many exchanges since the start.
+func (c *clouds) exchanged(aws, alibaba int64) {
+	c.t.Helper()
+	if a, b := c.awsCalls.Load(), c.alibabaCalls.Load(); a != aws || b != alibaba {
+		c.t.Errorf("%d exchanges with AWS and %d with Alibaba Cloud, want %d and %d", a, b, aws, alibaba)
+	}
+}
+
+// held makes the next calls of an STS wait: entered tells of each, release lets all go on.
+func held(on *atomic.Pointer[func()]) (entered <-chan struct{}, release func()) {
+	arrived, open := make(chan struct{}, 100), make(chan struct{})
+	wait := func() {
+		arrived <- struct{}{}
+		<-open
+	}
+	on.Store(&wait)
+	return arrived, func() { close(open) }
+}
+
+// lambdaSite serves both functions in this process, with the environment of a Lambda function that template.yml deploys.
+func lambdaSite(t *testing.T) (*site, *clouds) {
+	t.Helper()
+	w := newWorld(t, officeOptions())
+	template, functions := lambdaTemplate(t, nil)
+	c := newClouds(t, w, w.clock.Now, template)
+	runtime, err := cloud.NewLambda()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(runtime.Close)
+	overrides := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "", "ALIBABA_CLOUD_SECURITY_TOKEN", ""}
+	for _, variable := range runtime.Env() {
+		name, value, _ := strings.Cut(variable, "=")
+		overrides = append(overrides, name, value)
+	}
+	for _, more := range []map[string]string{functions["generate"].environment, c.overrides()} {
+		for name, value := range more {
+			overrides = append(overrides, name, value)
+		}
+	}
+	return startIn(t, w, teamPolicy, overrides...), c
+}
+
+// together sends n requests at once and returns when all are answered. meanwhile runs once all have begun and an STS is held up by them.
+func (s *site) together(n int, entered <-chan struct{}, meanwhile func(), send func() reply) {
+	s.t.Helper()
+	var begun, answered sync.WaitGroup
+	for range n {
+		begun.Add(1)
+		answered.Go(func() {
+			begun.Done()
+			if got := send(); got.status != 200 {
+				s.t.Errorf("one of %d requests: %v", n, got)
+			}
+		})
+	}
+	begun.Wait()
+	all := make(chan struct{})
+	go func() {
+		answered.Wait()
+		close(all)
+	}()
+	select {
+	case <-entered:
+	case <-all:
+	}
+	meanwhile()
+	<-all
+}
+
+// A renewal is under way five minutes before the end. Whoever asks meanwhile is answered with what is still valid.
+func TestFederationOneExchangeAndNoFailedRequest(t *testing.T) {
+	t.Parallel()
+	s, c := lambdaSite(t)
+	ask := func() reply { return s.generate(guest, source(handbook)) }
+	entered, release := held(&c.onAWS)
+	s.together(100, entered, release, ask)
+	c.exchanged(1, 1)
+	s.calls(t, 100, 0)
+
+	s.clock.Advance(54 * time.Minute)
+	ask().want(t, 200, "")
+	c.exchanged(1, 1)
+
+	s.clock.Advance(2 * time.Minute)
+	entered, release = held(&c.onAlibaba)
+	s.together(1, entered, func() {
+		s.together(100, nil, release, ask)
+	}, ask)
+	c.exchanged(2, 2)
+
+	// The role's credentials change, and the next renewal brings them.
+	changed := s.office.Credentials()
+	changed.AccessKeyID, changed.Secret = "STS.changed", "role-key-secret-3Mv9"
+	s.clock.Advance(56 * time.Minute)
+	s.office.SetCredentials(changed)
+	nothing := func() {}
+	c.onAlibaba.Store(&nothing)
+	ask().want(t, 200, "")
+	c.exchanged(3, 3)
+	s.calls(t, 203, 0)
+}
+
+func TestFederationThatIsRefused(t *testing.T) {
+	t.Parallel()
+	s, c := lambdaSite(t)
+	c.refusal.Store("AuthenticationFail.OIDCToken.AudienceNotMatch")
+	refused := s.generate(guest, source(handbook)).want(t, 503, "ServiceUnavailable")
+	s.untouched(t)
+	if strings.Contains(refused.body, "OIDC") || refused.header.Get("Retry-After") == "" {
+		t.Errorf("the page gets %s", refused.body)
+	}
+	for _, secret := range []string{awsToken, "local-aws-secret", "local-aws-token", s.office.Credentials().Secret, url.QueryEscape(awsToken)} {
+		if strings.Contains(s.logs.String()+refused.body, secret) {
+			t.Errorf("%s shows", secret)
+		}
+	}
+	if !strings.Contains(s.logs.String(), "audience: RAM's provider must list") {
+		t.Error("the log does not say what to check")
+	}
+	c.refusal.Store("")
+	s.clock.Advance(2 * time.Second)
+	s.generate(guest, source(handbook)).want(t, 200, "")
+	c.exchanged(2, 2)
+}

@@ -1,0 +1,283 @@
+// Package cloud stands in for the platforms that package platform serves on: Function Compute's go1 runtime, its custom
+// runtime, and Lambda. Each stand-in has the process's side (a runtime API to poll, or calls of the process's port) and the
+// callers' side: Invoke is what `s invoke` and `aws lambda invoke` do, RoundTrip is the HTTP gateway, so that
+// http.Client{Transport: runtime} asks a function as a page does.
+//
+//	runtime, err := cloud.NewFunctionCompute()
+//	defer runtime.Close()
+//	command := exec.Command("dist/fc/generate/bootstrap")
+//	command.Env = append(os.Environ(), runtime.Env()...)
+//	…
+//	defer command.Process.Kill()
+//	answer, err := (&http.Client{Transport: runtime}).Post("https://function.example.com/", "application/json", body)
+//
+// A runtime belongs to one process at a time. Stop the process before Close: Function Compute's SDK asks a lost runtime API again
+// without end, Lambda's ends its process. Everything stays on loopback. Only tests and scripts import this package.
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Role is the RAM role that Function Compute gives a function.
+type Role struct{ AccessKeyID, AccessKeySecret, SecurityToken string }
+
+// Runtime is the stand-in of one platform. Its methods may be used concurrently, its fields be changed between calls.
+type Runtime struct {
+	Role     Role          // STS.local, local-secret, local-token: what the IMM stand-in takes. Lambda has none
+	Timeout  time.Duration // the function's, 30 seconds
+	ClientIP string        // the address that requests of RoundTrip come from, 203.0.113.7
+
+	platform string
+	address  string // of the runtime API, or of the process on a custom runtime
+	calls    atomic.Int64
+	client   *http.Client // of a custom runtime's process
+	server   *http.Server // of the others' runtime API
+	queue    chan *call
+	closed   chan struct{}
+	close    func()
+	mu       sync.Mutex
+	running  map[string]*call
+}
+
+// call is one invocation on its way through a runtime API.
+type call struct {
+	path    string // as a custom runtime would be asked: /invoke, /initialize or /pre-stop
+	payload []byte
+	answer  chan []byte
+	failure chan []byte
+}
+
+const (
+	functionCompute = "go1"
+	customRuntime   = "custom"
+	lambda          = "lambda"
+	startTimeout    = 120 * time.Second // Function Compute's, for a custom runtime's port to open
+)
+
+// NewFunctionCompute starts the runtime API of a go1 function.
+func NewFunctionCompute() (*Runtime, error) { return newRuntime(functionCompute) }
+
+// NewLambda starts the runtime API of a Lambda function.
+func NewLambda() (*Runtime, error) { return newRuntime(lambda) }
+
+// NewCustomRuntime chooses a free port for the process to listen on. The first call waits for the port to open.
+func NewCustomRuntime() (*Runtime, error) { return newRuntime(customRuntime) }
+
+func newRuntime(platform string) (*Runtime, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &Runtime{
+		Role:    Role{"STS.local", "local-secret", "local-token"},
+		Timeout: 30 * time.Second, ClientIP: "203.0.113.7",
+		platform: platform, address: listener.Addr().String(),
+		queue: make(chan *call), closed: make(chan struct{}), running: map[string]*call{},
+	}
+	r.close = sync.OnceFunc(func() { close(r.closed) })
+	if platform == customRuntime {
+		r.client = &http.Client{Transport: &http.Transport{DialContext: dialStarting}}
+		return r, listener.Close()
+	}
+	r.server = &http.Server{Handler: http.HandlerFunc(r.runtimeAPI)}
+	go func() { _ = r.server.Serve(listener) }()
+	return r, nil
+}
+
+// Close ends the runtime. A second call does nothing.
+func (r *Runtime) Close() {
+	r.close()
+	if r.server != nil {
+		_ = r.server.Close()
+	} else {
+		r.client.CloseIdleConnections()
+	}
+}
+
+// Env is the environment that the platform gives a process; on Lambda with the credentials of an AWS role.
+func (r *Runtime) Env() []string {
+	if r.platform == lambda {
+		return []string{
+			"AWS_LAMBDA_RUNTIME_API=" + r.address, "AWS_LAMBDA_FUNCTION_NAME=test-function", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+			"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128", "AWS_REGION=eu-central-1", "_HANDLER=bootstrap",
+			"AWS_ACCESS_KEY_ID=ASIALOCAL", "AWS_SECRET_ACCESS_KEY=local-aws-secret", "AWS_SESSION_TOKEN=local-aws-token",
+		}
+	}
+	env := []string{
+		"FC_FUNCTION_NAME=test-function", "FC_FUNCTION_HANDLER=bootstrap", "FC_FUNCTION_MEMORY_SIZE=128",
+		"FC_REGION=cn-shanghai", "FC_ACCOUNT_ID=1234567890123456",
+	}
+	if r.platform == functionCompute {
+		return append(env, "FC_RUNTIME_API="+r.address)
+	}
+	_, port, _ := net.SplitHostPort(r.address)
+	return append(env, "FC_CUSTOM_LISTEN_PORT="+port, "ALIBABA_CLOUD_ACCESS_KEY_ID="+r.Role.AccessKeyID,
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET="+r.Role.AccessKeySecret, "ALIBABA_CLOUD_SECURITY_TOKEN="+r.Role.SecurityToken)
+}
+
+// Invoke gives the function an event and returns what it answers. A failed invocation is an error, and so is the end of ctx.
+func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	return r.call(ctx, "/invoke", event)
+}
+
+// Initialize calls the initializer hook, as Function Compute does once per instance where one is configured. Lambda has none.
+func (r *Runtime) Initialize(ctx context.Context) error { return r.hook(ctx, "/initialize") }
+
+// PreStop calls the pre-stop hook, as Function Compute does before it ends an instance. Lambda has none.
+func (r *Runtime) PreStop(ctx context.Context) error { return r.hook(ctx, "/pre-stop") }
+
+func (r *Runtime) hook(ctx context.Context, path string) error {
+	if r.platform == lambda {
+		return nil
+	}
+	_, err := r.call(ctx, path, nil)
+	return err
+}
+
+func (r *Runtime) call(ctx context.Context, path string, payload []byte) ([]byte, error) {
+	if r.platform == customRuntime {
+		return r.callPort(ctx, path, payload)
+	}
+	c := &call{path, payload, make(chan []byte, 1), make(chan []byte, 1)}
+	select {
+	case r.queue <- c:
+	case <-r.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no process took the invocation: %w", ctx.Err())
+	}
+	select {
+	case answer := <-c.answer:
+		return answer, nil
+	case failure := <-c.failure:
+		return nil, fmt.Errorf("the invocation failed: %s", failure)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no answer: %w", ctx.Err())
+	}
+}
+
+// runtimeAPI is what the SDKs poll: GET …/next, then POST …/ID/response or …/ID/error.
+func (r *Runtime) runtimeAPI(w http.ResponseWriter, req *http.Request) {
+	prefix, accepted := "/2020-11-11/runtime/invocation/", http.StatusOK
+	if r.platform == lambda {
+		prefix, accepted = "/2018-06-01/runtime/invocation/", http.StatusAccepted
+	}
+	action, known := strings.CutPrefix(req.URL.Path, prefix)
+	id, action, _ := strings.Cut(action, "/")
+	switch {
+	case known && req.Method == http.MethodGet && id == "next" && action == "":
+		select {
+		case c := <-r.queue:
+			id = r.tell(w.Header(), c.path)
+			r.mu.Lock()
+			r.running[id] = c
+			r.mu.Unlock()
+			_, _ = w.Write(c.payload)
+		case <-req.Context().Done():
+		case <-r.closed:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	case known && req.Method == http.MethodPost && (action == "response" || action == "error"):
+		body, err := io.ReadAll(req.Body)
+		r.mu.Lock()
+		c := r.running[id]
+		delete(r.running, id)
+		r.mu.Unlock()
+		switch {
+		case err != nil || c == nil:
+			http.Error(w, "no such invocation is running", http.StatusBadRequest)
+			return
+		case action == "response":
+			c.answer <- body
+		default:
+			c.failure <- body
+		}
+		w.WriteHeader(accepted)
+	default:
+		http.NotFound(w, req)
+	}
+}
+
+// tell writes the headers with which the platform describes a call, and returns its request id.
+func (r *Runtime) tell(header http.Header, path string) (id string) {
+	n, deadline := r.calls.Add(1), strconv.FormatInt(time.Now().Add(r.Timeout).UnixMilli(), 10)
+	if r.platform == lambda {
+		id = fmt.Sprintf("5f0c1d2e-0000-4000-8000-%012x", n)
+		header.Set("Lambda-Runtime-Aws-Request-Id", id)
+		header.Set("Lambda-Runtime-Deadline-Ms", deadline)
+		header.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:123456789012:function:test-function")
+		header.Set("Lambda-Runtime-Trace-Id", "Root=1-5f0c1d2e-000000000000000000000001;Sampled=0")
+		return id
+	}
+	id = fmt.Sprintf("1-5f0c1d2e-%012x", n)
+	functionType := map[string]string{"/invoke": "0", "/initialize": "1", "/pre-stop": "2"}[path]
+	for name, value := range map[string]string{
+		"request-id": id, "function-deadline": deadline, "function-type": functionType,
+		"function-timeout": strconv.Itoa(int((r.Timeout + time.Second - 1) / time.Second)),
+		"access-key-id":    r.Role.AccessKeyID, "access-key-secret": r.Role.AccessKeySecret, "security-token": r.Role.SecurityToken,
+		"region": "cn-shanghai", "account-id": "1234567890123456", "function-name": "test-function", "function-handler": "bootstrap",
+		"function-memory": "128", "qualifier": "LATEST", "version-id": "", "service-name": "", "retry-count": "0", "control-path": path,
+	} {
+		header.Set("X-Fc-"+name, value)
+	}
+	if r.platform == customRuntime {
+		header.Del("X-Fc-Function-Deadline") // a custom runtime is told the timeout alone
+		header.Del("X-Fc-Function-Type")
+	} else {
+		header.Del("X-Fc-Control-Path")
+	}
+	return id
+}
+
+// callPort asks a custom runtime's process.
+func (r *Runtime) callPort(ctx context.Context, path string, payload []byte) ([]byte, error) {
+	method := http.MethodPost
+	if path == "/pre-stop" {
+		method = http.MethodGet
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+r.address+path, bytes.NewReader(payload))
+	if err != nil {
+		return nil, err
+	}
+	r.tell(req.Header, path)
+	answer, err := r.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("the invocation failed with status %d: %s", answer.StatusCode, body)
+	}
+	return body, err
+}
+
+// dialStarting dials a process that may not listen yet.
+func dialStarting(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	var dialer net.Dialer
+	for {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package cloud
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// RoundTrip implements http.RoundTripper: the platform's HTTP gateway in front of the function. Host and scheme of the URL do not
+// matter. A failed invocation is a 502, as on the platforms; the error is for the end of the request's context only.
+func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		defer req.Body.Close()
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+	}
+	header := req.Header.Clone()
+	header.Set("X-Forwarded-For", strings.Join(append(header.Values("X-Forwarded-For"), r.ClientIP), ", "))
+	if r.platform == customRuntime {
+		return r.forward(req, header, body)
+	}
+	header.Set("Host", req.URL.Host)
+	event := r.functionComputeEvent(req, header, body)
+	if r.platform == lambda {
+		event = r.lambdaEvent(req, header, body)
+	}
+	payload, err := json.Marshal(event)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		StatusCode      int               `json:"statusCode"`
+		Headers         map[string]string `json:"headers"`
+		Cookies         []string          `json:"cookies"`
+		Body            string            `json:"body"`
+		IsBase64Encoded bool              `json:"isBase64Encoded"`
+	}
+	payload, err = r.Invoke(req.Context(), payload)
+	if req.Context().Err() != nil {
+		return nil, err
+	}
+	if err == nil {
+		err = json.Unmarshal(payload, &answer)
+	}
+	content := []byte(answer.Body)
+	if err == nil && answer.IsBase64Encoded {
+		content, err = base64.StdEncoding.DecodeString(answer.Body)
+	}
+	if err != nil {
+		answer.StatusCode, answer.Headers, content = http.StatusBadGateway, nil, []byte(err.Error())
+	}
+	out := http.Header{}
+	for name, value := range answer.Headers {
+		out.Set(name, value)
+	}
+	for _, cookie := range answer.Cookies {
+		out.Add("Set-Cookie", cookie)
+	}
+	return &http.Response{
+		Status: strconv.Itoa(answer.StatusCode) + " " + http.StatusText(answer.StatusCode), StatusCode: answer.StatusCode,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: out, Request: req,
+		Body: io.NopCloser(bytes.NewReader(content)), ContentLength: int64(len(content)),
+	}, nil
+}
+
+// forward passes a request on to a custom runtime's process.
+func (r *Runtime) forward(req *http.Request, header http.Header, body []byte) (*http.Response, error) {
+	onward := req.Clone(req.Context())
+	onward.Header, onward.Body, onward.ContentLength = header, io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	onward.Host, onward.URL.Scheme, onward.URL.Host = req.URL.Host, "http", r.address
+	r.tell(onward.Header, "/http-invoke")
+	answer, err := r.client.Transport.RoundTrip(onward)
+	if err == nil {
+		answer.Request = req
+	}
+	return answer, err
+}
+
+// functionComputeEvent is an HTTP trigger's event, version v1.
+func (r *Runtime) functionComputeEvent(req *http.Request, header http.Header, body []byte) map[string]any {
+	event := r.event(req, "v1", joined(header), body)
+	event["queryParameters"] = joined(req.URL.Query())
+	return event
+}
+
+// lambdaEvent is a function URL's event, payload version 2.0: header names in lower case, cookies apart.
+func (r *Runtime) lambdaEvent(req *http.Request, header http.Header, body []byte) map[string]any {
+	cookies := []string{}
+	for _, line := range header.Values("Cookie") {
+		cookies = append(cookies, strings.Split(line, "; ")...)
+	}
+	header.Del("Cookie")
+	lower := map[string]string{}
+	for name, value := range joined(header) {
+		lower[strings.ToLower(name)] = value
+	}
+	event := r.event(req, "2.0", lower, body)
+	maps.Copy(event, map[string]any{"routeKey": "$default", "rawQueryString": req.URL.RawQuery, "cookies": cookies})
+	return event
+}
+
+// event has what both platforms' events have.
+func (r *Runtime) event(req *http.Request, version string, headers map[string]string, body []byte) map[string]any {
+	text, isBase64 := string(body), !utf8.Valid(body)
+	if isBase64 {
+		text = base64.StdEncoding.EncodeToString(body)
+	}
+	return map[string]any{
+		"version": version, "rawPath": req.URL.EscapedPath(), "headers": headers, "body": text, "isBase64Encoded": isBase64,
+		"requestContext": map[string]any{
+			"accountId": "1234567890123456", "domainName": req.URL.Host, "domainPrefix": "function", "requestId": "of-the-gateway",
+			"time": time.Now().UTC().Format(time.RFC3339),
+			"http": map[string]any{
+				"method": req.Method, "path": req.URL.Path, "protocol": "HTTP/1.1", "sourceIp": r.ClientIP, "userAgent": req.UserAgent(),
+			},
+		},
+	}
+}
+
+// joined gives each name one value, as the platforms do.
+func joined(values map[string][]string) map[string]string {
+	out := map[string]string{}
+	for name, list := range values {
+		out[name] = strings.Join(list, ",")
+	}
+	return out
+}

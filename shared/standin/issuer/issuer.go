@@ -1,0 +1,324 @@
+// Package issuer is an OIDC provider for tests and for trying things out on one machine. It serves a discovery document and a key
+// set, signs any token that it is asked for, and can be told to fail in the ways that providers fail. It authenticates nobody: whoever
+// holds a Provider can be anyone. It keeps no secrets and must not be reachable from elsewhere; Start listens on loopback only.
+package issuer
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"weboffice-functions/shared/weboffice"
+)
+
+// The paths that a Provider serves below its URL.
+const (
+	DiscoveryPath = "/.well-known/openid-configuration"
+	KeysPath      = "/keys"
+)
+
+// Fault is a way to fail.
+type Fault string
+
+// The faults. They hold for both paths unless they say otherwise.
+const (
+	None        Fault = ""
+	Outage      Fault = "outage"       // HTTP 503
+	Cut         Fault = "cut"          // the connection ends without an answer
+	Slow        Fault = "slow"         // no answer until the fault changes or the client leaves
+	Huge        Fault = "huge"         // a key set of a thousand keys
+	Endless     Fault = "endless"      // a body without an end
+	Redirect    Fault = "redirect"     // to the URL that RedirectTo was given
+	WrongIssuer Fault = "wrong issuer" // discovery names another issuer
+	Malformed   Fault = "malformed"    // no JSON
+)
+
+// Options are what a Provider needs. Each may be left out.
+type Options struct {
+	Now       func() time.Time // default time.Now; the clock of iat and exp
+	Audience  string           // default "weboffice"
+	Algorithm string           // RS256 (default), ES256 or EdDSA
+	Lifetime  time.Duration    // of a token, default an hour
+}
+
+// Provider is an OIDC provider. It is an http.Handler for the paths below its URL and safe for concurrent use.
+type Provider struct {
+	options Options
+
+	mu       sync.Mutex
+	url      string
+	server   *http.Server
+	signer   crypto.Signer // nil until it is first needed: RSA keys take time
+	fault    Fault
+	target   string         // of Redirect
+	changed  chan struct{}  // closed when the fault changes
+	requests map[string]int // by path
+	arrived  chan struct{}  // closed when a request arrives
+}
+
+// New returns a provider that has no URL yet: call Start, or mount it somewhere and call SetURL.
+func New(o Options) *Provider {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Audience == "" {
+		o.Audience = "weboffice"
+	}
+	if o.Algorithm == "" {
+		o.Algorithm = "RS256"
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = time.Hour
+	}
+	return &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}), requests: map[string]int{}}
+}
+
+// Start serves on a free port of 127.0.0.1, which sets the URL, until Close.
+func (p *Provider) Start() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	p.SetURL("http://" + listener.Addr().String())
+	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = p.server.Serve(listener) }()
+	return nil
+}
+
+// Close ends what Start began, open requests included.
+func (p *Provider) Close() error { return p.server.Close() }
+
+// SetURL says under which URL the provider is mounted. It is the issuer of the tokens signed from now on.
+func (p *Provider) SetURL(url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.url = url
+}
+
+// URL is the issuer.
+func (p *Provider) URL() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.url
+}
+
+// SetFault makes the provider fail, or work again with None. Requests that Slow holds go on.
+func (p *Provider) SetFault(f Fault) { p.setFault(f, "") }
+
+// RedirectTo makes the provider redirect every request to the same path under another URL.
+func (p *Provider) RedirectTo(url string) { p.setFault(Redirect, url) }
+
+func (p *Provider) setFault(f Fault, target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault, p.target = f, target
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Rotate replaces the signing key. The old one leaves the key set at once.
+func (p *Provider) Rotate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.signer = nil
+}
+
+// Requests says how many requests a path has had.
+func (p *Provider) Requests(path string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.requests[path]
+}
+
+// AwaitRequests waits until a path has had n requests.
+func (p *Provider) AwaitRequests(ctx context.Context, path string, n int) error {
+	for {
+		p.mu.Lock()
+		count, arrived := p.requests[path], p.arrived
+		p.mu.Unlock()
+		if count >= n {
+			return nil
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d requests for %s: %w", count, n, path, ctx.Err())
+		}
+	}
+}
+
+// Token signs a token with iss, aud, sub "ann", iat and exp. The claims are added; one that is nil is left out.
+func (p *Provider) Token(claims map[string]any) weboffice.Secret {
+	now := p.options.Now()
+	all := map[string]any{
+		"iss": p.URL(), "aud": p.options.Audience, "sub": "ann", "iat": now.Unix(), "exp": now.Add(p.options.Lifetime).Unix(),
+	}
+	maps.Copy(all, claims)
+	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
+	return p.Sign(nil, mustJSON(all))
+}
+
+// Sign signs any payload with the current key. The header's alg, kid and typ are those of an honest token, unless header has others; one
+// that is nil is left out. The signature is always made with the provider's own algorithm, whatever the header says.
+func (p *Provider) Sign(header map[string]any, payload []byte) weboffice.Secret {
+	signer, public := p.key()
+	all := map[string]any{"alg": public.Algorithm, "kid": public.KeyID, "typ": "JWT"}
+	maps.Copy(all, header)
+	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
+	input := encode(mustJSON(all)) + "." + encode(payload)
+	return weboffice.Secret(input + "." + encode(sign(signer, []byte(input))))
+}
+
+// PublicKey is the public half of the current key, as the key set shows it.
+func (p *Provider) PublicKey() jose.JSONWebKey {
+	_, public := p.key()
+	return public
+}
+
+// ServeHTTP answers the two paths, with the fault that is set.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	fault, target, changed := p.arrive(r.URL.Path)
+	switch fault {
+	case Outage:
+		http.Error(w, "out of service", http.StatusServiceUnavailable)
+		return
+	case Cut:
+		panic(http.ErrAbortHandler)
+	case Slow:
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+	case Endless:
+		for err := error(nil); err == nil; { // until the client leaves
+			_, err = w.Write(make([]byte, 64<<10))
+		}
+		return
+	case Redirect:
+		http.Redirect(w, r, target+r.URL.Path, http.StatusFound)
+		return
+	case Malformed:
+		_, _ = w.Write([]byte(`{"issuer": "`))
+		return
+	}
+	p.serve(w, r, fault)
+}
+
+// serve answers as a provider without fault does, apart from the content that Huge and WrongIssuer change.
+func (p *Provider) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
+	issuer, document := p.URL(), any(nil)
+	_, public := p.key()
+	switch r.URL.Path {
+	case DiscoveryPath:
+		named := issuer
+		if fault == WrongIssuer {
+			named += "/another"
+		}
+		document = map[string]any{
+			"issuer": named, "jwks_uri": issuer + KeysPath, "response_types_supported": []string{"id_token"},
+			"subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{public.Algorithm},
+		}
+	case KeysPath:
+		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}}
+		for i := 0; fault == Huge && i < 1000; i++ {
+			another := public
+			another.KeyID = fmt.Sprint(i)
+			set.Keys = append(set.Keys, another)
+		}
+		document = set
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	_, _ = w.Write(mustJSON(document))
+}
+
+// arrive counts a request and says what happens to it.
+func (p *Provider) arrive(path string) (Fault, string, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests[path]++
+	close(p.arrived)
+	p.arrived = make(chan struct{})
+	return p.fault, p.target, p.changed
+}
+
+// key returns the current key, which it makes when there is none.
+func (p *Provider) key() (crypto.Signer, jose.JSONWebKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.signer == nil {
+		p.signer = newSigner(p.options.Algorithm)
+	}
+	public := jose.JSONWebKey{Key: p.signer.Public(), Use: "sig", Algorithm: p.options.Algorithm}
+	thumbprint := must(public.Thumbprint(crypto.SHA256)) // so that a provider started anew does not reuse a key id
+	public.KeyID = encode(thumbprint[:12])
+	return p.signer, public
+}
+
+func newSigner(algorithm string) crypto.Signer {
+	switch algorithm {
+	case "RS256":
+		return must(rsa.GenerateKey(rand.Reader, 2048))
+	case "ES256":
+		return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	case "EdDSA":
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return must(private, err)
+	}
+	panic("issuer: Algorithm must be RS256, ES256 or EdDSA")
+}
+
+// sign makes the signature of RFC 7518 for the key's type.
+func sign(signer crypto.Signer, input []byte) []byte {
+	digest := sha256.Sum256(input)
+	switch private := signer.(type) {
+	case *rsa.PrivateKey:
+		return must(rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest[:]))
+	case *ecdsa.PrivateKey:
+		r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
+		must(0, err)
+		signature := make([]byte, 64)
+		r.FillBytes(signature[:32])
+		s.FillBytes(signature[32:])
+		return signature
+	default:
+		return must(signer.Sign(rand.Reader, input, crypto.Hash(0)))
+	}
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func mustJSON(v any) []byte { return must(json.Marshal(v)) }
+
+// must is for what cannot fail unless a test asks for something impossible.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic("issuer: " + err.Error())
+	}
+	return value
+}

@@ -1,0 +1,103 @@
+package issuer_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"weboffice-functions/shared/standin/issuer"
+)
+
+func start(t *testing.T, o issuer.Options) *issuer.Provider {
+	p := issuer.New(o)
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func get(t *testing.T, url string, into any) *http.Response {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if into != nil {
+		if err := json.Unmarshal(body, into); err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+	}
+	return response
+}
+
+// The tokens and the key set are read here as any OIDC client reads them, by go-jose alone.
+func TestProviderSpeaksOIDC(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for _, algorithm := range []string{"RS256", "ES256", "EdDSA"} {
+		t.Run(algorithm, func(t *testing.T) {
+			p := start(t, issuer.Options{Now: func() time.Time { return now }, Algorithm: algorithm, Lifetime: time.Minute})
+			var discovery map[string]any
+			response := get(t, p.URL()+issuer.DiscoveryPath, &discovery)
+			header := response.Header
+			if discovery["issuer"] != p.URL() || header.Get("Content-Type") != "application/json" || header.Get("Cache-Control") == "" {
+				t.Errorf("got %v, %v", discovery, header)
+			}
+			var set jose.JSONWebKeySet
+			get(t, discovery["jwks_uri"].(string), &set)
+			text := p.Token(map[string]any{"team": "red", "sub": nil}).Reveal()
+			token, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var claims jwt.Claims
+			var all map[string]any
+			if err := token.Claims(set, &claims, &all); err != nil {
+				t.Fatal(err)
+			}
+			want := jwt.Expected{Issuer: p.URL(), AnyAudience: jwt.Audience{"weboffice"}, Time: now.Add(time.Minute)}
+			if err := claims.ValidateWithLeeway(want, 0); err != nil {
+				t.Error(err)
+			}
+			if want.Time = now.Add(time.Minute + time.Second); claims.ValidateWithLeeway(want, 0) == nil {
+				t.Error("Lifetime is not kept")
+			}
+			if _, there := all["sub"]; there || all["team"] != "red" {
+				t.Errorf("got %v", all)
+			}
+			p.Rotate()
+			get(t, p.URL()+issuer.KeysPath, &set)
+			if len(set.Keys) != 1 || token.Claims(set, &claims) == nil {
+				t.Error("the old key is still in the set")
+			}
+			if p.Requests(issuer.KeysPath) != 2 || p.Requests(issuer.DiscoveryPath) != 1 {
+				t.Error("requests are not counted")
+			}
+		})
+	}
+}
+
+func TestProviderAnswersOnlyItsPaths(t *testing.T) {
+	p := start(t, issuer.Options{Algorithm: "ES256"})
+	if got := get(t, p.URL()+"/token", nil).StatusCode; got != http.StatusNotFound {
+		t.Errorf("got %d", got)
+	}
+	response, err := http.Post(p.URL()+issuer.KeysPath, "application/json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("got %d", response.StatusCode)
+	}
+}

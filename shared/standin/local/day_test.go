@@ -1,0 +1,142 @@
+package local_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weboffice-functions/functions/generate"
+	"weboffice-functions/functions/refresh"
+	"weboffice-functions/shared/standin/local"
+	"weboffice-functions/shared/standin/office"
+)
+
+// outcome is what testdata/day.mjs prints.
+type outcome struct {
+	Works     bool   `json:"works"`
+	Minutes   int    `json:"minutes"`
+	Lost      int    `json:"lost"`
+	Why       string `json:"why"`
+	Hours     int    `json:"hours"`
+	Refreshes int    `json:"refreshes"`
+	Failures  int    `json:"failures"`
+}
+
+// faults are the stand-in's ways to fail, by their names in testdata/day.mjs.
+var faults = map[string]office.Fault{
+	"throttled": office.Throttled(3 * time.Second), "unavailable": office.Unavailable(), "error after": office.InternalError().AfterWork(),
+	"cut": office.Cut(), "cut after": office.Cut().AfterWork(), "html": office.HTML(), "truncated": office.Truncated(),
+}
+
+// plays runs testdata/day.mjs in node against functions and a stand-in of its own, whose clock it sets.
+func plays(t *testing.T, play string) (outcome, *local.Local) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: no days are played")
+	}
+	node, err := exec.LookPath("node")
+	switch {
+	case err == nil:
+	case errors.Is(err, exec.ErrNotFound) && os.Getenv("CI") != "true":
+		t.Skip("node is not installed: no days are played")
+	default:
+		t.Fatal("node is not installed, and CI must play whole days: install node 20 or newer")
+	}
+	var present atomic.Int64 // ms
+	present.Store(time.Now().UnixMilli())
+	l := start(t, local.Options{
+		Policy: []byte(strings.ReplaceAll(rules, "SITES", "https://docs.example.com")), Now: func() time.Time { return time.UnixMilli(present.Load()) },
+		Logger: slog.New(slog.DiscardHandler), // it fails all day
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/generate", generate.New(l.App))
+	mux.Handle("/refresh", refresh.New(l.App))
+	mux.Handle("/office/session", l.IMM)
+	mux.HandleFunc("GET /dev.json", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, l.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("GET /token", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, l.People.Token(map[string]any{"sub": r.URL.Query().Get("sub"), "name": "Erin", "groups": []string{"editors"}}).Reveal())
+	})
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if now, err := strconv.ParseInt(r.Header.Get("X-Now"), 10, 64); err == nil {
+			present.Store(now)
+		}
+		l.IMM.ClearFaults()
+		if fault, ok := faults[r.Header.Get("X-Fault")]; ok {
+			l.IMM.Fail(office.Refresh, 1, fault)
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(hook.Close)
+	if _, err := os.Stat("testdata/day.mjs"); err != nil { // also tells go test that its result depends on this file
+		t.Fatal(err)
+	}
+	setting, err := json.Marshal(map[string]any{
+		"url": hook.URL, "sdk": l.IMMURL + office.SDKPath, "play": play,
+		"documents": []string{document, "oss://test-bucket/test-object.pptx", "oss://test-bucket/ten-pages.docx"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, node, "testdata/day.mjs", string(setting))
+	var trouble strings.Builder
+	command.Stderr = &trouble
+	printed, err := command.Output()
+	var o outcome
+	if err == nil {
+		err = json.Unmarshal(printed, &o)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, printed, trouble.String())
+	}
+	return o, l
+}
+
+func TestDayOfTheModule(t *testing.T) {
+	t.Parallel()
+	o, l := plays(t, "module")
+	calls := l.IMM.Calls()
+	t.Logf("eight hours with five reloads: %d billed calls", calls.Generate+calls.Refresh)
+	if !o.Works || calls.Generate != 1 || calls.Generate+calls.Refresh > 20 {
+		t.Errorf("%+v, %+v", o, calls)
+	}
+	if n := l.IMM.Openings(document); n != 6 {
+		t.Errorf("%d frames opened the document, want one for each load", n)
+	}
+}
+
+func TestDayOfTheQuickStart(t *testing.T) {
+	t.Parallel()
+	o, l := plays(t, "quickstart")
+	calls := l.IMM.Calls()
+	t.Logf("eight hours with five reloads: %d billed calls", calls.Generate+calls.Refresh)
+	if !o.Works || calls.Generate != 6 || calls.Generate+calls.Refresh < 29 {
+		t.Errorf("%+v, %+v", o, calls)
+	}
+}
+
+func TestThousandHours(t *testing.T) {
+	t.Parallel()
+	o, l := plays(t, "hours")
+	t.Logf("%d hours, %d refreshes, %d of them failing", o.Hours, o.Refreshes, o.Failures)
+	if o.Lost != 0 || o.Hours < 1000 || o.Failures < o.Refreshes/25 || o.Refreshes < 2000 {
+		t.Errorf("%+v", o)
+	}
+	if spends := l.IMM.DoubleSpends(); len(spends) > 0 {
+		t.Errorf("%d refresh tokens were used twice", len(spends))
+	}
+}

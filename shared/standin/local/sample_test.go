@@ -1,0 +1,278 @@
+package local_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"weboffice-functions/shared/standin/local"
+)
+
+// sampleStage is scripts/dev as it is started, on a clock that can be moved.
+func sampleStage(t *testing.T, lifetime time.Duration) *stage {
+	t.Helper()
+	browser(t)
+	s := &stage{t: t, clock: &clock{}}
+	s.Local = start(t, local.Options{Policy: []byte(readFile(t, "../../../scripts/dev/policy.yaml")), Lifetime: lifetime, Now: s.clock.now})
+	return s
+}
+
+const sampleSession = `document.querySelector('weboffice-document')?.session`
+
+func (s *stage) sample(as, uri string) *tab {
+	s.t.Helper()
+	b := newTab(s.t)
+	b.do(chromedp.EmulateViewport(1280, 860))
+	b.open(s.URL + "/?" + url.Values{"as": {as}, "open": {uri}}.Encode())
+	b.until(sampleSession + `?.state === 'open'`)
+	return b
+}
+
+func TestSamplePageForEachPersona(t *testing.T) {
+	t.Parallel()
+	s := sampleStage(t, 30*time.Minute)
+	for _, c := range []struct{ as, rule, role, rights string }{
+		{"guest", "anyone", "Read-only", "Copy"},
+		{"link", "share links", "Editing", "Edit, Copy"},
+		{"viewer", "viewers", "Read-only", "Copy"},
+		{"editor", "editors", "Editing", "Edit, Rename, History, Copy, Export, Print"},
+	} {
+		before := s.IMM.Calls().Generate
+		b := s.sample(c.as, document)
+		b.until(`document.getElementById('rule').textContent === '` + c.rule + `'`)
+		equal(b, `[...document.querySelectorAll('#rights .granted')].map(one => one.textContent).join(', ')`, c.rights)
+		equal(b, `document.querySelector('weboffice-document').shadowRoot.getElementById('role').textContent`, c.role)
+		equal(b, `document.querySelector('#people :checked').value`, c.as)
+		b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
+		if n := s.IMM.Calls().Generate - before; n != 1 {
+			t.Errorf("%s: %d billed calls, want 1", c.as, n)
+		}
+		equal(b, `location.hash`, "")
+		b.quiet()
+	}
+}
+
+// Every persona and every document can be chosen, one after the other, in one page.
+func TestSamplePageChoices(t *testing.T) {
+	t.Parallel()
+	s := sampleStage(t, 30*time.Minute)
+	b := s.sample("editor", document)
+	choices := value[[]string](b, `[...document.querySelectorAll('#choices input')].map(one => '[name=' + one.name + '][value="' + one.value + '"]')`)
+	for _, choice := range choices {
+		before := value[string](b, sampleSession+`.requestId`)
+		if value[bool](b, `document.querySelector('#choices `+choice+`').checked`) {
+			continue
+		}
+		b.run(`document.querySelector('#choices ` + choice + `').click()`)
+		b.until(sampleSession + `?.state === 'open' && ` + sampleSession + `.requestId !== ` + quote(before))
+	}
+	// A guest does not bear the link that the page followed a moment ago.
+	b.run(`document.querySelector('[name=open][value="` + document + `"]').click()`)
+	for _, c := range []struct{ as, rule string }{{"link", "share links"}, {"guest", "anyone"}} {
+		b.run(`document.querySelector('#people [value=` + c.as + `]').click()`)
+		b.until(`document.getElementById('rule').textContent === '` + c.rule + `'`)
+	}
+	equal(b, `document.querySelectorAll('weboffice-document').length`, 1)
+	equal(b, `document.querySelector('pre code').textContent.includes('src="' + document.querySelector('[name=open]:checked').value + '"')`, true)
+	b.quiet()
+}
+
+func TestSamplePageReloadsAndRefreshes(t *testing.T) {
+	t.Parallel()
+	s := sampleStage(t, 30*time.Minute)
+	b := s.sample("editor", document)
+	for i := range 2 {
+		b.do(chromedp.Reload())
+		b.until(sampleSession + `?.state === 'open'`)
+		b.until(fmt.Sprintf(`JSON.parse(sessionStorage.ledger || '{}').opens?.length === %d`, i+2)) // none got lost between two looks
+	}
+	s.calls(1, 0)
+	for range 2 {
+		s.sleep(b, 25*time.Minute)
+		b.until(sampleSession + `.left() > 29 * 60e3`)
+	}
+	s.calls(1, 2)
+	b.until(`document.getElementById('refreshes').textContent === '2'`)
+	b.until(`/^3 billed calls so far; .* would have made [5-9]\./.test(document.getElementById('cost-text').textContent)`) // over the reloads
+	b.until(`document.querySelectorAll('#log .billed').length === 3`)
+	equal(b, `document.querySelectorAll('#chart path').length`, 4)
+	b.open(s.URL + "/?as=guest") // who comes anew begins anew
+	b.until(sampleSession + `?.state === 'open'`)
+	b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
+	b.quiet()
+}
+
+// A link holder's page after a reload: the tokens are good still, and the rights go on.
+func TestSamplePageReloadOfALinkHolder(t *testing.T) {
+	t.Parallel()
+	s := sampleStage(t, 30*time.Minute)
+	b := s.sample("link", document)
+	b.do(chromedp.Reload())
+	b.until(sampleSession + `?.state === 'open'`)
+	s.calls(1, 0)
+	s.sleep(b, 25*time.Minute)
+	b.until(sampleSession + `?.state === 'open' && document.getElementById('refreshes').textContent === '1'`)
+	equal(b, sampleSession+`.permission.Readonly`, false)
+	s.calls(1, 1)
+	b.quiet()
+}
+
+// controls are the roles that need a name of their own.
+var controls = []string{
+	"button", "link", "radio", "checkbox", "textbox", "combobox", "Iframe", "image", "img", "region", "group", "complementary", "form", "main", "heading",
+}
+
+func TestSamplePageIsForEverybody(t *testing.T) {
+	t.Parallel()
+	s := sampleStage(t, 30*time.Minute)
+	b := s.sample("editor", document)
+	b.until(`document.getElementById('rule').textContent === 'editors'`)
+	for _, state := range []string{"open", "refused"} {
+		if state == "refused" { // the cover with its words and its button
+			b.run(`document.querySelector('weboffice-document').setAttribute('src', 'oss://nowhere/x.docx')`)
+			b.until(sampleSession + `?.state === 'refused'`)
+		}
+		names := map[string]int{}
+		tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range tree.Nodes {
+			if node.Ignored || node.Role == nil {
+				continue
+			}
+			role := text(node.Role)
+			if names[role]++; slices.Contains(controls, role) && text(node.Name) == "" {
+				t.Errorf("%s: a %s has no name (node %d)", state, role, node.BackendDOMNodeID)
+			}
+		}
+		if names["radio"] < 10 || names["heading"] < 6 || state == "open" && names["Iframe"] != 1 || state == "refused" && names["button"] != 1 {
+			t.Errorf("%s: %v", state, names)
+		}
+		for _, scheme := range []string{"light", "dark"} {
+			b.scheme(scheme)
+			for _, width := range []int64{1280, 820, 390} {
+				b.do(chromedp.EmulateViewport(width, 860))
+				seen := value[struct {
+					Texts int      `json:"texts"`
+					Faint []string `json:"faint"`
+				}](b, readFile(t, "testdata/contrast.js"))
+				if seen.Texts < 50 {
+					t.Errorf("%s, %s, %d: only %d texts", state, scheme, width, seen.Texts)
+				}
+				for _, one := range seen.Faint {
+					t.Errorf("%s, %s, %d: %s", state, scheme, width, one)
+				}
+				for _, direction := range []string{"rtl", "ltr"} {
+					b.run(`document.documentElement.dir = '` + direction + `'`)
+					if wide := value[int64](b, `document.documentElement.scrollWidth`); wide > width {
+						t.Errorf("%s, %s: %d wide in a window of %d", state, direction, wide, width)
+					}
+				}
+			}
+		}
+		b.do(chromedp.EmulateViewport(1280, 860))
+	}
+	b.quiet("403")
+}
+
+// The skip link comes first, and all choices can be made from the keyboard.
+func TestSamplePageFromTheKeyboard(t *testing.T) {
+	t.Parallel()
+	s := sampleStage(t, 30*time.Minute)
+	b := s.sample("editor", document)
+	b.do(chromedp.KeyEvent("\t"))
+	equal(b, `document.activeElement.className`, "skip")
+	equal(b, `document.activeElement.getBoundingClientRect().left >= 0`, true) // it shows itself
+	b.do(chromedp.KeyEvent("\t"))
+	equal(b, `document.activeElement.name + ' ' + document.activeElement.value`, "as editor")
+	equal(b, `getComputedStyle(document.activeElement.closest('label')).outlineStyle`, "solid")
+	b.do(chromedp.KeyEvent(kb.ArrowUp))
+	b.until(`document.getElementById('rule').textContent === 'viewers'`)
+	b.quiet()
+}
+
+// TestPictures makes pictures of the sample page; page.png is README's. go test ./shared/standin/local -run Pictures -pictures FOLDER
+func TestPictures(t *testing.T) {
+	if *pictures == "" {
+		t.Skip("no -pictures")
+	}
+	s := sampleStage(t, 30*time.Minute)
+	b := s.sample("editor", document)
+	for range 3 {
+		s.sleep(b, 25*time.Minute)
+		b.until(sampleSession + `?.left() > 29 * 60e3 && ` + sampleSession + `.state === 'open'`)
+	}
+	s.typeText(b, " Ours is called Tuppence.")
+	b.until(`document.querySelector('weboffice-document').shadowRoot.getElementById('file').textContent === 'Saved'`)
+	s.sleep(b, 6*time.Minute)
+	b.until(`/^4 billed calls/.test(document.getElementById('cost-text').textContent)`)
+	b.until(`document.getElementById('clock').textContent.startsWith('23:')`)
+	frame, err := chromedp.Run(b.ctx, chromedp.Nodes(chromedp.CSS("iframe")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The frame's own clock, which the stand-in sets every five seconds.
+	b.do(chromedp.Poll[chromedp.Void](`document.getElementById('life').textContent.startsWith('Token 23:')`, chromedp.WithPollingInFrame(frame[0])))
+	b.run(`document.querySelector('.left').getAnimations().map(one => one.finish())`)
+	b.picture("page.png")
+	b.scheme("dark")
+	b.picture("page-dark.png")
+	b.scheme("light")
+	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
+	b.picture("page-phone.png")
+	b.run(`document.querySelector('main').scrollIntoView()`)
+	b.picture("page-phone-document.png")
+	b.run(`document.querySelector('aside').scrollIntoView()`)
+	b.picture("page-phone-margin.png")
+}
+
+func (b *tab) scheme(name string) {
+	b.t.Helper()
+	b.call(func(ctx context.Context, s *chromedp.Target) error {
+		_, err := cdp.Call(ctx, s, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
+		})
+		return err
+	})
+}
+
+// picture keeps what the tab shows.
+func (b *tab) picture(name string) {
+	b.t.Helper()
+	b.run(`new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))`)
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(*pictures, name), png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// text is a value of the accessibility tree.
+func text(v *accessibility.Value) string {
+	var s string
+	if v == nil || json.Unmarshal(v.Value, &s) != nil {
+		return ""
+	}
+	return strings.TrimSpace(s)
+}
+
+func quote(s string) string {
+	text, _ := json.Marshal(s) // never fails
+	return string(text)
+}

@@ -1,0 +1,164 @@
+package office
+
+import (
+	"embed"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// SDKPath is where the JS-SDK lies, as on the vendor's host.
+const SDKPath = "/IMM/office-js/1.1.19/aliyun-web-office-sdk.min.js"
+
+//go:embed assets/frame.html assets/frame.css assets/frame.js assets/aliyun-web-office-sdk.min.js
+var assets embed.FS
+
+// framePolicy lets the frame run its own files and nothing else, inside any page.
+const framePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors http: https:"
+
+// handleOffice adds the editor side: the JS-SDK, the frame with its files, and the frame's own calls.
+func (s *Server) handleOffice() {
+	serve := func(pattern, file, contentType string, header map[string]string) {
+		content, err := assets.ReadFile("assets/" + file)
+		if err != nil {
+			panic(err) // embedded: there or the build fails
+		}
+		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType+"; charset=utf-8")
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+			w.Header().Set("Cache-Control", "no-cache")
+			for name, value := range header {
+				w.Header().Set(name, value)
+			}
+			_, _ = w.Write(content)
+		})
+	}
+	serve("GET "+SDKPath, "aliyun-web-office-sdk.min.js", "text/javascript",
+		map[string]string{"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"})
+	serve("GET /office/assets/frame.css", "frame.css", "text/css", nil)
+	serve("GET /office/assets/frame.js", "frame.js", "text/javascript", nil)
+	serve("GET /office/{kind}/{file}", "frame.html", "text/html",
+		map[string]string{"Content-Security-Policy": framePolicy, "Referrer-Policy": "no-referrer"})
+	s.mux.Handle("POST /office/session", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.serveSession)))
+}
+
+// frameRequest is one call of the frame.
+type frameRequest struct {
+	Action   string // open, renew, check, save or rename
+	File     string // the last part of the frame's own URL
+	Frame    string // a random name that the frame gives itself when it loads
+	Token    string // the access token
+	Password string // with open and renew: what the reader typed
+	Pages    []string
+	Name     string
+}
+
+// frameAnswer tells the frame whether its session lives, and after open and renew what to show.
+type frameAnswer struct {
+	State     string // open, locked (a password is needed), expired, revoked, unknown, or refused for a right that is not granted
+	ExpiresIn int64  `json:",omitempty"` // milliseconds that the token still lives
+	Life      int64  // milliseconds that every access token lives
+	Version   int    `json:",omitempty"`
+	View      *view  `json:",omitempty"`
+}
+
+// view is all that a frame shows: no page beyond the granted ones ever reaches the browser.
+type view struct {
+	*settings
+	Title, Kind string
+	Readonly    bool
+	Pages       []string
+	TotalPages  int
+	Versions    []version
+}
+
+// serveSession answers the frame.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request) {
+	var request frameRequest
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&request); err != nil || request.Frame == "" || len(request.Frame) > 64 {
+		http.Error(w, "not a frame's request", http.StatusBadRequest)
+		return
+	}
+	answer := s.session(request)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(answer)
+	s.options.Logger.Debug("imm stand-in frame", "action", request.Action, "state", answer.State)
+}
+
+// session decides about one call of a frame. Opening takes the grant from the frame that had it; a renewal, which is a new token
+// in a frame that is open, does so only when no other frame has opened the grant.
+func (s *Server) session(request frameRequest) frameAnswer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer := frameAnswer{State: "unknown", Life: s.options.AccessTokenLife.Milliseconds()}
+	token, now := s.access[request.Token], s.options.Now()
+	if token == nil || token.grant.file != request.File {
+		return answer
+	}
+	given, shown := token.grant, s.documents[token.grant.uri]
+	opening := request.Action == "open" || request.Action == "renew" && given.frame == ""
+	switch {
+	case token.ended || !now.Before(token.expires):
+		answer.State = "expired"
+		return answer
+	case !opening && given.frame != request.Frame:
+		answer.State = "revoked"
+		return answer
+	case opening && given.frame != request.Frame:
+		given.frame = request.Frame
+		shown.openings++
+	}
+	answer.State, answer.ExpiresIn, answer.Version = "open", token.expires.Sub(now).Milliseconds(), shown.version()
+	if !given.unlocked(shown, request.Password) {
+		answer.State = "locked"
+		return answer
+	}
+	switch request.Action {
+	case "open", "renew":
+		answer.View = given.view(shown)
+	case "save":
+		if given.preview() || len(request.Pages) != len(shown.pages) {
+			answer.State = "refused"
+			return answer
+		}
+		shown.save(request.Pages, now, given.UserName)
+		answer.Version = shown.version()
+	case "rename": // as at IMM, only announced: the object keeps its name
+		if !given.Rename || utf8.RuneCountInString(request.Name) > 255 || strings.TrimSpace(request.Name) == "" {
+			answer.State = "refused"
+			return answer
+		}
+		shown.title = strings.TrimSpace(request.Name)
+	}
+	return answer
+}
+
+// unlocked says whether the document may be shown: a protected one when the Password of Generate, or what the reader typed, is
+// right. A Password for a document that has none protects this preview, and the reader must type it.
+func (g *grant) unlocked(d *document, typed string) bool {
+	if d.password != "" {
+		return g.password == d.password || typed == d.password
+	}
+	return g.password == "" || typed == g.password
+}
+
+func (g *grant) view(d *document) *view {
+	pages := d.pages
+	if g.Cached {
+		pages = g.snapshot
+	}
+	v := &view{settings: g.settings, Title: d.title, Kind: editorKind(extension(g.Name)), Readonly: g.preview(), Pages: pages,
+		TotalPages: len(pages)}
+	if g.previewPages > 0 {
+		v.Pages = pages[:min(g.previewPages, len(pages))]
+	}
+	if g.History {
+		v.Versions = d.versions
+	}
+	return v
+}
