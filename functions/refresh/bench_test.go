@@ -28,8 +28,9 @@ rules:
   - {name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant: [view], session: 8760h}
 `
 
-// BenchmarkRefresh measures a whole handler, from an HTTP request to its answer as the event platforms hand them over: broker spends a refresh token at the stand-in over loopback each time, early
-// is answered from the sealed token alone.
+// BenchmarkRefresh measures a whole handler, from an HTTP request to its answer as the event
+// platforms hand them over: broker spends a refresh token at the stand-in over loopback each time,
+// early is answered from the sealed token alone.
 func BenchmarkRefresh(b *testing.B) {
 	for name, step := range map[string]time.Duration{"broker": 11 * time.Minute, "early": 0} {
 		b.Run(name, func(b *testing.B) {
@@ -38,7 +39,8 @@ func BenchmarkRefresh(b *testing.B) {
 			now := func() time.Time { return time.Unix(0, clock.Load()) }
 			a := build(b, now)
 			renewing := refresh.New(a)
-			tokens := post(b, generate.New(a), map[string]string{"SourceURI": "oss://test-bucket/test-object.docx"})
+			tokens := post(b, generate.New(a),
+				map[string]string{"SourceURI": "oss://test-bucket/test-object.docx"})
 			b.ReportAllocs()
 			for b.Loop() {
 				clock.Add(int64(step))
@@ -56,11 +58,16 @@ func build(b *testing.B, now func() time.Time) *app.App {
 		b.Fatal(err)
 	}
 	environment := map[string]string{
-		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString([]byte("\x00benchmark: 32 bytes of no use\xfe\xff")), "WEBOFFICE_POLICY_FILE": policyFile,
-		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": standIn.URL, "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.local",
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN": "local-token",
+		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString(
+			[]byte("\x00benchmark: 32 bytes of no use\xfe\xff")),
+		"WEBOFFICE_POLICY_FILE": policyFile,
+		"WEBOFFICE_REGION":      "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": standIn.URL,
+		"ALIBABA_CLOUD_ACCESS_KEY_ID":     "STS.local",
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret",
+		"ALIBABA_CLOUD_SECURITY_TOKEN":    "local-token",
 	}
-	a, err := app.New(func(name string) string { return environment[name] }, now, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	a, err := app.New(func(name string) string { return environment[name] }, now,
+		slog.New(slog.NewJSONHandler(io.Discard, nil)))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -78,7 +85,8 @@ func post(b *testing.B, handler http.Handler, parameters map[string]string) map[
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, request)
 	var answer struct{ AccessToken, RefreshToken, Code string }
-	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil || answer.AccessToken == "" {
+	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil ||
+		answer.AccessToken == "" {
 		b.Fatal(recorder.Code, answer.Code, err)
 	}
 	return map[string]string{"AccessToken": answer.AccessToken, "RefreshToken": answer.RefreshToken}

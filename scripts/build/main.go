@@ -3,12 +3,14 @@
 //	dist/fc/{generate,refresh}/      linux/amd64
 //	dist/lambda/{generate,refresh}/  linux/arm64
 //
-// Each holds the program, bootstrap, and the policy beside it, policy.yaml. A policy that does not parse, or whose own tests fail,
-// stops the build before anything is touched. -out names another folder than dist.
+// Each holds the program, bootstrap, and the policy beside it, policy.yaml. A policy that does not
+// parse, or whose own tests fail, stops the build before anything is touched. -out names another
+// folder than dist.
 //
-// The same commit gives the same bytes with the same Go version, wherever it lies: paths are trimmed, cgo is off, settings of the
-// environment that change code are fixed, and files carry a fixed time, so that the deployment tools' archives are equal too.
-// Where the commit is known (git and its folder are there), Go stamps it into the program, and the start-up log names it.
+// The same commit gives the same bytes with the same Go version, wherever it lies: paths are
+// trimmed, cgo is off, settings of the environment that change code are fixed, and files carry a
+// fixed time, so that the deployment tools' archives are equal too. Where the commit is known (git
+// and its folder are there), Go stamps it into the program, and the start-up log names it.
 package main
 
 import (
@@ -41,7 +43,8 @@ func targets() []target {
 
 func functions() []string { return []string{"generate", "refresh"} }
 
-// packed is the time of every file: an archive made of the same bytes is the same archive. Zip tools refuse years before 1980.
+// packed is the time of every file: an archive made of the same bytes is the same archive. Zip
+// tools refuse years before 1980.
 var packed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func main() {
@@ -63,7 +66,8 @@ func run(ctx context.Context, root string, args []string, stdout io.Writer) erro
 	flags.SetOutput(stdout)
 	wanted := flags.String("target", "", "fc or lambda; both when left out")
 	arch := flags.String("arch", "", "another architecture than the target's own")
-	policyFile := flags.String("policy", "functions/policy.yaml", "the policy that is put beside the programs")
+	policyFile := flags.String("policy", "functions/policy.yaml",
+		"the policy that is put beside the programs")
 	out := flags.String("out", "dist", "the folder for the packages; those in it are replaced")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -107,7 +111,8 @@ func choose(name, arch string) ([]target, error) {
 		case slices.Contains(t.archs, arch):
 			t.archs = []string{arch}
 		default:
-			return nil, fmt.Errorf("-arch %s: %s runs %s (give -target too)", arch, t.name, strings.Join(t.archs, " or "))
+			return nil, fmt.Errorf("-arch %s: %s runs %s (give -target too)", arch, t.name,
+				strings.Join(t.archs, " or "))
 		}
 		chosen = append(chosen, t)
 	}
@@ -117,8 +122,8 @@ func choose(name, arch string) ([]target, error) {
 	return chosen, nil
 }
 
-// readPolicy returns the policy's text once it parses as the functions will parse it and its tests pass.
-// The project may come from the deployment's environment, so it counts as given here.
+// readPolicy returns the policy's text once it parses as the functions will parse it and its tests
+// pass. The project may come from the deployment's environment, so it counts as given here.
 func readPolicy(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -129,13 +134,15 @@ func readPolicy(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is no policy:\n%w", path, err)
 	}
 	if ran, failures := p.Test(); len(failures) > 0 {
-		return nil, fmt.Errorf("%s: %d of its %d tests fail:\n%s", path, len(failures), ran, strings.Join(failures, "\n"))
+		return nil, fmt.Errorf("%s: %d of its %d tests fail:\n%s", path, len(failures), ran,
+			strings.Join(failures, "\n"))
 	}
 	return text, nil
 }
 
 // build makes one folder below out anew. A relative out is below root.
-func build(ctx context.Context, root, out string, t target, function string, policyText []byte, stdout io.Writer) error {
+func build(ctx context.Context, root, out string, t target, function string, policyText []byte,
+	stdout io.Writer) error {
 	shown := filepath.Join(out, t.name, function, "bootstrap")
 	program := shown
 	if !filepath.IsAbs(out) {
@@ -145,8 +152,10 @@ func build(ctx context.Context, root, out string, t target, function string, pol
 	if err := os.RemoveAll(folder); err != nil {
 		return err
 	}
-	// lambda.norpc leaves out the RPC of a Lambda runtime that is gone, and 2.7 MB of templates with it.
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs="+stamp(ctx, root), "-ldflags", "-s -w",
+	// lambda.norpc leaves out the RPC of a Lambda runtime that is gone, and 2.7 MB of templates
+	// with it.
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs="+stamp(ctx, root),
+		"-ldflags", "-s -w",
 		"-tags", "lambda.norpc", "-o", shown, "./functions/"+function+"/bootstrap")
 	command.Dir, command.Stderr = root, os.Stderr
 	command.Env = append(trusting(), "GOOS=linux", "GOARCH="+t.archs[0], "CGO_ENABLED=0",
@@ -168,7 +177,8 @@ func build(ctx context.Context, root, out string, t target, function string, pol
 		}
 	}
 	commit := revision(program)
-	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", shown, t.archs[0], float64(built.Size())/1e6, commit)
+	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", shown, t.archs[0],
+		float64(built.Size())/1e6, commit)
 	return err
 }
 
@@ -188,8 +198,8 @@ func revision(program string) string {
 	return commit + state
 }
 
-// stamp says whether Go can name the commit. Go fails instead of leaving the stamp out where a repository has no commit yet, so git
-// is asked first.
+// stamp says whether Go can name the commit. Go fails instead of leaving the stamp out where a
+// repository has no commit yet, so git is asked first.
 func stamp(ctx context.Context, root string) string {
 	command := exec.CommandContext(ctx, "git", "rev-parse", "--verify", "HEAD")
 	command.Dir, command.Env = root, trusting()
@@ -199,8 +209,9 @@ func stamp(ctx context.Context, root string) string {
 	return "auto"
 }
 
-// trusting is the environment in which git answers for a folder of another user, as build containers have it. Whoever builds a
-// folder runs its code anyway.
+// trusting is the environment in which git answers for a folder of another user, as build
+// containers have it. Whoever builds a folder runs its code anyway.
 func trusting() []string {
-	return append(os.Environ(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+	return append(os.Environ(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory",
+		"GIT_CONFIG_VALUE_0=*")
 }

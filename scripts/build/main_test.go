@@ -29,7 +29,9 @@ func module(t *testing.T, policy string) string {
 		".gitignore":            "/dist/\n",
 	}
 	for _, function := range functions() {
-		files["functions/"+function+"/bootstrap/main.go"] = "package main\n\nfunc main() { println(\"" + function + "\") }\n"
+		files["functions/"+function+
+			"/bootstrap/main.go"] = "package main\n\nfunc main() { println(\"" + function +
+			"\") }\n"
 	}
 	for name, text := range files {
 		path := filepath.Join(root, name)
@@ -47,15 +49,16 @@ func module(t *testing.T, policy string) string {
 func sums(t *testing.T, root string) map[string][32]byte {
 	t.Helper()
 	found := map[string][32]byte{}
-	err := filepath.WalkDir(filepath.Join(root, "dist"), func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	err := filepath.WalkDir(filepath.Join(root, "dist"),
+		func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			name, _ := filepath.Rel(root, path)
+			found[filepath.ToSlash(name)] = sha256.Sum256(data)
 			return err
-		}
-		data, err := os.ReadFile(path)
-		name, _ := filepath.Rel(root, path)
-		found[filepath.ToSlash(name)] = sha256.Sum256(data)
-		return err
-	})
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +103,8 @@ func TestEveryTargetIsReproducible(t *testing.T) {
 			_ = file.Close()
 			info, err := os.Stat(program)
 			if err != nil || info.Mode().Perm()&0o111 != 0o111 || !info.ModTime().Equal(packed) {
-				t.Errorf("%s: mode %v, time %v, error %v", program, info.Mode(), info.ModTime(), err)
+				t.Errorf("%s: mode %v, time %v, error %v", program, info.Mode(), info.ModTime(),
+					err)
 			}
 			beside, err := os.ReadFile(filepath.Join(filepath.Dir(program), "policy.yaml"))
 			if err != nil || string(beside) != closed {
@@ -118,10 +122,12 @@ func TestAnotherFolder(t *testing.T) {
 			below = filepath.Join(root, out)
 		}
 		var printed bytes.Buffer
-		if err := run(t.Context(), root, []string{"-target", "fc", "-out", out}, &printed); err != nil {
+		if err := run(t.Context(), root, []string{"-target", "fc", "-out", out},
+			&printed); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"fc/generate/bootstrap", "fc/generate/policy.yaml", "fc/refresh/bootstrap", "fc/refresh/policy.yaml"} {
+		for _, name := range []string{"fc/generate/bootstrap", "fc/generate/policy.yaml",
+			"fc/refresh/bootstrap", "fc/refresh/policy.yaml"} {
 			if _, err := os.Stat(filepath.Join(below, name)); err != nil {
 				t.Error(err)
 			}
@@ -142,7 +148,8 @@ func TestTheCommitIsStamped(t *testing.T) {
 	root := module(t, closed)
 	git := func(args ...string) string {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=t", "-c", "user.email=t@example.com"}, args...)...)
+		command := exec.CommandContext(t.Context(), "git",
+			append([]string{"-c", "user.name=t", "-c", "user.email=t@example.com"}, args...)...)
 		command.Dir = root
 		out, err := command.CombinedOutput()
 		if err != nil {
@@ -171,7 +178,8 @@ func TestTheCommitIsStamped(t *testing.T) {
 		settings[s.Key] = s.Value
 	}
 	if settings["vcs.revision"] != head || settings["vcs.modified"] != "false" {
-		t.Errorf("stamped %s modified=%s, want %s", settings["vcs.revision"], settings["vcs.modified"], head)
+		t.Errorf("stamped %s modified=%s, want %s", settings["vcs.revision"],
+			settings["vcs.modified"], head)
 	}
 	if !strings.Contains(out.String(), head) {
 		t.Errorf("the output does not name %s:\n%s", head, out.String())
@@ -180,8 +188,10 @@ func TestTheCommitIsStamped(t *testing.T) {
 
 func TestABadPolicyStopsTheBuild(t *testing.T) {
 	for name, c := range map[string]struct{ policy, want string }{
-		"does not parse":   {"rulez: []\n", "rulez"},
-		"its tests fail":   {closed + "rules:\n  - {name: all, documents: oss://bucket/**, callers: anyone, grant: [view]}\n", "expected refused, got all"},
+		"does not parse": {"rulez: []\n", "rulez"},
+		"its tests fail": {closed +
+			"rules:\n  - {name: all, documents: oss://bucket/**, callers: anyone, grant: [view]}\n",
+			"expected refused, got all"},
 		"for a stand-in":   {"standIn: true\n" + closed, "standIn"},
 		"another is given": {closed, "other.yaml"},
 	} {
@@ -221,14 +231,17 @@ func TestArgumentsThatMeanNothing(t *testing.T) {
 		{[]string{"-target", "lambda", "-arch", "386"}, "arm64 or amd64"},
 		{[]string{"fc"}, "no flag"},
 	} {
-		if err := run(t.Context(), root, c.args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := run(t.Context(), root, c.args, &bytes.Buffer{}); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: got %v, want one with %q", c.args, err, c.want)
 		}
 	}
-	if err := run(t.Context(), t.TempDir(), nil, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "go.mod") {
+	if err := run(t.Context(), t.TempDir(), nil, &bytes.Buffer{}); err == nil ||
+		!strings.Contains(err.Error(), "go.mod") {
 		t.Errorf("outside of a module: got %v", err)
 	}
-	if err := run(context.Background(), root, []string{"-h"}, &bytes.Buffer{}); !errors.Is(err, flag.ErrHelp) {
+	if err := run(context.Background(), root, []string{"-h"}, &bytes.Buffer{}); !errors.Is(err,
+		flag.ErrHelp) {
 		t.Errorf("-h: got %v", err)
 	}
 }
@@ -240,7 +253,8 @@ func TestLambdaOnAmd64(t *testing.T) {
 	}
 }
 
-// TestTheExamplesOfTheShippedPolicyParse takes the "# " off every example line of functions/policy.yaml, as its first lines say.
+// TestTheExamplesOfTheShippedPolicyParse takes the "# " off every example line of
+// functions/policy.yaml, as its first lines say.
 func TestTheExamplesOfTheShippedPolicyParse(t *testing.T) {
 	shipped := filepath.Join("..", "..", "functions", "policy.yaml")
 	if _, err := readPolicy(shipped); err != nil {

@@ -19,21 +19,32 @@ const (
 	RequiredLambda      // on Lambda, where no platform gives RAM credentials
 )
 
-// Variables lists every environment variable that an operator sets; deployment templates are checked against it.
-// The platforms' own variables (FC_*, AWS_*, ALIBABA_CLOUD_ACCESS_KEY_ID and its companions) are not listed.
+// Variables lists every environment variable that an operator sets; deployment templates are
+// checked against it. The platforms' own variables (FC_*, AWS_*, ALIBABA_CLOUD_ACCESS_KEY_ID and
+// its companions) are not listed.
 func Variables() []Variable {
 	return []Variable{
-		{Name: "WEBOFFICE_SESSION_KEYS", Secret: true, Need: Required, Use: "Comma-separated base64 of 32 bytes each: the first seals refresh tokens, all open them."},
-		{Name: "WEBOFFICE_LINK_KEYS", Secret: true, Use: "The same form, for share links; none may equal a session key."},
-		{Name: "WEBOFFICE_USER_SALT", Secret: true, Use: "Goes into every User.Id; set it once and never change it."},
-		{Name: "WEBOFFICE_POLICY_FILE", Use: "The policy's path; default policy.yaml beside the program."},
+		{Name: "WEBOFFICE_SESSION_KEYS", Secret: true, Need: Required,
+			Use: "Comma-separated base64 of 32 bytes each: the first seals refresh tokens, all open them."},
+		{Name: "WEBOFFICE_LINK_KEYS", Secret: true,
+			Use: "The same form, for share links; none may equal a session key."},
+		{Name: "WEBOFFICE_USER_SALT", Secret: true,
+			Use: "Goes into every User.Id; set it once and never change it."},
+		{Name: "WEBOFFICE_POLICY_FILE",
+			Use: "The policy's path; default policy.yaml beside the program."},
 		{Name: "WEBOFFICE_PROJECT", Use: "The IMM project, when the policy names none."},
-		{Name: "WEBOFFICE_REGION", Need: RequiredOffFC, Use: "The IMM project's region; default FC_REGION."},
-		{Name: "WEBOFFICE_IMM_ENDPOINT", Use: "A host under aliyuncs.com or a loopback URL; default imm.REGION.aliyuncs.com."},
-		{Name: "ALIBABA_CLOUD_ROLE_ARN", Need: RequiredLambda, Use: "The RAM role that the AWS role or an OIDC token is exchanged for."},
-		{Name: "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", Need: RequiredLambda, Use: "The RAM identity provider of that exchange."},
-		{Name: "ALIBABA_CLOUD_OIDC_AUDIENCE", Need: RequiredLambda, Use: "The audience that the AWS token is asked for and the identity provider expects."},
-		{Name: "ALIBABA_CLOUD_OIDC_TOKEN_FILE", Use: "A file or https URL with an OIDC token, instead of the AWS role."},
+		{Name: "WEBOFFICE_REGION", Need: RequiredOffFC,
+			Use: "The IMM project's region; default FC_REGION."},
+		{Name: "WEBOFFICE_IMM_ENDPOINT",
+			Use: "A host under aliyuncs.com or a loopback URL; default imm.REGION.aliyuncs.com."},
+		{Name: "ALIBABA_CLOUD_ROLE_ARN", Need: RequiredLambda,
+			Use: "The RAM role that the AWS role or an OIDC token is exchanged for."},
+		{Name: "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", Need: RequiredLambda,
+			Use: "The RAM identity provider of that exchange."},
+		{Name: "ALIBABA_CLOUD_OIDC_AUDIENCE", Need: RequiredLambda,
+			Use: "The audience that the AWS token is asked for and the identity provider expects."},
+		{Name: "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+			Use: "A file or https URL with an OIDC token, instead of the AWS role."},
 		{Name: "LOG_LEVEL", Use: "DEBUG, INFO (default), WARN or ERROR."},
 	}
 }

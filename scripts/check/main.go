@@ -1,12 +1,15 @@
-// Command check is what runs before the tests, here and in CI: format, vet, staticcheck, import rules, the list of dependencies,
-// s.yaml with its environments, template.yml, the workflows, the policies and what README names.
+// Command check is what runs before the tests, here and in CI: format, vet, staticcheck, import
+// rules, the list of dependencies, s.yaml with its environments, template.yml, the workflows, the
+// policies and what README names.
 //
-// Every finding is one line, `file:line:column: what — fix`; all of them are printed, and one is enough for exit status 1. Checks of
-// this project's own need nothing but the files. Tools of others (staticcheck, actionlint, go-licenses, govulncheck, Serverless Devs,
-// cfn-lint) run at pinned versions; the last three are skipped, with a line that says so, where the database of vulnerabilities, npm or
-// cfn-lint is not there.
+// Every finding is one line, `file:line:column: what — fix`; all of them are printed, and one is
+// enough for exit status 1. Checks of this project's own need nothing but the files. Tools of
+// others (staticcheck, actionlint, go-licenses, govulncheck, Serverless Devs, cfn-lint) run at
+// pinned versions; the last three are skipped, with a line that says so, where the database of
+// vulnerabilities, npm or cfn-lint is not there.
 //
-// `-update` writes scripts/check/dependencies.txt anew: the modules that are linked into the two functions, for a reviewer's eye.
+// `-update` writes scripts/check/dependencies.txt anew: the modules that are linked into the two
+// functions, for a reviewer's eye.
 package main
 
 import (
@@ -39,7 +42,8 @@ func (f finding) String() string {
 	return at + ": " + f.what + " — " + f.fix
 }
 
-// report collects findings. The same one twice (s.yaml is checked once for each environment) counts once.
+// report collects findings. The same one twice (s.yaml is checked once for each environment) counts
+// once.
 type report struct{ findings []finding }
 
 func (r *report) add(at place, what, fix string) {
@@ -48,7 +52,8 @@ func (r *report) add(at place, what, fix string) {
 	}
 }
 
-// project is what the checks look at: the files of the module at root, and the names of those that belong to it.
+// project is what the checks look at: the files of the module at root, and the names of those that
+// belong to it.
 type project struct {
 	root   string
 	files  fs.FS
@@ -56,7 +61,8 @@ type project struct {
 	update bool
 }
 
-// check looks at one side of the project. What it returns is printed behind its name: a reason to skip, or nothing.
+// check looks at one side of the project. What it returns is printed behind its name: a reason to
+// skip, or nothing.
 type check struct {
 	name string
 	run  func(ctx context.Context, p project, r *report) (skipped string)
@@ -115,7 +121,8 @@ func run(ctx context.Context, root string, args []string, stdout io.Writer) (int
 		start, r := time.Now(), &report{}
 		skipped := c.run(ctx, p, r)
 		slices.SortStableFunc(r.findings, func(a, b finding) int {
-			return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+			return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line),
+				cmp.Compare(a.column, b.column))
 		})
 		result := "ok"
 		if skipped != "" {

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// rule says what a value may be. An intrinsic function is taken for any value whose rule is not literal.
+// rule says what a value may be. An intrinsic function is taken for any value whose rule is not
+// literal.
 type rule struct {
 	literal bool
 	check   func(r *report, n *node, at string)
@@ -21,7 +22,8 @@ func (r *report) apply(rule rule, n *node, at string) {
 	case n.kind != intrinsic:
 		rule.check(r, n, at)
 	case rule.literal:
-		r.add(n.place, at+" is the intrinsic function "+n.text, "write the value itself: SAM decides by it before functions are resolved")
+		r.add(n.place, at+" is the intrinsic function "+n.text,
+			"write the value itself: SAM decides by it before functions are resolved")
 	case n.text == "If":
 		for _, branch := range n.items[0].items[min(1, len(n.items[0].items)):] {
 			if !branch.call("Ref").is("AWS::NoValue") {
@@ -67,7 +69,8 @@ func matching(expression, what string) rule {
 func oneOf(words ...string) rule {
 	return rule{check: func(r *report, n *node, at string) {
 		if !slices.ContainsFunc(words, n.is) {
-			r.add(n.place, fmt.Sprintf("%s is %q", at, n.text), "it takes "+strings.Join(words, ", "))
+			r.add(n.place, fmt.Sprintf("%s is %q", at, n.text),
+				"it takes "+strings.Join(words, ", "))
 		}
 	}}
 }
@@ -77,8 +80,10 @@ func numeric(low, high, step float64) rule {
 	return rule{check: func(r *report, n *node, at string) {
 		value, err := strconv.ParseFloat(n.text, 64)
 		steps := value / step
-		if n.kind != number || err != nil || value < low || value > high || math.Abs(steps-math.Round(steps)) > 1e-9 {
-			r.add(n.place, fmt.Sprintf("%s is %q", at, n.text), fmt.Sprintf("it takes a number from %v to %v in steps of %v", low, high, step))
+		if n.kind != number || err != nil || value < low || value > high ||
+			math.Abs(steps-math.Round(steps)) > 1e-9 {
+			r.add(n.place, fmt.Sprintf("%s is %q", at, n.text),
+				fmt.Sprintf("it takes a number from %v to %v in steps of %v", low, high, step))
 		}
 	}}
 }
@@ -131,7 +136,8 @@ func fields(known table) rule {
 				value, ok = known[f.key+"!"]
 			}
 			if !ok {
-				r.add(f.place, fmt.Sprintf("%s.%s is not a property that is known here", at, f.key), "correct its name, or take it out")
+				r.add(f.place, fmt.Sprintf("%s.%s is not a property that is known here", at, f.key),
+					"correct its name, or take it out")
 				continue
 			}
 			r.apply(value, f.value, at+"."+f.key)

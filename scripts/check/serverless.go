@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// checkServerless checks s.yaml as it stands, and with each environment's settings laid over it. The tool's own schema lets unknown
-// words and misspelt properties through, and Function Compute answers them at deployment, after the first function is live.
+// checkServerless checks s.yaml as it stands, and with each environment's settings laid over it.
+// The tool's own schema lets unknown words and misspelt properties through, and Function Compute
+// answers them at deployment, after the first function is live.
 func checkServerless(_ context.Context, p project, r *report) string {
 	base, deployed := readYAML(r, p.files, "s.yaml"), map[string]string{}
 	if base == nil {
@@ -35,7 +36,8 @@ func checkServerless(_ context.Context, p project, r *report) string {
 	return ""
 }
 
-// environment is s.yaml as Serverless Devs sees it. The one without a name is what a command without --env uses.
+// environment is s.yaml as Serverless Devs sees it. The one without a name is what a command
+// without --env uses.
 type environment struct {
 	name string
 	file *node
@@ -54,10 +56,12 @@ func environments(files fs.FS, base *node, r *report) []environment {
 	}
 	overlays := table{}
 	for _, f := range resources(base) {
-		overlays[f.key] = mapOf(anything) // what is in it is checked where it lies over the resource
+		// what is in it is checked where it lies over the resource
+		overlays[f.key] = mapOf(anything)
 	}
 	r.apply(fields(table{"environments!": listOf(fields(table{
-		"name!": matching(`[a-z][a-z0-9-]*`, "lower-case letters, digits and -"), "type": oneOf("testing", "staging", "production"),
+		"name!":       matching(`[a-z][a-z0-9-]*`, "lower-case letters, digits and -"),
+		"type":        oneOf("testing", "staging", "production"),
 		"description": aText, "overlays": fields(table{"resources!": fields(overlays)}),
 	}))}), own, "environments")
 	for _, e := range own.get("environments").list() {
@@ -102,7 +106,8 @@ type serverless struct {
 func (s serverless) check(file *node) {
 	s.apply(serverlessFile(), file, "s.yaml")
 	if !strings.Contains(joined(file.get("actions", "pre-deploy")), "go run ./scripts/build") {
-		s.add(file.place, "nothing builds before a deployment", "actions.pre-deploy: [{run: go run ./scripts/build -target fc, path: ./}]")
+		s.add(file.place, "nothing builds before a deployment",
+			"actions.pre-deploy: [{run: go run ./scripts/build -target fc, path: ./}]")
 	}
 	deployed := map[string]bool{}
 	for _, f := range resources(file) {
@@ -122,12 +127,14 @@ func (s serverless) check(file *node) {
 	}
 	for _, name := range functionNames(s.files) {
 		if !deployed["dist/fc/"+name] {
-			s.add(file.place, "functions/"+name+" is not deployed", "add a resource with code: ./dist/fc/"+name)
+			s.add(file.place, "functions/"+name+" is not deployed",
+				"add a resource with code: ./dist/fc/"+name)
 		}
 	}
 	file.get("flow").walk(func(n *node) {
 		if n.kind == text && file.get("resources", n.text) == nil {
-			s.add(n.place, "flow names "+n.text+", which is no resource", "name one under resources")
+			s.add(n.place, "flow names "+n.text+", which is no resource",
+				"name one under resources")
 		}
 	})
 }
@@ -141,49 +148,71 @@ func joined(n *node) string {
 
 // serverlessFile is s.yaml but for the props.
 func serverlessFile() rule {
-	actions := mapOf(listOf(fields(table{"run": aText, "path": aText, "plugin": aText, "args": anything})))
+	actions := mapOf(listOf(fields(table{"run": aText, "path": aText, "plugin": aText,
+		"args": anything})))
 	return fields(table{
-		"edition!": oneOf("3.0.0"), "name!": matching(`[A-Za-z][\w-]*`, "a name"), "access!": aText, "env": aText,
+		"edition!": oneOf("3.0.0"), "name!": matching(`[A-Za-z][\w-]*`, "a name"), "access!": aText,
+		"env":  aText,
 		"vars": mapOf(aText), "flow": mapOf(listOf(listOf(aText))), "actions": actions,
-		"resources!": mapOf(fields(table{"component!": oneOf("fc3", "fc3-domain"), "actions": actions, "props!": mapOf(anything)})),
+		"resources!": mapOf(fields(table{"component!": oneOf("fc3", "fc3-domain"),
+			"actions": actions, "props!": mapOf(anything)})),
 	})
 }
 
 func region() rule {
-	return oneOf("cn-hangzhou", "cn-shanghai", "cn-beijing", "cn-qingdao", "cn-zhangjiakou", "cn-huhehaote", "cn-wulanchabu", "cn-shenzhen",
-		"cn-chengdu", "cn-hongkong", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-5", "ap-southeast-7", "ap-northeast-1",
-		"ap-northeast-2", "ap-south-1", "eu-central-1", "eu-west-1", "us-east-1", "us-west-1", "me-central-1", "cn-heyuan-acdr-1")
+	return oneOf("cn-hangzhou", "cn-shanghai", "cn-beijing", "cn-qingdao", "cn-zhangjiakou",
+		"cn-huhehaote", "cn-wulanchabu", "cn-shenzhen",
+		"cn-chengdu", "cn-hongkong", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3",
+		"ap-southeast-5", "ap-southeast-7", "ap-northeast-1",
+		"ap-northeast-2", "ap-south-1", "eu-central-1", "eu-west-1", "us-east-1", "us-west-1",
+		"me-central-1", "cn-heyuan-acdr-1")
 }
 
-func methods() rule { return listOf(oneOf("OPTIONS", "GET", "POST", "HEAD", "PUT", "DELETE", "PATCH")) }
+func methods() rule {
+	return listOf(oneOf("OPTIONS", "GET", "POST", "HEAD", "PUT", "DELETE",
+		"PATCH"))
+}
 
-// function is the props of component fc3, but for containers, GPUs, file systems and asynchronous calls, which have no place here.
+// function is the props of component fc3, but for containers, GPUs, file systems and asynchronous
+// calls, which have no place here.
 func function() rule {
 	hook := fields(table{"handler": aText, "command": listOf(aText), "timeout": numeric(1, 300, 1)})
 	return fields(table{
-		"region!": region(), "functionName!": matching(`[A-Za-z_][\w-]{0,127}`, "letters, digits, _ and -"), "description": aText,
-		"code!": matching(`\./dist/fc/[a-z]+`, "a folder that scripts/build makes, ./dist/fc/NAME"), "handler!": oneOf("bootstrap"),
-		"runtime!": oneOf("go1", "custom.debian11"), "cpu!": numeric(0.05, 16, 0.05), "memorySize!": numeric(128, 32768, 64),
-		"diskSize!": oneOf("512", "10240"), "timeout!": numeric(10, 86400, 1), "instanceConcurrency": numeric(1, 200, 1),
-		"role!":          matching(`[\w.-]{1,64}|acs:ram::\d+:role/[\w.-]{1,64}`, "a RAM role's name or acs:ram::ACCOUNT:role/NAME"),
+		"region!": region(), "functionName!": matching(`[A-Za-z_][\w-]{0,127}`,
+			"letters, digits, _ and -"), "description": aText,
+		"code!": matching(`\./dist/fc/[a-z]+`,
+			"a folder that scripts/build makes, ./dist/fc/NAME"),
+		"handler!": oneOf("bootstrap"),
+		"runtime!": oneOf("go1", "custom.debian11"), "cpu!": numeric(0.05, 16, 0.05),
+		"memorySize!": numeric(128, 32768, 64),
+		"diskSize!":   oneOf("512", "10240"), "timeout!": numeric(10, 86400, 1),
+		"instanceConcurrency": numeric(1, 200, 1),
+		"role!": matching(`[\w.-]{1,64}|acs:ram::\d+:role/[\w.-]{1,64}`,
+			"a RAM role's name or acs:ram::ACCOUNT:role/NAME"),
 		"internetAccess": aBool, "environmentVariables!": mapOf(aText), "resourceGroupId": aText,
 		"concurrencyConfig!": fields(table{"reservedConcurrency!": numeric(1, 100000, 1)}),
 		"logConfig!": orAuto(fields(table{
-			"project!": aText, "logstore!": aText, "enableInstanceMetrics": aBool, "enableRequestMetrics": aBool,
-			"logBeginRule": oneOf("DefaultRegex", "None"),
+			"project!": aText, "logstore!": aText, "enableInstanceMetrics": aBool,
+			"enableRequestMetrics": aBool,
+			"logBeginRule":         oneOf("DefaultRegex", "None"),
 		})),
 		"triggers!": listOf(fields(table{
-			"triggerName!": aText, "triggerType!": oneOf("http"), "qualifier": aText, "description": aText,
-			"triggerConfig!": fields(table{"authType!": oneOf("anonymous"), "methods!": methods(), "disableURLInternet": aBool}),
+			"triggerName!": aText, "triggerType!": oneOf("http"), "qualifier": aText,
+			"description": aText,
+			"triggerConfig!": fields(table{"authType!": oneOf("anonymous"), "methods!": methods(),
+				"disableURLInternet": aBool}),
 		})),
 		"instanceLifecycleConfig": fields(table{"initializer": hook, "preStop": hook}),
 		"customRuntimeConfig": fields(table{
-			"command": listOf(aText), "args": listOf(aText), "port": oneOf("9000"), "healthCheckConfig": anything,
+			"command": listOf(aText), "args": listOf(aText), "port": oneOf("9000"),
+			"healthCheckConfig": anything,
 		}),
-		"vpcConfig":       orAuto(fields(table{"vpcId!": aText, "securityGroupId!": aText, "vSwitchIds!": listOf(aText)})),
+		"vpcConfig": orAuto(fields(table{"vpcId!": aText, "securityGroupId!": aText,
+			"vSwitchIds!": listOf(aText)})),
 		"tags":            listOf(fields(table{"key!": aText, "value!": aText})),
 		"provisionConfig": anything, "scalingConfig": anything,
-		"tracingConfig": anything, "customDNS": anything, "layers": listOf(aText), "endpoint": aText,
+		"tracingConfig": anything, "customDNS": anything, "layers": listOf(aText),
+		"endpoint": aText,
 	})
 }
 
@@ -191,15 +220,20 @@ func function() rule {
 func domain() rule {
 	tls := oneOf("TLSv1.2", "TLSv1.3")
 	return fields(table{
-		"region!": region(), "domainName!": matching(`[a-z0-9-]+(\.[a-z0-9-]+)+`, "a host name in lower case"), "protocol!": oneOf("HTTPS"),
-		"certConfig!": fields(table{"certId!": matching(`\d+`, "the number of a certificate in Certificate Management Service")}),
+		"region!": region(), "domainName!": matching(`[a-z0-9-]+(\.[a-z0-9-]+)+`,
+			"a host name in lower case"), "protocol!": oneOf("HTTPS"),
+		"certConfig!": fields(table{"certId!": matching(`\d+`,
+			"the number of a certificate in Certificate Management Service")}),
 		"tlsConfig": fields(table{
 			"minVersion!": tls, "maxVersion!": tls,
-			"cipherSuites!": listOf(matching(`TLS_ECDHE_(ECDSA|RSA)_WITH_(AES_\d+_GCM|CHACHA20)_\w+`, "forward-secret AEAD suites")),
+			"cipherSuites!": listOf(matching(
+				`TLS_ECDHE_(ECDSA|RSA)_WITH_(AES_\d+_GCM|CHACHA20)_\w+`,
+				"forward-secret AEAD suites")),
 		}),
 		"wafConfig": fields(table{"enableWAF!": aBool}),
 		"routeConfig!": fields(table{"routes!": listOf(fields(table{
-			"path!": matching(`/[\w*/-]*`, "a path"), "functionName!": aText, "qualifier": aText, "methods!": methods(),
+			"path!": matching(`/[\w*/-]*`, "a path"), "functionName!": aText, "qualifier": aText,
+			"methods!": methods(),
 		}))}),
 	})
 }
@@ -214,19 +248,23 @@ func (s serverless) function(props *node, at string) {
 		v, _ := strconv.ParseFloat(n.text, 64)
 		return v
 	}
-	if memory := value("memorySize") / 1024; value("cpu") > 0 && (memory < value("cpu")-1e-9 || memory > 4*value("cpu")+1e-9) {
+	if memory := value("memorySize") / 1024; value("cpu") > 0 &&
+		(memory < value("cpu")-1e-9 || memory > 4*value("cpu")+1e-9) {
 		what := fmt.Sprintf("%s: %v vCPU for %v GB", at, value("cpu"), memory)
 		s.add(props.get("cpu").place, what, "Function Compute takes 1 to 4 GB for each vCPU")
 	}
 	if props.get("runtime").is("go1") && value("instanceConcurrency") > 1 {
 		what := at + ": go1 takes one request per instance at a time"
-		s.add(props.get("instanceConcurrency").place, what, "runtime: custom.debian11, or no instanceConcurrency")
+		s.add(props.get("instanceConcurrency").place, what,
+			"runtime: custom.debian11, or no instanceConcurrency")
 	}
 	for _, trigger := range props.get("triggers").list() {
 		s.preflights(trigger.get("triggerConfig", "methods"), at)
 	}
-	if code := props.get("code"); code != nil && !slices.Contains(functionNames(s.files), strings.TrimPrefix(code.text, "./dist/fc/")) {
-		s.add(code.place, "no build makes "+code.text, "there is one for each folder under functions")
+	if code := props.get("code"); code != nil && !slices.Contains(functionNames(s.files),
+		strings.TrimPrefix(code.text, "./dist/fc/")) {
+		s.add(code.place, "no build makes "+code.text,
+			"there is one for each folder under functions")
 	}
 	if variables := props.get("environmentVariables"); variables != nil {
 		s.variables(variables, at, "FC_", Required)
@@ -235,19 +273,23 @@ func (s serverless) function(props *node, at string) {
 
 func (s serverless) preflights(methods *node, at string) {
 	for _, method := range []string{"OPTIONS", "POST"} {
-		if methods != nil && !slices.ContainsFunc(methods.items, func(n *node) bool { return n.is(method) }) {
-			s.add(methods.place, at+": "+method+" is not listed", "list it: the gateway answers an unlisted method with 403, without CORS headers")
+		if methods != nil && !slices.ContainsFunc(methods.items,
+			func(n *node) bool { return n.is(method) }) {
+			s.add(methods.place, at+": "+method+" is not listed",
+				"list it: the gateway answers an unlisted method with 403, without CORS headers")
 		}
 	}
 }
 
-// variables checks that an environment has the variables that the functions read, those that must be there and no other.
+// variables checks that an environment has the variables that the functions read, those that must
+// be there and no other.
 func (r *report) variables(variables *node, at, reserved string, required ...Need) {
 	for _, f := range variables.fields {
 		if strings.HasPrefix(f.key, reserved) {
 			r.add(f.place, at+": "+f.key+" is the platform's own", "take it out")
 		} else if variable(f.key).Name == "" {
-			r.add(f.place, at+": the functions do not read "+f.key, "correct it, or take it out; shared/app/environment.go lists what they read")
+			r.add(f.place, at+": the functions do not read "+f.key,
+				"correct it, or take it out; shared/app/environment.go lists what they read")
 		}
 	}
 	for _, v := range Variables() {
@@ -263,7 +305,8 @@ func (s serverless) routes(file, props *node) {
 		name := route.get("functionName")
 		known := func(f field) bool { return f.value.get("props", "functionName").is(name.text) }
 		if name != nil && !slices.ContainsFunc(resources(file), known) {
-			s.add(name.place, name.text+" is no function of this file", "functionName: ${resources.NAME.props.functionName}")
+			s.add(name.place, name.text+" is no function of this file",
+				"functionName: ${resources.NAME.props.functionName}")
 		}
 		s.preflights(route.get("methods"), "domain")
 	}
@@ -277,7 +320,8 @@ var (
 	propsName  = regexp.MustCompile(`^resources\.(\w+)\.props\.(\w+)$`)
 )
 
-// rendered replaces ${…} as Serverless Devs does with no variable set but those without a default, whose name stands in for them.
+// rendered replaces ${…} as Serverless Devs does with no variable set but those without a default,
+// whose name stands in for them.
 func (s serverless) rendered(n, file *node) *node {
 	made := *n
 	made.items, made.fields = nil, nil
@@ -287,14 +331,17 @@ func (s serverless) rendered(n, file *node) *node {
 	for _, f := range n.fields {
 		value := f.value
 		if name := bareCall.FindStringSubmatch(value.text); variable(f.key).Secret && name != nil {
-			value = &node{kind: text, text: name[1], place: value.place} // whatever it is called: without a default, as it must be
+			// whatever it is called: without a default, as it must be
+			value = &node{kind: text, text: name[1], place: value.place}
 		} else if variable(f.key).Secret {
-			s.add(value.place, f.key+" stands in a file", "${env('"+f.key+"')}, without a default: secrets come from the shell, .env or CI")
+			s.add(value.place, f.key+" stands in a file", "${env('"+f.key+
+				"')}, without a default: secrets come from the shell, .env or CI")
 		}
 		made.fields = append(made.fields, field{f.key, s.rendered(value, file), f.place})
 	}
 	if n.kind == text {
-		made.text = expression.ReplaceAllStringFunc(n.text, func(whole string) string { return s.value(whole, n, file) })
+		made.text = expression.ReplaceAllStringFunc(n.text,
+			func(whole string) string { return s.value(whole, n, file) })
 	}
 	return &made
 }
@@ -315,28 +362,33 @@ func (s serverless) value(whole string, n, file *node) string {
 		target = file.get("resources", name[1], "props", name[2])
 	}
 	if s.depth++; target == nil || target.kind == object || target.kind == list || s.depth > 3 {
-		s.add(n.place, whole+" names nothing", "use env('NAME', 'default'), vars.NAME or resources.NAME.props.NAME")
+		s.add(n.place, whole+" names nothing",
+			"use env('NAME', 'default'), vars.NAME or resources.NAME.props.NAME")
 		return whole
 	}
 	return s.rendered(target, file).text
 }
 
-// fallback is ${env('name', 'fallback')}. Without a fallback a deployment stops where the variable is not set: right for secrets and
-// for what the functions cannot do without, wrong for anything else.
+// fallback is ${env('name', 'fallback')}. Without a fallback a deployment stops where the variable
+// is not set: right for secrets and for what the functions cannot do without, wrong for anything
+// else.
 func (s serverless) fallback(name, fallback string, has bool, n *node) string {
 	v := variable(name)
 	switch {
 	case has && v.Secret:
 		s.add(n.place, name+" has a default", "leave it out: a secret in a file is everybody's")
 	case !has && !v.Secret && v.Need != Required:
-		s.add(n.place, name+" has no default: where it is not set nothing renders, previews included", "${env('"+name+"', 'a sensible value')}")
+		s.add(n.place,
+			name+" has no default: where it is not set nothing renders, previews included",
+			"${env('"+name+"', 'a sensible value')}")
 	case has:
 		return fallback
 	}
 	return name
 }
 
-// variable returns what the functions say of an environment variable; the zero value where they do not read it.
+// variable returns what the functions say of an environment variable; the zero value where they do
+// not read it.
 func variable(name string) Variable {
 	for _, v := range Variables() {
 		if v.Name == name {

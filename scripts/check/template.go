@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// template checks template.yml. SAM takes what it does not know without a word, and CloudFormation answers it at deployment.
+// template checks template.yml. SAM takes what it does not know without a word, and CloudFormation
+// answers it at deployment.
 type template struct {
 	*report
 	file       *node
@@ -20,7 +21,8 @@ type template struct {
 
 func checkTemplate(_ context.Context, p project, r *report) string {
 	if file := readYAML(r, p.files, "template.yml"); file != nil {
-		t := template{r, file, file.get("Parameters"), file.get("Resources"), functionNames(p.files)}
+		t := template{r, file, file.get("Parameters"), file.get("Resources"),
+			functionNames(p.files)}
 		t.apply(templateFile(), file, "template.yml")
 		t.references()
 		t.check()
@@ -28,43 +30,61 @@ func checkTemplate(_ context.Context, p project, r *report) string {
 	return ""
 }
 
-// samFunction is the properties of AWS::Serverless::Function, but for events, images and inline code, which have no place here.
+// samFunction is the properties of AWS::Serverless::Function, but for events, images and inline
+// code, which have no place here.
 func samFunction() table {
 	return table{
-		"Description": aText, "FunctionName": aText, "Runtime": oneOf("provided.al2023"), "Handler": oneOf("bootstrap"),
+		"Description": aText, "FunctionName": aText, "Runtime": oneOf("provided.al2023"),
+		"Handler":       oneOf("bootstrap"),
 		"Architectures": literal(listOf(oneOf("arm64"))),
-		"CodeUri":       literal(matching(`dist/lambda/[a-z]+/?`, "a folder that scripts/build makes, dist/lambda/NAME")),
-		"MemorySize":    numeric(128, 10240, 1), "Timeout": numeric(10, 900, 1), "ReservedConcurrentExecutions": numeric(0, 100000, 1),
-		"Environment": fields(table{"Variables!": mapOf(aText)}), "Role": matching(`arn:aws[\w-]*:iam::\d+:role/.+`, "a role's ARN"),
-		"FunctionUrlConfig": literal(fields(table{"AuthType!": literal(oneOf("NONE")), "InvokeMode": literal(oneOf("BUFFERED"))})),
+		"CodeUri": literal(matching(`dist/lambda/[a-z]+/?`,
+			"a folder that scripts/build makes, dist/lambda/NAME")),
+		"MemorySize": numeric(128, 10240, 1), "Timeout": numeric(10, 900, 1),
+		"ReservedConcurrentExecutions": numeric(0, 100000, 1),
+		"Environment":                  fields(table{"Variables!": mapOf(aText)}),
+		"Role":                         matching(`arn:aws[\w-]*:iam::\d+:role/.+`, "a role's ARN"),
+		"FunctionUrlConfig": literal(fields(table{"AuthType!": literal(oneOf("NONE")),
+			"InvokeMode": literal(oneOf("BUFFERED"))})),
 		"LoggingConfig": fields(table{
-			"LogGroup": aText, "LogFormat": oneOf("Text", "JSON"), "ApplicationLogLevel": aText, "SystemLogLevel": aText,
+			"LogGroup": aText, "LogFormat": oneOf("Text", "JSON"), "ApplicationLogLevel": aText,
+			"SystemLogLevel": aText,
 		}),
-		"VpcConfig": fields(table{"SecurityGroupIds!": anything, "SubnetIds!": anything, "Ipv6AllowedForDualStack": aBool}),
-		"Tags":      mapOf(aText), "KmsKeyArn": aText, "Tracing": oneOf("Active", "PassThrough", "Disabled"), "Layers": listOf(aText),
-		"AutoPublishAlias": aText, "DeploymentPreference": anything, "ProvisionedConcurrencyConfig": anything, "SnapStart": anything,
-		"EphemeralStorage": anything, "RuntimeManagementConfig": anything, "CodeSigningConfigArn": aText, "PropagateTags": aBool,
+		"VpcConfig": fields(table{"SecurityGroupIds!": anything, "SubnetIds!": anything,
+			"Ipv6AllowedForDualStack": aBool}),
+		"Tags": mapOf(aText), "KmsKeyArn": aText, "Tracing": oneOf("Active", "PassThrough",
+			"Disabled"), "Layers": listOf(aText),
+		"AutoPublishAlias": aText, "DeploymentPreference": anything,
+		"ProvisionedConcurrencyConfig": anything, "SnapStart": anything,
+		"EphemeralStorage": anything, "RuntimeManagementConfig": anything,
+		"CodeSigningConfigArn": aText, "PropagateTags": aBool,
 	}
 }
 
 func templateFile() rule {
 	globals := samFunction()
-	for _, own := range []string{"CodeUri", "FunctionName", "Role"} { // SAM does not take them from Globals, or they are each function's own
+	// SAM does not take them from Globals, or they are each function's own
+	for _, own := range []string{"CodeUri", "FunctionName", "Role"} {
 		delete(globals, own)
 	}
 	statement := fields(table{
-		"Sid": aText, "Effect!": oneOf("Allow"), "Action!": oneOrMore(matching(`[a-z0-9-]+:[A-Za-z]+`, "service:Action without *")),
+		"Sid": aText, "Effect!": oneOf("Allow"),
+		"Action!":   oneOrMore(matching(`[a-z0-9-]+:[A-Za-z]+`, "service:Action without *")),
 		"Resource":  oneOrMore(aText),
-		"Principal": fields(table{"Service!": oneOf("lambda.amazonaws.com")}), "Condition": mapOf(mapOf(anything)),
+		"Principal": fields(table{"Service!": oneOf("lambda.amazonaws.com")}),
+		"Condition": mapOf(mapOf(anything)),
 	})
 	document := fields(table{"Version!": oneOf("2012-10-17"), "Statement!": listOf(statement)})
 	typed := table{
 		"AWS::Serverless::Function": fields(samFunction()),
-		"AWS::Logs::LogGroup":       fields(table{"LogGroupName": aText, "RetentionInDays!": numeric(1, 3653, 1), "KmsKeyId": aText}),
+		"AWS::Logs::LogGroup": fields(
+			table{"LogGroupName": aText, "RetentionInDays!": numeric(1, 3653, 1),
+				"KmsKeyId": aText}),
 		"AWS::IAM::Role": fields(table{
-			"RoleName!": matching(`[\w+=,.@-]{1,64}`, "a role's name"), "Description": aText, "AssumeRolePolicyDocument!": document,
-			"MaxSessionDuration":  anything,
-			"Policies":            listOf(fields(table{"PolicyName!": aText, "PolicyDocument!": document})),
+			"RoleName!": matching(`[\w+=,.@-]{1,64}`, "a role's name"), "Description": aText,
+			"AssumeRolePolicyDocument!": document,
+			"MaxSessionDuration":        anything,
+			"Policies": listOf(
+				fields(table{"PolicyName!": aText, "PolicyDocument!": document})),
 			"PermissionsBoundary": aText, "Tags": anything,
 		}),
 	}
@@ -73,37 +93,46 @@ func templateFile() rule {
 		if kind := n.get("Type"); kind != nil && typed[kind.text].check != nil {
 			properties = typed[kind.text]
 		} else {
-			r.add(n.place, at+" has no type that is known here", "use AWS::Serverless::Function, AWS::Logs::LogGroup or AWS::IAM::Role")
+			r.add(n.place, at+" has no type that is known here",
+				"use AWS::Serverless::Function, AWS::Logs::LogGroup or AWS::IAM::Role")
 		}
 		fields(table{
-			"Type!": aText, "Properties!": properties, "Metadata": fields(table{"SkipBuild": aBool}), "Condition": aText,
-			"DependsOn": anything, "DeletionPolicy": oneOf("Retain", "Delete"), "UpdateReplacePolicy": oneOf("Retain", "Delete"),
+			"Type!": aText, "Properties!": properties,
+			"Metadata": fields(table{"SkipBuild": aBool}), "Condition": aText,
+			"DependsOn": anything, "DeletionPolicy": oneOf("Retain", "Delete"),
+			"UpdateReplacePolicy": oneOf("Retain", "Delete"),
 		}).check(r, n, at)
 	}}
 	parameter := fields(table{
-		"Type!": oneOf("String", "Number", "CommaDelimitedList"), "Default": anything, "NoEcho": aBool, "Description!": aText,
+		"Type!": oneOf("String", "Number", "CommaDelimitedList"), "Default": anything,
+		"NoEcho": aBool, "Description!": aText,
 		"AllowedPattern": aText, "AllowedValues": listOf(anything), "ConstraintDescription": aText,
 		"MinValue": aNumber, "MaxValue": aNumber, "MinLength": aNumber, "MaxLength": aNumber,
 	})
 	return fields(table{
-		"AWSTemplateFormatVersion!": oneOf("2010-09-09"), "Transform!": oneOf("AWS::Serverless-2016-10-31"), "Description!": aText,
+		"AWSTemplateFormatVersion!": oneOf("2010-09-09"),
+		"Transform!":                oneOf("AWS::Serverless-2016-10-31"), "Description!": aText,
 		"Metadata": anything, "Parameters!": mapOf(parameter), "Conditions": mapOf(anything),
 		"Globals":    fields(table{"Function!": fields(globals)}),
-		"Resources!": mapOf(resource), "Outputs!": mapOf(fields(table{"Description": aText, "Value!": aText, "Export": anything})),
+		"Resources!": mapOf(resource), "Outputs!": mapOf(
+			fields(table{"Description": aText, "Value!": aText, "Export": anything})),
 	})
 }
 
 var substituted = regexp.MustCompile(`\$\{([A-Za-z0-9:.]+)\}`)
 
-// references checks that what !Ref, !GetAtt, !Sub and !If name is there, and that every parameter is used.
+// references checks that what !Ref, !GetAtt, !Sub and !If name is there, and that every parameter
+// is used.
 func (t template) references() {
 	used := map[string]bool{}
 	named := func(n *node, name string, attribute bool) {
 		base, _, dotted := strings.Cut(name, ".")
 		used[base] = true
-		generated := t.resources.get(strings.TrimSuffix(base, "Url"), "Properties", "FunctionUrlConfig") != nil
+		generated := t.resources.get(strings.TrimSuffix(base, "Url"), "Properties",
+			"FunctionUrlConfig") != nil
 		parameter := !attribute && !dotted && t.parameters.get(base) != nil
-		if !strings.HasPrefix(name, "AWS::") && t.resources.get(base) == nil && !generated && !parameter {
+		if !strings.HasPrefix(name, "AWS::") && t.resources.get(base) == nil && !generated &&
+			!parameter {
 			t.add(n.place, name+" is neither a parameter nor a resource", "correct the name")
 		}
 	}
@@ -127,11 +156,13 @@ func (t template) references() {
 			}
 		case "If":
 			if len(argument.items) != 3 || t.file.get("Conditions", argument.items[0].text) == nil {
-				t.add(n.place, "!If takes the name of a condition and two values", "name one that is under Conditions")
+				t.add(n.place, "!If takes the name of a condition and two values",
+					"name one that is under Conditions")
 			}
 		case "Not", "Equals", "And", "Or", "Join", "Select", "Split":
 		default:
-			t.add(n.place, n.text+" is no intrinsic function that is known here", "use Ref, GetAtt, Sub or If")
+			t.add(n.place, n.text+" is no intrinsic function that is known here",
+				"use Ref, GetAtt, Sub or If")
 		}
 	})
 	if t.parameters == nil {
@@ -142,8 +173,10 @@ func (t template) references() {
 		if !used[f.key] {
 			t.add(f.place, "nothing uses the parameter "+f.key, "take it out")
 		}
-		if f.value.get("NoEcho").is("true") && (strings.Contains(shown, "\n"+f.key+"\n") || strings.Contains(shown, "${"+f.key+"}")) {
-			t.add(f.place, "an output shows the parameter "+f.key, "take the output out: NoEcho does not reach that far")
+		if f.value.get("NoEcho").is("true") && (strings.Contains(shown, "\n"+f.key+"\n") ||
+			strings.Contains(shown, "${"+f.key+"}")) {
+			t.add(f.place, "an output shows the parameter "+f.key,
+				"take the output out: NoEcho does not reach that far")
 		}
 	}
 }
@@ -160,18 +193,21 @@ func (t template) check() {
 		case f.value.get("Type").is("AWS::Serverless::Function"):
 			merged := t.file.get("Globals", "Function").merged(properties)
 			t.function(f, merged)
-			deployed[strings.Trim(strings.TrimPrefix(joined(merged.get("CodeUri")), "dist/lambda/"), "/\n")] = true
+			deployed[strings.Trim(strings.TrimPrefix(joined(merged.get("CodeUri")), "dist/lambda/"),
+				"/\n")] = true
 			roles[roleOf(merged)] = true
 		}
 	}
 	for _, name := range t.functions {
 		if !deployed[name] {
-			t.add(t.resources.place, "functions/"+name+" is not deployed", "add a function with CodeUri: dist/lambda/"+name)
+			t.add(t.resources.place, "functions/"+name+" is not deployed",
+				"add a function with CodeUri: dist/lambda/"+name)
 		}
 	}
 	for name := range deployed {
 		if !slices.Contains(t.functions, name) {
-			t.add(t.resources.place, "no build makes dist/lambda/"+name, "there is one for each folder under functions")
+			t.add(t.resources.place, "no build makes dist/lambda/"+name,
+				"there is one for each folder under functions")
 		}
 	}
 	for name := range roles {
@@ -196,7 +232,8 @@ func joinedWith(n *node, separator string) string {
 
 func (t template) function(f field, merged *node) {
 	if !f.value.get("Metadata", "SkipBuild").is("true") {
-		t.add(f.place, f.key+" is built by SAM", "Metadata: {SkipBuild: true}: scripts/build makes it, and SAM's own builds ship the wrong thing")
+		t.add(f.place, f.key+" is built by SAM",
+			"Metadata: {SkipBuild: true}: scripts/build makes it, and SAM's own builds ship the wrong thing")
 	}
 	required := "Runtime Handler Architectures CodeUri Timeout MemorySize FunctionUrlConfig Environment LoggingConfig"
 	for name := range strings.FieldsSeq(required) {
@@ -205,13 +242,17 @@ func (t template) function(f field, merged *node) {
 		}
 	}
 	if role := t.resources.get(roleOf(merged)); !role.get("Type").is("AWS::IAM::Role") {
-		t.add(f.place, f.key+" has no role of this template", "Role: !GetAtt NAME.Arn: SAM's own has a random name, which nobody can trust")
+		t.add(f.place, f.key+" has no role of this template",
+			"Role: !GetAtt NAME.Arn: SAM's own has a random name, which nobody can trust")
 	}
-	if reserved := merged.get("ReservedConcurrentExecutions"); reserved != nil && reserved.call("If") == nil {
-		t.add(reserved.place, f.key+" always reserves instances", "!If [CONDITION, …, !Ref AWS::NoValue]: new accounts have none to reserve")
+	if reserved := merged.get("ReservedConcurrentExecutions"); reserved != nil &&
+		reserved.call("If") == nil {
+		t.add(reserved.place, f.key+" always reserves instances",
+			"!If [CONDITION, …, !Ref AWS::NoValue]: new accounts have none to reserve")
 	}
 	if !strings.Contains(joined(t.file.get("Outputs")), "\n"+f.key+"Url.FunctionUrl\n") {
-		t.add(f.place, "no output gives the URL of "+f.key, "Value: !GetAtt "+f.key+"Url.FunctionUrl")
+		t.add(f.place, "no output gives the URL of "+f.key, "Value: !GetAtt "+f.key+
+			"Url.FunctionUrl")
 	}
 	variables := merged.get("Environment", "Variables")
 	if variables == nil {
@@ -223,12 +264,15 @@ func (t template) function(f field, merged *node) {
 		if taken := value.call("If"); taken != nil && len(taken.items) == 3 {
 			value = taken.items[1]
 		}
-		if !v.Secret || value == nil || t.parameters.get(joinedWith(value.call("Ref"), ""), "NoEcho").is("true") {
+		if !v.Secret || value == nil || t.parameters.get(joinedWith(value.call("Ref"), ""),
+			"NoEcho").is("true") {
 			continue
 		}
-		if !regexp.MustCompile(`^\{\{resolve:(secretsmanager|ssm-secure):.+\}\}$`).MatchString(value.text) {
+		if !regexp.MustCompile(`^\{\{resolve:(secretsmanager|ssm-secure):.+\}\}$`).MatchString(
+			value.text) {
 			what := v.Name + " can be read by whoever sees the stack"
-			t.add(value.place, what, "!Ref a parameter with NoEcho: true, or {{resolve:secretsmanager:…}}")
+			t.add(value.place, what,
+				"!Ref a parameter with NoEcho: true, or {{resolve:secretsmanager:…}}")
 		}
 	}
 }
@@ -236,10 +280,13 @@ func (t template) function(f field, merged *node) {
 // role checks the trust and the conditions under which AWS signs a token for Alibaba Cloud.
 func (t template) role(name string, role *node) {
 	if !strings.Contains(joined(t.file.get("Outputs")), "\n"+name+".Arn\n") {
-		t.add(role.place, "no output gives the ARN of "+name, "Value: !GetAtt "+name+".Arn: the RAM role's trust policy names it")
+		t.add(role.place, "no output gives the ARN of "+name, "Value: !GetAtt "+name+
+			".Arn: the RAM role's trust policy names it")
 	}
-	if !strings.Contains(joined(role.get("Properties", "AssumeRolePolicyDocument")), "\nlambda.amazonaws.com\n") {
-		t.add(role.place, name+" does not trust Lambda", "Principal: {Service: lambda.amazonaws.com}")
+	if !strings.Contains(joined(role.get("Properties", "AssumeRolePolicyDocument")),
+		"\nlambda.amazonaws.com\n") {
+		t.add(role.place, name+" does not trust Lambda",
+			"Principal: {Service: lambda.amazonaws.com}")
 	}
 	tokens := false
 	for _, policy := range role.get("Properties", "Policies").list() {
@@ -248,32 +295,43 @@ func (t template) role(name string, role *node) {
 				tokens = true
 				t.tokenConditions(statement)
 			} else if slices.Contains(strings.Split(joined(statement.get("Resource")), "\n"), "*") {
-				t.add(statement.get("Resource").place, name+": "+joinedWith(statement.get("Action"), " ")+" on everything", "name the resources")
+				t.add(statement.get("Resource").place, name+": "+joinedWith(statement.get("Action"),
+					" ")+" on everything", "name the resources")
 			}
 		}
 	}
 	if !tokens {
-		t.add(role.place, name+" may not ask for a token", "Action: sts:GetWebIdentityToken, with its three conditions")
+		t.add(role.place, name+" may not ask for a token",
+			"Action: sts:GetWebIdentityToken, with its three conditions")
 	}
 }
 
 func (t template) tokenConditions(statement *node) {
-	condition := func(operator, key string) *node { return statement.get("Condition", operator, key) }
+	condition := func(operator, key string) *node {
+		return statement.get("Condition", operator,
+			key)
+	}
 	audience := condition("ForAllValues:StringEquals", "sts:IdentityTokenAudience")
 	if audience != nil && !condition("Null", "sts:IdentityTokenAudience").is("false") {
-		t.add(audience.place, "ForAllValues is also true of no audience at all", "'Null': {sts:IdentityTokenAudience: 'false'}")
+		t.add(audience.place, "ForAllValues is also true of no audience at all",
+			"'Null': {sts:IdentityTokenAudience: 'false'}")
 	}
-	own := t.file.get("Globals", "Function", "Environment", "Variables", "ALIBABA_CLOUD_OIDC_AUDIENCE")
+	own := t.file.get("Globals", "Function", "Environment", "Variables",
+		"ALIBABA_CLOUD_OIDC_AUDIENCE")
 	if audience == nil || joined(audience) != joined(own) {
 		what := "the token's audience is not held to ALIBABA_CLOUD_OIDC_AUDIENCE"
-		t.add(statement.place, what, "Condition: {ForAllValues:StringEquals: {sts:IdentityTokenAudience: …}}")
+		t.add(statement.place, what,
+			"Condition: {ForAllValues:StringEquals: {sts:IdentityTokenAudience: …}}")
 	}
 	if !condition("StringEquals", "sts:SigningAlgorithm").is("RS256") {
-		t.add(statement.place, "the token's algorithm is not held to RS256", "Condition: {StringEquals: {sts:SigningAlgorithm: RS256}}")
+		t.add(statement.place, "the token's algorithm is not held to RS256",
+			"Condition: {StringEquals: {sts:SigningAlgorithm: RS256}}")
 	}
-	duration, _ := strconv.Atoi(joinedWith(condition("NumericLessThanEquals", "sts:DurationSeconds"), ""))
+	duration, _ := strconv.Atoi(joinedWith(condition("NumericLessThanEquals",
+		"sts:DurationSeconds"), ""))
 	if duration < 60 || duration > 3600 {
 		what := fmt.Sprintf("the token's life is held to %d seconds", duration)
-		t.add(statement.place, what, "Condition: {NumericLessThanEquals: {sts:DurationSeconds: 300}}, from 60 to 3600")
+		t.add(statement.place, what,
+			"Condition: {NumericLessThanEquals: {sts:DurationSeconds: 300}}, from 60 to 3600")
 	}
 }

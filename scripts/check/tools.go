@@ -29,16 +29,19 @@ const (
 )
 
 // tool runs a command in the module's folder and returns its output and how it ended.
-func (p project) tool(ctx context.Context, environment []string, name string, arguments ...string) (output string, err error) {
+func (p project) tool(ctx context.Context, environment []string, name string, arguments ...string) (
+	output string, err error) {
 	command := exec.CommandContext(ctx, name, arguments...)
-	command.Dir, command.Env, command.WaitDelay = p.root, append(os.Environ(), environment...), time.Second
+	command.Dir, command.Env, command.WaitDelay = p.root, append(os.Environ(), environment...),
+		time.Second
 	out, err := command.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 
 var toolLine = regexp.MustCompile(`^(?:vet: )?(?:\./)?([^\s:]+):(\d+):(?:(\d+):)? *(.*)`)
 
-// lines reports a failed tool's output: lines with a place as they are, and all of it where no line has one.
+// lines reports a failed tool's output: lines with a place as they are, and all of it where no line
+// has one.
 func (r *report) lines(name, output string, err error) {
 	if err == nil {
 		return
@@ -52,7 +55,8 @@ func (r *report) lines(name, output string, err error) {
 		}
 	}
 	if len(r.findings) == 0 {
-		r.add(place{file: "go.mod", line: 1}, fmt.Sprintf("%s: %v: %s", name, err, strings.ReplaceAll(output, "\n", "; ")), "")
+		r.add(place{file: "go.mod", line: 1},
+			fmt.Sprintf("%s: %v: %s", name, err, strings.ReplaceAll(output, "\n", "; ")), "")
 	}
 }
 
@@ -70,25 +74,31 @@ func checkStaticcheck(ctx context.Context, p project, r *report) string {
 
 // checkActionlint leaves out shellcheck and pyflakes, which are on some machines only.
 func checkActionlint(ctx context.Context, p project, r *report) string {
-	out, err := p.tool(ctx, nil, "go", "run", actionlint, "-no-color", "-oneline", "-shellcheck=", "-pyflakes=")
+	out, err := p.tool(ctx, nil, "go", "run", actionlint, "-no-color", "-oneline", "-shellcheck=",
+		"-pyflakes=")
 	r.lines("actionlint", out, err)
 	return ""
 }
 
-// checkBuild builds both targets and looks whether the templates' folders hold what their handlers name.
+// checkBuild builds both targets and looks whether the templates' folders hold what their handlers
+// name.
 func checkBuild(ctx context.Context, p project, r *report) string {
 	if out, err := p.tool(ctx, nil, "go", "run", "./scripts/build"); err != nil {
 		r.lines("build", out, err)
 		return ""
 	}
-	for _, target := range []struct{ template, folder string }{{"s.yaml", "dist/fc"}, {"template.yml", "dist/lambda"}} {
+	for _, target := range []struct{ template, folder string }{{"s.yaml", "dist/fc"},
+		{"template.yml", "dist/lambda"}} {
 		for _, function := range functionNames(p.files) {
 			folder := filepath.Join(target.folder, function)
-			if info, err := os.Stat(filepath.Join(p.root, folder, "bootstrap")); err != nil || info.Mode()&0o111 == 0 {
-				r.add(place{file: target.template, line: 1}, folder+" has no program bootstrap after a build", "see scripts/build")
+			if info, err := os.Stat(filepath.Join(p.root, folder, "bootstrap")); err != nil ||
+				info.Mode()&0o111 == 0 {
+				r.add(place{file: target.template, line: 1},
+					folder+" has no program bootstrap after a build", "see scripts/build")
 			}
 			if _, err := os.Stat(filepath.Join(p.root, folder, "policy.yaml")); err != nil {
-				r.add(place{file: target.template, line: 1}, folder+" has no policy.yaml after a build", "see scripts/build")
+				r.add(place{file: target.template, line: 1},
+					folder+" has no policy.yaml after a build", "see scripts/build")
 			}
 		}
 	}
@@ -97,7 +107,8 @@ func checkBuild(ctx context.Context, p project, r *report) string {
 
 const dependencyList = "scripts/check/dependencies.txt"
 
-// checkDependencies compares the modules that are linked into the functions with the list that was agreed to.
+// checkDependencies compares the modules that are linked into the functions with the list that was
+// agreed to.
 func checkDependencies(ctx context.Context, p project, r *report) string {
 	const module = "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}"
 	arguments := []string{"list", "-deps", "-tags", "lambda.norpc", "-f", module}
@@ -109,7 +120,8 @@ func checkDependencies(ctx context.Context, p project, r *report) string {
 		r.lines("go list", out, err)
 		return ""
 	}
-	linked := slices.Compact(slices.Sorted(slices.Values(strings.Fields(strings.ReplaceAll(out, " ", "@")))))
+	linked := slices.Compact(slices.Sorted(
+		slices.Values(strings.Fields(strings.ReplaceAll(out, " ", "@")))))
 	path := filepath.Join(p.root, dependencyList)
 	if p.update {
 		if err := os.WriteFile(path, []byte(strings.Join(linked, "\n")+"\n"), 0o644); err != nil {
@@ -119,7 +131,8 @@ func checkDependencies(ctx context.Context, p project, r *report) string {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		r.add(place{file: dependencyList, line: 1}, "the file is not there", "go run ./scripts/check -update, and review it")
+		r.add(place{file: dependencyList, line: 1}, "the file is not there",
+			"go run ./scripts/check -update, and review it")
 		return ""
 	}
 	compareDependencies(r, strings.Fields(string(data)), linked)
@@ -130,23 +143,27 @@ func compareDependencies(r *report, agreed, linked []string) {
 	for _, module := range linked {
 		if !slices.Contains(agreed, module) {
 			what := module + " is linked into the functions and not listed"
-			r.add(place{file: dependencyList, line: 1}, what, "leave it out of them, or review it and run go run ./scripts/check -update")
+			r.add(place{file: dependencyList, line: 1}, what,
+				"leave it out of them, or review it and run go run ./scripts/check -update")
 		}
 	}
 	for i, module := range agreed {
 		if !slices.Contains(linked, module) {
-			r.add(place{file: dependencyList, line: i + 1}, module+" is listed and not linked", "go run ./scripts/check -update")
+			r.add(place{file: dependencyList, line: i + 1}, module+" is listed and not linked",
+				"go run ./scripts/check -update")
 		}
 	}
 }
 
-// What the modules in the functions may be licensed under. The one without a licence file names Apache-2.0 in its README.
+// What the modules in the functions may be licensed under. The one without a licence file names
+// Apache-2.0 in its README.
 const (
 	allowedLicences = "Apache-2.0,BSD-2-Clause,BSD-3-Clause,MIT"
 	licenceInReadme = "github.com/alibabacloud-go/endpoint-util"
 )
 
-// checkLicences takes seconds, and its answer changes with the modules only: what was found good is remembered in the user's cache.
+// checkLicences takes seconds, and its answer changes with the modules only: what was found good is
+// remembered in the user's cache.
 func checkLicences(ctx context.Context, p project, r *report) string {
 	agreed, listErr := fs.ReadFile(p.files, dependencyList)
 	cache, cacheErr := os.UserCacheDir()
@@ -157,12 +174,14 @@ func checkLicences(ctx context.Context, p project, r *report) string {
 		return ""
 	}
 	ours := strings.TrimSuffix(module, "/")
-	arguments := []string{"run", goLicenses, "check", "--allowed_licenses=" + allowedLicences, "--ignore=" + ours, "--ignore=" + licenceInReadme}
+	arguments := []string{"run", goLicenses, "check", "--allowed_licenses=" + allowedLicences,
+		"--ignore=" + ours, "--ignore=" + licenceInReadme}
 	for _, function := range functionNames(p.files) {
 		arguments = append(arguments, "./functions/"+function+"/bootstrap")
 	}
 	out, err := p.tool(ctx, []string{"GOFLAGS=-tags=lambda.norpc"}, "go", arguments...)
-	if licences(r, out, err); remember && len(r.findings) == 0 && os.MkdirAll(filepath.Dir(seen), 0o700) == nil {
+	if licences(r, out, err); remember && len(r.findings) == 0 &&
+		os.MkdirAll(filepath.Dir(seen), 0o700) == nil {
 		_ = os.WriteFile(seen, nil, 0o600) // else it is looked up again
 	}
 	return ""
@@ -172,13 +191,16 @@ var foreignLicence = regexp.MustCompile(`(?m)^Not allowed license (\S*) *found f
 
 func licences(r *report, output string, err error) {
 	for _, found := range foreignLicence.FindAllStringSubmatch(output, -1) {
-		what := found[2] + " has the licence " + strconv.Quote(found[1]) + ", which is not agreed to"
-		r.add(place{file: dependencyList, line: 1}, what, "leave the module out of the functions, or agree to it in scripts/check/tools.go")
+		what := found[2] + " has the licence " + strconv.Quote(found[1]) +
+			", which is not agreed to"
+		r.add(place{file: dependencyList, line: 1}, what,
+			"leave the module out of the functions, or agree to it in scripts/check/tools.go")
 	}
 	r.lines("go-licenses", output, err)
 }
 
-// checkVulnerabilities looks for known ones that the functions' code can reach. Without the database nothing is known, which is said.
+// checkVulnerabilities looks for known ones that the functions' code can reach. Without the
+// database nothing is known, which is said.
 func checkVulnerabilities(ctx context.Context, p project, r *report) string {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -220,8 +242,9 @@ func checkCfnLint(ctx context.Context, p project, r *report) string {
 	return ""
 }
 
-// checkRendering has Serverless Devs itself render s.yaml for every environment, and compares that with what was checked here.
-// It needs no account: the tool gets a folder of its own as its home and is told to call nobody.
+// checkRendering has Serverless Devs itself render s.yaml for every environment, and compares that
+// with what was checked here. It needs no account: the tool gets a folder of its own as its home
+// and is told to call nobody.
 func checkRendering(ctx context.Context, p project, r *report) string {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return "npm is not here"
@@ -237,17 +260,21 @@ func checkRendering(ctx context.Context, p project, r *report) string {
 		return err.Error()
 	}
 	defer func() { _ = os.RemoveAll(home) }()
-	install := []string{"install", "--prefix", home, "--no-audit", "--no-fund", "--loglevel", "error", serverlessDevs}
+	install := []string{"install", "--prefix", home, "--no-audit", "--no-fund", "--loglevel",
+		"error", serverlessDevs}
 	if out, err := p.tool(ctx, nil, "npm", install...); err != nil {
-		return fmt.Sprintf("%s cannot be installed: %v: %s", serverlessDevs, err, strings.ReplaceAll(out, "\n", "; "))
+		return fmt.Sprintf("%s cannot be installed: %v: %s", serverlessDevs, err,
+			strings.ReplaceAll(out, "\n", "; "))
 	}
 	tool := filepath.Join(home, "node_modules", ".bin", "s")
-	environment := []string{"HOME=" + home, "serverless_devs_daemon_enable=false", "NODE_NO_WARNINGS=1"}
+	environment := []string{"HOME=" + home, "serverless_devs_daemon_enable=false",
+		"NODE_NO_WARNINGS=1"}
 	for _, name := range withoutDefault(p.files, base) { // the value is the name, as in rendered
 		environment = append(environment, name+"="+name)
 	}
 	if out, err := p.tool(ctx, environment, tool, "set", "analysis", "disable"); err != nil {
-		return fmt.Sprintf("%s does not run: %v: %s", serverlessDevs, err, strings.ReplaceAll(out, "\n", "; "))
+		return fmt.Sprintf("%s does not run: %v: %s", serverlessDevs, err,
+			strings.ReplaceAll(out, "\n", "; "))
 	}
 	for _, e := range environments(p.files, base, &report{}) {
 		arguments := []string{"preview", "--silent", "-o", "json"}
@@ -256,10 +283,12 @@ func checkRendering(ctx context.Context, p project, r *report) string {
 		}
 		out, err := p.tool(ctx, environment, tool, arguments...)
 		if err != nil {
-			r.add(base.place, fmt.Sprintf("s %s: %v: %s", strings.Join(arguments, " "), err, strings.ReplaceAll(out, "\n", "; ")), "")
+			r.add(base.place, fmt.Sprintf("s %s: %v: %s", strings.Join(arguments, " "), err,
+				strings.ReplaceAll(out, "\n", "; ")), "")
 			continue
 		}
-		compareRendering(r, e, []byte(out), serverless{report: &report{}, files: p.files}.rendered(e.file, e.file))
+		compareRendering(r, e, []byte(out), serverless{report: &report{}, files: p.files}.rendered(
+			e.file, e.file))
 	}
 	return ""
 }
@@ -279,14 +308,18 @@ func withoutDefault(files fs.FS, base *node) (names []string) {
 // compareRendering compares the resources of a preview with ours.
 func compareRendering(r *report, e environment, preview []byte, ours *node) {
 	var theirs map[string]any
-	if start := bytes.IndexByte(preview, '{'); start < 0 || json.Unmarshal(preview[start:], &theirs) != nil {
-		r.add(ours.place, "the preview of environment "+strconv.Quote(e.name)+" is not JSON", "run s preview -o json")
+	if start := bytes.IndexByte(preview, '{'); start < 0 ||
+		json.Unmarshal(preview[start:], &theirs) != nil {
+		r.add(ours.place, "the preview of environment "+strconv.Quote(e.name)+" is not JSON",
+			"run s preview -o json")
 		return
 	}
 	want, err := plain(ours.get("resources"))
 	got, err2 := json.Marshal(theirs["resources"])
 	if err = errors.Join(err, err2); err != nil || !bytes.Equal(want, got) {
-		what := fmt.Sprintf("Serverless Devs renders environment %q otherwise than it was checked: %s, not %s", e.name, got, want)
+		what := fmt.Sprintf(
+			"Serverless Devs renders environment %q otherwise than it was checked: %s, not %s",
+			e.name, got, want)
 		r.add(ours.place, what, "write it so that both agree")
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// kind is what a YAML value is. An intrinsic is a function of CloudFormation, in its short form (!Ref X) or its long one (Ref: X).
+// kind is what a YAML value is. An intrinsic is a function of CloudFormation, in its short form
+// (!Ref X) or its long one (Ref: X).
 type kind string
 
 const (
@@ -134,7 +135,8 @@ func readYAML(r *report, files fs.FS, name string) *node {
 		at := place{file: name, line: 1}
 		var located yaml.Error
 		if errors.As(err, &located) && located.GetToken() != nil {
-			at.line, at.column = located.GetToken().Position.Line, located.GetToken().Position.Column
+			at.line, at.column = located.GetToken().Position.Line,
+				located.GetToken().Position.Column
 			err = errors.New(located.GetMessage())
 		}
 		r.add(at, err.Error(), "correct the YAML")
@@ -189,12 +191,14 @@ func (r *reader) node(n ast.Node) *node {
 		made.kind = null
 	default:
 		made.kind = null
-		r.add(made.place, fmt.Sprintf("%s is not read here", n.Type()), "write plain text, numbers, lists and maps")
+		r.add(made.place, fmt.Sprintf("%s is not read here", n.Type()),
+			"write plain text, numbers, lists and maps")
 	}
 	return made
 }
 
-// object fills made from the pairs of a map. What stands in the map wins over what is merged into it.
+// object fills made from the pairs of a map. What stands in the map wins over what is merged into
+// it.
 func (r *reader) object(made *node, pairs []*ast.MappingValueNode) {
 	made.kind = object
 	var own []field
@@ -217,8 +221,10 @@ func (r *reader) object(made *node, pairs []*ast.MappingValueNode) {
 	for _, f := range own {
 		made.set(f)
 	}
-	if len(made.fields) == 1 && (made.fields[0].key == "Ref" || strings.HasPrefix(made.fields[0].key, "Fn::")) {
+	if len(made.fields) == 1 && (made.fields[0].key == "Ref" ||
+		strings.HasPrefix(made.fields[0].key, "Fn::")) {
 		f := made.fields[0]
-		*made = node{kind: intrinsic, text: strings.TrimPrefix(f.key, "Fn::"), items: []*node{f.value}, place: f.place}
+		*made = node{kind: intrinsic, text: strings.TrimPrefix(f.key, "Fn::"),
+			items: []*node{f.value}, place: f.place}
 	}
 }

@@ -38,8 +38,10 @@ again: *base
 		{[]string{"other"}, "", object, 5, 3},
 	} {
 		n := file.get(c.path...)
-		if n == nil || n.kind != c.kind || n.text != c.text || n.place != (place{"x.yaml", c.line, c.column}) {
-			t.Errorf("%v: got %+v, want %s %q at %d:%d", c.path, n, c.kind, c.text, c.line, c.column)
+		if n == nil || n.kind != c.kind || n.text != c.text ||
+			n.place != (place{"x.yaml", c.line, c.column}) {
+			t.Errorf("%v: got %+v, want %s %q at %d:%d", c.path, n, c.kind, c.text, c.line,
+				c.column)
 		}
 	}
 	if file.get("nobody", "home") != nil {
@@ -49,9 +51,12 @@ again: *base
 
 func TestIntrinsicsInBothForms(t *testing.T) {
 	short, _ := read(t, "a: !Ref X\nb: !GetAtt X.Arn\nc: !If [C, 1, !Ref AWS::NoValue]\n")
-	long, _ := read(t, "a: {Ref: X}\nb: {'Fn::GetAtt': X.Arn}\nc: {'Fn::If': [C, 1, {Ref: 'AWS::NoValue'}]}\n")
+	long,
+		_ := read(t,
+		"a: {Ref: X}\nb: {'Fn::GetAtt': X.Arn}\nc: {'Fn::If': [C, 1, {Ref: 'AWS::NoValue'}]}\n")
 	for _, file := range []*node{short, long} {
-		if !file.get("a").call("Ref").is("X") || !file.get("b").call("GetAtt").is("X.Arn") || !file.get("c").call("If").items[2].call("Ref").is("AWS::NoValue") {
+		if !file.get("a").call("Ref").is("X") || !file.get("b").call("GetAtt").is("X.Arn") ||
+			!file.get("c").call("If").items[2].call("Ref").is("AWS::NoValue") {
 			t.Errorf("got %+v", file.fields)
 		}
 	}
@@ -84,12 +89,16 @@ func FuzzTemplates(f *testing.F) {
 		own[name] = string(data)
 	}
 	f.Add(own["s.yaml"], own["scripts/env.yaml"], own["template.yml"])
-	f.Add("resources: {a: {component: fc3, props: {code: !Ref}}}\nvars: {a: '${vars.b}', b: '${vars.a}'}", "environments: [1]", "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Role: !GetAtt }}}")
-	f.Add("a: &a [*a]", "environments: {}", "Resources: !If\nGlobals: {Function: {Timeout: !If [a]}}")
-	f.Add("flow: 1\nresources: []", "? [a]\n: b", "Parameters: []\nResources: {R: {Type: AWS::IAM::Role, Properties: !Ref X}}")
+	f.Add(
+		"resources: {a: {component: fc3, props: {code: !Ref}}}\nvars: {a: '${vars.b}', b: '${vars.a}'}", "environments: [1]", "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Role: !GetAtt }}}")
+	f.Add("a: &a [*a]", "environments: {}",
+		"Resources: !If\nGlobals: {Function: {Timeout: !If [a]}}")
+	f.Add("flow: 1\nresources: []", "? [a]\n: b",
+		"Parameters: []\nResources: {R: {Type: AWS::IAM::Role, Properties: !Ref X}}")
 	f.Fuzz(func(t *testing.T, serverless, environments, template string) {
 		var files fs.FS = fstest.MapFS{
-			"s.yaml": {Data: []byte(serverless)}, "scripts/env.yaml": {Data: []byte(environments)}, "template.yml": {Data: []byte(template)},
+			"s.yaml": {Data: []byte(serverless)}, "scripts/env.yaml": {Data: []byte(environments)},
+			"template.yml": {Data: []byte(template)},
 		}
 		r := &report{}
 		checkServerless(t.Context(), project{files: files}, r)

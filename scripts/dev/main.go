@@ -1,8 +1,8 @@
-// Command dev runs everything on this machine, with no account: the IMM stand-in, a test identity provider, both functions at /generate
-// and /refresh, and the sample page. Ctrl-C stops all.
+// Command dev runs everything on this machine, with no account: the IMM stand-in, a test identity
+// provider, both functions at /generate and /refresh, and the sample page. Ctrl-C stops all.
 //
-// Refresh tokens are sealed with a random key, so that a restart ends every session; WEBOFFICE_SESSION_KEYS of the shell is taken
-// instead where it is set.
+// Refresh tokens are sealed with a random key, so that a restart ends every session;
+// WEBOFFICE_SESSION_KEYS of the shell is taken instead where it is set.
 package main
 
 import (
@@ -29,7 +29,8 @@ var policy []byte
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout); err != nil &&
+		!errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -37,12 +38,14 @@ func main() {
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
-	o := local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy, SessionKeys: getenv("WEBOFFICE_SESSION_KEYS")}
+	o := local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy,
+		SessionKeys: getenv("WEBOFFICE_SESSION_KEYS")}
 	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "where the page and the functions listen")
 	flags.StringVar(&o.IMMAddr, "imm-addr", "127.0.0.1:8081", "where the IMM stand-in listens")
 	flags.StringVar(&o.Documents, "documents", "", "a folder whose files are laid into test-bucket")
 	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
-	file := flags.String("policy", "", "a policy `file`, a changed copy of scripts/dev/policy.yaml, which is the default")
+	file := flags.String("policy", "",
+		"a policy `file`, a changed copy of scripts/dev/policy.yaml, which is the default")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

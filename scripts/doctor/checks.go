@@ -31,7 +31,8 @@ func (d *doctor) checkEnvironment() {
 		d.debug = d.debug || strings.HasPrefix(problem, "DEBUG")
 	}
 	if d.config = config; err == nil {
-		d.add(fine, "environment", fmt.Sprintf("session keys %d, link keys %d, region %s, IMM at %s, no DEBUG",
+		d.add(fine, "environment", fmt.Sprintf(
+			"session keys %d, link keys %d, region %s, IMM at %s, no DEBUG",
 			len(config.SessionKeys), len(config.LinkKeys), config.Region, config.IMMEndpoint), "")
 	}
 }
@@ -51,14 +52,16 @@ func (d *doctor) readPolicy() (*policy.Policy, error) {
 func (d *doctor) checkPolicy() {
 	rules, err := d.readPolicy()
 	for _, problem := range each(err) {
-		d.add(failure, "policy", problem, "correct "+d.file+" at this line:column, or name another file with -policy")
+		d.add(failure, "policy", problem, "correct "+d.file+
+			" at this line:column, or name another file with -policy")
 	}
 	if d.rules = rules; err != nil {
 		return
 	}
 	ran, failures := rules.Test()
 	for _, found := range failures {
-		d.add(failure, "policy test", found, "correct the rule or the test; go run ./scripts/policy explain says which rule decides")
+		d.add(failure, "policy test", found,
+			"correct the rule or the test; go run ./scripts/policy explain says which rule decides")
 	}
 	for _, found := range rules.Warnings() {
 		d.add(warning, "policy", found, "change the rule, or the order of the rules")
@@ -67,22 +70,25 @@ func (d *doctor) checkPolicy() {
 	case rules.Rules() == 0:
 		d.add(warning, "policy", "no rules: it opens nothing", "write rules in "+d.file)
 	case rules.UsesLinks() && len(d.config.LinkKeys) == 0:
-		d.add(failure, "WEBOFFICE_LINK_KEYS", "no key, but rules let share links in", "make one with `openssl rand -base64 32`")
+		d.add(failure, "WEBOFFICE_LINK_KEYS", "no key, but rules let share links in",
+			"make one with `openssl rand -base64 32`")
 	case ran == 0:
-		d.add(warning, "policy", "no tests", "add `tests`, a refusal for each thing that must stay closed")
+		d.add(warning, "policy", "no tests",
+			"add `tests`, a refusal for each thing that must stay closed")
 	case len(failures) == 0:
 		d.add(fine, "policy", fmt.Sprintf("%d rules, %d tests pass", rules.Rules(), ran), "")
 	}
 }
 
-// checkIssuers reads each issuer's keys as the functions do: a proof that nobody signed gets its 401 when the keys are there, and only
-// then.
+// checkIssuers reads each issuer's keys as the functions do: a proof that nobody signed gets its
+// 401 when the keys are there, and only then.
 func (d *doctor) checkIssuers(ctx context.Context) {
 	if d.rules == nil {
 		return
 	}
 	verifier, err := caller.NewVerifier(caller.Options{
-		Issuers: d.rules.Issuers(), LinkKeys: d.config.LinkKeys, RevokedLinks: d.rules.RevokedLinks(), Client: &http.Client{}, Now: d.now, Logger: d.log,
+		Issuers: d.rules.Issuers(), LinkKeys: d.config.LinkKeys,
+		RevokedLinks: d.rules.RevokedLinks(), Client: &http.Client{}, Now: d.now, Logger: d.log,
 	})
 	if err != nil {
 		d.add(failure, "issuers", err.Error(), "correct `issuers` in the policy")
@@ -97,7 +103,8 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 		if public := weboffice.AsError(err); public.Kind == weboffice.Unauthenticated {
 			d.add(fine, "issuer "+issuer.Name, issuer.URL+" names itself and its keys", "")
 		} else {
-			d.add(failure, "issuer "+issuer.Name, fmt.Sprint(public.Cause), cmp.Or(public.Fix, "correct the issuer in the policy"))
+			d.add(failure, "issuer "+issuer.Name, fmt.Sprint(public.Cause),
+				cmp.Or(public.Fix, "correct the issuer in the policy"))
 		}
 	}
 	if d.token == "" {
@@ -105,26 +112,33 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 	}
 	token, err := os.ReadFile(d.token)
 	if err == nil {
-		d.caller, err = verifier.Verify(ctx, weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(token)), "Bearer ")))
+		d.caller, err = verifier.Verify(ctx,
+			weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(token)), "Bearer ")))
 	}
 	if err != nil {
-		d.add(failure, "-token", fmt.Sprint(weboffice.AsError(err).Cause), "put a new proof into the file, of an issuer of the policy and for its audience")
+		d.add(failure, "-token", fmt.Sprint(weboffice.AsError(err).Cause),
+			"put a new proof into the file, of an issuer of the policy and for its audience")
 		return
 	}
-	d.add(fine, "-token", "a proof of issuer "+d.caller.Issuer+" until "+d.caller.Expires.UTC().Format(time.RFC3339), "")
+	d.add(fine, "-token", "a proof of issuer "+d.caller.Issuer+" until "+
+		d.caller.Expires.UTC().Format(time.RFC3339), "")
 }
 
-// unsigned is a proof that is right in all that is looked at before its signature, and names a key that nobody has.
+// unsigned is a proof that is right in all that is looked at before its signature, and names a key
+// that nobody has.
 func unsigned(issuer caller.Issuer, now time.Time) weboffice.Secret {
-	claims := map[string]any{cmp.Or(issuer.User.ID, "sub"): "doctor", "email_verified": true, "sub": "doctor"}
-	claims["iss"], claims["aud"], claims["iat"], claims["exp"] = issuer.URL, issuer.Audience, now.Unix(), now.Add(time.Minute).Unix()
+	claims := map[string]any{cmp.Or(issuer.User.ID, "sub"): "doctor", "email_verified": true,
+		"sub": "doctor"}
+	claims["iss"], claims["aud"], claims["iat"], claims["exp"] = issuer.URL, issuer.Audience,
+		now.Unix(), now.Add(time.Minute).Unix()
 	header, _ := json.Marshal(map[string]string{"alg": "RS256", "kid": now.String()})
 	payload, _ := json.Marshal(claims) // texts and numbers always marshal
-	return weboffice.Secret(base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload) + ".")
+	return weboffice.Secret(base64.RawURLEncoding.EncodeToString(header) + "." +
+		base64.RawURLEncoding.EncodeToString(payload) + ".")
 }
 
-// checkClock holds this machine's clock against IMM's, by a request that is neither signed nor billed. Proofs may be a minute off,
-// signatures 15.
+// checkClock holds this machine's clock against IMM's, by a request that is neither signed nor
+// billed. Proofs may be a minute off, signatures 15.
 func (d *doctor) checkClock(ctx context.Context) {
 	endpoint, err := imm.ParseEndpoint(d.config.IMMEndpoint)
 	if err != nil {
@@ -132,11 +146,13 @@ func (d *doctor) checkClock(ctx context.Context) {
 	}
 	response, _, err := send(ctx, probe{address: endpoint.String(), method: http.MethodHead})
 	if err != nil {
-		d.add(failure, "IMM endpoint", err.Error(), "check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that this machine reaches the network")
+		d.add(failure, "IMM endpoint", err.Error(),
+			"check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that this machine reaches the network")
 		return
 	}
 	date, err := http.ParseTime(response.Header.Get("Date"))
-	skew, status, fix := d.now().Sub(date).Round(time.Second), warning, "set this machine's clock: proofs and signatures are refused by time"
+	skew, status, fix := d.now().Sub(date).Round(time.Second), warning,
+		"set this machine's clock: proofs and signatures are refused by time"
 	switch {
 	case err != nil:
 		skew, fix = 0, "see that nothing answers in IMM's place: its answer has no Date"
@@ -148,7 +164,8 @@ func (d *doctor) checkClock(ctx context.Context) {
 	d.add(status, "clock", skew.String()+" from IMM's", fix)
 }
 
-// accessKey signs with a deployer's own AccessKey, which has no security token: doctor alone takes such keys.
+// accessKey signs with a deployer's own AccessKey, which has no security token: doctor alone takes
+// such keys.
 type accessKey credentials.Credentials
 
 // Credentials implements credentials.Source.
@@ -156,28 +173,34 @@ func (k accessKey) Credentials(context.Context) (credentials.Credentials, error)
 	return credentials.Credentials(k), nil
 }
 
-// checkIdentity gets credentials as a function would, else takes the deployer's own. What only the functions have is no failure here.
+// checkIdentity gets credentials as a function would, else takes the deployer's own. What only the
+// functions have is no failure here.
 func (d *doctor) checkIdentity(ctx context.Context) {
 	if d.debug {
 		return // the SDK would print them
 	}
-	id, secret := d.getenv("ALIBABA_CLOUD_ACCESS_KEY_ID"), weboffice.Secret(d.getenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET"))
+	id, secret := d.getenv("ALIBABA_CLOUD_ACCESS_KEY_ID"),
+		weboffice.Secret(d.getenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET"))
 	longLived := id != "" && secret != "" && d.getenv("ALIBABA_CLOUD_SECURITY_TOKEN") == ""
-	source, err := credentials.FromEnvironment(credentials.Options{Getenv: d.getenv, Now: d.now, Logger: d.log})
+	source, err := credentials.FromEnvironment(credentials.Options{Getenv: d.getenv, Now: d.now,
+		Logger: d.log})
 	for _, problem := range each(err) {
 		switch {
 		case strings.HasPrefix(problem, "AWS_"):
 			d.addProblem(warning, problem)
 		case strings.HasPrefix(problem, "no "):
-			d.add(warning, "identity", problem, "nothing to mend unless a document is to be opened: the functions have a role of their own")
+			d.add(warning, "identity", problem,
+				"nothing to mend unless a document is to be opened: the functions have a role of their own")
 		case !longLived || !strings.HasPrefix(problem, "ALIBABA_CLOUD_SECURITY_TOKEN"):
 			d.addProblem(failure, problem)
 		}
 	}
 	if source != nil {
 		status, found := failure, credentials.Describe(source)
-		if d.lambda && d.getenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE")+d.getenv("AWS_LAMBDA_FUNCTION_NAME") == "" {
-			status, found = warning, found+", with this machine's AWS identity in the function's place"
+		if d.lambda && d.getenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE")+
+			d.getenv("AWS_LAMBDA_FUNCTION_NAME") == "" {
+			status, found = warning, found+
+				", with this machine's AWS identity in the function's place"
 		}
 		if _, err := source.Credentials(ctx); err != nil {
 			d.addError(status, "identity", found+": ", err)
@@ -188,12 +211,14 @@ func (d *doctor) checkIdentity(ctx context.Context) {
 	}
 	if d.source == nil && longLived {
 		d.source = accessKey{AccessKeyID: id, AccessKeySecret: secret}
-		d.add(warning, "identity", "a long-lived AccessKey: doctor signs with it, the functions refuse it",
+		d.add(warning, "identity",
+			"a long-lived AccessKey: doctor signs with it, the functions refuse it",
 			"give the functions a RAM role, and keep this key out of their environment")
 	}
 }
 
-// addError prints an error of credentials, of the policy or of IMM with its cause, which holds no secret.
+// addError prints an error of credentials, of the policy or of IMM with its cause, which holds no
+// secret.
 func (d *doctor) addError(status, check, before string, err error) {
 	public := weboffice.AsError(err)
 	found := before + public.Error()
@@ -212,13 +237,17 @@ func (d *doctor) checkDocument(ctx context.Context) {
 	if d.document == "" {
 		return
 	}
-	client, err := imm.New(imm.Options{Endpoint: d.config.IMMEndpoint, Region: d.config.Region, Credentials: d.source, Now: d.now, Logger: d.log})
+	client, err := imm.New(imm.Options{Endpoint: d.config.IMMEndpoint, Region: d.config.Region,
+		Credentials: d.source, Now: d.now, Logger: d.log})
 	if err != nil || d.rules == nil || d.source == nil {
-		d.add(failure, "document", "not tried: it needs an endpoint, a policy and credentials", "mend what is said above")
+		d.add(failure, "document", "not tried: it needs an endpoint, a policy and credentials",
+			"mend what is said above")
 		return
 	}
-	asked := weboffice.Request{SourceURI: d.document, Permission: &weboffice.Permission{Readonly: true}}
-	decision, err := d.rules.Decide(policy.Question{Caller: d.caller, Asked: asked, Start: d.now(), Guest: weboffice.NewGuest()})
+	asked := weboffice.Request{SourceURI: d.document,
+		Permission: &weboffice.Permission{Readonly: true}}
+	decision, err := d.rules.Decide(policy.Question{Caller: d.caller, Asked: asked, Start: d.now(),
+		Guest: weboffice.NewGuest()})
 	var tokens imm.Tokens
 	if err == nil {
 		tokens, err = client.Generate(ctx, decision.Request)
@@ -227,7 +256,8 @@ func (d *doctor) checkDocument(ctx context.Context) {
 		d.addError(failure, "document", "", err)
 		return
 	}
-	d.add(fine, "document", fmt.Sprintf("opens for viewing by rule %q in project %s: one billed call, RequestId %s", decision.Rule,
+	d.add(fine, "document", fmt.Sprintf(
+		"opens for viewing by rule %q in project %s: one billed call, RequestId %s", decision.Rule,
 		decision.Request.ProjectName, tokens.RequestID), "")
 }
 
@@ -245,14 +275,19 @@ func (d *doctor) checkFunctions(ctx context.Context) {
 		origin = append(d.rules.Origins(), "")[0]
 	}
 	probes := []probe{
-		{"generate without a proof", d.generate, "POST", origin, "", `{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`, 401, "Unauthenticated"},
-		{"refresh with invented tokens", d.refresh, "POST", origin, "", `{"AccessToken":"a","RefreshToken":"b"}`, 400, "InvalidArgument.RefreshToken"},
+		{"generate without a proof", d.generate, "POST", origin, "",
+			`{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`, 401, "Unauthenticated"},
+		{"refresh with invented tokens", d.refresh, "POST", origin, "",
+			`{"AccessToken":"a","RefreshToken":"b"}`, 400, "InvalidArgument.RefreshToken"},
 	}
 	for _, f := range [][2]string{{"generate", d.generate}, {"refresh", d.refresh}} {
 		probes = append(probes,
-			probe{f[0] + " with a bad proof", f[1], "POST", origin, "Bearer nonsense", "{}", 401, "Unauthenticated"},
-			probe{f[0] + " from a foreign origin", f[1], "OPTIONS", "https://doctor.invalid", "", "", 403, "Forbidden.Origin"},
-			probe{f[0] + " from " + cmp.Or(origin, "no origin"), f[1], "OPTIONS", origin, "", "", 204, ""})
+			probe{f[0] + " with a bad proof", f[1], "POST", origin, "Bearer nonsense", "{}", 401,
+				"Unauthenticated"},
+			probe{f[0] + " from a foreign origin", f[1], "OPTIONS", "https://doctor.invalid", "",
+				"", 403, "Forbidden.Origin"},
+			probe{f[0] + " from " + cmp.Or(origin, "no origin"), f[1], "OPTIONS", origin, "", "",
+				204, ""})
 	}
 	for _, p := range probes {
 		if p.address == "" {
@@ -269,15 +304,18 @@ func (d *doctor) checkFunctions(ctx context.Context) {
 
 var codeForm = regexp.MustCompile(`^[A-Za-z0-9.]{1,80}$`)
 
-// send sends a probe and reads the code of an error of the functions. It follows no redirect, and its own errors hold no URL.
+// send sends a probe and reads the code of an error of the functions. It follows no redirect, and
+// its own errors hold no URL.
 func send(ctx context.Context, p probe) (response *http.Response, code string, err error) {
 	request, err := http.NewRequestWithContext(ctx, p.method, p.address, strings.NewReader(p.body))
 	if err != nil || request.URL.Scheme != "https" && !weboffice.Loopback(request.URL.Hostname()) {
 		return nil, "", errors.New("its URL is not https, and proofs travel there")
 	}
-	header := map[string]string{"Content-Type": "application/json", "Origin": p.origin, "Authorization": p.proof}
+	header := map[string]string{"Content-Type": "application/json", "Origin": p.origin,
+		"Authorization": p.proof}
 	if p.method == http.MethodOptions {
-		header = map[string]string{"Origin": p.origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+		header = map[string]string{"Origin": p.origin, "Access-Control-Request-Method": "POST",
+			"Access-Control-Request-Headers": "authorization,content-type"}
 	}
 	for name, value := range header {
 		if value != "" {
@@ -294,7 +332,8 @@ func send(ctx context.Context, p probe) (response *http.Response, code string, e
 	}
 	defer func() { _ = response.Body.Close() }()
 	var refusal struct{ Code string }
-	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&refusal) == nil && codeForm.MatchString(refusal.Code) {
+	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&refusal) == nil &&
+		codeForm.MatchString(refusal.Code) {
 		code = refusal.Code // a gateway's page has none
 	}
 	return response, code, nil
@@ -303,7 +342,8 @@ func send(ctx context.Context, p probe) (response *http.Response, code string, e
 // judge says what came, and the fix where something else should have.
 func (p probe) judge(response *http.Response, code string, err error) (found, fix string) {
 	if err != nil {
-		return err.Error(), "give the https URL that the deployment prints, and see that this machine reaches it"
+		return err.Error(),
+			"give the https URL that the deployment prints, and see that this machine reaches it"
 	}
 	got, header := response.StatusCode, response.Header
 	found = strings.TrimSpace(fmt.Sprint(got, " ", code))
@@ -311,7 +351,8 @@ func (p probe) judge(response *http.Response, code string, err error) (found, fi
 	if unexpected {
 		found += strings.TrimRight(fmt.Sprint(" in place of ", p.status, " ", p.code), " ")
 	}
-	allowed := strings.ToLower(header.Get("Access-Control-Allow-Methods") + "," + header.Get("Access-Control-Allow-Headers"))
+	allowed := strings.ToLower(header.Get("Access-Control-Allow-Methods") + "," +
+		header.Get("Access-Control-Allow-Headers"))
 	switch cors := header.Get("Access-Control-Allow-Origin"); {
 	case unexpected && code == "Forbidden.Origin":
 		fix = "add the origin to `origins` in the policy, and deploy"
@@ -324,7 +365,8 @@ func (p probe) judge(response *http.Response, code string, err error) (found, fi
 	case !strings.Contains(header.Get("Cache-Control"), "no-store"):
 		fix = "let nothing change the function's Cache-Control: no-store, tokens would be cached"
 	case p.code != "Forbidden.Origin" && cors != p.origin, p.status == http.StatusNoContent &&
-		!(strings.Contains(allowed, "post") && strings.Contains(allowed, "authorization") && strings.Contains(allowed, "content-type")):
+		!(strings.Contains(allowed, "post") && strings.Contains(allowed, "authorization") &&
+			strings.Contains(allowed, "content-type")):
 		fix = "let the function alone answer CORS: no CORS settings on the domain, the trigger or the function URL"
 	}
 	return found, fix

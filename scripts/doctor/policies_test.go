@@ -16,11 +16,13 @@ import (
 )
 
 func forAlibaba(more ...string) []string {
-	return append([]string{"-print-policies", "-account", "1234567890123456", "-region", "cn-shanghai"}, more...)
+	return append([]string{"-print-policies", "-account", "1234567890123456", "-region",
+		"cn-shanghai"}, more...)
 }
 
 func forLambda(more ...string) []string {
-	return append(forAlibaba("-aws-account", "123456789012", "-issuer", "https://3f2a.tokens.sts.global.api.aws", "-audience", "office"), more...)
+	return append(forAlibaba("-aws-account", "123456789012", "-issuer",
+		"https://3f2a.tokens.sts.global.api.aws", "-audience", "office"), more...)
 }
 
 // printed takes what was printed apart: what stands under each heading.
@@ -79,13 +81,15 @@ func TestPoliciesForFunctionCompute(t *testing.T) {
 	}
 	same(t, bodies[0], `{"Version":"1","Statement":[{"Effect":"Allow","Action":["imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],
 		"Resource":["acs:imm:cn-shanghai:1234567890123456:project/office","acs:imm:cn-shanghai:1234567890123456:project/other"]}]}`)
-	same(t, bodies[1], `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":["fc.aliyuncs.com"]}}]}`)
+	same(t, bodies[1],
+		`{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":["fc.aliyuncs.com"]}}]}`)
 }
 
 func TestPoliciesForLambda(t *testing.T) {
 	d := deploy(t)
 	d.write(twoProjects)
-	d.env["AWS_REGION"], d.env["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"] = "eu-west-1", "acs:ram::1234567890123456:oidc-provider/amazon"
+	d.env["AWS_REGION"], d.env["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"] = "eu-west-1",
+		"acs:ram::1234567890123456:oidc-provider/amazon"
 	bodies := d.printed(forLambda("-stack", "docs")...)
 	if len(bodies) != 6 {
 		t.Fatalf("%q", bodies)
@@ -95,7 +99,8 @@ func TestPoliciesForLambda(t *testing.T) {
 		"oidc:iss":"https://3f2a.tokens.sts.global.api.aws","oidc:aud":"office","oidc:sub":"arn:aws:iam::123456789012:role/docs-eu-west-1"}}}]}`)
 }
 
-// What is printed for AWS is what template.yml gives the role, so that either way a function may do the same and no more.
+// What is printed for AWS is what template.yml gives the role, so that either way a function may do
+// the same and no more.
 func TestTheIAMStatementIsTheTemplates(t *testing.T) {
 	text, err := os.ReadFile("../../template.yml")
 	if err != nil {
@@ -113,7 +118,9 @@ func TestTheIAMStatementIsTheTemplates(t *testing.T) {
 			} `yaml:"FunctionRole"`
 		} `yaml:"Resources"`
 	}
-	plain := regexp.MustCompile(`!(Ref|Sub|GetAtt|If|Not|Equals) `).ReplaceAllString(string(text), "") // a reference becomes its name
+	// a reference becomes its name
+	plain := regexp.MustCompile(`!(Ref|Sub|GetAtt|If|Not|Equals) `).ReplaceAllString(string(text),
+		"")
 	if err := yaml.Unmarshal([]byte(plain), &template); err != nil {
 		t.Fatal(err)
 	}
@@ -136,36 +143,44 @@ func TestTheIAMStatementIsTheTemplates(t *testing.T) {
 	}
 }
 
-// The printed `set` goes through the policy as it stands: the document's bucket and key, whatever is in them, and no other document.
+// The printed `set` goes through the policy as it stands: the document's bucket and key, whatever
+// is in them, and no other document.
 func TestConfinementToOneDocument(t *testing.T) {
 	d := deploy(t)
 	bodies := d.printed(forAlibaba()...)
-	for i, actions := range map[int][]any{2: {"oss:GetObject"}, 3: {"oss:GetObject", "oss:PutObject"}} {
+	for i, actions := range map[int][]any{2: {"oss:GetObject"},
+		3: {"oss:GetObject", "oss:PutObject"}} {
 		text := "project: office\nrules:\n  - name: all\n    documents: oss://team-docs/**\n    callers: anyone\n    grant: [view, edit]\n    " + bodies[i]
 		rules, err := policy.Parse([]byte(text), policy.Options{})
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, text)
 		}
 		decide := func(key string) (string, error) {
-			decision, err := rules.Decide(policy.Question{Asked: weboffice.Request{SourceURI: "oss://team-docs/" + key}, Start: time.Now(), Guest: weboffice.NewGuest()})
+			decision, err := rules.Decide(
+				policy.Question{Asked: weboffice.Request{SourceURI: "oss://team-docs/" + key},
+					Start: time.Now(), Guest: weboffice.NewGuest()})
 			if err != nil {
 				return "", err
 			}
 			return decision.Request.CredentialConfig.Policy, nil
 		}
-		for _, key := range []string{"plan.docx", `a"],"Action":["oss:Get.docx`, "团队/計画 1.docx", "a'b.docx"} {
+		for _, key := range []string{"plan.docx", `a"],"Action":["oss:Get.docx`, "团队/計画 1.docx",
+			"a'b.docx"} {
 			got, err := decide(key)
 			if err != nil {
 				t.Errorf("%s: %v", key, err)
 				continue
 			}
-			want, _ := json.Marshal(map[string]any{"Version": "1", "Statement": []any{map[string]any{
-				"Effect": "Allow", "Action": actions, "Resource": []string{"acs:oss:*:1234567890123456:team-docs/" + key},
-			}}})
+			want, _ := json.Marshal(map[string]any{"Version": "1",
+				"Statement": []any{map[string]any{
+					"Effect": "Allow", "Action": actions,
+					"Resource": []string{"acs:oss:*:1234567890123456:team-docs/" + key},
+				}}})
 			same(t, got, string(want))
 		}
 		for _, key := range []string{"*.docx", "${x}.docx"} {
-			if got, err := decide(key); err == nil || weboffice.AsError(err).Kind != weboffice.Forbidden {
+			if got, err := decide(key); err == nil ||
+				weboffice.AsError(err).Kind != weboffice.Forbidden {
 				t.Errorf("%s: %s, %v", key, got, err)
 			}
 		}
@@ -187,9 +202,13 @@ func TestNothingWidensAPrintedPolicy(t *testing.T) {
 		flag, value string
 		alibaba     bool // printed for Alibaba Cloud alone
 	}{
-		{"-account", "*", true}, {"-account", "", true}, {"-region", "*", true}, {"-region", "", true}, {"-project", "*", true}, {"-project", `a","*`, true}, {"-project", "", true},
-		{"-aws-account", "12345678901*", false}, {"-aws-account", "", false}, {"-issuer", "http://login.example.com", false}, {"-issuer", "https://*", false},
-		{"-issuer", "", false}, {"-audience", "*", false}, {"-audience", "", false}, {"-stack", "*", false}, {"-stack", "", false},
+		{"-account", "*", true}, {"-account", "", true}, {"-region", "*", true},
+		{"-region", "", true}, {"-project", "*", true}, {"-project", `a","*`, true},
+		{"-project", "", true},
+		{"-aws-account", "12345678901*", false}, {"-aws-account", "", false},
+		{"-issuer", "http://login.example.com", false}, {"-issuer", "https://*", false},
+		{"-issuer", "", false}, {"-audience", "*", false}, {"-audience", "", false},
+		{"-stack", "*", false}, {"-stack", "", false},
 	} {
 		d := deploy(t)
 		d.policy = "../../functions/policy.yaml"
@@ -198,7 +217,8 @@ func TestNothingWidensAPrintedPolicy(t *testing.T) {
 		if c.alibaba {
 			args = forAlibaba("-project", "office", c.flag, c.value)
 		}
-		if out, err := d.run(args...); err == nil || out != "" || !strings.Contains(err.Error(), "needs "+c.flag+",") {
+		if out, err := d.run(args...); err == nil || out != "" ||
+			!strings.Contains(err.Error(), "needs "+c.flag+",") {
 			t.Errorf("%s %q: %v, printed %s", c.flag, c.value, err, out)
 		}
 	}

@@ -35,7 +35,8 @@ limits: {anyone: 1000000/s, caller: 1000000/s}
 rules: [{name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant: [view, copy]}]
 `
 
-// bench is a functions' server as Function Compute's custom runtime runs it, with a stand-in behind it, both on loopback.
+// bench is a functions' server as Function Compute's custom runtime runs it, with a stand-in behind
+// it, both on loopback.
 type bench struct {
 	url    string
 	office *office.Server
@@ -74,10 +75,11 @@ func startBench(speed float64, officeTakes time.Duration) (_ *bench, err error) 
 	if err != nil {
 		return nil, err
 	}
-	officeServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(officeTakes)
-		b.office.ServeHTTP(w, r)
-	})}
+	officeServer := &http.Server{Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(officeTakes)
+			b.office.ServeHTTP(w, r)
+		})}
 	go func() { _ = officeServer.Serve(officeListener) }()
 	policyFile := filepath.Join(folder, "policy.yaml")
 	if err := os.WriteFile(policyFile, []byte(loadPolicy), 0o600); err != nil {
@@ -87,10 +89,13 @@ func startBench(speed float64, officeTakes time.Duration) (_ *bench, err error) 
 	_, _ = rand.Read(key) // never fails
 	credentials := b.office.Credentials()
 	environment := map[string]string{
-		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString(key), "WEBOFFICE_POLICY_FILE": policyFile, "WEBOFFICE_REGION": "cn-shanghai",
-		"WEBOFFICE_IMM_ENDPOINT": "http://" + officeListener.Addr().String(), "FC_FUNCTION_NAME": "weboffice", "FC_CUSTOM_LISTEN_PORT": "9000",
-		"ALIBABA_CLOUD_ACCESS_KEY_ID": credentials.AccessKeyID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials.Secret,
-		"ALIBABA_CLOUD_SECURITY_TOKEN": credentials.SecurityToken,
+		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString(key),
+		"WEBOFFICE_POLICY_FILE":  policyFile, "WEBOFFICE_REGION": "cn-shanghai",
+		"WEBOFFICE_IMM_ENDPOINT": "http://" + officeListener.Addr().String(),
+		"FC_FUNCTION_NAME":       "weboffice", "FC_CUSTOM_LISTEN_PORT": "9000",
+		"ALIBABA_CLOUD_ACCESS_KEY_ID":     credentials.AccessKeyID,
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials.Secret,
+		"ALIBABA_CLOUD_SECURITY_TOKEN":    credentials.SecurityToken,
 	}
 	getenv := func(name string) string { return environment[name] }
 	logger := slog.New(slog.NewJSONHandler(io.Discard, nil))
@@ -104,11 +109,14 @@ func startBench(speed float64, officeTakes time.Duration) (_ *bench, err error) 
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
-		served <- platform.Serve(ctx, mux, platform.Options{Getenv: getenv, Logger: logger, Listener: listener})
+		served <- platform.Serve(ctx, mux, platform.Options{Getenv: getenv, Logger: logger,
+			Listener: listener})
 	}()
 	b.url = "http://" + listener.Addr().String()
-	// 200 is the most that Function Compute gives one instance at once; what comes beyond that waits before it, here as there.
-	b.client = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 200, MaxConnsPerHost: 200}}
+	// 200 is the most that Function Compute gives one instance at once; what comes beyond that
+	// waits before it, here as there.
+	b.client = &http.Client{Timeout: 20 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 200, MaxConnsPerHost: 200}}
 	b.stop = func() {
 		b.client.CloseIdleConnections()
 		cancel()
@@ -131,7 +139,8 @@ func (b *bench) post(ctx context.Context, path string, body any) (got tokens, co
 	if err != nil {
 		return got, err.Error()
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+path, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+path,
+		bytes.NewReader(text))
 	if err != nil {
 		return got, err.Error()
 	}
@@ -152,7 +161,8 @@ func (b *bench) post(ctx context.Context, path string, body any) (got tokens, co
 }
 
 func (b *bench) generate(ctx context.Context) (tokens, string) {
-	return b.post(ctx, "/generate", map[string]string{"SourceURI": "oss://test-bucket/test-object.docx"})
+	return b.post(ctx, "/generate", map[string]string{
+		"SourceURI": "oss://test-bucket/test-object.docx"})
 }
 
 func (b *bench) refresh(ctx context.Context, t tokens) (tokens, string) {
@@ -160,8 +170,9 @@ func (b *bench) refresh(ctx context.Context, t tokens) (tokens, string) {
 	return b.post(ctx, "/refresh", t)
 }
 
-// page lives one day of eight hours: it opens, refreshes five minutes before each token's end, is reloaded five times (a reload asks refresh
-// whether its tokens are still good) and sleeps once for two hours.
+// page lives one day of eight hours: it opens, refreshes five minutes before each token's end, is
+// reloaded five times (a reload asks refresh whether its tokens are still good) and sleeps once for
+// two hours.
 func (b *bench) page(ctx context.Context, m *meter) {
 	const day = 8 * time.Hour
 	events := moments(5, day)
@@ -229,7 +240,9 @@ func load(ctx context.Context, pages int, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "open loop, IMM at 50 ms: %5d/s  added p50 %6.2f ms  added p99 %6.2f ms  errors %d\n", rate, p.p50, p.p99, p.errors)
+		fmt.Fprintf(stdout,
+			"open loop, IMM at 50 ms: %5d/s  added p50 %6.2f ms  added p99 %6.2f ms  errors %d\n",
+			rate, p.p50, p.p99, p.errors)
 		points = append(points, p)
 	}
 	file := filepath.Join("dist", "load.svg")
@@ -243,7 +256,8 @@ func load(ctx context.Context, pages int, stdout io.Writer) error {
 	return ctx.Err()
 }
 
-// days lets all pages live a day at once, compressed so that they ask about a thousand times a second.
+// days lets all pages live a day at once, compressed so that they ask about a thousand times a
+// second.
 func days(ctx context.Context, pages int, stdout io.Writer) error {
 	const requestsOfAPage = 22
 	seconds := max(float64(pages*requestsOfAPage)/1000, 5)
@@ -266,16 +280,20 @@ func days(ctx context.Context, pages int, stdout io.Writer) error {
 	calls := b.office.Calls()
 	fmt.Fprintf(stdout, "%d pages lived 8 hours in %.0f s\n", pages, time.Since(begin).Seconds())
 	m.print(stdout, time.Since(begin))
-	fmt.Fprintf(stdout, "billed calls %d (generate %d, refresh %d): %.1f a page and day; refresh tokens spent twice: %d\n",
-		calls.Generate+calls.Refresh, calls.Generate, calls.Refresh, float64(calls.Generate+calls.Refresh)/float64(pages), len(b.office.DoubleSpends()))
+	fmt.Fprintf(stdout,
+		"billed calls %d (generate %d, refresh %d): %.1f a page and day; refresh tokens spent twice: %d\n",
+		calls.Generate+calls.Refresh, calls.Generate, calls.Refresh,
+		float64(calls.Generate+calls.Refresh)/float64(pages), len(b.office.DoubleSpends()))
 	var memory runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&memory)
-	fmt.Fprintf(stdout, "heap in use %.1f MB, functions, stand-in and pages together\n", float64(memory.HeapInuse)/1e6)
+	fmt.Fprintf(stdout, "heap in use %.1f MB, functions, stand-in and pages together\n",
+		float64(memory.HeapInuse)/1e6)
 	return ctx.Err()
 }
 
-// throughput is a closed loop of 64: as many generates a second as this machine makes with IMM answering at once.
+// throughput is a closed loop of 64: as many generates a second as this machine makes with IMM
+// answering at once.
 func throughput(ctx context.Context, stdout io.Writer) (perSecond int, err error) {
 	b, err := startBench(1, 0)
 	if err != nil {
@@ -299,7 +317,8 @@ func throughput(ctx context.Context, stdout io.Writer) (perSecond int, err error
 	return int(float64(m.count()) / took.Seconds()), ctx.Err()
 }
 
-// openLoop asks at a fixed rate whether answers come or not; latency counts from when a request was due.
+// openLoop asks at a fixed rate whether answers come or not; latency counts from when a request was
+// due.
 func openLoop(ctx context.Context, rate int, officeTakes, length time.Duration) (point, error) {
 	b, err := startBench(1, officeTakes)
 	if err != nil {

@@ -37,7 +37,8 @@ func TestPlotIsDrawnFromAllPoints(t *testing.T) {
 }
 
 func TestQuantiles(t *testing.T) {
-	times := []time.Duration{time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 100 * time.Millisecond}
+	times := []time.Duration{time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond,
+		100 * time.Millisecond}
 	if quantile(times, 0.5) != 3 || quantile(times, 1) != 100 || quantile(nil, 0.5) != 0 {
 		t.Errorf("%v %v", quantile(times, 0.5), quantile(times, 1))
 	}

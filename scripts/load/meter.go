@@ -18,7 +18,10 @@ type meter struct {
 	errors map[string]int
 }
 
-func newMeter() *meter { return &meter{times: map[string][]time.Duration{}, errors: map[string]int{}} }
+func newMeter() *meter {
+	return &meter{times: map[string][]time.Duration{},
+		errors: map[string]int{}}
+}
 
 func (m *meter) add(kind string, took time.Duration, code string) {
 	m.mu.Lock()
@@ -48,7 +51,9 @@ func (m *meter) print(w io.Writer, took time.Duration) {
 	for _, kind := range slices.Sorted(maps.Keys(m.times)) {
 		times := m.times[kind]
 		slices.Sort(times)
-		fmt.Fprintf(w, "  %-9s %8d  %7.0f/s  p50 %7.2f ms  p90 %7.2f ms  p99 %7.2f ms  max %7.2f ms\n", kind, len(times), float64(len(times))/took.Seconds(),
+		fmt.Fprintf(w,
+			"  %-9s %8d  %7.0f/s  p50 %7.2f ms  p90 %7.2f ms  p99 %7.2f ms  max %7.2f ms\n", kind,
+			len(times), float64(len(times))/took.Seconds(),
 			quantile(times, 0.5), quantile(times, 0.9), quantile(times, 0.99), quantile(times, 1))
 	}
 	if len(m.errors) == 0 {
@@ -96,26 +101,34 @@ func plot(points []point) []byte {
 	x := func(rate int) float64 { return left + (width-left-24)*float64(rate)/float64(fastest) }
 	y := func(ms float64) float64 { return height - bottom - (height-bottom-24)*ms/most }
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="%g" y="18">latency that the functions add, ms</text><text x="%g" y="%g" text-anchor="end">generates per second</text>`+"\n", left, width-24, height-10)
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", width, height)
+	fmt.Fprintf(&b,
+		`<rect width="100%%" height="100%%" fill="white"/><text x="%g" y="18">latency that the functions add, ms</text><text x="%g" y="%g" text-anchor="end">generates per second</text>`+"\n", left, width-24, height-10)
 	for i := range 5 {
 		ms := most * float64(i) / 4
-		fmt.Fprintf(&b, `<path d="M%g %g H%g" stroke="#ddd"/><text x="%g" y="%g" text-anchor="end">%.1f</text>`+"\n", left, y(ms), width-24, left-6, y(ms)+4, ms)
+		fmt.Fprintf(&b,
+			`<path d="M%g %g H%g" stroke="#ddd"/><text x="%g" y="%g" text-anchor="end">%.1f</text>`+
+				"\n", left, y(ms), width-24, left-6, y(ms)+4, ms)
 	}
 	for _, line := range []struct {
 		name, colour string
 		value        func(point) float64
-	}{{"p50", "#2563eb", func(p point) float64 { return p.p50 }}, {"p99", "#b45309", func(p point) float64 { return p.p99 }}} {
+	}{{"p50", "#2563eb", func(p point) float64 { return p.p50 }},
+		{"p99", "#b45309", func(p point) float64 { return p.p99 }}} {
 		var path []string
 		for _, p := range points {
 			path = append(path, fmt.Sprintf("%.1f,%.1f", x(p.rate), y(line.value(p))))
-			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/><text x="%.1f" y="%g" text-anchor="middle">%d</text>`+"\n",
+			fmt.Fprintf(&b,
+				`<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/><text x="%.1f" y="%g" text-anchor="middle">%d</text>`+"\n",
 				x(p.rate), y(line.value(p)), line.colour, x(p.rate), height-bottom+18, p.rate)
 		}
-		fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(path, " "), line.colour)
+		fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n",
+			strings.Join(path, " "), line.colour)
 		if len(points) > 0 {
 			last := points[len(points)-1]
-			fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="end" fill="%s">%s</text>`+"\n", x(last.rate)-6, y(line.value(last))-8, line.colour, line.name)
+			fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="end" fill="%s">%s</text>`+"\n",
+				x(last.rate)-6, y(line.value(last))-8, line.colour, line.name)
 		}
 	}
 	b.WriteString("</svg>\n")

@@ -8,7 +8,8 @@
 //	policy link -document URI -grant view,copy [-sub ID] [-name NAME] [-expires 24h] [-id JTI]
 //	        a share link's token, signed with the first key of WEBOFFICE_LINK_KEYS
 //
-// It reads WEBOFFICE_PROJECT and WEBOFFICE_USER_SALT as the functions do; without the salt of the deployment a User.Id is another one.
+// It reads WEBOFFICE_PROJECT and WEBOFFICE_USER_SALT as the functions do; without the salt of the
+// deployment a User.Id is another one.
 package main
 
 import (
@@ -51,25 +52,30 @@ type tool struct {
 }
 
 func run(_ context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	commands := map[string]func(*tool, []string) error{"test": (*tool).test, "explain": (*tool).explain, "link": (*tool).link}
+	commands := map[string]func(*tool, []string) error{"test": (*tool).test,
+		"explain": (*tool).explain, "link": (*tool).link}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("say what to do: test, explain or link (each with -h)")
 	}
-	t := &tool{flags: flag.NewFlagSet("policy "+args[0], flag.ContinueOnError), getenv: getenv, stdout: stdout}
+	t := &tool{flags: flag.NewFlagSet("policy "+args[0], flag.ContinueOnError), getenv: getenv,
+		stdout: stdout}
 	if args[0] != "link" {
-		t.standIn = t.flags.Bool("stand-in", false, "the policy is for a stand-in on this machine: it may say standIn")
+		t.standIn = t.flags.Bool("stand-in", false,
+			"the policy is for a stand-in on this machine: it may say standIn")
 	}
 	return commands[args[0]](t, args[1:])
 }
 
-// read parses a policy as a function with this environment would. Where the environment names no project, the deployment's will.
+// read parses a policy as a function with this environment would. Where the environment names no
+// project, the deployment's will.
 func (t *tool) read(file string) (*policy.Policy, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	project := cmp.Or(t.getenv("WEBOFFICE_PROJECT"), "from-the-environment")
-	return policy.Parse(text, policy.Options{Project: project, Salt: weboffice.Secret(t.getenv("WEBOFFICE_USER_SALT")), Loopback: *t.standIn})
+	return policy.Parse(text, policy.Options{Project: project,
+		Salt: weboffice.Secret(t.getenv("WEBOFFICE_USER_SALT")), Loopback: *t.standIn})
 }
 
 func (t *tool) test(args []string) error {
@@ -81,7 +87,8 @@ func (t *tool) test(args []string) error {
 		files, _ = filepath.Glob("functions/*.yaml") // the pattern is a good one
 	}
 	if len(files) == 0 {
-		return errors.New("there is no functions/*.yaml here: run it where go.mod is, or name a file")
+		return errors.New(
+			"there is no functions/*.yaml here: run it where go.mod is, or name a file")
 	}
 	bad := 0
 	for _, file := range files {
@@ -116,19 +123,23 @@ func (t *tool) test(args []string) error {
 func (t *tool) explain(args []string) error {
 	file := t.flags.String("policy", "functions/policy.yaml", "the policy `file`")
 	token := t.flags.String("token", "", "a `file` with the caller's proof")
-	claims := t.flags.String("claims", "", `the caller's claims as JSON, such as {"issuer": "staff", "sub": "ann"}`)
-	permission := t.flags.String("permission", "", "what the page asks for, such as `view,copy`; default: everything")
+	claims := t.flags.String("claims", "",
+		`the caller's claims as JSON, such as {"issuer": "staff", "sub": "ann"}`)
+	permission := t.flags.String("permission", "",
+		"what the page asks for, such as `view,copy`; default: everything")
 	if err := t.flags.Parse(args); err != nil {
 		return err
 	}
 	if t.flags.NArg() != 1 || *token != "" && *claims != "" {
-		return errors.New("explain takes one document, oss://bucket/object, behind its flags, and one of -token and -claims or neither")
+		return errors.New(
+			"explain takes one document, oss://bucket/object, behind its flags, and one of -token and -claims or neither")
 	}
 	p, err := t.read(*file)
 	if err != nil {
 		return fmt.Errorf("%s is no policy:\n%w", *file, err)
 	}
-	q := policy.Question{Asked: weboffice.Request{SourceURI: t.flags.Arg(0)}, Start: time.Now(), Guest: weboffice.NewGuest()}
+	q := policy.Question{Asked: weboffice.Request{SourceURI: t.flags.Arg(0)}, Start: time.Now(),
+		Guest: weboffice.NewGuest()}
 	if *permission != "" {
 		asked, err := weboffice.PermissionOf(strings.Split(*permission, ","))
 		if err != nil {
@@ -151,27 +162,33 @@ func (t *tool) explain(args []string) error {
 	return nil
 }
 
-// inspect reads a proof without its signature. It prints why the functions would refuse it, where they would.
+// inspect reads a proof without its signature. It prints why the functions would refuse it, where
+// they would.
 func (t *tool) inspect(p *policy.Policy, file string) (caller.Caller, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	v, err := caller.NewVerifier(caller.Options{ // without a link key it would not know share links; Inspect uses no key
-		Issuers: p.Issuers(), LinkKeys: []weboffice.Secret{weboffice.Secret(strings.Repeat("-", 32))}, RevokedLinks: p.RevokedLinks(),
+	// without a link key it would not know share links; Inspect uses no key
+	v, err := caller.NewVerifier(caller.Options{
+		Issuers: p.Issuers(), LinkKeys: []weboffice.Secret{
+			weboffice.Secret(strings.Repeat("-", 32))}, RevokedLinks: p.RevokedLinks(),
 		Client: &http.Client{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	c, err := v.Inspect(weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)), "Bearer ")))
+	c, err := v.Inspect(weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)),
+		"Bearer ")))
 	if err != nil && c.Guest() {
 		return c, fmt.Errorf("the proof is refused (401) before any rule: %w", err)
 	}
 	if err != nil {
-		fmt.Fprintf(t.stdout, "The proof is refused (401) before any rule: %s\nWere it good:\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintf(t.stdout, "The proof is refused (401) before any rule: %s\nWere it good:\n",
+			strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	fmt.Fprintln(t.stdout, "The proof's signature was not looked at: what follows proves nothing about its bearer.")
+	fmt.Fprintln(t.stdout,
+		"The proof's signature was not looked at: what follows proves nothing about its bearer.")
 	return c, nil
 }
 
@@ -229,7 +246,8 @@ func (t *tool) show(p *policy.Policy, q policy.Question) {
 func (t *tool) link(args []string) error {
 	c := caller.LinkClaims{IssuedAt: time.Now()}
 	t.flags.StringVar(&c.Document, "document", "", "a document, oss://bucket/object, or a pattern")
-	t.flags.StringVar(&c.Subject, "sub", "", "whom the link is for; without it each opening is a guest's")
+	t.flags.StringVar(&c.Subject, "sub", "",
+		"whom the link is for; without it each opening is a guest's")
 	t.flags.StringVar(&c.Name, "name", "", "the name that the editor shows")
 	t.flags.StringVar(&c.ID, "id", rand.Text(), "the link's jti, by which revokedLinks ends it")
 	grant := t.flags.String("grant", "", "what the link gives, such as `view,copy`")
@@ -237,11 +255,15 @@ func (t *tool) link(args []string) error {
 	if err := t.flags.Parse(args); err != nil {
 		return err
 	}
-	if c.Grant = strings.Split(*grant, ","); !slices.Contains(c.Grant, "view") || t.flags.NArg() > 0 {
-		return errors.New("link needs -document URI and -grant with view, such as view,copy, and nothing behind its flags")
+	if c.Grant = strings.Split(*grant, ","); !slices.Contains(c.Grant, "view") ||
+		t.flags.NArg() > 0 {
+		return errors.New(
+			"link needs -document URI and -grant with view, such as view,copy, and nothing behind its flags")
 	}
 	quoted, _ := json.Marshal(c.Document) // text always marshals; JSON's quotes are YAML's
-	rule := fmt.Appendf(nil, "rules: [{name: link, documents: %s, callers: anyone, grant: [view], project: any}]", quoted)
+	rule := fmt.Appendf(nil,
+		"rules: [{name: link, documents: %s, callers: anyone, grant: [view], project: any}]",
+		quoted)
 	if _, err := policy.Parse(rule, policy.Options{}); err != nil {
 		_, why, _ := strings.Cut(err.Error(), ": ")
 		return fmt.Errorf("-document: a link to it opens nothing: %s", why)
@@ -251,7 +273,8 @@ func (t *tool) link(args []string) error {
 		return err
 	}
 	if len(keys) == 0 {
-		return errors.New("WEBOFFICE_LINK_KEYS is not set: it holds the deployment's keys; openssl rand -base64 32 makes one")
+		return errors.New(
+			"WEBOFFICE_LINK_KEYS is not set: it holds the deployment's keys; openssl rand -base64 32 makes one")
 	}
 	c.Expires = c.IssuedAt.Add(*expires)
 	token, err := caller.MintLink(keys[0], c)

@@ -61,26 +61,37 @@ func shows(t *testing.T, out string, parts ...string) {
 
 func TestTestOfPolicies(t *testing.T) {
 	good := write(t, "good.yaml", team)
-	failing := write(t, "failing.yaml", team+"  - {as: anyone, open: oss://team-docs/pay/x.docx, expect: handbook}\n")
+	failing := write(t, "failing.yaml", team+
+		"  - {as: anyone, open: oss://team-docs/pay/x.docx, expect: handbook}\n")
 	broken := write(t, "broken.yaml", "project: [p]\nrulez: []\n")
-	warned := write(t, "warned.yaml", strings.NewReplacer("rules:\n", "rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone, grant: [view]}\n",
+	warned := write(t, "warned.yaml", strings.NewReplacer("rules:\n",
+		"rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone, grant: [view]}\n",
 		"expect: handbook", "expect: first").Replace(team))
 	for name, c := range map[string]struct {
 		files []string
 		fails string
 		want  []string
 	}{
-		"good":     {[]string{good}, "", []string{"good.yaml: 4 rules, 1 tests, ok", "not", "warning"}},
-		"failing":  {[]string{failing}, "1 of 1", []string{"failing.yaml: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused", "handbook: the documents do not match", "2 tests, 1 failed"}},
-		"broken":   {[]string{broken}, "1 of 1", []string{"broken.yaml:1:10: text belongs here", "broken.yaml:2:1: unknown key", "not", "tests, "}},
-		"warned":   {[]string{warned}, "", []string{`warned.yaml: warning: rule "first" is for anyone and stands before "pay"`, "ok"}},
-		"many":     {[]string{broken, good, failing}, "2 of 3", []string{"broken.yaml:2:1", "good.yaml: 4 rules, 1 tests, ok", "1 failed"}},
+		"good": {[]string{good}, "", []string{"good.yaml: 4 rules, 1 tests, ok", "not",
+			"warning"}},
+		"failing": {[]string{failing}, "1 of 1",
+			[]string{
+				"failing.yaml: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
+				"handbook: the documents do not match", "2 tests, 1 failed"}},
+		"broken": {[]string{broken}, "1 of 1", []string{"broken.yaml:1:10: text belongs here",
+			"broken.yaml:2:1: unknown key", "not", "tests, "}},
+		"warned": {[]string{warned}, "",
+			[]string{`warned.yaml: warning: rule "first" is for anyone and stands before "pay"`,
+				"ok"}},
+		"many": {[]string{broken, good, failing}, "2 of 3",
+			[]string{"broken.yaml:2:1", "good.yaml: 4 rules, 1 tests, ok", "1 failed"}},
 		"missing":  {[]string{"missing.yaml"}, "1 of 1", []string{"missing.yaml"}},
 		"stand-in": {[]string{"../dev/policy.yaml"}, "1 of 1", []string{"standIn"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := command(t, nil, append([]string{"test"}, c.files...)...)
-			if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.HasPrefix(err.Error(), c.fails)) {
+			if c.fails == "" && err != nil || c.fails != "" &&
+				(err == nil || !strings.HasPrefix(err.Error(), c.fails)) {
 				t.Errorf("error %v, want %q", err, c.fails)
 			}
 			shows(t, out, c.want...)
@@ -108,12 +119,14 @@ func TestTestLooksForTheFunctionsPolicies(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	shows(t, filepath.ToSlash(out), "functions/policy.yaml: 4 rules", "functions/policy-test.yaml: 4 rules")
+	shows(t, filepath.ToSlash(out), "functions/policy.yaml: 4 rules",
+		"functions/policy-test.yaml: 4 rules")
 }
 
 func TestExplain(t *testing.T) {
 	file := write(t, "policy.yaml", team)
-	environment := map[string]string{"WEBOFFICE_USER_SALT": "salt", "WEBOFFICE_PROJECT": "team-project"}
+	environment := map[string]string{"WEBOFFICE_USER_SALT": "salt",
+		"WEBOFFICE_PROJECT": "team-project"}
 	const ann = `{"issuer": "staff", "sub": "ann", "name": "Ann", "team": "red", "employment": "permanent"}`
 	for name, c := range map[string]struct {
 		args []string
@@ -122,25 +135,38 @@ func TestExplain(t *testing.T) {
 		"a person": {
 			[]string{"-claims", ann, "oss://team-docs/teams/red/x.docx"},
 			[]string{
-				`"ann" of staff`, "pay: the documents do not match", "teams: decides\n", "granted   view edit copy\n", "ends 8h0m0s after", `"ProjectName": "team-project"`,
-				"User.Id   " + weboffice.UserID("salt", "https://login.example.com", "ann") + "\n", "not", "handbook",
+				`"ann" of staff`, "pay: the documents do not match", "teams: decides\n",
+				"granted   view edit copy\n", "ends 8h0m0s after", `"ProjectName": "team-project"`,
+				"User.Id   " + weboffice.UserID("salt", "https://login.example.com", "ann") + "\n",
+				"not", "handbook",
 			},
 		},
-		"less is asked":  {[]string{"-claims", ann, "-permission", "view,copy,print", "oss://team-docs/teams/red/x.docx"}, []string{"granted   view copy\n"}},
-		"another's team": {[]string{"-claims", ann, "oss://team-docs/teams/blue/x.docx"}, []string{"teams: the segment ${team} is not the caller's", "refused   Forbidden:"}},
+		"less is asked": {[]string{"-claims", ann, "-permission", "view,copy,print",
+			"oss://team-docs/teams/red/x.docx"}, []string{"granted   view copy\n"}},
+		"another's team": {[]string{"-claims", ann, "oss://team-docs/teams/blue/x.docx"},
+			[]string{"teams: the segment ${team} is not the caller's", "refused   Forbidden:"}},
 		"denied": {
-			[]string{"-claims", `{"issuer": "staff", "sub": "bob"}`, "oss://team-docs/pay/x.docx"}, []string{"pay: decides: refused", "refused   Forbidden:", "not", "teams:"},
+			[]string{"-claims", `{"issuer": "staff", "sub": "bob"}`, "oss://team-docs/pay/x.docx"},
+			[]string{"pay: decides: refused", "refused   Forbidden:", "not", "teams:"},
 		},
-		"anyone":         {[]string{"oss://team-docs/handbook/x.docx"}, []string{"anyone, without a proof", "handbook: decides", "another with each opening"}},
-		"anyone, closed": {[]string{"oss://team-docs/pay/x.docx"}, []string{"pay: the caller is not of this issuer", "refused   Unauthenticated"}},
-		"no document":    {[]string{"oss://team-docs"}, []string{"refused   InvalidArgument.SourceURI"}},
+		"anyone": {[]string{"oss://team-docs/handbook/x.docx"},
+			[]string{"anyone, without a proof", "handbook: decides", "another with each opening"}},
+		"anyone, closed": {[]string{"oss://team-docs/pay/x.docx"},
+			[]string{"pay: the caller is not of this issuer", "refused   Unauthenticated"}},
+		"no document": {[]string{"oss://team-docs"},
+			[]string{"refused   InvalidArgument.SourceURI"}},
 		"a watermark without a name": {
-			[]string{"-claims", `{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`, "oss://team-docs/x.docx"},
-			[]string{"links: decides", "refused   Forbidden:", "fix       the rule matches, but its `set` cannot be filled", "${name} in Watermark"},
+			[]string{"-claims",
+				`{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`,
+				"oss://team-docs/x.docx"},
+			[]string{"links: decides", "refused   Forbidden:",
+				"fix       the rule matches, but its `set` cannot be filled",
+				"${name} in Watermark"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := command(t, environment, append([]string{"explain", "-policy", file}, c.args...)...)
+			out, err := command(t, environment, append([]string{"explain", "-policy", file},
+				c.args...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,17 +193,21 @@ func TestExplainReadsATokenWithoutTrustingIt(t *testing.T) {
 	}
 	shows(t, out, "signature was not looked at", `"ann" of staff`, "teams: decides", "not", "401")
 
-	out, err = command(t, nil, "explain", "-policy", file, "-token", token(map[string]any{"aud": "another"}), red)
+	out, err = command(t, nil, "explain", "-policy", file, "-token",
+		token(map[string]any{"aud": "another"}), red)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shows(t, out, "The proof is refused (401) before any rule", "aud", "Were it good", "teams: decides")
+	shows(t, out, "The proof is refused (401) before any rule", "aud", "Were it good",
+		"teams: decides")
 
-	if out, err := command(t, nil, "explain", "-policy", file, "-token", write(t, "token", "no token"), red); err == nil || strings.Contains(out, "rule") {
+	if out, err := command(t, nil, "explain", "-policy", file, "-token",
+		write(t, "token", "no token"), red); err == nil || strings.Contains(out, "rule") {
 		t.Errorf("no token at all: %v\n%s", err, out)
 	}
 	provider.SetURL("https://evil.example")
-	if out, err := command(t, nil, "explain", "-policy", file, "-token", token(nil), "oss://team-docs/handbook/x.docx"); err == nil || strings.Contains(out, "handbook") {
+	if out, err := command(t, nil, "explain", "-policy", file, "-token", token(nil),
+		"oss://team-docs/handbook/x.docx"); err == nil || strings.Contains(out, "handbook") {
 		t.Errorf("another issuer's token was explained as a guest's: %v\n%s", err, out)
 	}
 }
@@ -197,16 +227,22 @@ func TestAWatermarkNeedsALinksName(t *testing.T) {
 		flags []string
 		want  []string
 	}{
-		"nobody's":      {nil, []string{"links: decides", "refused   Forbidden:", "fix       the rule matches, but its `set` cannot be filled", "${name} in Watermark"}},
-		"somebody's":    {[]string{"-sub", "ann"}, []string{"links: decides", "refused   Forbidden:", "${name} in Watermark"}},
-		"with its name": {[]string{"-name", "Ann"}, []string{"links: decides", "granted   view\n", `"Value": "Ann"`, "not", "refused"}},
+		"nobody's": {nil, []string{"links: decides", "refused   Forbidden:",
+			"fix       the rule matches, but its `set` cannot be filled", "${name} in Watermark"}},
+		"somebody's": {[]string{"-sub", "ann"},
+			[]string{"links: decides", "refused   Forbidden:", "${name} in Watermark"}},
+		"with its name": {[]string{"-name", "Ann"}, []string{"links: decides", "granted   view\n",
+			`"Value": "Ann"`, "not", "refused"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token, err := command(t, environment, append([]string{"link", "-document", "oss://team-docs/a.docx", "-grant", "view"}, c.flags...)...)
+			token, err := command(t, environment,
+				append([]string{"link", "-document", "oss://team-docs/a.docx", "-grant", "view"},
+					c.flags...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			explained, err := command(t, nil, "explain", "-policy", file, "-token", write(t, "token", token), "oss://team-docs/a.docx")
+			explained, err := command(t, nil, "explain", "-policy", file, "-token",
+				write(t, "token", token), "oss://team-docs/a.docx")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,11 +256,13 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 	key, encoded := linkKey("first")
 	_, second := linkKey("second")
 	environment := map[string]string{"WEBOFFICE_LINK_KEYS": encoded + "," + second}
-	out, err := command(t, environment, "link", "-document", "oss://team-docs/a.docx", "-grant", "view,copy", "-sub", "ann", "-name", "Ann", "-expires", "2h", "-id", "j1")
+	out, err := command(t, environment, "link", "-document", "oss://team-docs/a.docx", "-grant",
+		"view,copy", "-sub", "ann", "-name", "Ann", "-expires", "2h", "-id", "j1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := caller.NewVerifier(caller.Options{LinkKeys: []weboffice.Secret{key}, Now: time.Now})
+	verifier, err := caller.NewVerifier(caller.Options{LinkKeys: []weboffice.Secret{key},
+		Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,28 +270,36 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 	if err != nil || strings.Count(out, "\n") != 1 {
 		t.Fatalf("%v: printed %q", err, out)
 	}
-	if c.Subject != "ann" || c.User.Name != "Ann" || c.Link.ID != "j1" || c.Link.Document != "oss://team-docs/a.docx" || strings.Join(c.Link.Grant, ",") != "view,copy" ||
+	if c.Subject != "ann" || c.User.Name != "Ann" || c.Link.ID != "j1" ||
+		c.Link.Document != "oss://team-docs/a.docx" ||
+		strings.Join(c.Link.Grant, ",") != "view,copy" ||
 		c.Expires.Sub(c.IssuedAt) != 2*time.Hour {
 		t.Errorf("got %+v %+v", c, c.Link)
 	}
 	token := write(t, "token", out)
-	explained, err := command(t, nil, "explain", "-policy", file, "-token", token, "oss://team-docs/a.docx")
+	explained, err := command(t, nil, "explain", "-policy", file, "-token", token,
+		"oss://team-docs/a.docx")
 	if err != nil {
 		t.Fatal(err)
 	}
 	shows(t, explained, "links: decides", "granted   view copy")
-	explained, err = command(t, nil, "explain", "-policy", file, "-token", token, "oss://team-docs/handbook/x.docx")
+	explained, err = command(t, nil, "explain", "-policy", file, "-token", token,
+		"oss://team-docs/handbook/x.docx")
 	if err != nil {
 		t.Fatal(err)
 	}
-	shows(t, explained, "links: the link is for other documents", "handbook: a share link is decided by rules for links alone", "refused   Forbidden")
+	shows(t, explained, "links: the link is for other documents",
+		"handbook: a share link is decided by rules for links alone", "refused   Forbidden")
 	revoked := write(t, "policy.yaml", "revokedLinks: [j1]\n"+team)
-	if explained, err = command(t, nil, "explain", "-policy", revoked, "-token", token, "oss://team-docs/a.docx"); err != nil {
+	if explained, err = command(t, nil, "explain", "-policy", revoked, "-token", token,
+		"oss://team-docs/a.docx"); err != nil {
 		t.Fatal(err)
 	}
 	shows(t, explained, "refused (401) before any rule: the link is revoked")
-	again, err := command(t, environment, "link", "-document", "oss://team-docs/*", "-grant", "view")
-	other, err2 := command(t, environment, "link", "-document", "oss://team-docs/*", "-grant", "view")
+	again, err := command(t, environment, "link", "-document", "oss://team-docs/*", "-grant",
+		"view")
+	other, err2 := command(t, environment, "link", "-document", "oss://team-docs/*", "-grant",
+		"view")
 	if err != nil || err2 != nil || again == other {
 		t.Errorf("two links are one: %v %v", err, err2)
 	}
@@ -269,31 +315,49 @@ func TestWrongArguments(t *testing.T) {
 		args        []string
 		want        string
 	}{
-		"nothing":                 {nil, nil, "test, explain or link"},
-		"an unknown command":      {nil, []string{"tests"}, "test, explain or link"},
-		"an unknown flag":         {nil, []string{"explain", "-document", "x"}, "not defined"},
-		"no document":             {nil, []string{"explain", "-policy", file}, "takes one document"},
-		"a flag behind":           {nil, []string{"explain", "-policy", file, "oss://team-docs/x.docx", "-claims", "{}"}, "behind its flags"},
-		"token and claims":        {nil, []string{"explain", "-policy", file, "-token", "x", "-claims", "{}", "oss://team-docs/x.docx"}, "one of -token and -claims"},
-		"no such policy":          {nil, []string{"explain", "-policy", "missing.yaml", "oss://team-docs/x.docx"}, "missing.yaml"},
-		"no such token":           {nil, []string{"explain", "-policy", file, "-token", "missing", "oss://team-docs/x.docx"}, "missing"},
-		"claims that are no JSON": {nil, []string{"explain", "-policy", file, "-claims", "sub", "oss://team-docs/x.docx"}, "-claims: not one JSON"},
-		"claims of nobody":        {nil, []string{"explain", "-policy", file, "-claims", `{"sub": "ann"}`, "oss://team-docs/x.docx"}, "-claims: issuer must be"},
-		"an unknown grant":        {nil, []string{"explain", "-policy", file, "-permission", "look", "oss://team-docs/x.docx"}, `unknown grant "look"`},
-		"a link without a key":    {nil, link, "WEBOFFICE_LINK_KEYS is not set"},
-		"a link with a short key": {map[string]string{"WEBOFFICE_LINK_KEYS": "c2hvcnQ="}, link, "WEBOFFICE_LINK_KEYS: key 1 is not the base64 of 32 bytes"},
-		"a link with a weak key":  {map[string]string{"WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k1"), 16))}, link, "no random key"},
+		"nothing":            {nil, nil, "test, explain or link"},
+		"an unknown command": {nil, []string{"tests"}, "test, explain or link"},
+		"an unknown flag":    {nil, []string{"explain", "-document", "x"}, "not defined"},
+		"no document": {nil, []string{"explain", "-policy", file},
+			"takes one document"},
+		"a flag behind": {nil,
+			[]string{"explain", "-policy", file, "oss://team-docs/x.docx", "-claims", "{}"},
+			"behind its flags"},
+		"token and claims": {nil, []string{"explain", "-policy", file, "-token", "x",
+			"-claims", "{}", "oss://team-docs/x.docx"}, "one of -token and -claims"},
+		"no such policy": {nil, []string{"explain", "-policy", "missing.yaml",
+			"oss://team-docs/x.docx"}, "missing.yaml"},
+		"no such token": {nil, []string{"explain", "-policy", file, "-token", "missing",
+			"oss://team-docs/x.docx"}, "missing"},
+		"claims that are no JSON": {nil, []string{"explain", "-policy", file, "-claims", "sub",
+			"oss://team-docs/x.docx"}, "-claims: not one JSON"},
+		"claims of nobody": {nil, []string{"explain", "-policy", file, "-claims",
+			`{"sub": "ann"}`, "oss://team-docs/x.docx"}, "-claims: issuer must be"},
+		"an unknown grant": {nil, []string{"explain", "-policy", file, "-permission", "look",
+			"oss://team-docs/x.docx"}, `unknown grant "look"`},
+		"a link without a key": {nil, link, "WEBOFFICE_LINK_KEYS is not set"},
+		"a link with a short key": {map[string]string{"WEBOFFICE_LINK_KEYS": "c2hvcnQ="}, link,
+			"WEBOFFICE_LINK_KEYS: key 1 is not the base64 of 32 bytes"},
+		"a link with a weak key": {map[string]string{
+			"WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString(
+				bytes.Repeat([]byte("k1"), 16))}, link, "no random key"},
 		"a link with a session key": {
-			map[string]string{"WEBOFFICE_LINK_KEYS": encoded, "WEBOFFICE_SESSION_KEYS": encoded}, link, "holds a session key",
+			map[string]string{"WEBOFFICE_LINK_KEYS": encoded, "WEBOFFICE_SESSION_KEYS": encoded},
+			link, "holds a session key",
 		},
 		"a link without document": {key, []string{"link", "-grant", "view"}, "-document"},
-		"a link for any bucket":   {key, []string{"link", "-document", "oss://*/**", "-grant", "view"}, "a bucket is literal"},
-		"a link for a claim":      {key, []string{"link", "-document", "oss://team-docs/${sub}/x", "-grant", "view"}, "can never match"},
-		"a link without view":     {key, []string{"link", "-document", "oss://team-docs/x.docx", "-grant", "edit"}, "-grant with view"},
-		"a link with a misspelt":  {key, []string{"link", "-document", "oss://team-docs/x.docx", "-grant", "view,wiev"}, "unknown word"},
-		"a link for a year":       {key, append(link, "-expires", "8760h"), "30 days"},
-		"a link of yesterday":     {key, append(link, "-expires", "-24h"), "share link"},
-		"words behind":            {key, append(link, "oss://team-docs/b.docx"), "nothing behind its flags"},
+		"a link for any bucket": {key, []string{"link", "-document", "oss://*/**", "-grant",
+			"view"}, "a bucket is literal"},
+		"a link for a claim": {key, []string{"link", "-document", "oss://team-docs/${sub}/x",
+			"-grant", "view"}, "can never match"},
+		"a link without view": {key, []string{"link", "-document", "oss://team-docs/x.docx",
+			"-grant", "edit"}, "-grant with view"},
+		"a link with a misspelt": {key, []string{"link", "-document", "oss://team-docs/x.docx",
+			"-grant", "view,wiev"}, "unknown word"},
+		"a link for a year":   {key, append(link, "-expires", "8760h"), "30 days"},
+		"a link of yesterday": {key, append(link, "-expires", "-24h"), "share link"},
+		"words behind": {key, append(link, "oss://team-docs/b.docx"),
+			"nothing behind its flags"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := command(t, c.environment, c.args...)

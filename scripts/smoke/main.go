@@ -1,6 +1,7 @@
-// Command smoke checks that the functions refuse what they must and open what they may. Without flags it starts everything on this
-// machine; with -generate and -refresh it checks deployed functions, the same cases. Most cases are refusals and none of those costs an
-// IMM call. A line for each case; exit 1 when one fails.
+// Command smoke checks that the functions refuse what they must and open what they may. Without
+// flags it starts everything on this machine; with -generate and -refresh it checks deployed
+// functions, the same cases. Most cases are refusals and none of those costs an IMM call. A line
+// for each case; exit 1 when one fails.
 package main
 
 import (
@@ -45,12 +46,16 @@ type target struct {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
-	t := target{client: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	t := target{client: &http.Client{Timeout: 30 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}}}
 	flags.StringVar(&t.generate, "generate", "", "the `URL` of a deployed generate")
 	flags.StringVar(&t.refresh, "refresh", "", "the `URL` of a deployed refresh")
 	flags.StringVar(&t.document, "document", "", "an oss://… `URI` that the caller may open")
 	flags.StringVar(&t.origin, "origin", "", "an `origin` that the policy allows")
-	tokenFile := flags.String("token", "", "a `file` with the caller's proof; none: the document is open to anyone")
+	tokenFile := flags.String("token", "",
+		"a `file` with the caller's proof; none: the document is open to anyone")
 	asJSON := flags.Bool("json", false, "a JSON object for each case")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -69,7 +74,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 		defer stop()
 	case given < 3:
-		return errors.New("-generate, -refresh and -document go together; without all three everything runs on this machine")
+		return errors.New(
+			"-generate, -refresh and -document go together; without all three everything runs on this machine")
 	}
 	if *tokenFile != "" {
 		text, err := os.ReadFile(*tokenFile)
@@ -81,7 +87,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return report(stdout, *asJSON, t.run(ctx))
 }
 
-// smokePolicy is what the local run is checked against: one document for editors, nothing for anyone.
+// smokePolicy is what the local run is checked against: one document for editors, nothing for
+// anyone.
 const smokePolicy = `
 standIn: true
 project: test-project
@@ -95,11 +102,13 @@ rules:
 `
 
 func (t *target) startLocal() (stop func(), err error) {
-	l, err := local.Start(local.Options{Generate: generate.New, Refresh: refresh.New, Policy: []byte(smokePolicy), Logger: slog.New(slog.DiscardHandler)})
+	l, err := local.Start(local.Options{Generate: generate.New, Refresh: refresh.New,
+		Policy: []byte(smokePolicy), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
-	t.local, t.generate, t.refresh, t.origin, t.document = l, l.URL+"/generate", l.URL+"/refresh", l.URL, "oss://test-bucket/test-object.docx"
+	t.local, t.generate, t.refresh, t.origin, t.document = l, l.URL+"/generate", l.URL+"/refresh",
+		l.URL, "oss://test-bucket/test-object.docx"
 	if t.token, err = l.Token("editor", ""); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

@@ -47,7 +47,8 @@ func TestDeployedFunctions(t *testing.T) {
 	const document = "oss://test-bucket/test-object.docx"
 	l, err := local.Start(local.Options{
 		Generate: generate.New, Refresh: refresh.New,
-		Policy: []byte(smokePolicy + "  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view]}\n"), Logger: slog.New(slog.DiscardHandler),
+		Policy: []byte(smokePolicy +
+			"  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view]}\n"), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -71,18 +72,22 @@ func TestDeployedFunctions(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			flags := []string{"-generate", c.url + "/generate", "-refresh", c.url + "/refresh", "-document", document, "-origin", l.URL, "-token", file}
-			if err := run(t.Context(), flags, &out); err != nil || !strings.Contains(out.String(), " passed, 0 failed") {
+			flags := []string{"-generate", c.url + "/generate", "-refresh", c.url + "/refresh",
+				"-document", document, "-origin", l.URL, "-token", file}
+			if err := run(t.Context(), flags, &out); err != nil ||
+				!strings.Contains(out.String(), " passed, 0 failed") {
 				t.Errorf("%v\n%s", err, out.String())
 			}
-			if strings.Contains(out.String(), token.Reveal()) || strings.Contains(out.String(), link.Reveal()) {
+			if strings.Contains(out.String(), token.Reveal()) ||
+				strings.Contains(out.String(), link.Reveal()) {
 				t.Error("the proof is in the output")
 			}
 		})
 	}
 }
 
-// refusingGateway stands before functions as Function Compute's trigger does: a method that it does not list gets a bare 403.
+// refusingGateway stands before functions as Function Compute's trigger does: a method that it does
+// not list gets a bare 403.
 func refusingGateway(t *testing.T, functions string) (address string) {
 	t.Helper()
 	behind, err := url.Parse(functions)
@@ -119,7 +124,8 @@ func TestAnswersThatMayBeCachedFail(t *testing.T) {
 	}
 }
 
-// TestAnAnswerWithoutTokens: functions that answer 200 and nothing fail, and the cases that need tokens are left out.
+// TestAnAnswerWithoutTokens: functions that answer 200 and nothing fail, and the cases that need
+// tokens are left out.
 func TestAnAnswerWithoutTokens(t *testing.T) {
 	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -127,8 +133,10 @@ func TestAnAnswerWithoutTokens(t *testing.T) {
 	}))
 	defer empty.Close()
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"-generate", empty.URL, "-refresh", empty.URL, "-document", "oss://test-bucket/a.docx"}, &out)
-	if err == nil || !strings.Contains(out.String(), "FAIL the answer has the vendor's fields") || strings.Contains(out.String(), "a sealed token") {
+	err := run(t.Context(), []string{"-generate", empty.URL, "-refresh", empty.URL, "-document",
+		"oss://test-bucket/a.docx"}, &out)
+	if err == nil || !strings.Contains(out.String(), "FAIL the answer has the vendor's fields") ||
+		strings.Contains(out.String(), "a sealed token") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
@@ -137,7 +145,8 @@ func TestAnAlteredTokenIsAnother(t *testing.T) {
 	for _, letter := range "ABQabz019-_" {
 		for _, last := range "AQg" {
 			token := "sealed" + string(letter) + "1234567" + string(last)
-			if got := altered(token); got == token || len(got) != len(token) || got[:6]+got[7:] != token[:6]+token[7:] {
+			if got := altered(token); got == token || len(got) != len(token) ||
+				got[:6]+got[7:] != token[:6]+token[7:] {
 				t.Errorf("%s became %s", token, got)
 			}
 		}
@@ -165,24 +174,28 @@ func TestThrottledCasesAreSentOnceMore(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				requests := 0
-				s := target{generate: "https://functions.example/", client: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
-					body, err := io.ReadAll(r.Body)
-					if err != nil || string(body) != "the body" {
-						t.Errorf("sent %q, %v", body, err)
-					}
-					w := httptest.NewRecorder()
-					if requests++; requests <= c.throttled {
-						w.Header().Set("Retry-After", c.retryAfter)
-						w.WriteHeader(http.StatusTooManyRequests)
-					} else {
-						w.WriteHeader(http.StatusForbidden)
-					}
-					return w.Result(), nil
-				})}}
+				s := target{generate: "https://functions.example/",
+					client: &http.Client{
+						Transport: transport(func(r *http.Request) (*http.Response, error) {
+							body, err := io.ReadAll(r.Body)
+							if err != nil || string(body) != "the body" {
+								t.Errorf("sent %q, %v", body, err)
+							}
+							w := httptest.NewRecorder()
+							if requests++; requests <= c.throttled {
+								w.Header().Set("Retry-After", c.retryAfter)
+								w.WriteHeader(http.StatusTooManyRequests)
+							} else {
+								w.WriteHeader(http.StatusForbidden)
+							}
+							return w.Result(), nil
+						})}}
 				begin := time.Now()
 				got, err := s.send(t.Context(), exchange{body: "the body"})
-				if err != nil || requests != c.requests || got.status != c.status || time.Since(begin) != c.waited {
-					t.Errorf("%d requests, status %d after %v, %v", requests, got.status, time.Since(begin), err)
+				if err != nil || requests != c.requests || got.status != c.status ||
+					time.Since(begin) != c.waited {
+					t.Errorf("%d requests, status %d after %v, %v", requests, got.status,
+						time.Since(begin), err)
 				}
 			})
 		})
@@ -190,9 +203,10 @@ func TestThrottledCasesAreSentOnceMore(t *testing.T) {
 }
 
 func TestNoAnswerSaysWhyWithoutTheURL(t *testing.T) {
-	refused := target{client: &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
-		return nil, errors.New("no such host")
-	})}}
+	refused := target{client: &http.Client{
+		Transport: transport(func(*http.Request) (*http.Response, error) {
+			return nil, errors.New("no such host")
+		})}}
 	for address, why := range map[string]string{
 		"https://functions.example/?key=hidden":    "no answer: no such host",
 		"https://functions.example/%zz?key=hidden": "invalid URL escape",
@@ -213,7 +227,8 @@ func TestCarelessFunctionsFail(t *testing.T) {
 	}))
 	defer careless.Close()
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"-generate", careless.URL, "-refresh", careless.URL, "-document", "oss://test-bucket/a.docx"}, &out)
+	err := run(t.Context(), []string{"-generate", careless.URL, "-refresh", careless.URL,
+		"-document", "oss://test-bucket/a.docx"}, &out)
 	if err == nil || strings.Contains(out.String(), "ok  ") {
 		t.Errorf("%v\n%s", err, out.String())
 	}

@@ -1,8 +1,8 @@
-// Package app joins the packages: it reads the configuration, builds what the two functions share and runs one of them. It is the only
-// place where the parts know of each other.
+// Package app joins the packages: it reads the configuration, builds what the two functions share
+// and runs one of them. It is the only place where the parts know of each other.
 //
-// Everything an operator can get wrong (variables, keys, the policy file) is found when the function starts, all together, each with
-// its fix. Nothing is fetched before the first request.
+// Everything an operator can get wrong (variables, keys, the policy file) is found when the
+// function starts, all together, each with its fix. Nothing is fetched before the first request.
 package app
 
 import (
@@ -42,26 +42,32 @@ type App struct {
 
 // New builds an App from the environment that getenv shows. The error joins all problems.
 func New(getenv func(string) string, clock func() time.Time, logger *slog.Logger) (*App, error) {
-	// While a platform freezes the process the monotonic clock may stand still, and comparisons prefer it: drop it.
+	// While a platform freezes the process the monotonic clock may stand still, and comparisons
+	// prefer it: drop it.
 	now := func() time.Time { return clock().Round(0) }
 	c, configErr := ReadConfig(getenv)
-	source, sourceErr := credentials.FromEnvironment(credentials.Options{Getenv: getenv, Now: now, Logger: logger})
+	source, sourceErr := credentials.FromEnvironment(credentials.Options{Getenv: getenv, Now: now,
+		Logger: logger})
 	rules, policyErr := readPolicy(c, getenv)
 	if err := errors.Join(configErr, sourceErr, policyErr); err != nil {
 		return nil, err
 	}
 	verifier, verifierErr := caller.NewVerifier(caller.Options{
-		Issuers: rules.Issuers(), LinkKeys: c.LinkKeys, RevokedLinks: rules.RevokedLinks(), Client: &http.Client{}, Now: now, Logger: logger,
+		Issuers: rules.Issuers(), LinkKeys: c.LinkKeys, RevokedLinks: rules.RevokedLinks(),
+		Client: &http.Client{}, Now: now, Logger: logger,
 	})
-	client, clientErr := imm.New(imm.Options{Endpoint: c.IMMEndpoint, Region: c.Region, Credentials: source, Now: now, Logger: logger})
+	client, clientErr := imm.New(imm.Options{Endpoint: c.IMMEndpoint, Region: c.Region,
+		Credentials: source, Now: now, Logger: logger})
 	sealer, sealerErr := session.NewSealer(c.SessionKeys, rules.Project(), c.Region)
 	if err := errors.Join(verifierErr, clientErr, sealerErr); err != nil {
 		return nil, err
 	}
 	return &App{
 		Config: c, Policy: rules, source: source, imm: client,
-		Edge:   &httpapi.Edge{Origins: rules.Origins(), QuickStart: rules.QuickStart(), Verifier: verifier, Now: now, Logger: logger},
-		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now, Logger: logger}),
+		Edge: &httpapi.Edge{Origins: rules.Origins(), QuickStart: rules.QuickStart(),
+			Verifier: verifier, Now: now, Logger: logger},
+		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now,
+			Logger: logger}),
 	}, nil
 }
 
@@ -69,19 +75,24 @@ func New(getenv func(string) string, clock func() time.Time, logger *slog.Logger
 func readPolicy(c Config, getenv func(string) string) (*policy.Policy, error) {
 	text, err := os.ReadFile(c.PolicyFile)
 	if err != nil {
-		return nil, errors.New("WEBOFFICE_POLICY_FILE: the policy cannot be read: put policy.yaml beside the program, or name its path")
+		return nil,
+			errors.New(
+				"WEBOFFICE_POLICY_FILE: the policy cannot be read: put policy.yaml beside the program, or name its path")
 	}
 	rules, err := policy.Parse(text, c.PolicyOptions())
 	if err != nil {
 		return nil, fmt.Errorf("the policy has mistakes, at line:column:\n%w", err)
 	}
 	if rules.UsesLinks() && getenv("WEBOFFICE_LINK_KEYS") == "" {
-		return nil, errors.New("WEBOFFICE_LINK_KEYS is not set, but the policy has rules for share links: make a key with `openssl rand -base64 32`")
+		return nil,
+			errors.New(
+				"WEBOFFICE_LINK_KEYS is not set, but the policy has rules for share links: make a key with `openssl rand -base64 32`")
 	}
 	return rules, nil
 }
 
-// Main runs one function until the platform stops it, and exits 1 with all problems when it cannot start.
+// Main runs one function until the platform stops it, and exits 1 with all problems when it cannot
+// start.
 func Main(handler func(*App) http.Handler) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -92,20 +103,24 @@ func Main(handler func(*App) http.Handler) {
 	}
 }
 
-// Tune lets Go collect garbage a tenth as often as it does by itself: requests leave much of it and little lives, and a function's memory
-// is paid for whether it is used or not. From three quarters of that on it collects as often as it must. GOGC and GOMEMLIMIT go before.
+// Tune lets Go collect garbage a tenth as often as it does by itself: requests leave much of it and
+// little lives, and a function's memory is paid for whether it is used or not. From three quarters
+// of that on it collects as often as it must. GOGC and GOMEMLIMIT go before.
 func Tune(getenv func(string) string) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(1000)
 	}
-	size, err := strconv.ParseInt(cmp.Or(getenv("FC_FUNCTION_MEMORY_SIZE"), getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")), 10, 32) // MB
+	// MB
+	size, err := strconv.ParseInt(cmp.Or(getenv("FC_FUNCTION_MEMORY_SIZE"),
+		getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")), 10, 32)
 	if err == nil && size > 0 && getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(size << 20 / 4 * 3)
 	}
 }
 
 // Run is Main with everything else it touches passed in.
-func Run(ctx context.Context, getenv func(string) string, stdout io.Writer, handler func(*App) http.Handler) error {
+func Run(ctx context.Context, getenv func(string) string, stdout io.Writer,
+	handler func(*App) http.Handler) error {
 	var level slog.LevelVar
 	logger := slog.New(slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: &level}))
 	a, err := New(getenv, time.Now, logger)
@@ -113,9 +128,12 @@ func Run(ctx context.Context, getenv func(string) string, stdout io.Writer, hand
 		return fmt.Errorf("the function cannot start:\n%w", err)
 	}
 	level.Set(a.Config.LogLevel)
-	logger.InfoContext(ctx, "starting", "revision", revision(), "platform", platform.Detect(getenv).String(), "region", a.Config.Region,
-		"projects", a.Policy.Projects(), "rules", a.Policy.Rules(), "credentials", credentials.Describe(a.source))
-	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger, Warm: a.imm.Warm})
+	logger.InfoContext(ctx, "starting", "revision", revision(), "platform",
+		platform.Detect(getenv).String(), "region", a.Config.Region,
+		"projects", a.Policy.Projects(), "rules", a.Policy.Rules(), "credentials",
+		credentials.Describe(a.source))
+	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger,
+		Warm: a.imm.Warm})
 }
 
 // revision names what was built.

@@ -27,15 +27,18 @@ var quickStartPolicy = "quickStart: true" + teamPolicy
 
 func TestOtherMethodsAreRefused(t *testing.T) {
 	t.Parallel()
-	for policy, allowed := range map[string]string{teamPolicy: "POST, OPTIONS", quickStartPolicy: "POST, GET, OPTIONS"} {
+	for policy, allowed := range map[string]string{teamPolicy: "POST, OPTIONS",
+		quickStartPolicy: "POST, GET, OPTIONS"} {
 		s := start(t, policy)
-		for _, method := range []string{"PUT", "PATCH", "DELETE", "HEAD", "TRACE", "post", "get", "PROPFIND", "GET"} {
+		for _, method := range []string{"PUT", "PATCH", "DELETE", "HEAD", "TRACE", "post", "get",
+			"PROPFIND", "GET"} {
 			if method == "GET" && policy == quickStartPolicy {
 				continue
 			}
 			for _, address := range []string{s.generateURL, s.refreshURL} {
 				got := s.request(method, address, s.proof("ann"), strings.NewReader(source(plan)))
-				if got.status != 405 || got.header.Get("Allow") != allowed || got.header.Get("Access-Control-Allow-Origin") != origin {
+				if got.status != 405 || got.header.Get("Allow") != allowed ||
+					got.header.Get("Access-Control-Allow-Origin") != origin {
 					t.Errorf("%s: %v, Allow %q", method, got, got.header.Get("Allow"))
 				}
 			}
@@ -59,13 +62,16 @@ func TestBodyTooLargeIsRefused(t *testing.T) {
 	}
 	chunked := func(size int) option {
 		return func(r *http.Request) {
-			r.Body, r.ContentLength, r.GetBody = io.NopCloser(io.MultiReader(strings.NewReader(padded(source(plan), size)))), -1, nil
+			r.Body, r.ContentLength, r.GetBody = io.NopCloser(
+				io.MultiReader(strings.NewReader(padded(source(plan), size)))), -1, nil
 		}
 	}
 	for _, address := range []string{s.generateURL, s.refreshURL} {
 		s.request("POST", address, ann, nil, huge).want(t, 413, "RequestTooLarge")
-		s.request("POST", address, ann, strings.NewReader(padded(source(plan), httpapi.MaxBody+1))).want(t, 413, "RequestTooLarge")
-		s.request("POST", address, ann, http.NoBody, chunked(httpapi.MaxBody+1)).want(t, 413, "RequestTooLarge")
+		s.request("POST", address, ann, strings.NewReader(
+			padded(source(plan), httpapi.MaxBody+1))).want(t, 413, "RequestTooLarge")
+		s.request("POST", address, ann, http.NoBody, chunked(httpapi.MaxBody+1)).want(t, 413,
+			"RequestTooLarge")
 		s.request("POST", address, guest, nil, huge).want(t, 413, "RequestTooLarge")
 	}
 	s.untouched(t)
@@ -76,9 +82,11 @@ func TestBodyTooLargeIsRefused(t *testing.T) {
 // padded is a JSON text with so many spaces behind it that it has size bytes.
 func padded(text string, size int) string { return text + strings.Repeat(" ", size-len(text)) }
 
-var foreignTypes = []string{"", "text/plain", "text/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+var foreignTypes = []string{"", "text/plain", "text/json", "application/x-www-form-urlencoded",
+	"multipart/form-data; boundary=x",
 	"application/xml",
-	"application/json, text/plain", "application/jsonp", "application/problem+json", "json", "application/json; charset"}
+	"application/json, text/plain", "application/jsonp", "application/problem+json", "json",
+	"application/json; charset"}
 
 func TestOtherContentTypesAreRefusedAfterTheProof(t *testing.T) {
 	t.Parallel()
@@ -86,16 +94,19 @@ func TestOtherContentTypesAreRefusedAfterTheProof(t *testing.T) {
 	ann := s.proof("ann")
 	for _, kind := range foreignTypes {
 		for _, address := range []string{s.generateURL, s.refreshURL} {
-			if got := s.request("POST", address, ann, strings.NewReader(source(plan)), header("Content-Type", kind)); got.status != 415 {
+			if got := s.request("POST", address, ann, strings.NewReader(source(plan)),
+				header("Content-Type", kind)); got.status != 415 {
 				t.Errorf("%q: %v", kind, got)
 			}
-			if got := s.request("POST", address, "a.b.c", strings.NewReader(source(handbook)), header("Content-Type", kind)); got.status != 401 {
+			if got := s.request("POST", address, "a.b.c", strings.NewReader(source(handbook)),
+				header("Content-Type", kind)); got.status != 401 {
 				t.Errorf("%q with a bad proof: %v", kind, got)
 			}
 		}
 	}
 	s.untouched(t)
-	for _, kind := range []string{"application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"} {
+	for _, kind := range []string{"application/json", "application/json; charset=utf-8",
+		"Application/JSON;charset=UTF-8"} {
 		s.generate(ann, source(plan), header("Content-Type", kind)).want(t, 200, "")
 	}
 }
@@ -118,25 +129,31 @@ func TestBadProofIsAnsweredBeforeTheBodyComes(t *testing.T) {
 			s.request("POST", address, "a.b.c", unsent{t}, header("Content-Type", kind),
 				header("Expect", "100-continue")).want(t, 401, "Unauthenticated")
 		}
-		s.request("POST", address, "a.b.c", strings.NewReader(strings.Repeat("x", httpapi.MaxBody+1))).want(t, 401, "Unauthenticated")
+		s.request("POST", address, "a.b.c",
+			strings.NewReader(strings.Repeat("x", httpapi.MaxBody+1))).want(t, 401,
+			"Unauthenticated")
 	}
 	s.untouched(t)
-	opened := s.generate(s.proof("ann"), source(plan), header("Expect", "100-continue")).want(t, 200, "")
+	opened := s.generate(s.proof("ann"), source(plan), header("Expect", "100-continue")).want(t,
+		200, "")
 	s.refresh(s.proof("ann"), opened, header("Expect", "100-continue")).want(t, 200, "")
 }
 
 func TestPreflight(t *testing.T) {
 	t.Parallel()
-	for policy, methods := range map[string]string{teamPolicy: "POST, OPTIONS", quickStartPolicy: "POST, GET, OPTIONS"} {
+	for policy, methods := range map[string]string{teamPolicy: "POST, OPTIONS",
+		quickStartPolicy: "POST, GET, OPTIONS"} {
 		s := start(t, policy)
 		for _, address := range []string{s.generateURL, s.refreshURL} {
 			for _, page := range []string{origin, "http://localhost:5173"} {
 				got := s.request("OPTIONS", address+"/any", guest, nil, header("Origin", page),
-					header("Access-Control-Request-Method", "POST"), header("Access-Control-Request-Headers", "authorization,content-type"))
+					header("Access-Control-Request-Method", "POST"),
+					header("Access-Control-Request-Headers", "authorization,content-type"))
 				want := map[string]string{
 					"Access-Control-Allow-Origin": page, "Access-Control-Allow-Methods": methods,
-					"Access-Control-Allow-Headers": "Authorization, Content-Type",
-					"Access-Control-Max-Age":       "86400", "Access-Control-Expose-Headers": "Retry-After",
+					"Access-Control-Allow-Headers":  "Authorization, Content-Type",
+					"Access-Control-Max-Age":        "86400",
+					"Access-Control-Expose-Headers": "Retry-After",
 				}
 				for name, value := range want {
 					if got.header.Get(name) != value {
@@ -155,14 +172,21 @@ func TestPreflight(t *testing.T) {
 }
 
 var foreignOrigins = map[string]string{
-	"suffix": "https://docs.example.com.evil.example", "longer top level": "https://docs.example.comx",
-	"prefix":    "https://evildocs.example.com",
-	"subdomain": "https://x.docs.example.com", "parent": "https://example.com", "null": "null", "port": "https://docs.example.com:8443",
-	"default port": "https://docs.example.com:443", "scheme": "http://docs.example.com", "case": "https://Docs.example.com",
+	"suffix":           "https://docs.example.com.evil.example",
+	"longer top level": "https://docs.example.comx",
+	"prefix":           "https://evildocs.example.com",
+	"subdomain":        "https://x.docs.example.com", "parent": "https://example.com",
+	"null":         "null",
+	"port":         "https://docs.example.com:8443",
+	"default port": "https://docs.example.com:443", "scheme": "http://docs.example.com",
+	"case":          "https://Docs.example.com",
 	"scheme's case": "HTTPS://docs.example.com",
-	"path":          "https://docs.example.com/", "trailing dot": "https://docs.example.com.", "user": "https://docs.example.com@evil.example",
-	"list": "https://docs.example.com, https://evil.example", "nothing": "", "star": "*", "Cyrillic letter": "https://d\u043ecs.example.com",
-	"other loopback port": "http://localhost:5174", "loopback in other words": "http://127.0.0.1:5173",
+	"path":          "https://docs.example.com/", "trailing dot": "https://docs.example.com.",
+	"user": "https://docs.example.com@evil.example",
+	"list": "https://docs.example.com, https://evil.example", "nothing": "", "star": "*",
+	"Cyrillic letter":         "https://d\u043ecs.example.com",
+	"other loopback port":     "http://localhost:5174",
+	"loopback in other words": "http://127.0.0.1:5173",
 }
 
 func TestForeignOriginIsRefused(t *testing.T) {
@@ -175,9 +199,11 @@ func TestForeignOriginIsRefused(t *testing.T) {
 				if method == "GET" {
 					query = "?SourceURI=" + url.QueryEscape(handbook)
 				}
-				got := s.request(method, address+query, guest, strings.NewReader(source(handbook)), header("Origin", foreign),
+				got := s.request(method, address+query, guest, strings.NewReader(source(handbook)),
+					header("Origin", foreign),
 					header("Content-Type", "application/json"))
-				if got.status != 403 || got.Code != "Forbidden.Origin" || got.header.Get("Access-Control-Allow-Origin") != "" {
+				if got.status != 403 || got.Code != "Forbidden.Origin" ||
+					got.header.Get("Access-Control-Allow-Origin") != "" {
 					t.Errorf("%s by %s: %v %v", name, method, got, got.header)
 				}
 			}
@@ -186,8 +212,10 @@ func TestForeignOriginIsRefused(t *testing.T) {
 		s.generate(s.proof("ann"), source(plan), header("Origin", foreign),
 			header("Sec-Fetch-Site", "same-origin")).want(t, 403, "Forbidden.Origin")
 	}
-	for _, pair := range [][2]string{{origin, "https://evil.example"}, {"https://evil.example", origin}, {origin, origin}, {origin, ""}} {
-		s.generate(guest, source(handbook), header("Origin", pair[0]), alsoHeader("Origin", pair[1])).want(t, 403, "Forbidden.Origin")
+	for _, pair := range [][2]string{{origin, "https://evil.example"},
+		{"https://evil.example", origin}, {origin, origin}, {origin, ""}} {
+		s.generate(guest, source(handbook), header("Origin", pair[0]),
+			alsoHeader("Origin", pair[1])).want(t, 403, "Forbidden.Origin")
 	}
 	s.untouched(t)
 	for _, page := range []string{origin, "http://localhost:5173"} {
@@ -203,8 +231,10 @@ func TestErrorsCanBeReadByTheirPage(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	replies := map[int]reply{
-		400: s.generate(guest, `{`), 401: s.generate("x", `{}`), 403: s.generate(s.proof("eve"), source(plan)),
-		404: s.generate(s.proof("ann"), source("oss://team-docs/teams/red/absent.docx")), 405: s.request("PUT", s.generateURL, guest, nil),
+		400: s.generate(guest, `{`), 401: s.generate("x", `{}`),
+		403: s.generate(s.proof("eve"), source(plan)),
+		404: s.generate(s.proof("ann"), source("oss://team-docs/teams/red/absent.docx")),
+		405: s.request("PUT", s.generateURL, guest, nil),
 		415: s.generate(guest, `{}`, without("Content-Type")),
 	}
 	s.office.Fail(office.Generate, 1, office.Throttled(0))
@@ -223,7 +253,8 @@ func TestErrorsCanBeReadByTheirPage(t *testing.T) {
 	}
 }
 
-// Another site's page can make a browser ask without Origin: nobody could read the answer, but it would be paid for.
+// Another site's page can make a browser ask without Origin: nobody could read the answer, but it
+// would be paid for.
 func TestCrossSiteRequestsWithoutOriginCostNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t, quickStartPolicy)
@@ -238,22 +269,29 @@ func TestCrossSiteRequestsWithoutOriginCostNothing(t *testing.T) {
 		"unknown word":       {"same-origin, cross-site", "no-cors", "image"},
 		"nothing":            {"", "no-cors", "image"},
 	} {
-		got := s.request("GET", address, guest, nil, without("Origin"), header("Sec-Fetch-Site", headers[0]),
+		got := s.request("GET", address, guest, nil, without("Origin"),
+			header("Sec-Fetch-Site", headers[0]),
 			header("Sec-Fetch-Mode", headers[1]),
 			header("Sec-Fetch-Dest", headers[2]), header("Cookie", "session=1"))
 		if got.status != 403 || got.Code != "Forbidden.Origin" {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	s.request("GET", address, guest, nil, without("Origin"), header("Sec-Fetch-Site", "same-origin"),
+	s.request("GET", address, guest, nil, without("Origin"),
+		header("Sec-Fetch-Site", "same-origin"),
 		alsoHeader("Sec-Fetch-Site", "cross-site")).want(t, 403, "Forbidden.Origin")
-	s.generate(guest, source(handbook), header("Origin", "null"), header("Sec-Fetch-Mode", "navigate"), // a form of a page without an origin
-		header("Content-Type", "application/x-www-form-urlencoded")).want(t, 403, "Forbidden.Origin")
+	// a form of a page without an origin
+	s.generate(guest, source(handbook), header("Origin", "null"),
+		header("Sec-Fetch-Mode", "navigate"),
+		header("Content-Type", "application/x-www-form-urlencoded")).want(t, 403,
+		"Forbidden.Origin")
 	s.untouched(t)
 	// A page of the same host, an older browser, a server.
-	s.request("GET", address, guest, nil, without("Origin"), header("Sec-Fetch-Site", "same-origin")).want(t, 200, "")
+	s.request("GET", address, guest, nil, without("Origin"),
+		header("Sec-Fetch-Site", "same-origin")).want(t, 200, "")
 	s.request("GET", address, guest, nil, without("Sec-Fetch-Site")).want(t, 200, "")
-	s.generate(s.proof("ann"), source(plan), without("Origin"), without("Sec-Fetch-Site")).want(t, 200, "")
+	s.generate(s.proof("ann"), source(plan), without("Origin"), without("Sec-Fetch-Site")).want(t,
+		200, "")
 }
 
 // badProofs are proofs that must all get the same sentence.
@@ -269,17 +307,20 @@ func badProofs(s *site) map[string][]option {
 	lookalike.SetURL(s.people.URL() + "/")
 	now := s.clock.Now().Unix()
 	return map[string][]option{
-		"nonsense":               bearer("x"),
-		"empty":                  {header("Authorization", "")},
-		"no token":               {header("Authorization", "Bearer")},
-		"another scheme":         {header("Authorization", "Basic YW5uOmFubg==")},
-		"two headers, both good": append(bearer(ann), alsoHeader("Authorization", "Bearer "+ann.Reveal())),
-		"two headers, one bad":   append(bearer(ann), alsoHeader("Authorization", "Bearer x")),
-		"two in one":             bearer(ann + ", Bearer " + ann),
-		"changed signature":      bearer(weboffice.Secret(parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])))),
-		"no signature":           bearer(weboffice.Secret(parts[0] + "." + parts[1] + ".")),
+		"nonsense":       bearer("x"),
+		"empty":          {header("Authorization", "")},
+		"no token":       {header("Authorization", "Bearer")},
+		"another scheme": {header("Authorization", "Basic YW5uOmFubg==")},
+		"two headers, both good": append(bearer(ann),
+			alsoHeader("Authorization", "Bearer "+ann.Reveal())),
+		"two headers, one bad": append(bearer(ann), alsoHeader("Authorization", "Bearer x")),
+		"two in one":           bearer(ann + ", Bearer " + ann),
+		"changed signature": bearer(weboffice.Secret(parts[0] + "." + parts[1] + "." +
+			strings.Repeat("A", len(parts[2])))),
+		"no signature": bearer(weboffice.Secret(parts[0] + "." + parts[1] + ".")),
 		"alg none": bearer(s.people.Sign(map[string]any{"alg": "none"},
-			[]byte(fmt.Sprintf(`{"iss":%q,"aud":"weboffice","sub":"ann","iat":%d,"exp":%d}`, s.people.URL(), now, now+600)))),
+			[]byte(fmt.Sprintf(`{"iss":%q,"aud":"weboffice","sub":"ann","iat":%d,"exp":%d}`,
+				s.people.URL(), now, now+600)))),
 		"another key":            bearer(foreign.Token(people["ann"])),
 		"another issuer":         bearer(lookalike.Token(people["ann"])),
 		"expired":                bearer(s.proof("ann", map[string]any{"exp": now - 61})),
@@ -288,10 +329,14 @@ func badProofs(s *site) map[string][]option {
 		"another audience":       bearer(s.proof("ann", map[string]any{"aud": "mail"})),
 		"audience in other case": bearer(s.proof("ann", map[string]any{"aud": "WebOffice"})),
 		"no subject":             bearer(s.proof("ann", map[string]any{"sub": nil})),
-		"older than maxAge":      bearer(s.proof("ann", map[string]any{"iat": now - 25*3600, "exp": now + 600})),
-		"logout token":           bearer(s.proof("ann", map[string]any{"events": map[string]any{}})),
-		"issuer links by another": bearer(s.proof("ann", map[string]any{"iss": "links", "jti": "1", "document": "oss://team-docs/**",
-			"grant": []string{"view"}})),
+		"older than maxAge": bearer(
+			s.proof("ann", map[string]any{"iat": now - 25*3600, "exp": now + 600})),
+		"logout token": bearer(
+			s.proof("ann", map[string]any{"events": map[string]any{}})),
+		"issuer links by another": bearer(
+			s.proof("ann", map[string]any{"iss": "links", "jti": "1",
+				"document": "oss://team-docs/**",
+				"grant":    []string{"view"}})),
 		"endless": bearer(weboffice.Secret(strings.Repeat("x", 8<<10))),
 	}
 }
@@ -299,7 +344,8 @@ func badProofs(s *site) map[string][]option {
 func TestBadProofsAllGetOneSentence(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
-	want := s.generate(guest, source(plan)).want(t, 401, "Unauthenticated") // no proof, and the document is not open to anyone
+	// no proof, and the document is not open to anyone
+	want := s.generate(guest, source(plan)).want(t, 401, "Unauthenticated")
 	if want.header.Get("WWW-Authenticate") != "Bearer" {
 		t.Errorf("WWW-Authenticate %q", want.header.Get("WWW-Authenticate"))
 	}
@@ -332,9 +378,11 @@ func TestUnknownIssuerCausesNoRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = other.Close() })
-	for _, issuer := range []string{other.URL(), s.people.URL() + "#", s.people.URL() + "?x", s.people.URL() + "/",
+	for _, issuer := range []string{other.URL(), s.people.URL() + "#", s.people.URL() + "?x",
+		s.people.URL() + "/",
 		strings.Replace(s.people.URL(), "127.0.0.1", "localhost", 1), ""} {
-		s.generate(other.Token(map[string]any{"iss": issuer}), source(handbook)).want(t, 401, "Unauthenticated")
+		s.generate(other.Token(map[string]any{"iss": issuer}), source(handbook)).want(t, 401,
+			"Unauthenticated")
 	}
 	if other.Requests(issuer.DiscoveryPath)+s.people.Requests(issuer.DiscoveryPath) != 0 {
 		t.Error("keys were fetched")
@@ -352,7 +400,8 @@ func TestProofsThatCannotBeCheckedAreA503(t *testing.T) {
 	s := start(t, teamPolicy)
 	s.people.SetFault(issuer.Outage)
 	for _, document := range []string{plan, handbook} {
-		if got := s.generate(s.proof("ann"), source(document)).want(t, 503, "ServiceUnavailable"); got.header.Get("Retry-After") != "5" {
+		if got := s.generate(s.proof("ann"), source(document)).want(t, 503,
+			"ServiceUnavailable"); got.header.Get("Retry-After") != "5" {
 			t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
 		}
 	}
@@ -370,20 +419,27 @@ func TestPermissionWiderThanTheGrantIsCut(t *testing.T) {
 		persona, document, permission string
 		want                          weboffice.Permission
 	}{
-		"guest asks for all":          {"", handbook, everything, weboffice.Permission{Readonly: true, Copy: true}},
-		"guest asks for nothing":      {"", handbook, "", weboffice.Permission{Readonly: true, Copy: true}},
-		"guest asks to edit":          {"", handbook, `{"Readonly":false}`, weboffice.Permission{Readonly: true}},
-		"guest asks with null":        {"", handbook, `null`, weboffice.Permission{Readonly: true, Copy: true}},
+		"guest asks for all": {"", handbook, everything,
+			weboffice.Permission{Readonly: true, Copy: true}},
+		"guest asks for nothing": {"", handbook, "",
+			weboffice.Permission{Readonly: true, Copy: true}},
+		"guest asks to edit": {"", handbook, `{"Readonly":false}`,
+			weboffice.Permission{Readonly: true}},
+		"guest asks with null": {"", handbook, `null`,
+			weboffice.Permission{Readonly: true, Copy: true}},
 		"guest asks for an empty one": {"", handbook, `{}`, weboffice.Permission{Readonly: true}},
-		"guest asks for less (twin)":  {"", handbook, `{"Readonly":true}`, weboffice.Permission{Readonly: true}},
-		"editor asks for all (twin)": {"ann", plan, everything, weboffice.Permission{Rename: true, History: true, Copy: true, Export: true,
-			Print: true}},
+		"guest asks for less (twin)": {"", handbook, `{"Readonly":true}`,
+			weboffice.Permission{Readonly: true}},
+		"editor asks for all (twin)": {"ann", plan, everything,
+			weboffice.Permission{Rename: true, History: true, Copy: true, Export: true,
+				Print: true}},
 		"editor asks to read (twin)": {"ann", plan, `"{'Readonly':'true','Print':'true'}"`,
 			weboffice.Permission{Readonly: true, Print: true}},
 		"export without print": {"ann", plan, `{"Export":true}`, weboffice.Permission{}},
 		"history while reading": {"ann", plan, `{"Readonly":true,"History":true,"Copy":true}`,
 			weboffice.Permission{Readonly: true, Copy: true}},
-		"no Readonly is the wish to edit": {"ann", plan, `{"Copy":true}`, weboffice.Permission{Copy: true}},
+		"no Readonly is the wish to edit": {"ann", plan, `{"Copy":true}`,
+			weboffice.Permission{Copy: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -398,7 +454,8 @@ func TestPermissionWiderThanTheGrantIsCut(t *testing.T) {
 			}
 			got := s.generate(proof, body).want(t, 200, "")
 			if got.Permission != c.want || s.sentPermission(t) != c.want {
-				t.Errorf("answered %v, sent %v, want %v", got.Permission.Grants(), s.sentPermission(t).Grants(), c.want.Grants())
+				t.Errorf("answered %v, sent %v, want %v", got.Permission.Grants(),
+					s.sentPermission(t).Grants(), c.want.Grants())
 			}
 			if sent := decode[map[string]any](t, s.last(t)["Permission"]); len(sent) != 6 {
 				t.Errorf("sent %v: what is left out, IMM decides", sent)
@@ -409,10 +466,12 @@ func TestPermissionWiderThanTheGrantIsCut(t *testing.T) {
 
 // parameters that only the policy may set, each as a caller would send it.
 var policyParameters = map[string]string{
-	"User": `{"Id":"admin","Name":"The boss"}`, "Watermark": `{"Type":"0"}`, "ProjectName": `"other-project"`, "UserData": `"x"`,
+	"User": `{"Id":"admin","Name":"The boss"}`, "Watermark": `{"Type":"0"}`,
+	"ProjectName": `"other-project"`, "UserData": `"x"`,
 	"CredentialConfig": `{"ServiceRole":"r","Chain":[{"Role":"r","RoleType":"service","AssumeRoleFor":"1"}]}`,
 	"Notification":     `{"MNS":{"TopicName":"t"}}`,
-	"NotifyTopicName":  `"t"`, "CachePreview": `true`, "ExternalUploaded": `"true"`, "Referer": `"*"`,
+	"NotifyTopicName":  `"t"`, "CachePreview": `true`, "ExternalUploaded": `"true"`,
+	"Referer": `"*"`,
 }
 
 func TestParametersThatOnlyThePolicyMaySet(t *testing.T) {
@@ -422,7 +481,10 @@ func TestParametersThatOnlyThePolicyMaySet(t *testing.T) {
 		"    accept: ["+strings.Join(slices.Collect(maps.Keys(policyParameters)), ", ")+"]", 1))
 	accepting.office.AddProject("other-project")
 	for name, value := range policyParameters {
-		body := func(document string) string { return `{"` + name + `":` + value + `,` + source(document)[1:] }
+		body := func(document string) string {
+			return `{"` + name + `":` + value + `,` +
+				source(document)[1:]
+		}
 		s.generate(s.proof("ann"), body(plan)).want(t, 403, "Forbidden."+name)
 		s.generate(guest, body(handbook)).want(t, 403, "Forbidden."+name)
 		s.generate(guest, body(plan)).want(t, 401, "Unauthenticated")
@@ -443,8 +505,12 @@ func TestPreviewPagesOutsideItsRange(t *testing.T) {
 	limited := strings.Replace(teamPolicy, "    grant: [view, copy]\n",
 		"    grant: [view, copy, edit]\n    set: {PreviewPages: 20, Hidecmb: true}\n", 1)
 	s := start(t, limited)
-	ask := func(value string) reply { return s.generate(guest, `{"PreviewPages":`+value+`,`+source(handbook)[1:]) }
-	for _, value := range []string{"0", "-1", `"0"`, "2.5", `"2.5"`, "5001", `""`, `"five"`, "1e1", "99999999999999999999", `"-5"`, `[5]`,
+	ask := func(value string) reply {
+		return s.generate(guest, `{"PreviewPages":`+value+`,`+
+			source(handbook)[1:])
+	}
+	for _, value := range []string{"0", "-1", `"0"`, "2.5", `"2.5"`, "5001", `""`, `"five"`, "1e1",
+		"99999999999999999999", `"-5"`, `[5]`,
 		`{}`, "true", `" 5"`} {
 		if got := ask(value); got.status != 400 || got.Code != "InvalidPreviewPages" {
 			t.Errorf("%s: %v", value, got)
@@ -456,7 +522,8 @@ func TestPreviewPagesOutsideItsRange(t *testing.T) {
 	s.untouched(t)
 	for value, want := range map[string]string{"1": "1", "20": "20", `"7"`: "7", "null": "20"} {
 		got := ask(value).want(t, 200, "")
-		if sent := s.last(t); sent["PreviewPages"] != want || sent["Hidecmb"] != "true" || !got.Permission.Readonly {
+		if sent := s.last(t); sent["PreviewPages"] != want || sent["Hidecmb"] != "true" ||
+			!got.Permission.Readonly {
 			t.Errorf("%s: sent %v, granted %v", value, sent, got.Permission)
 		}
 	}
@@ -472,26 +539,33 @@ func TestDeniedAndAbsentAreAlike(t *testing.T) {
 		status          int
 		present, absent string
 	}{
-		"another team's":      {s.proof("ann"), 403, bluePlan, "oss://team-docs/teams/blue/absent.docx"},
+		"another team's": {s.proof("ann"), 403, bluePlan,
+			"oss://team-docs/teams/blue/absent.docx"},
 		"without the group":   {s.proof("eve"), 403, plan, "oss://team-docs/teams/red/absent.docx"},
 		"by a deny rule":      {s.proof("cara"), 403, pay, "oss://team-docs/teams/pay/absent.xlsx"},
 		"as a guest":          {guest, 401, plan, "oss://team-docs/teams/red/absent.docx"},
 		"with another's link": {linked, 403, plan, "oss://team-docs/teams/red/absent.docx"},
-		"in another bucket":   {s.proof("ann"), 403, "oss://test-bucket/test-object.docx", "oss://no-such-bucket/test-object.docx"},
-		"of another format":   {s.proof("ann"), 403, bluePlan, "oss://team-docs/teams/blue/plan.exe"},
+		"in another bucket": {s.proof("ann"), 403, "oss://test-bucket/test-object.docx",
+			"oss://no-such-bucket/test-object.docx"},
+		"of another format": {s.proof("ann"), 403, bluePlan,
+			"oss://team-docs/teams/blue/plan.exe"},
 	} {
-		present, absent := s.generate(c.proof, source(c.present)), s.generate(c.proof, source(c.absent))
+		present, absent := s.generate(c.proof, source(c.present)),
+			s.generate(c.proof, source(c.absent))
 		for _, r := range []reply{present, absent} {
 			r.header.Del("Date")
 			r.header.Del("Content-Length")
 		}
-		if present.status != c.status || absent.status != c.status || present.withoutID() != absent.withoutID() ||
+		if present.status != c.status || absent.status != c.status ||
+			present.withoutID() != absent.withoutID() ||
 			!maps.EqualFunc(present.header, absent.header, slices.Equal) {
-			t.Errorf("%s: %d %s, %d %s", name, present.status, present.body, absent.status, absent.body)
+			t.Errorf("%s: %d %s, %d %s", name, present.status, present.body, absent.status,
+				absent.body)
 		}
 	}
 	s.untouched(t)
-	s.generate(s.proof("ann"), source("oss://team-docs/teams/red/absent.docx")).want(t, 404, "ResourceNotFound")
+	s.generate(s.proof("ann"), source("oss://team-docs/teams/red/absent.docx")).want(t, 404,
+		"ResourceNotFound")
 	s.open(s.proof("ann"), plan)
 	s.open(linked, handbook)
 }
@@ -503,28 +577,41 @@ func longKey(bytes int) string {
 	return team + strings.Repeat("k", bytes-len("teams/red/.docx")) + ".docx"
 }
 
-// lookalikes are what ann asks for instead of her team's documents, and the status that refuses each.
+// lookalikes are what ann asks for instead of her team's documents, and the status that refuses
+// each.
 var lookalikes = map[string]int{
-	team + "../blue/plan.docx": 400, team + "../../teams/blue/plan.docx": 400, team + "./plan.docx": 400, team + "/plan.docx": 400,
-	"oss://team-docs//teams/red/plan.docx": 400, "oss://team-docs/teams//red/plan.docx": 400, team + "%2e%2e/blue/plan.docx": 400,
-	team + "..%2Fblue/plan.docx": 400, "oss://team-docs/teams/red%2Fplan.docx": 400, team + "%252e%252e/plan.docx": 400,
-	team + "plan.docx?x=1": 400,
-	team + "plan.docx#x":   400, team + `..\blue\plan.docx`: 400, team + "plan.docx\x00.pdf": 400, team + "plan\n.docx": 400,
-	team + "plan.docx/": 400,
-	team:                400, "oss://team-docs/teams/red": 403, "oss://team-docs/": 400, "oss://team-docs": 400, longKey(1024): 400,
-	"OSS://team-docs/teams/red/plan.docx": 400, "oss://Team-docs/teams/red/plan.docx": 400, "oss://user@team-docs/teams/red/plan.docx": 400,
-	"oss://team-docs:80/teams/red/plan.docx": 400, "https://team-docs.oss-cn-shanghai.aliyuncs.com/teams/red/plan.docx": 400,
+	team + "../blue/plan.docx": 400, team + "../../teams/blue/plan.docx": 400,
+	team + "./plan.docx": 400, team + "/plan.docx": 400,
+	"oss://team-docs//teams/red/plan.docx": 400, "oss://team-docs/teams//red/plan.docx": 400,
+	team + "%2e%2e/blue/plan.docx": 400,
+	team + "..%2Fblue/plan.docx":   400, "oss://team-docs/teams/red%2Fplan.docx": 400,
+	team + "%252e%252e/plan.docx": 400,
+	team + "plan.docx?x=1":        400,
+	team + "plan.docx#x":          400, team + `..\blue\plan.docx`: 400,
+	team + "plan.docx\x00.pdf": 400,
+	team + "plan\n.docx":       400,
+	team + "plan.docx/":        400,
+	team:                       400, "oss://team-docs/teams/red": 403, "oss://team-docs/": 400,
+	"oss://team-docs": 400, longKey(1024): 400,
+	"OSS://team-docs/teams/red/plan.docx": 400, "oss://Team-docs/teams/red/plan.docx": 400,
+	"oss://user@team-docs/teams/red/plan.docx":                           400,
+	"oss://team-docs:80/teams/red/plan.docx":                             400,
+	"https://team-docs.oss-cn-shanghai.aliyuncs.com/teams/red/plan.docx": 400,
 	" " + plan: 400, plan + " ": 400,
-	"oss://team-docs/teams/red-2/plan.docx": 403, "oss://team-docs/teams/re/plan.docx": 403, "oss://team-docs/teams/RED/plan.docx": 403,
-	"oss://team-docs/Teams/red/plan.docx": 403, "oss://team-docs/x/teams/red/plan.docx": 403, "oss://team-docs-2/teams/red/plan.docx": 403,
-	"oss://team-docs/teams/red\u200b/plan.docx": 403, "oss://team-docs/teams/r\u0435d/plan.docx": 403,
-	"oss://team-docs/teams/*/plan.docx":       403,
-	"oss://team-docs/teams/${team}/plan.docx": 403, "oss://team-docs/teams/**": 403,
+	"oss://team-docs/teams/red-2/plan.docx": 403, "oss://team-docs/teams/re/plan.docx": 403,
+	"oss://team-docs/teams/RED/plan.docx": 403,
+	"oss://team-docs/Teams/red/plan.docx": 403, "oss://team-docs/x/teams/red/plan.docx": 403,
+	"oss://team-docs-2/teams/red/plan.docx":     403,
+	"oss://team-docs/teams/red\u200b/plan.docx": 403,
+	"oss://team-docs/teams/r\u0435d/plan.docx":  403,
+	"oss://team-docs/teams/*/plan.docx":         403,
+	"oss://team-docs/teams/${team}/plan.docx":   403, "oss://team-docs/teams/**": 403,
 }
 
 // oddKeys are their harmless twins: ann's own, and unusual.
 var oddKeys = []string{
-	team + "100%.docx", team + "a b+c&d=e;f,g.docx", team + "报告/2026.xlsx", team + "...docx", team + "%.docx", team + "~$[1]{2}(3).docx",
+	team + "100%.docx", team + "a b+c&d=e;f,g.docx", team + "报告/2026.xlsx", team + "...docx",
+	team + "%.docx", team + "~$[1]{2}(3).docx",
 	longKey(1023),
 }
 
@@ -563,12 +650,14 @@ func TestNormalFormsAreDifferentDocuments(t *testing.T) {
 	s := start(t, teamPolicy)
 	const composed, decomposed = "caf\u00e9", "cafe\u0301"
 	for _, team := range []string{composed, decomposed} {
-		if err := s.office.AddDocument("oss://team-docs/teams/"+team+"/plan.docx", office.Document{}); err != nil {
+		if err := s.office.AddDocument("oss://team-docs/teams/"+team+"/plan.docx",
+			office.Document{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	proof := s.proof("ann", map[string]any{"team": composed})
-	s.generate(proof, source("oss://team-docs/teams/"+decomposed+"/plan.docx")).want(t, 403, "Forbidden")
+	s.generate(proof, source("oss://team-docs/teams/"+decomposed+"/plan.docx")).want(t, 403,
+		"Forbidden")
 	s.untouched(t)
 	s.open(proof, "oss://team-docs/teams/"+composed+"/plan.docx")
 }
@@ -576,16 +665,21 @@ func TestNormalFormsAreDifferentDocuments(t *testing.T) {
 func TestClaimsThatLookLikePatterns(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
-	for _, team := range []any{"*", "**", "r*", "{red,blue}", "re?", "[r]ed", "[", ".*", "red/", "/red", "red/..", "..", "", "RED", " red",
+	for _, team := range []any{"*", "**", "r*", "{red,blue}", "re?", "[r]ed", "[", ".*", "red/",
+		"/red", "red/..", "..", "", "RED", " red",
 		"^red$", "red|blue", `\Qred`,
-		nil, 7, true, map[string]any{"red": true}, []any{"blue"}, []any{}, []any{"red", 7}, "${team}"} {
-		if got := s.generate(s.proof("ann", map[string]any{"team": team}), source(plan)); got.status != 403 {
+		nil, 7, true, map[string]any{"red": true}, []any{"blue"}, []any{}, []any{"red", 7},
+		"${team}"} {
+		if got := s.generate(s.proof("ann", map[string]any{"team": team}),
+			source(plan)); got.status != 403 {
 			t.Errorf("team %v: %v", team, got)
 		}
 	}
-	for _, groups := range []any{"editor", "editors2", []any{"Editors"}, nil, true, []any{[]any{"editors"}}, map[string]any{"editors": 1},
+	for _, groups := range []any{"editor", "editors2", []any{"Editors"}, nil, true,
+		[]any{[]any{"editors"}}, map[string]any{"editors": 1},
 		[]any{"editors", nil}} {
-		if got := s.generate(s.proof("ann", map[string]any{"groups": groups}), source(plan)); got.status != 403 {
+		if got := s.generate(s.proof("ann", map[string]any{"groups": groups}),
+			source(plan)); got.status != 403 {
 			t.Errorf("groups %v: %v", groups, got)
 		}
 	}
@@ -595,7 +689,8 @@ func TestClaimsThatLookLikePatterns(t *testing.T) {
 		}
 	}
 	s.untouched(t)
-	for _, claims := range []map[string]any{{}, {"team": []string{"blue", "red"}}, {"groups": "editors"},
+	for _, claims := range []map[string]any{{}, {"team": []string{"blue", "red"}},
+		{"groups": "editors"},
 		{"groups": []string{"x", "editors"}}} {
 		s.open(s.proof("ann", claims), plan)
 	}
@@ -605,8 +700,10 @@ func TestClaimsThatLookLikePatterns(t *testing.T) {
 func TestDenyRuleWithoutItsClaimDenies(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
-	for _, employment := range []any{"contractor", nil, 7, []any{"permanent", "contractor"}, []any{1}, map[string]any{}, []any{"contractor"}} {
-		if got := s.generate(s.proof("dan", map[string]any{"employment": employment}), source(pay)); got.status != 403 {
+	for _, employment := range []any{"contractor", nil, 7, []any{"permanent", "contractor"},
+		[]any{1}, map[string]any{}, []any{"contractor"}} {
+		if got := s.generate(s.proof("dan", map[string]any{"employment": employment}),
+			source(pay)); got.status != 403 {
 			t.Errorf("employment %v: %v", employment, got)
 		}
 	}
@@ -626,9 +723,12 @@ func TestSourceURITwice(t *testing.T) {
 	for name, body := range map[string]string{
 		"in the body":          `{"SourceURI":"` + plan + `","SourceURI":"` + bluePlan + `"}`,
 		"twice the same":       `{"SourceURI":"` + plan + `","SourceURI":"` + plan + `"}`,
-		"other case beside it": `{"SourceURI":"` + plan + `","sourceURI":"` + bluePlan + `"}`, "other case alone": `{"sourceuri":"` + plan + `"}`,
-		"escaped": `{"SourceURI":"` + plan + `","\u0053ourceURI":"` + bluePlan + `"}`, "the SDK's spelling": `{"source_uri":"` + plan + `"}`,
-		"two objects": source(plan) + source(bluePlan), "in a list": `[` + source(plan) + `]`,
+		"other case beside it": `{"SourceURI":"` + plan + `","sourceURI":"` + bluePlan + `"}`,
+		"other case alone":     `{"sourceuri":"` + plan + `"}`,
+		"escaped":              `{"SourceURI":"` + plan + `","\u0053ourceURI":"` + bluePlan + `"}`,
+		"the SDK's spelling":   `{"source_uri":"` + plan + `"}`,
+		"two objects":          source(plan) + source(bluePlan), "in a list": `[` + source(plan) +
+			`]`,
 		"as a list":  `{"SourceURI":["` + plan + `","` + bluePlan + `"]}`,
 		"null first": `{"SourceURI":null,"SourceURI":"` + plan + `"}`,
 	} {
@@ -636,10 +736,13 @@ func TestSourceURITwice(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	s.request("POST", s.generateURL+query, ann, strings.NewReader(source(plan))).want(t, 400, "InvalidArgument")
-	s.request("POST", s.generateURL+query, ann, strings.NewReader(`{}`)).want(t, 400, "InvalidArgument")
+	s.request("POST", s.generateURL+query, ann, strings.NewReader(source(plan))).want(t, 400,
+		"InvalidArgument")
+	s.request("POST", s.generateURL+query, ann, strings.NewReader(`{}`)).want(t, 400,
+		"InvalidArgument")
 	open := "SourceURI=" + url.QueryEscape(handbook)
-	for _, raw := range []string{open + "&SourceURI=" + url.QueryEscape(plan), open + "&sourceuri=x", open + "&SourceURI%5B%5D=x",
+	for _, raw := range []string{open + "&SourceURI=" + url.QueryEscape(plan),
+		open + "&sourceuri=x", open + "&SourceURI%5B%5D=x",
 		open + "&" + open, open + ";SourceURI=x"} {
 		if got := s.request("GET", s.generateURL+"?"+raw, guest, nil); got.status != 400 {
 			t.Errorf("%s: %v", raw, got)
@@ -656,21 +759,27 @@ func TestSpoofedHeadersChangeNothing(t *testing.T) {
 	s := start(t, strings.Replace(teamPolicy, "anyone: 1000/m", "anyone: 3/m", 1))
 	spoofed := func(i int) []option {
 		address := fmt.Sprintf("198.51.100.%d", i)
-		options := []option{header("Forwarded", "for="+address), header("X-Http-Method-Override", "PUT"), header("X-Original-Url", "/other"),
+		options := []option{header("Forwarded", "for="+address),
+			header("X-Http-Method-Override", "PUT"), header("X-Original-Url", "/other"),
 			header("X-Forwarded-Host", "evil.example"),
-			header("X-Forwarded-Proto", "http"), header("X-Fc-Request-Id", "spoofed"), header("X-Fc-Access-Key-Id", "STS.spoofed"),
+			header("X-Forwarded-Proto", "http"), header("X-Fc-Request-Id", "spoofed"),
+			header("X-Fc-Access-Key-Id", "STS.spoofed"),
 			header("X-Fc-Access-Key-Secret", "spoofed"),
-			header("X-Fc-Security-Token", "spoofed"), header("X-Fc-Control-Path", "/initialize"), header("X-Fc-Region", "cn-beijing"),
+			header("X-Fc-Security-Token", "spoofed"), header("X-Fc-Control-Path", "/initialize"),
+			header("X-Fc-Region", "cn-beijing"),
 			header("X-Amzn-Request-Id", "spoofed"),
-			header("X-Acs-Security-Token", "spoofed"), header("X-Acs-Action", "RefreshWebofficeToken")}
-		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "X-Fc-Client-Ip", "X-Client-Ip",
+			header("X-Acs-Security-Token", "spoofed"),
+			header("X-Acs-Action", "RefreshWebofficeToken")}
+		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "True-Client-Ip",
+			"Cf-Connecting-Ip", "X-Fc-Client-Ip", "X-Client-Ip",
 			"X_Forwarded_For", "X_fc_client_ip"} {
 			options = append(options, header(name, address))
 		}
 		return options
 	}
 	for i := range 3 {
-		s.generate(guest, source(handbook), spoofed(i)...).want(t, 200, "") // signed with the role's own keys, or the stand-in would refuse
+		// signed with the role's own keys, or the stand-in would refuse
+		s.generate(guest, source(handbook), spoofed(i)...).want(t, 200, "")
 	}
 	refused := s.generate(guest, source(handbook), spoofed(4)...).want(t, 429, "Throttling")
 	if strings.Contains(refused.RequestId, "spoofed") {
@@ -681,7 +790,8 @@ func TestSpoofedHeadersChangeNothing(t *testing.T) {
 		"another Authorization": header("X-Authorization", "Bearer "+s.proof("ann").Reveal()),
 		"underscores":           header("Author_ization", "Bearer "+s.proof("ann").Reveal()),
 		"a cookie":              header("Cookie", "Authorization=Bearer "+s.proof("ann").Reveal()),
-		"the platform's":        header("X-Fc-User", "ann"), "behind a proxy": header("Proxy-Authorization", "Bearer "+s.proof("ann").Reveal())} {
+		"the platform's":        header("X-Fc-User", "ann"),
+		"behind a proxy":        header("Proxy-Authorization", "Bearer "+s.proof("ann").Reveal())} {
 		if got := s.generate(guest, source(plan), forged); got.status != 401 && got.status != 429 {
 			t.Errorf("%s: %v", name, got)
 		}
@@ -695,24 +805,28 @@ func TestLinkOpensItsDocumentAndNoOther(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	link := s.link("one", plan, "view", "copy", "rename", "history")
-	for name, uri := range map[string]string{"open to anyone": handbook, "beside it": budget, "another team's": bluePlan,
-		"absent": "oss://team-docs/teams/red/absent.docx"} {
+	for name, uri := range map[string]string{"open to anyone": handbook, "beside it": budget,
+		"another team's": bluePlan,
+		"absent":         "oss://team-docs/teams/red/absent.docx"} {
 		if got := s.generate(link, source(uri)); got.status != 403 || got.Code != "Forbidden" {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	s.generate(s.link("two", "oss://test-bucket/**", "view"), source("oss://test-bucket/test-object.docx")).want(t, 403, "Forbidden")
+	s.generate(s.link("two", "oss://test-bucket/**", "view"),
+		source("oss://test-bucket/test-object.docx")).want(t, 403, "Forbidden")
 	s.generate(s.link("three", plan, "edit"), source(plan)).want(t, 403, "Forbidden")
 	s.untouched(t)
 	got := s.open(link, plan)
-	if want := (weboffice.Permission{Readonly: true, Copy: true}); got.Permission != want { // what both the link and the rule give
+	// what both the link and the rule give
+	if want := (weboffice.Permission{Readonly: true, Copy: true}); got.Permission != want {
 		t.Errorf("granted %v", got.Permission.Grants())
 	}
 	s.open(s.link("four", "oss://team-docs/teams/*/plan.docx", "view"), bluePlan)
 	s.open(guest, handbook)
 }
 
-// Whom a link names nowhere, a deny rule that looks at sub or name denies, and a rule that asks for them does not let in.
+// Whom a link names nowhere, a deny rule that looks at sub or name denies, and a rule that asks for
+// them does not let in.
 func TestAttackLinkThatNamesNobody(t *testing.T) {
 	t.Parallel()
 	s := start(t, strings.Replace(teamPolicy, "rules:\n", `rules:
@@ -724,21 +838,25 @@ func TestAttackLinkThatNamesNobody(t *testing.T) {
     set: {Watermark: {Type: 1, Value: "for ${name}"}}
 `, 1))
 	named := func(subject, name string) weboffice.Secret {
-		return s.mint(caller.LinkClaims{ID: "one", Document: "oss://team-docs/teams/red/*", Grant: []string{"view", "copy"},
+		return s.mint(caller.LinkClaims{ID: "one", Document: "oss://team-docs/teams/red/*",
+			Grant:   []string{"view", "copy"},
 			Subject: subject, Name: name})
 	}
-	for name, link := range map[string]weboffice.Secret{"mallory": named("mallory", "Mallory"), "nobody": named("", "Mallory")} {
+	for name, link := range map[string]weboffice.Secret{"mallory": named("mallory", "Mallory"),
+		"nobody": named("", "Mallory")} {
 		if got := s.generate(link, source(plan)); got.status != 403 {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	s.generate(named("bob", " "), source(plan)).want(t, 403, "Forbidden") // nobody would see who it is for
+	// nobody would see who it is for
+	s.generate(named("bob", " "), source(plan)).want(t, 403, "Forbidden")
 	s.untouched(t)
 	s.open(named("bob", "Bob"), plan)
 	if mark := s.last(t)["Watermark"]; !strings.Contains(mark, "for Bob") {
 		t.Errorf("the watermark is %s", mark)
 	}
-	for _, link := range []weboffice.Secret{named("", "Bob"), named("bob", "")} { // the rule for all links opens, without that watermark
+	// the rule for all links opens, without that watermark
+	for _, link := range []weboffice.Secret{named("", "Bob"), named("bob", "")} {
 		if got := s.open(link, budget); !got.Permission.Copy || s.last(t)["Watermark"] != "" {
 			t.Errorf("%v, watermark %q", got, s.last(t)["Watermark"])
 		}
@@ -749,7 +867,8 @@ func TestLinkThatHasEnded(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy+"revokedLinks: [gone]\n")
 	s.generate(s.link("gone", plan, "view"), source(plan)).want(t, 401, "Unauthenticated")
-	link := s.mint(caller.LinkClaims{ID: "short", Document: plan, Grant: []string{"view"}, Expires: s.clock.Now().Add(time.Hour)})
+	link := s.mint(caller.LinkClaims{ID: "short", Document: plan, Grant: []string{"view"},
+		Expires: s.clock.Now().Add(time.Hour)})
 	s.open(link, plan)
 	s.clock.Advance(time.Hour + 61*time.Second)
 	s.generate(link, source(plan)).want(t, 401, "Unauthenticated")
@@ -764,7 +883,8 @@ func TestLinkHoldersAsUsers(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	anonymous, named := s.link("one", plan, "view"),
-		s.mint(caller.LinkClaims{ID: "two", Document: plan, Grant: []string{"view"}, Subject: "u-7", Name: "Zoë"})
+		s.mint(caller.LinkClaims{ID: "two", Document: plan, Grant: []string{"view"}, Subject: "u-7",
+			Name: "Zoë"})
 	s.open(anonymous, plan)
 	first := s.sentUser(t)
 	s.open(anonymous, plan)
@@ -774,7 +894,8 @@ func TestLinkHoldersAsUsers(t *testing.T) {
 	s.open(named, plan)
 	first = s.sentUser(t)
 	s.open(named, plan)
-	if second := s.sentUser(t); first != second || first.Name != "Zoë" || first.Id != weboffice.UserID("user-salt-3Kd8", "links", "u-7") {
+	if second := s.sentUser(t); first != second || first.Name != "Zoë" ||
+		first.Id != weboffice.UserID("user-salt-3Kd8", "links", "u-7") {
 		t.Errorf("%+v, %+v", first, second)
 	}
 }
@@ -790,18 +911,23 @@ func TestOperatorsFailuresAreNeutral(t *testing.T) {
 	}{
 		"no right": {office.NoPermission(), 502, "ServiceMisconfigured",
 			`"imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],"Resource":"acs:imm:cn-shanghai:*:project/test-project"`},
-		"no project": {office.Refused(404, "ResourceNotFound", "The specified resource acs:imm::1:project/x is not found"), 502,
+		"no project": {office.Refused(404, "ResourceNotFound",
+			"The specified resource acs:imm::1:project/x is not found"), 502,
 			"ServiceMisconfigured", "WEBOFFICE_PROJECT"},
-		"not activated":     {office.Refused(400, "OperationDenied", "The service is not activated."), 502, "ServiceMisconfigured", "arrears"},
-		"credentials ended": {office.SecurityTokenExpired(), 503, "ServiceUnavailable", "credentials"},
-		"wrong secret":      {office.SignatureDoesNotMatch(), 503, "ServiceUnavailable", "credentials"},
-		"throttled":         {office.Throttled(7 * time.Second), 429, "Throttling", ""},
-		"server error":      {office.InternalError(), 502, "BadGateway", ""},
-		"a proxy's page":    {office.HTML(), 502, "BadGateway", ""},
-		"empty 503":         {office.Unavailable(), 503, "ServiceUnavailable", ""},
-		"half an answer":    {office.Truncated(), 502, "BadGateway", ""},
-		"an odd answer":     {office.WrongTypes(), 502, "BadGateway", ""},
-		"document not there": {office.Refused(404, "ResourceNotFound", "The specified resource oss://team-docs/x is not found"), 404,
+		"not activated": {office.Refused(400, "OperationDenied",
+			"The service is not activated."), 502, "ServiceMisconfigured", "arrears"},
+		"credentials ended": {office.SecurityTokenExpired(), 503, "ServiceUnavailable",
+			"credentials"},
+		"wrong secret": {office.SignatureDoesNotMatch(), 503, "ServiceUnavailable",
+			"credentials"},
+		"throttled":      {office.Throttled(7 * time.Second), 429, "Throttling", ""},
+		"server error":   {office.InternalError(), 502, "BadGateway", ""},
+		"a proxy's page": {office.HTML(), 502, "BadGateway", ""},
+		"empty 503":      {office.Unavailable(), 503, "ServiceUnavailable", ""},
+		"half an answer": {office.Truncated(), 502, "BadGateway", ""},
+		"an odd answer":  {office.WrongTypes(), 502, "BadGateway", ""},
+		"document not there": {office.Refused(404, "ResourceNotFound",
+			"The specified resource oss://team-docs/x is not found"), 404,
 			"ResourceNotFound", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -809,7 +935,8 @@ func TestOperatorsFailuresAreNeutral(t *testing.T) {
 			s := start(t, teamPolicy)
 			s.office.Fail(office.Generate, 1, c.fault)
 			got := s.generate(s.proof("ann"), source(plan)).want(t, c.status, c.code)
-			for _, inside := range []string{"acs:imm", "STS.", "NoPermission", "SecurityToken", "test-project", "html", "WEBOFFICE_"} {
+			for _, inside := range []string{"acs:imm", "STS.", "NoPermission", "SecurityToken",
+				"test-project", "html", "WEBOFFICE_"} {
 				if strings.Contains(got.body, inside) {
 					t.Errorf("the page learns of %s: %s", inside, got.body)
 				}
@@ -818,10 +945,12 @@ func TestOperatorsFailuresAreNeutral(t *testing.T) {
 				t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
 			}
 			line := s.decision()
-			if fix, _ := line["fix"].(string); !strings.Contains(fix, c.fix) || (fix == "") != (c.fix == "") {
+			if fix, _ := line["fix"].(string); !strings.Contains(fix, c.fix) ||
+				(fix == "") != (c.fix == "") {
 				t.Errorf("fix %q", fix)
 			}
-			if line["outcome"] != c.code || line["requestId"] != got.RequestId && line["immRequestId"] != got.RequestId {
+			if line["outcome"] != c.code || line["requestId"] != got.RequestId &&
+				line["immRequestId"] != got.RequestId {
 				t.Errorf("the page's RequestId %s is not in %v", got.RequestId, line)
 			}
 			s.open(s.proof("ann"), plan)
@@ -833,7 +962,8 @@ func TestOperatorsFailuresAreNeutral(t *testing.T) {
 func startFails(t *testing.T, s *site, policy string, overrides ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(policy, "ISSUER", s.people.URL())), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(policy, "ISSUER", s.people.URL())),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	environment := maps.Clone(s.environment)
@@ -841,12 +971,14 @@ func startFails(t *testing.T, s *site, policy string, overrides ...string) strin
 	for pair := range slices.Chunk(overrides, 2) {
 		environment[pair[0]] = pair[1]
 	}
-	built, err := app.New(func(name string) string { return environment[name] }, s.clock.Now, slog.New(slog.DiscardHandler))
+	built, err := app.New(func(name string) string { return environment[name] }, s.clock.Now,
+		slog.New(slog.DiscardHandler))
 	if err == nil || built != nil {
 		t.Fatalf("it starts with %q", overrides)
 	}
 	for variable, value := range environment {
-		if strings.Contains(variable, "KEY") && len(value) > 7 && strings.Contains(err.Error(), value) {
+		if strings.Contains(variable, "KEY") && len(value) > 7 &&
+			strings.Contains(err.Error(), value) {
 			t.Errorf("%s is shown in: %v", variable, err)
 		}
 	}
@@ -865,40 +997,56 @@ func TestBadConfigurationDoesNotStart(t *testing.T) {
 		return text
 	}()
 	for name, c := range map[string]struct{ variable, value, says string }{
-		"no session key":     {"WEBOFFICE_SESSION_KEYS", "", "not set"},
-		"short key":          {"WEBOFFICE_SESSION_KEYS", raw(string([]byte(newKey())[:31])), "not the base64 of 32 bytes"},
-		"long key":           {"WEBOFFICE_SESSION_KEYS", raw(string([]byte(newKey())) + "x"), "not the base64 of 32 bytes"},
-		"no base64":          {"WEBOFFICE_SESSION_KEYS", "§" + good, "not the base64 of 32 bytes"},
-		"key of zeros":       {"WEBOFFICE_SESSION_KEYS", raw(strings.Repeat("\x00", 32)), "no random key"},
-		"key of one byte":    {"WEBOFFICE_SESSION_KEYS", raw(strings.Repeat("\xa7", 32)), "no random key"},
-		"key of a pattern":   {"WEBOFFICE_SESSION_KEYS", raw(strings.Repeat("\x01\xfe", 16)), "no random key"},
-		"counting key":       {"WEBOFFICE_SESSION_KEYS", raw(counting), "no random key"},
-		"example key":        {"WEBOFFICE_SESSION_KEYS", raw("0123456789abcdef0123456789abcdef"), "no random key"},
-		"password for a key": {"WEBOFFICE_SESSION_KEYS", raw("correct horse battery staple 123"), "no random key"},
-		"repeated key":       {"WEBOFFICE_SESSION_KEYS", good + "," + good, "key 2 is there twice"},
+		"no session key": {"WEBOFFICE_SESSION_KEYS", "", "not set"},
+		"short key": {"WEBOFFICE_SESSION_KEYS", raw(string([]byte(newKey())[:31])),
+			"not the base64 of 32 bytes"},
+		"long key": {"WEBOFFICE_SESSION_KEYS", raw(string([]byte(newKey())) + "x"),
+			"not the base64 of 32 bytes"},
+		"no base64": {"WEBOFFICE_SESSION_KEYS", "§" + good, "not the base64 of 32 bytes"},
+		"key of zeros": {"WEBOFFICE_SESSION_KEYS", raw(strings.Repeat("\x00", 32)),
+			"no random key"},
+		"key of one byte": {"WEBOFFICE_SESSION_KEYS", raw(strings.Repeat("\xa7", 32)),
+			"no random key"},
+		"key of a pattern": {"WEBOFFICE_SESSION_KEYS", raw(strings.Repeat("\x01\xfe", 16)),
+			"no random key"},
+		"counting key": {"WEBOFFICE_SESSION_KEYS", raw(counting), "no random key"},
+		"example key": {"WEBOFFICE_SESSION_KEYS", raw("0123456789abcdef0123456789abcdef"),
+			"no random key"},
+		"password for a key": {"WEBOFFICE_SESSION_KEYS", raw("correct horse battery staple 123"),
+			"no random key"},
+		"repeated key": {"WEBOFFICE_SESSION_KEYS", good + "," + good, "key 2 is there twice"},
 		"repeated in other words": {"WEBOFFICE_SESSION_KEYS",
-			good + ", " + strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(good), "="), "key 2 is there twice"},
-		"bad second key":         {"WEBOFFICE_SESSION_KEYS", good + ",", "key 2"},
-		"link key that seals":    {"WEBOFFICE_LINK_KEYS", s.environment["WEBOFFICE_SESSION_KEYS"], "holds a session key"},
-		"weak link key":          {"WEBOFFICE_LINK_KEYS", raw(strings.Repeat("k1", 16)), "no random key"},
-		"no link key":            {"WEBOFFICE_LINK_KEYS", "", "WEBOFFICE_LINK_KEYS is not set"},
-		"no region":              {"WEBOFFICE_REGION", "", "WEBOFFICE_REGION"},
-		"foreign endpoint":       {"WEBOFFICE_IMM_ENDPOINT", "imm.cn-shanghai.aliyuncs.com.evil.example", "WEBOFFICE_IMM_ENDPOINT"},
-		"plain http":             {"WEBOFFICE_IMM_ENDPOINT", "http://imm.cn-shanghai.aliyuncs.com", "WEBOFFICE_IMM_ENDPOINT"},
-		"no loopback":            {"WEBOFFICE_IMM_ENDPOINT", "http://192.0.2.1:8081", "WEBOFFICE_IMM_ENDPOINT"},
-		"long-lived AccessKey":   {"ALIBABA_CLOUD_SECURITY_TOKEN", "", "long-lived AccessKey"},
-		"no policy":              {"WEBOFFICE_POLICY_FILE", "/nowhere/policy.yaml", "WEBOFFICE_POLICY_FILE"},
+			good + ", " + strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(good),
+				"="), "key 2 is there twice"},
+		"bad second key": {"WEBOFFICE_SESSION_KEYS", good + ",", "key 2"},
+		"link key that seals": {"WEBOFFICE_LINK_KEYS", s.environment["WEBOFFICE_SESSION_KEYS"],
+			"holds a session key"},
+		"weak link key": {"WEBOFFICE_LINK_KEYS", raw(strings.Repeat("k1", 16)),
+			"no random key"},
+		"no link key": {"WEBOFFICE_LINK_KEYS", "", "WEBOFFICE_LINK_KEYS is not set"},
+		"no region":   {"WEBOFFICE_REGION", "", "WEBOFFICE_REGION"},
+		"foreign endpoint": {"WEBOFFICE_IMM_ENDPOINT",
+			"imm.cn-shanghai.aliyuncs.com.evil.example", "WEBOFFICE_IMM_ENDPOINT"},
+		"plain http": {"WEBOFFICE_IMM_ENDPOINT", "http://imm.cn-shanghai.aliyuncs.com",
+			"WEBOFFICE_IMM_ENDPOINT"},
+		"no loopback": {"WEBOFFICE_IMM_ENDPOINT", "http://192.0.2.1:8081",
+			"WEBOFFICE_IMM_ENDPOINT"},
+		"long-lived AccessKey": {"ALIBABA_CLOUD_SECURITY_TOKEN", "", "long-lived AccessKey"},
+		"no policy": {"WEBOFFICE_POLICY_FILE", "/nowhere/policy.yaml",
+			"WEBOFFICE_POLICY_FILE"},
 		"bad log level":          {"LOG_LEVEL", "LOUD", "LOG_LEVEL"},
 		"the SDK's debug output": {"DEBUG", "dara", "DEBUG"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if why := startFails(t, s, teamPolicy, c.variable, c.value); !strings.Contains(why, c.says) {
+			if why := startFails(t, s, teamPolicy, c.variable, c.value); !strings.Contains(why,
+				c.says) {
 				t.Errorf("it says: %s", why)
 			}
 		})
 	}
-	twin := s.another(teamPolicy, "WEBOFFICE_SESSION_KEYS", good+", "+encodeKey(newKey()), "LOG_LEVEL", "WARN", "DEBUG", "1")
+	twin := s.another(teamPolicy, "WEBOFFICE_SESSION_KEYS", good+", "+encodeKey(newKey()),
+		"LOG_LEVEL", "WARN", "DEBUG", "1")
 	twin.open(guest, handbook)
 }
 
@@ -906,13 +1054,20 @@ func TestBadPolicyDoesNotStart(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	for name, c := range map[string]struct{ policy, says string }{
-		"unknown key":             {strings.Replace(teamPolicy, "grant: [view, copy]", "grants: [view, copy]", 1), "24:5"},
-		"unknown grant":           {strings.Replace(teamPolicy, "grant: [view, copy]", "grant: [view, fly]", 1), "fly"},
-		"no grant":                {strings.Replace(teamPolicy, "grant: [view, copy]", "grant: []", 1), "24:12"},
-		"unknown issuer":          {strings.Replace(teamPolicy, "{issuer: links}", "{issuer: strangers}", 1), "issuer"},
-		"origin of everybody":     {strings.Replace(teamPolicy, `"http://localhost:5173"`, `"*"`, 1), "origin"},
-		"issuer without TLS":      {strings.Replace(teamPolicy, "ISSUER", "http://login.example.com", 1), "https"},
-		"issuer without audience": {strings.Replace(teamPolicy, "audience: weboffice, ", "", 1), "audience"},
+		"unknown key": {strings.Replace(teamPolicy, "grant: [view, copy]",
+			"grants: [view, copy]", 1), "24:5"},
+		"unknown grant": {strings.Replace(teamPolicy, "grant: [view, copy]",
+			"grant: [view, fly]", 1), "fly"},
+		"no grant": {strings.Replace(teamPolicy, "grant: [view, copy]", "grant: []",
+			1), "24:12"},
+		"unknown issuer": {strings.Replace(teamPolicy, "{issuer: links}",
+			"{issuer: strangers}", 1), "issuer"},
+		"origin of everybody": {strings.Replace(teamPolicy, `"http://localhost:5173"`, `"*"`,
+			1), "origin"},
+		"issuer without TLS": {strings.Replace(teamPolicy, "ISSUER",
+			"http://login.example.com", 1), "https"},
+		"issuer without audience": {strings.Replace(teamPolicy, "audience: weboffice, ", "", 1),
+			"audience"},
 		"guests who may choose a project": {strings.Replace(teamPolicy, "    grant: [view, copy]\n",
 			"    grant: [view, copy]\n    accept: [ProjectName]\n", 1), "ProjectName"},
 		"empty":   {"", "policy"},
@@ -931,23 +1086,29 @@ func TestBadPolicyDoesNotStart(t *testing.T) {
 func TestStandInPolicyNeedsALoopbackEndpoint(t *testing.T) {
 	t.Parallel()
 	s := start(t, scenarioPolicy)
-	for _, endpoint := range []string{"", "imm.cn-shanghai.aliyuncs.com", "imm-vpc.cn-shanghai.aliyuncs.com"} {
-		if why := startFails(t, s, scenarioPolicy, "WEBOFFICE_IMM_ENDPOINT", endpoint); !strings.Contains(why, "standIn") {
+	for _, endpoint := range []string{"", "imm.cn-shanghai.aliyuncs.com",
+		"imm-vpc.cn-shanghai.aliyuncs.com"} {
+		if why := startFails(t, s, scenarioPolicy, "WEBOFFICE_IMM_ENDPOINT",
+			endpoint); !strings.Contains(why, "standIn") {
 			t.Errorf("it says: %s", why)
 		}
 	}
 	s.open(guest, "oss://test-bucket/test-object.docx")
-	s.another(teamPolicy, "WEBOFFICE_IMM_ENDPOINT", "imm.cn-shanghai.aliyuncs.com") // starts without a request
+	// starts without a request
+	s.another(teamPolicy, "WEBOFFICE_IMM_ENDPOINT", "imm.cn-shanghai.aliyuncs.com")
 }
 
 func TestAllProblemsAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
-	why := startFails(t, s, strings.NewReplacer("grant: [view, copy]", "grant: [view, fly]", "maxAge: 24h",
+	why := startFails(t, s, strings.NewReplacer("grant: [view, copy]", "grant: [view, fly]",
+		"maxAge: 24h",
 		"maxAge: soon").Replace(teamPolicy),
-		"WEBOFFICE_SESSION_KEYS", "short,", "WEBOFFICE_LINK_KEYS", "x", "WEBOFFICE_REGION", "Shanghai", "WEBOFFICE_IMM_ENDPOINT", "evil.example",
+		"WEBOFFICE_SESSION_KEYS", "short,", "WEBOFFICE_LINK_KEYS", "x", "WEBOFFICE_REGION",
+		"Shanghai", "WEBOFFICE_IMM_ENDPOINT", "evil.example",
 		"ALIBABA_CLOUD_SECURITY_TOKEN", "", "LOG_LEVEL", "?", "DEBUG", "tea")
-	for _, part := range []string{"SESSION_KEYS: key 1", "SESSION_KEYS: key 2", "LINK_KEYS: key 1", "WEBOFFICE_REGION", "SECURITY_TOKEN",
+	for _, part := range []string{"SESSION_KEYS: key 1", "SESSION_KEYS: key 2", "LINK_KEYS: key 1",
+		"WEBOFFICE_REGION", "SECURITY_TOKEN",
 		"LOG_LEVEL", "DEBUG", "fly", "30m or 8h"} {
 		if !strings.Contains(why, part) {
 			t.Errorf("%s is missing in: %s", part, why)
@@ -960,8 +1121,10 @@ func TestIMMThatCannotBeReached(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	closed := s.another(teamPolicy, "WEBOFFICE_IMM_ENDPOINT", "http://127.0.0.1:1")
-	closed.generate(closed.proof("ann"), object("SourceURI", plan, "Password", "hunter2-hunter2")).want(t, 503, "ServiceUnavailable")
-	if text := closed.logs.String(); strings.Contains(text, "hunter2") || strings.Contains(text, "SourceURI=") {
+	closed.generate(closed.proof("ann"),
+		object("SourceURI", plan, "Password", "hunter2-hunter2")).want(t, 503, "ServiceUnavailable")
+	if text := closed.logs.String(); strings.Contains(text, "hunter2") ||
+		strings.Contains(text, "SourceURI=") {
 		t.Error("the log has the request's query")
 	}
 	line := closed.decision()

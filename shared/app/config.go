@@ -31,24 +31,28 @@ type Config struct {
 
 var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
 
-// ReadConfig reads the functions' own variables through getenv. The error joins every problem, each with its variable and its fix and
-// without its value. No network.
+// ReadConfig reads the functions' own variables through getenv. The error joins every problem, each
+// with its variable and its fix and without its value. No network.
 func ReadConfig(getenv func(string) string) (Config, error) {
 	r := &configReader{getenv: getenv}
 	c := Config{
-		UserSalt: weboffice.Secret(getenv("WEBOFFICE_USER_SALT")), PolicyFile: getenv("WEBOFFICE_POLICY_FILE"),
-		Project: getenv("WEBOFFICE_PROJECT"), Region: getenv("WEBOFFICE_REGION"), IMMEndpoint: getenv("WEBOFFICE_IMM_ENDPOINT"),
+		UserSalt:   weboffice.Secret(getenv("WEBOFFICE_USER_SALT")),
+		PolicyFile: getenv("WEBOFFICE_POLICY_FILE"),
+		Project:    getenv("WEBOFFICE_PROJECT"), Region: getenv("WEBOFFICE_REGION"),
+		IMMEndpoint: getenv("WEBOFFICE_IMM_ENDPOINT"),
 	}
 	c.SessionKeys = r.keys("WEBOFFICE_SESSION_KEYS")
 	if len(c.SessionKeys) == 0 && getenv("WEBOFFICE_SESSION_KEYS") == "" {
-		r.problem("WEBOFFICE_SESSION_KEYS is not set: make a key with `openssl rand -base64 32`, the same for both functions")
+		r.problem(
+			"WEBOFFICE_SESSION_KEYS is not set: make a key with `openssl rand -base64 32`, the same for both functions")
 	}
 	c.LinkKeys = r.linkKeys(c.SessionKeys)
 	if c.Region == "" {
 		c.Region = getenv("FC_REGION")
 	}
 	if !regionName.MatchString(c.Region) {
-		r.problem("WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
+		r.problem(
+			"WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
 	}
 	if c.IMMEndpoint == "" {
 		c.IMMEndpoint = "imm." + c.Region + ".aliyuncs.com"
@@ -71,11 +75,12 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 // PolicyOptions are what a policy is read with under this configuration.
 func (c Config) PolicyOptions() policy.Options {
 	endpoint, err := imm.ParseEndpoint(c.IMMEndpoint)
-	return policy.Options{Project: c.Project, Salt: c.UserSalt, Loopback: err == nil && weboffice.Loopback(endpoint.Hostname())}
+	return policy.Options{Project: c.Project, Salt: c.UserSalt, Loopback: err == nil &&
+		weboffice.Loopback(endpoint.Hostname())}
 }
 
-// LinkKeys reads WEBOFFICE_LINK_KEYS as ReadConfig does, for whoever mints links and has no other variable at hand. Not set: none, and no
-// error.
+// LinkKeys reads WEBOFFICE_LINK_KEYS as ReadConfig does, for whoever mints links and has no other
+// variable at hand. Not set: none, and no error.
 func LinkKeys(getenv func(string) string) ([]weboffice.Secret, error) {
 	r := &configReader{getenv: getenv}
 	keys := r.linkKeys(r.keys("WEBOFFICE_SESSION_KEYS"))
@@ -109,13 +114,17 @@ func (r *configReader) keys(variable string) [][]byte {
 	}
 	var keys [][]byte
 	for i, text := range strings.Split(r.getenv(variable), ",") {
-		text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(text)), "=")
+		text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(
+			strings.TrimSpace(text)), "=")
 		key, err := base64.RawStdEncoding.DecodeString(text)
 		switch {
 		case err != nil || len(key) != session.KeySize:
-			r.problem("%s: key %d is not the base64 of 32 bytes: make one with `openssl rand -base64 32`", variable, i+1)
+			r.problem(
+				"%s: key %d is not the base64 of 32 bytes: make one with `openssl rand -base64 32`",
+				variable, i+1)
 		case weak(key):
-			r.problem("%s: key %d is no random key: make one with `openssl rand -base64 32`", variable, i+1)
+			r.problem("%s: key %d is no random key: make one with `openssl rand -base64 32`",
+				variable, i+1)
 		case slices.ContainsFunc(keys, func(k []byte) bool { return string(k) == string(key) }):
 			r.problem("%s: key %d is there twice: drop it", variable, i+1)
 		default:
@@ -127,16 +136,18 @@ func (r *configReader) keys(variable string) [][]byte {
 
 func (r *configReader) linkKeys(sessionKeys [][]byte) (keys []weboffice.Secret) {
 	for _, key := range r.keys("WEBOFFICE_LINK_KEYS") {
-		if slices.ContainsFunc(sessionKeys, func(s []byte) bool { return string(s) == string(key) }) {
-			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed tokens; make another with `openssl rand -base64 32`")
+		if slices.ContainsFunc(sessionKeys,
+			func(s []byte) bool { return string(s) == string(key) }) {
+			r.problem(
+				"WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed tokens; make another with `openssl rand -base64 32`")
 		}
 		keys = append(keys, weboffice.Secret(key))
 	}
 	return keys
 }
 
-// weak finds keys that nobody rolled: text, counting bytes, few different bytes. Of 32 random bytes fewer than 16 different ones, or only
-// printable ones, do not happen.
+// weak finds keys that nobody rolled: text, counting bytes, few different bytes. Of 32 random bytes
+// fewer than 16 different ones, or only printable ones, do not happen.
 func weak(key []byte) bool {
 	different, printable, counting := map[byte]bool{}, true, true
 	for i, b := range key {

@@ -29,8 +29,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// identityFaults: the provider fails, for an instance that has read its keys or for a cold one. A cell's log is that of the edge where the
-// request ends there.
+// identityFaults: the provider fails, for an instance that has read its keys or for a cold one. A
+// cell's log is that of the edge where the request ends there.
 var identityFaults = []struct {
 	name              string
 	cold              bool // the instance has not read any keys yet
@@ -44,19 +44,30 @@ var identityFaults = []struct {
 		refresh:  cell{"200", "R done", "refreshed, 1 billed", "", "1+1"},
 	},
 	{
-		name: "outage of two hours, keys known", begin: func(s *site) { s.people.SetFault(issuer.Outage); s.clock.Advance(2 * time.Hour) },
+		name: "outage of two hours, keys known",
+		begin: func(s *site) {
+			s.people.SetFault(issuer.Outage)
+			s.clock.Advance(
+				2 * time.Hour)
+		},
 		generate: cell{"200", "G done", "opened, 1 billed", "", "2+0"},
 		refresh:  cell{"200", "R done", "refreshed, 1 billed", "", "1+1"},
 	},
 	{
-		name: "outage, cold instance", cold: true, begin: failing(issuer.Outage), end: failing(issuer.None),
-		generate: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "generate", "2+0"},
-		refresh:  cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "refresh", "1+1"},
+		name: "outage, cold instance", cold: true, begin: failing(issuer.Outage),
+		end: failing(issuer.None),
+		generate: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable",
+			"generate", "2+0"},
+		refresh: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "refresh",
+			"1+1"},
 	},
 	{
-		name: "cut, cold instance", cold: true, begin: failing(issuer.Cut), end: failing(issuer.None),
-		generate: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "generate", "2+0"},
-		refresh:  cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "refresh", "1+1"},
+		name: "cut, cold instance", cold: true, begin: failing(issuer.Cut),
+		end: failing(issuer.None),
+		generate: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable",
+			"generate", "2+0"},
+		refresh: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "refresh",
+			"1+1"},
 	},
 	{
 		name: "slow, keys known", begin: failing(issuer.Slow),
@@ -64,17 +75,23 @@ var identityFaults = []struct {
 		refresh:  cell{"200", "R done", "refreshed, 1 billed", "", "1+1"},
 	},
 	{
-		name: "slow beyond the deadline, cold instance", cold: true, deadline: 300 * time.Millisecond, begin: failing(issuer.Slow), end: failing(issuer.None),
-		generate: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "generate", "2+0"},
-		refresh:  cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "refresh", "1+1"},
+		name: "slow beyond the deadline, cold instance", cold: true,
+		deadline: 300 * time.Millisecond, begin: failing(issuer.Slow), end: failing(issuer.None),
+		generate: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable",
+			"generate", "2+0"},
+		refresh: cell{"503 ServiceUnavailable, retry after 5", "", "ServiceUnavailable", "refresh",
+			"1+1"},
 	},
 	{
 		name: "rotated", begin: func(s *site) { s.clock.Advance(time.Minute); s.people.Rotate() },
 		generate: cell{"200", "G done", "opened, 1 billed", "", "2+0"},
 		refresh:  cell{"200", "R done", "refreshed, 1 billed", "", "1+1"},
 	},
-	{ // the one fault that needs the person: a page stops at the second 401, the document stays open, and a minute later signing in helps
-		name: "rotated within a minute of reading the keys", cold: true, end: func(s *site) { s.clock.Advance(time.Minute) },
+	// the one fault that needs the person: a page stops at the second 401, the document stays open,
+	// and a minute later signing in helps
+	{
+		name: "rotated within a minute of reading the keys", cold: true,
+		end: func(s *site) { s.clock.Advance(time.Minute) },
 		begin: func(s *site) {
 			s.generate(s.proof("bob"), source(bluePlan)).want(s.t, 403, "Forbidden")
 			s.people.Rotate()
@@ -86,7 +103,8 @@ var identityFaults = []struct {
 
 func failing(f issuer.Fault) func(*site) { return func(s *site) { s.people.SetFault(f) } }
 
-// TestIdentityProviderFaults: whoever has proved who they are goes on, and who cannot be checked is told to come again.
+// TestIdentityProviderFaults: whoever has proved who they are goes on, and who cannot be checked is
+// told to come again.
 func TestIdentityProviderFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range identityFaults {
@@ -104,13 +122,15 @@ func TestIdentityProviderFaults(t *testing.T) {
 					p.site = s.another(teamPolicy)
 				}
 				if f.deadline > 0 {
-					p.generateURL, p.refreshURL = serve(t, within(f.deadline, p.generator)), serve(t, within(f.deadline, p.refresher))
+					p.generateURL, p.refreshURL = serve(t, within(f.deadline, p.generator)),
+						serve(t, within(f.deadline, p.refresher))
 				}
 				if function == "generate" { // another tab
 					p.last = reply{}
 				}
 				f.begin(p.site)
-				requests, lines := len(s.office.Requests()), len(p.decisions())+len(p.logs.lines(t, "request"))
+				requests, lines := len(s.office.Requests()), len(p.decisions())+
+					len(p.logs.lines(t, "request"))
 				asked, got := p.ask()
 				edge, decided := p.logs.lines(t, "request"), p.decisions()
 				if len(edge)+len(decided) != lines+1 || asked != function {
@@ -122,7 +142,8 @@ func TestIdentityProviderFaults(t *testing.T) {
 				} else {
 					met.log = audited(decided[len(decided)-1])
 				}
-				if held := p.last; got.status != 200 && held.AccessToken != "" && p.frame("check") != "open" {
+				if held := p.last; got.status != 200 && held.AccessToken != "" &&
+					p.frame("check") != "open" {
 					t.Error("what was open is not")
 				}
 				if f.end != nil {
@@ -142,7 +163,8 @@ func TestIdentityProviderFaults(t *testing.T) {
 	}
 }
 
-// A slow provider holds up whoever is the first to need new keys, and nobody who comes with one that is known.
+// A slow provider holds up whoever is the first to need new keys, and nobody who comes with one
+// that is known.
 func TestSlowProviderHoldsUpNobodyElse(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
@@ -163,7 +185,8 @@ func TestSlowProviderHoldsUpNobodyElse(t *testing.T) {
 	s.calls(t, 3, 0)
 }
 
-// host serves a site's two functions as Function Compute's custom runtime does, at /generate and /refresh, until stop, its SIGTERM.
+// host serves a site's two functions as Function Compute's custom runtime does, at /generate and
+// /refresh, until stop, its SIGTERM.
 func (s *site) host(listener net.Listener) (address string, stop func() error) {
 	s.t.Helper()
 	if listener == nil {
@@ -172,7 +195,9 @@ func (s *site) host(listener net.Listener) (address string, stop func() error) {
 			s.t.Fatal(err)
 		}
 	}
-	getenv := func(name string) string { return map[string]string{"FC_FUNCTION_NAME": "weboffice"}[name] }
+	getenv := func(name string) string {
+		return map[string]string{"FC_FUNCTION_NAME": "weboffice"}[name]
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
@@ -194,10 +219,12 @@ func both(generator, refresher http.Handler) http.Handler {
 	return mux
 }
 
-// TestDeadlineShorterThanTheCall: the platform says how long a request may take, and a page gets an answer before that.
+// TestDeadlineShorterThanTheCall: the platform says how long a request may take, and a page gets an
+// answer before that.
 func TestDeadlineShorterThanTheCall(t *testing.T) {
 	t.Parallel()
-	soon := header("X-Fc-Function-Timeout", "1") // second, the shortest that a custom runtime can be told
+	// second, the shortest that a custom runtime can be told
+	soon := header("X-Fc-Function-Timeout", "1")
 	for _, c := range []struct {
 		name, function, answer, billed string
 		slow                           int // calls
@@ -232,7 +259,8 @@ func TestDeadlineShorterThanTheCall(t *testing.T) {
 				t.Errorf("%v", line)
 			}
 			p.carryOn(got)
-			if calls := s.office.Calls(); fmt.Sprintf("%d+%d", calls.Generate, calls.Refresh) != c.billed {
+			if calls := s.office.Calls(); fmt.Sprintf("%d+%d", calls.Generate,
+				calls.Refresh) != c.billed {
 				t.Errorf("%+v", calls)
 			}
 			p.wantOpen()
@@ -243,7 +271,8 @@ func TestDeadlineShorterThanTheCall(t *testing.T) {
 	}
 }
 
-// bursting panics at the first decision about a document, wherever its line is written, as a fault in any handler would.
+// bursting panics at the first decision about a document, wherever its line is written, as a fault
+// in any handler would.
 type bursting struct {
 	slog.Handler
 	document string
@@ -252,7 +281,8 @@ type bursting struct {
 
 func (b bursting) Handle(ctx context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "document" && a.Value.String() == b.document && b.burst.CompareAndSwap(false, true) {
+		if a.Key == "document" && a.Value.String() == b.document &&
+			b.burst.CompareAndSwap(false, true) {
 			panic("panic-value-8Xb3 " + documentPassword)
 		}
 		return true
@@ -260,8 +290,8 @@ func (b bursting) Handle(ctx context.Context, r slog.Record) error {
 	return b.Handler.Handle(ctx, r)
 }
 
-// TestPanicInAHandlerIsOneFailedRequest: 20 requests, of which one panics. It is a 500, the others and the process go on, and the page that
-// got it loses nothing.
+// TestPanicInAHandlerIsOneFailedRequest: 20 requests, of which one panics. It is a 500, the others
+// and the process go on, and the page that got it loses nothing.
 func TestPanicInAHandlerIsOneFailedRequest(t *testing.T) {
 	t.Parallel()
 	for _, function := range []string{"generate", "refresh"} {
@@ -269,7 +299,9 @@ func TestPanicInAHandlerIsOneFailedRequest(t *testing.T) {
 			t.Parallel()
 			var burst atomic.Bool
 			burst.Store(true)
-			x := newRig(t, rigOptions{log: func(h slog.Handler) slog.Handler { return bursting{h, locked, &burst} }})
+			x := newRig(t, rigOptions{log: func(h slog.Handler) slog.Handler {
+				return bursting{h, locked, &burst}
+			}})
 			x.host(nil)
 			p, others := x.page(x.advance), make([]*page, 19)
 			for i := range others {
@@ -296,7 +328,8 @@ func TestPanicInAHandlerIsOneFailedRequest(t *testing.T) {
 			}
 			all.Wait()
 			failed.want(t, 500, "InternalError")
-			if lines := x.logs.lines(t, "panic"); len(lines) != 1 || lines[0]["requestId"] != failed.RequestId || lines[0]["type"] != "string" {
+			if lines := x.logs.lines(t, "panic"); len(lines) != 1 ||
+				lines[0]["requestId"] != failed.RequestId || lines[0]["type"] != "string" {
 				t.Errorf("%v", lines)
 			}
 			if strings.Contains(x.logs.String()+failed.body, "panic-value-8Xb3") {
@@ -319,11 +352,13 @@ func TestPanicInAHandlerIsOneFailedRequest(t *testing.T) {
 	}
 }
 
-// TestThousandAtOnce: a thousand people open a document at once, and a thousand refreshes come at once.
+// TestThousandAtOnce: a thousand people open a document at once, and a thousand refreshes come at
+// once.
 func TestThousandAtOnce(t *testing.T) {
 	t.Parallel()
 	n := 1000
-	if testing.Short() { // under the race detector a thousand take this machine's two processors for too long
+	// under the race detector a thousand take this machine's two processors for too long
+	if testing.Short() {
 		n = 200
 	}
 	s := start(t, teamPolicy)
@@ -347,7 +382,8 @@ func TestThousandAtOnce(t *testing.T) {
 				begun.Done()
 				<-start
 				_, got := p.ask()
-				for tries := 0; got.status == 503 && tries < 20; tries++ { // nothing was sent: on a busy machine a connection may come late
+				// nothing was sent: on a busy machine a connection may come late
+				for tries := 0; got.status == 503 && tries < 20; tries++ {
 					_, got = p.ask()
 				}
 				if got.status != 200 {
@@ -372,14 +408,17 @@ func TestThousandAtOnce(t *testing.T) {
 	for _, decision := range s.decisions() {
 		billed += decision["billed"].(float64)
 	}
-	if len(ids) != 2*n || len(tokens) != 2*n || billed != float64(2*n) || len(s.office.DoubleSpends()) != 0 {
-		t.Errorf("%d RequestIds, %d access tokens, %v billed, %d double spends", len(ids), len(tokens), billed, len(s.office.DoubleSpends()))
+	if len(ids) != 2*n || len(tokens) != 2*n || billed != float64(2*n) ||
+		len(s.office.DoubleSpends()) != 0 {
+		t.Errorf("%d RequestIds, %d access tokens, %v billed, %d double spends", len(ids),
+			len(tokens), billed, len(s.office.DoubleSpends()))
 	}
 }
 
 // raw is a page's POST as bytes.
 func raw(path string, proof weboffice.Secret, body string) (head, text string) {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: f\r\nOrigin: %s\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n",
+	return fmt.Sprintf(
+		"POST %s HTTP/1.1\r\nHost: f\r\nOrigin: %s\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n",
 		path, origin, proof.Reveal(), len(body)), body
 }
 
@@ -403,7 +442,8 @@ func answer(t *testing.T, c net.Conn) reply {
 	return read(t, response)
 }
 
-// TestBodyCutOff: half a body is a 400 to whoever still listens, and nothing is asked of IMM, nothing spent.
+// TestBodyCutOff: half a body is a 400 to whoever still listens, and nothing is asked of IMM,
+// nothing spent.
 func TestBodyCutOff(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
@@ -439,7 +479,8 @@ func TestBodyCutOff(t *testing.T) {
 	lines := s.logs.lines(t, "request")
 	seen := map[any]bool{}
 	for _, line := range lines {
-		if line["outcome"] != "InvalidArgument" || line["message"] != "The body broke off." || line["requestId"] == "" {
+		if line["outcome"] != "InvalidArgument" || line["message"] != "The body broke off." ||
+			line["requestId"] == "" {
 			t.Errorf("%v", line)
 		}
 		seen[line["function"]] = true
@@ -449,8 +490,9 @@ func TestBodyCutOff(t *testing.T) {
 	}
 }
 
-// TestAnswerThatNobodyReads: the page is gone before the answer. What was asked of IMM is finished, and a page that comes again with the
-// same tokens gets that answer: the refresh token was spent once. A generate is made anew.
+// TestAnswerThatNobodyReads: the page is gone before the answer. What was asked of IMM is finished,
+// and a page that comes again with the same tokens gets that answer: the refresh token was spent
+// once. A generate is made anew.
 func TestAnswerThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	x := newRig(t, rigOptions{})
@@ -489,7 +531,8 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 	}
 }
 
-// TestSlowClientHoldsUpNobody: it sends half of its body and the other half when everybody else has been answered.
+// TestSlowClientHoldsUpNobody: it sends half of its body and the other half when everybody else has
+// been answered.
 func TestSlowClientHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
@@ -532,28 +575,32 @@ func TestChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := platform.Options{Getenv: os.Getenv, Logger: logger, Addr: "127.0.0.1:0"}
-	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" { // the platform would open it to the world
+	// the platform would open it to the world
+	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" {
 		if options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := platform.Serve(ctx, both(generate.New(built), refresh.New(built)), options); err != nil {
+	if err := platform.Serve(ctx, both(generate.New(built), refresh.New(built)),
+		options); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestTerminationWithRequestsInFlight: SIGTERM comes while generates and refreshes wait for IMM. All are answered with working tokens, and
-// the process ends without an error.
+// TestTerminationWithRequestsInFlight: SIGTERM comes while generates and refreshes wait for IMM.
+// All are answered with working tokens, and the process ends without an error.
 func TestTerminationWithRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	for name, newRuntime := range map[string]func() (*cloud.Runtime, error){
-		"plain HTTP": nil, "go1": cloud.NewFunctionCompute, "custom runtime": cloud.NewCustomRuntime, "Lambda": cloud.NewLambda,
+		"plain HTTP": nil, "go1": cloud.NewFunctionCompute,
+		"custom runtime": cloud.NewCustomRuntime, "Lambda": cloud.NewLambda,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const each = 3
 			x := newRig(t, rigOptions{})
-			x.clock.Advance(time.Since(x.clock.Now()) - 25*time.Minute) // a process lives by the machine's clock
+			// a process lives by the machine's clock
+			x.clock.Advance(time.Since(x.clock.Now()) - 25*time.Minute)
 			x.immClock.Advance(x.clock.Now().Sub(x.immClock.Now()))
 			pages := make([]*page, 2*each)
 			for i := range pages {
@@ -593,7 +640,8 @@ func TestTerminationWithRequestsInFlight(t *testing.T) {
 				t.Errorf("%d decision lines", len(lines))
 			}
 			x.calls(t, 2*each, each)
-			for _, p := range pages { // each is a session of its own, and the last opener of a file wins its frame
+			// each is a session of its own, and the last opener of a file wins its frame
+			for _, p := range pages {
 				if state := p.frame("open"); state != "open" {
 					t.Errorf("the document is %s", state)
 				}
@@ -610,7 +658,8 @@ type childProcess struct {
 	ended   chan error
 }
 
-// child starts a process with the rig's keys on one platform, nil being none, and sends the rig's pages there.
+// child starts a process with the rig's keys on one platform, nil being none, and sends the rig's
+// pages there.
 func (x *rig) child(newRuntime func() (*cloud.Runtime, error)) *childProcess {
 	t := x.t
 	t.Helper()
@@ -618,16 +667,21 @@ func (x *rig) child(newRuntime func() (*cloud.Runtime, error)) *childProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &childProcess{command: exec.Command(self, "-test.run=^TestChild$"), logs: &logs{}, ended: make(chan error, 1), printed: make(chan string, 1000)}
+	c := &childProcess{command: exec.Command(self, "-test.run=^TestChild$"), logs: &logs{},
+		ended: make(chan error, 1), printed: make(chan string, 1000)}
 	policy := t.TempDir() + "/policy.yaml"
-	if err := os.WriteFile(policy, []byte(strings.ReplaceAll(teamPolicy, "ISSUER", x.people.URL())), 0o600); err != nil {
+	if err := os.WriteFile(policy, []byte(strings.ReplaceAll(teamPolicy, "ISSUER", x.people.URL())),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	keys := x.office.Credentials()
 	c.command.Env = []string{
-		childVariable + "=1", "WEBOFFICE_SESSION_KEYS=" + x.session, "WEBOFFICE_LINK_KEYS=" + encodeKey(x.linkKey), "WEBOFFICE_USER_SALT=user-salt-3Kd8",
-		"WEBOFFICE_REGION=cn-shanghai", "WEBOFFICE_IMM_ENDPOINT=" + x.officeURL, "WEBOFFICE_POLICY_FILE=" + policy, "AWS_LAMBDA_MAX_CONCURRENCY=10",
-		"ALIBABA_CLOUD_ACCESS_KEY_ID=" + keys.AccessKeyID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET=" + keys.Secret, "ALIBABA_CLOUD_SECURITY_TOKEN=" + keys.SecurityToken,
+		childVariable + "=1", "WEBOFFICE_SESSION_KEYS=" + x.session, "WEBOFFICE_LINK_KEYS=" +
+			encodeKey(x.linkKey), "WEBOFFICE_USER_SALT=user-salt-3Kd8",
+		"WEBOFFICE_REGION=cn-shanghai", "WEBOFFICE_IMM_ENDPOINT=" + x.officeURL,
+		"WEBOFFICE_POLICY_FILE=" + policy, "AWS_LAMBDA_MAX_CONCURRENCY=10",
+		"ALIBABA_CLOUD_ACCESS_KEY_ID=" + keys.AccessKeyID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET=" +
+			keys.Secret, "ALIBABA_CLOUD_SECURITY_TOKEN=" + keys.SecurityToken,
 	}
 	host := ""
 	if newRuntime != nil {
@@ -636,7 +690,8 @@ func (x *rig) child(newRuntime func() (*cloud.Runtime, error)) *childProcess {
 			t.Fatal(err)
 		}
 		t.Cleanup(runtime.Close)
-		runtime.Role = cloud.Role{AccessKeyID: keys.AccessKeyID, AccessKeySecret: keys.Secret, SecurityToken: keys.SecurityToken}
+		runtime.Role = cloud.Role{AccessKeyID: keys.AccessKeyID, AccessKeySecret: keys.Secret,
+			SecurityToken: keys.SecurityToken}
 		c.command.Env = append(c.command.Env, runtime.Env()...)
 		x.client, host = &http.Client{Transport: runtime}, "http://functions.example.com"
 	}
@@ -650,7 +705,8 @@ func (x *rig) child(newRuntime func() (*cloud.Runtime, error)) *childProcess {
 	go func() {
 		defer close(c.printed)
 		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			if line := scanner.Text(); strings.HasPrefix(line, "{") { // Function Compute's SDK prints marks of its own
+			// Function Compute's SDK prints marks of its own
+			if line := scanner.Text(); strings.HasPrefix(line, "{") {
 				_, _ = io.WriteString(c.logs, line+"\n")
 				c.printed <- line
 			}
@@ -685,7 +741,8 @@ func (c *childProcess) await(t *testing.T, text string) string {
 // terminate sends SIGTERM and returns when the process has taken notice.
 func (c *childProcess) terminate(t *testing.T) {
 	t.Helper()
-	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil &&
+		!errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}
 	c.await(t, `"terminating"`)

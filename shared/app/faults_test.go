@@ -32,7 +32,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// rig is a site of which everything between the functions and IMM can break: the network, a gateway, the clock, the role.
+// rig is a site of which everything between the functions and IMM can break: the network, a
+// gateway, the clock, the role.
 type rig struct {
 	*site
 	network   *network
@@ -40,10 +41,11 @@ type rig struct {
 	web       *httptest.Server // IMM's, with the front in it
 	role      *role
 	transport *http.Transport
-	immClock  *clock        // of tokens and Date headers
-	signed    atomic.Int64  // nanoseconds by which IMM's clock is ahead of the one that requests are signed by
-	deadline  time.Duration // of every request, as a platform sets it
-	session   string        // key
+	immClock  *clock // of tokens and Date headers
+	// nanoseconds by which IMM's clock is ahead of the one that requests are signed by
+	signed   atomic.Int64
+	deadline time.Duration // of every request, as a platform sets it
+	session  string        // key
 }
 
 // rigOptions are the parts of a rig that are made once.
@@ -53,14 +55,18 @@ type rigOptions struct {
 	log      func(slog.Handler) slog.Handler // around the site's own
 }
 
-// newRig joins the packages as app.New does, with a network and a role that tests hold in their hands.
+// newRig joins the packages as app.New does, with a network and a role that tests hold in their
+// hands.
 func newRig(t *testing.T, o rigOptions) *rig {
 	t.Helper()
-	x := &rig{network: &network{connections: map[*connection]bool{}}, role: &role{}, immClock: &clock{}, deadline: o.deadline}
-	w := newWorld(t, office.Options{Now: x.immClock.Now, SignatureNow: func() time.Time { return time.Now().Add(time.Duration(x.signed.Load())) }})
+	x := &rig{network: &network{connections: map[*connection]bool{}}, role: &role{},
+		immClock: &clock{}, deadline: o.deadline}
+	w := newWorld(t, office.Options{Now: x.immClock.Now,
+		SignatureNow: func() time.Time { return time.Now().Add(time.Duration(x.signed.Load())) }})
 	x.immClock.now = w.clock.Now().Add(o.ahead)
 	x.front = newFront(w.office)
-	if err := w.office.AddDocument(locked, office.Document{Text: "text", Password: documentPassword}); err != nil {
+	if err := w.office.AddDocument(locked,
+		office.Document{Text: "text", Password: documentPassword}); err != nil {
 		t.Fatal(err)
 	}
 	if x.deadline == 0 {
@@ -71,7 +77,8 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	x.web = httptest.NewServer(x.front)
 	t.Cleanup(x.web.Close)
 	w.officeURL = x.web.URL
-	var handler slog.Handler = slog.NewJSONHandler(x.logs, &slog.HandlerOptions{Level: slog.LevelDebug})
+	var handler slog.Handler = slog.NewJSONHandler(x.logs,
+		&slog.HandlerOptions{Level: slog.LevelDebug})
 	if o.log != nil {
 		handler = o.log(handler)
 	}
@@ -90,19 +97,22 @@ func newRig(t *testing.T, o rigOptions) *rig {
 func (x *rig) build(logger *slog.Logger) *app.App {
 	x.t.Helper()
 	now, salt := x.clock.Now, weboffice.Secret("user-salt-3Kd8")
-	rules, err := policy.Parse([]byte(strings.ReplaceAll(teamPolicy, "ISSUER", x.people.URL())), policy.Options{Salt: salt, Loopback: true})
+	rules, err := policy.Parse([]byte(strings.ReplaceAll(teamPolicy, "ISSUER", x.people.URL())),
+		policy.Options{Salt: salt, Loopback: true})
 	if err != nil {
 		x.t.Fatal(err)
 	}
 	x.linkKey = newKey()
 	verifier, err := caller.NewVerifier(caller.Options{
-		Issuers: rules.Issuers(), LinkKeys: []weboffice.Secret{x.linkKey}, Client: &http.Client{}, Now: now, Logger: logger,
+		Issuers: rules.Issuers(), LinkKeys: []weboffice.Secret{x.linkKey}, Client: &http.Client{},
+		Now: now, Logger: logger,
 	})
 	if err != nil {
 		x.t.Fatal(err)
 	}
 	x.transport = &http.Transport{DialContext: x.network.dial, MaxIdleConnsPerHost: 256}
-	client, err := imm.New(imm.Options{Endpoint: x.officeURL, Region: "cn-shanghai", Credentials: x.role, Now: now, Logger: logger, Transport: x.transport})
+	client, err := imm.New(imm.Options{Endpoint: x.officeURL, Region: "cn-shanghai",
+		Credentials: x.role, Now: now, Logger: logger, Transport: x.transport})
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -113,8 +123,10 @@ func (x *rig) build(logger *slog.Logger) *app.App {
 		x.t.Fatal(err)
 	}
 	return &app.App{
-		Policy: rules, Edge: &httpapi.Edge{Origins: rules.Origins(), Verifier: verifier, Now: now, Logger: logger},
-		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now, Logger: logger}),
+		Policy: rules, Edge: &httpapi.Edge{Origins: rules.Origins(), Verifier: verifier, Now: now,
+			Logger: logger},
+		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now,
+			Logger: logger}),
 	}
 }
 
@@ -148,7 +160,8 @@ func (r *role) Credentials(context.Context) (credentials.Credentials, error) {
 func (r *role) renew(w *world) {
 	keys := w.office.Credentials()
 	r.now.Store(&credentials.Credentials{
-		AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret), SecurityToken: weboffice.Secret(keys.SecurityToken),
+		AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret),
+		SecurityToken: weboffice.Secret(keys.SecurityToken),
 	})
 }
 
@@ -192,11 +205,15 @@ func refuse(ctx context.Context) (net.Conn, error) {
 
 // loseName: no name server answers.
 func loseName(ctx context.Context) (net.Conn, error) {
-	silent := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return refuse(ctx) }}
+	silent := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn,
+		error) {
+		return refuse(ctx)
+	}}
 	return (&net.Dialer{Resolver: silent}).DialContext(ctx, "tcp", "imm.cn-shanghai.invalid:443")
 }
 
-// forget makes every connection half open: this side holds it for alive, the other has forgotten it and answers nothing.
+// forget makes every connection half open: this side holds it for alive, the other has forgotten it
+// and answers nothing.
 func (n *network) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -225,7 +242,8 @@ func (c *connection) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// front stands before the stand-in: a gateway that can answer in its place, and that knows when it has come to rest.
+// front stands before the stand-in: a gateway that can answer in its place, and that knows when it
+// has come to rest.
 type front struct {
 	office  http.Handler
 	mu      sync.Mutex
@@ -272,15 +290,17 @@ func (f *front) settle() {
 	}
 }
 
-// locked is a document that opens with a password, so that the password travels through every fault.
+// locked is a document that opens with a password, so that the password travels through every
+// fault.
 const (
 	locked           = "oss://team-docs/teams/red/locked.docx"
 	documentPassword = "document-password-5Tz1"
 )
 
-// page does what a page does that follows the rule: it asks refresh while it holds tokens and generate before, fetches a new proof after a
-// 401 and tries once more, stops at 403 and 410, generates once when its sealed token cannot be opened, and comes again after every 429
-// and 5xx when Retry-After is over, or a second.
+// page does what a page does that follows the rule: it asks refresh while it holds tokens and
+// generate before, fetches a new proof after a 401 and tries once more, stops at 403 and 410,
+// generates once when its sealed token cannot be opened, and comes again after every 429 and 5xx
+// when Retry-After is over, or a second.
 type page struct {
 	*site
 	proof   func() weboffice.Secret
@@ -292,8 +312,9 @@ type page struct {
 
 func (s *site) page(advance func(time.Duration)) *page {
 	return &page{
-		site: s, advance: advance, viewer: s.client, proof: func() weboffice.Secret { return s.proof("ann") },
-		body: object("SourceURI", locked, "Password", documentPassword),
+		site: s, advance: advance, viewer: s.client,
+		proof: func() weboffice.Secret { return s.proof("ann") },
+		body:  object("SourceURI", locked, "Password", documentPassword),
 	}
 }
 
@@ -312,8 +333,8 @@ func (p *page) ask() (asked string, got reply) {
 	return asked, got
 }
 
-// carryOn follows the rule from an answer on, until the page holds tokens again or must stop. It returns who gave the tokens, "" where
-// the answer did, or the status at which it stopped.
+// carryOn follows the rule from an answer on, until the page holds tokens again or must stop. It
+// returns who gave the tokens, "" where the answer did, or the status at which it stopped.
 func (p *page) carryOn(got reply) (by string) {
 	p.t.Helper()
 	refused := 0
@@ -341,10 +362,12 @@ func (p *page) carryOn(got reply) (by string) {
 func (p *page) frame(action string) (state string) {
 	p.t.Helper()
 	text, _ := json.Marshal(map[string]string{ // texts always marshal
-		"Action": action, "Frame": "the one", "Token": p.last.AccessToken, "File": path.Base(strings.Split(p.last.WebofficeURL, "?")[0]),
+		"Action": action, "Frame": "the one", "Token": p.last.AccessToken,
+		"File": path.Base(strings.Split(p.last.WebofficeURL, "?")[0]),
 	})
 	base, _, _ := strings.Cut(p.last.WebofficeURL, "/office/")
-	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, base+"/office/session", bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost,
+		base+"/office/session", bytes.NewReader(text))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -366,8 +389,8 @@ func (p *page) frame(action string) (state string) {
 	return answer.State
 }
 
-// wantOpen wants that the person sees the document, in the frame that is there or a new one, and that the tokens are new, or given again
-// within the minute in which that is done.
+// wantOpen wants that the person sees the document, in the frame that is there or a new one, and
+// that the tokens are new, or given again within the minute in which that is done.
 func (p *page) wantOpen() {
 	p.t.Helper()
 	if state := p.frame("renew"); state != "open" {
@@ -375,7 +398,8 @@ func (p *page) wantOpen() {
 			p.t.Errorf("the document is %q", state)
 		}
 	}
-	if p.last.Timeout > 30*60*1000 || p.last.Timeout < 29*60*1000 || p.last.RefreshToken == "" || p.last.WebofficeURL == "" {
+	if p.last.Timeout > 30*60*1000 || p.last.Timeout < 29*60*1000 || p.last.RefreshToken == "" ||
+		p.last.WebofficeURL == "" {
 		p.t.Errorf("the page cannot go on with %s", p.last.body)
 	}
 }
@@ -407,7 +431,8 @@ func (x *rig) wantNoSecret() {
 		}
 	}
 	for line := range strings.Lines(x.logs.String() + errors) {
-		if names := h.found(line); names != nil || strings.Contains(line, "Bearer ey") || strings.Contains(line, x.officeURL) {
+		if names := h.found(line); names != nil || strings.Contains(line, "Bearer ey") ||
+			strings.Contains(line, x.officeURL) {
 			x.t.Errorf("%v, a proof or a URL in %s", names, line)
 		}
 	}
@@ -416,10 +441,15 @@ func (x *rig) wantNoSecret() {
 // cell is what is expected of one fault at one function.
 type cell struct {
 	answer string // status, Code and Retry-After of the request that meets the fault
-	imm    string // what IMM was asked for it, and with what end: done, or a Code; nothing where it never got there
-	log    string // the one decision line: outcome, calls billed, "maybe" one more, "fallback"
-	then   string // by which further request the page comes to its tokens; nothing where it has them already
-	billed string // what IMM charges until the page has its tokens: generates + refreshes, with the one that opened the document
+	// what IMM was asked for it, and with what end: done, or a Code; nothing where it never got
+	// there
+	imm string
+	log string // the one decision line: outcome, calls billed, "maybe" one more, "fallback"
+	// by which further request the page comes to its tokens; nothing where it has them already
+	then string
+	// what IMM charges until the page has its tokens: generates + refreshes, with the one that
+	// opened the document
+	billed string
 }
 
 // fault is a row of the matrix: a fault that begins just before a request and ends just after it.
@@ -431,8 +461,9 @@ type fault struct {
 	generate, refresh cell
 }
 
-// TestFaults: whatever fails, a person who may see the document comes to see it, and one who sees it goes on to; no refresh token is sent
-// twice by an instance that can know; nothing but failures is tried again; each request is one decision line.
+// TestFaults: whatever fails, a person who may see the document comes to see it, and one who sees
+// it goes on to; no refresh token is sent twice by an instance that can know; nothing but failures
+// is tried again; each request is one decision line.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range slices.Concat(networkFaults, answerFaults, doubleFaults, clockFaults) {
@@ -448,7 +479,8 @@ func TestFaults(t *testing.T) {
 				t.Parallel()
 				x := newRig(t, f.options)
 				p := x.page(x.advance)
-				if asked, got := p.ask(); asked != "generate" || got.status != 200 || p.frame("open") != "open" {
+				if asked, got := p.ask(); asked != "generate" || got.status != 200 ||
+					p.frame("open") != "open" {
 					t.Fatalf("before the fault: %v", got)
 				}
 				x.advance(25 * time.Minute) // the page's SDK asks five minutes before the end
@@ -472,11 +504,13 @@ func (f fault) strikeAt(x *rig, p *page, want cell) {
 	if len(lines) != 1 || lines[0]["function"] != asked || lines[0]["requestId"] == "" {
 		t.Fatalf("%d decision lines: %v", len(lines), lines)
 	}
-	met := cell{answer: summary(got), imm: wire(x.office.Requests()[requests:]), log: audited(lines[0])}
+	met := cell{answer: summary(got), imm: wire(x.office.Requests()[requests:]),
+		log: audited(lines[0])}
 	if _, fix := lines[0]["fix"]; fix != f.fix {
 		t.Errorf("the log has a fix: %v, want %v", fix, f.fix)
 	}
-	if got.status != 200 && held.AccessToken != "" && x.immClock.Now().Before(held.AccessTokenExpiredTime) && p.frame("check") != "open" {
+	if got.status != 200 && held.AccessToken != "" &&
+		x.immClock.Now().Before(held.AccessTokenExpiredTime) && p.frame("check") != "open" {
 		t.Error("what was open is not while the fault lasts")
 	}
 	if f.end != nil {
@@ -501,10 +535,12 @@ func (f fault) strikeAt(x *rig, p *page, want cell) {
 	// The document lives on: the next refresh is an ordinary one.
 	x.advance(25 * time.Minute)
 	calls = x.office.Calls()
-	if asked, got := p.ask(); asked != "refresh" || got.status != 200 || got.WebofficeURL != p.last.WebofficeURL {
+	if asked, got := p.ask(); asked != "refresh" || got.status != 200 ||
+		got.WebofficeURL != p.last.WebofficeURL {
 		t.Errorf("the refresh after it: %v", got)
 	}
-	if after := x.office.Calls(); after.Refresh != calls.Refresh+1 || after.Generate != calls.Generate || after.Failed != calls.Failed {
+	if after := x.office.Calls(); after.Refresh != calls.Refresh+1 ||
+		after.Generate != calls.Generate || after.Failed != calls.Failed {
 		t.Errorf("the refresh after it made %+v of %+v", after, calls)
 	}
 	p.wantOpen()
@@ -519,7 +555,8 @@ func summary(r reply) string {
 	return text
 }
 
-// wire is what IMM got, refreshes first: a refresh that is given up may end after the generate in its place.
+// wire is what IMM got, refreshes first: a refresh that is given up may end after the generate in
+// its place.
 func wire(requests []office.Request) string {
 	var words []string
 	for _, r := range requests {
@@ -527,20 +564,23 @@ func wire(requests []office.Request) string {
 		if end == "" {
 			end = "done"
 		}
-		words = append(words, map[string]string{office.Generate: "G ", office.Refresh: "R "}[r.Action]+end)
+		words = append(words, map[string]string{office.Generate: "G ",
+			office.Refresh: "R "}[r.Action]+end)
 	}
 	slices.SortStableFunc(words, func(a, b string) int { return strings.Compare(b[:1], a[:1]) })
 	return strings.Join(words, ", ")
 }
 
-// audited is a decision line in a few words. A deadline that ends a refresh ends it at two places at once, of which only one knows of the
-// generate in its place, so that "fallback" is left out there.
+// audited is a decision line in a few words. A deadline that ends a refresh ends it at two places
+// at once, of which only one knows of the generate in its place, so that "fallback" is left out
+// there.
 func audited(line map[string]any) string {
 	text := fmt.Sprintf("%v, %v billed", line["outcome"], line["billed"])
 	if line["maybeBilled"] == true {
 		text += ", maybe 1 more"
 	}
-	if line["fallback"] == true && line["outcome"] != "fallback" && line["outcome"] != "ServiceTimeout" {
+	if line["fallback"] == true && line["outcome"] != "fallback" &&
+		line["outcome"] != "ServiceTimeout" {
 		text += ", fallback"
 	}
 	return text

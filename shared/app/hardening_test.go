@@ -24,8 +24,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// hurried is a listener for whose connections every time limit comes a hundred times sooner: what the real server waits for in seconds ends
-// in hundredths of them.
+// hurried is a listener for whose connections every time limit comes a hundred times sooner: what
+// the real server waits for in seconds ends in hundredths of them.
 type hurried struct{ net.Listener }
 
 type hurriedConn struct{ net.Conn }
@@ -61,8 +61,9 @@ func readAll(t *testing.T, c net.Conn) string {
 	return string(text)
 }
 
-// TestSlowloris: a hundred clients send half of a header, a hundred half of a body, and then nothing more. Each is cut off at the server's
-// bound (ten seconds for headers, thirty for all, a hundredth of it here), nothing of theirs reaches IMM, and honest pages are served.
+// TestSlowloris: a hundred clients send half of a header, a hundred half of a body, and then
+// nothing more. Each is cut off at the server's bound (ten seconds for headers, thirty for all, a
+// hundredth of it here), nothing of theirs reaches IMM, and honest pages are served.
 func TestSlowloris(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
@@ -86,7 +87,8 @@ func TestSlowloris(t *testing.T) {
 		}
 	}
 	for _, c := range bodies {
-		if text := readAll(t, c); !strings.HasPrefix(text, "HTTP/1.1 400 ") || !strings.Contains(text, "Connection: close") {
+		if text := readAll(t, c); !strings.HasPrefix(text, "HTTP/1.1 400 ") ||
+			!strings.Contains(text, "Connection: close") {
 			t.Errorf("half a body is answered with %s", text)
 		}
 	}
@@ -96,7 +98,8 @@ func TestSlowloris(t *testing.T) {
 	s.calls(t, 20, 0)
 }
 
-// TestHeaderFloods: too many headers, too long ones and ones without an end are refused before the functions see the request.
+// TestHeaderFloods: too many headers, too long ones and ones without an end are refused before the
+// functions see the request.
 func TestHeaderFloods(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
@@ -107,15 +110,19 @@ func TestHeaderFloods(t *testing.T) {
 		flood  string
 		status string
 	}{
-		"one of 64 KB":         {"X-Flood: " + strings.Repeat("x", 64<<10) + "\r\n", "431"},
-		"ten thousand":         {strings.Repeat("X-Flood: x\r\n", 10_000), "431"},
-		"a name of 64 KB":      {strings.Repeat("x", 64<<10) + ": x\r\n", "431"},
-		"a proof of 64 KB":     {"Authorization: Bearer " + strings.Repeat("x", 64<<10) + "\r\n", "431"},
+		"one of 64 KB":    {"X-Flood: " + strings.Repeat("x", 64<<10) + "\r\n", "431"},
+		"ten thousand":    {strings.Repeat("X-Flood: x\r\n", 10_000), "431"},
+		"a name of 64 KB": {strings.Repeat("x", 64<<10) + ": x\r\n", "431"},
+		"a proof of 64 KB": {"Authorization: Bearer " + strings.Repeat("x", 64<<10) + "\r\n",
+			"431"},
 		"a hundred, harmless":  {strings.Repeat("X-Header: x\r\n", 100), "200"},
 		"a cookie of 4 KB too": {"Cookie: a=" + strings.Repeat("x", 4<<10) + "\r\n", "200"},
 	} {
 		c1 := dial(t, address)
-		go func() { _, _ = io.WriteString(c1, first+"\r\nConnection: close\r\n"+c.flood+rest+body) }()
+		go func() {
+			_, _ = io.WriteString(c1, first+"\r\nConnection: close\r\n"+c.flood+rest+
+				body)
+		}()
 		if text := readAll(t, c1); !strings.HasPrefix(text, "HTTP/1.1 "+c.status+" ") {
 			t.Errorf("%s: %.100q", name, text)
 		}
@@ -123,7 +130,8 @@ func TestHeaderFloods(t *testing.T) {
 	endless := dial(t, address)
 	written := make(chan int64, 1)
 	go func() {
-		n, _ := io.Copy(endless, io.MultiReader(strings.NewReader(first+"\r\nX-Endless: "), zeros{}))
+		n, _ := io.Copy(endless, io.MultiReader(strings.NewReader(first+"\r\nX-Endless: "),
+			zeros{}))
 		written <- n
 	}()
 	if text := readAll(t, endless); !strings.HasPrefix(text, "HTTP/1.1 431 ") {
@@ -149,7 +157,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestBodyWithoutAnEnd: a body of no announced length is read up to the bound, and the connection ends there.
+// TestBodyWithoutAnEnd: a body of no announced length is read up to the bound, and the connection
+// ends there.
 func TestBodyWithoutAnEnd(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
@@ -157,7 +166,8 @@ func TestBodyWithoutAnEnd(t *testing.T) {
 	head, _ := raw("/generate", s.proof("ann"), "")
 	c := dial(t, address)
 	go func() {
-		_, _ = io.WriteString(c, strings.Replace(head, "Content-Length: 0", "Transfer-Encoding: chunked", 1))
+		_, _ = io.WriteString(c, strings.Replace(head, "Content-Length: 0",
+			"Transfer-Encoding: chunked", 1))
 		chunk := "1000\r\n" + strings.Repeat(" ", 0x1000) + "\r\n"
 		for err := error(nil); err == nil; {
 			_, err = io.WriteString(c, chunk)
@@ -168,19 +178,22 @@ func TestBodyWithoutAnEnd(t *testing.T) {
 	s.untouched(t)
 }
 
-// TestOversizedClaims: a proof has 8 KB at most, what it says of a person is cut to what IMM takes, and none of it swells what the page
-// carries, what IMM gets or what is logged. A proof that is too long, or nested without end, makes no request to anybody.
+// TestOversizedClaims: a proof has 8 KB at most, what it says of a person is cut to what IMM takes,
+// and none of it swells what the page carries, what IMM gets or what is logged. A proof that is too
+// long, or nested without end, makes no request to anybody.
 func TestOversizedClaims(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	s.host(nil)
 	long := strings.Repeat("z", 1800)
-	large := s.proof("ann", map[string]any{"name": "Ann " + long, "picture": "https://people.example.com/" + long, "note": long})
+	large := s.proof("ann", map[string]any{"name": "Ann " + long,
+		"picture": "https://people.example.com/" + long, "note": long})
 	opened := s.open(large, plan)
 	if n := len(large); n < 7<<10 || n > 8<<10 {
 		t.Fatalf("a proof of %d bytes proves nothing", n)
 	}
-	if user := s.sentUser(t); len(user.Name) != 32 || user.Avatar != "" || len(opened.RefreshToken) > 2000 {
+	if user := s.sentUser(t); len(user.Name) != 32 || user.Avatar != "" ||
+		len(opened.RefreshToken) > 2000 {
 		t.Errorf("%+v, a sealed token of %d characters", user, len(opened.RefreshToken))
 	}
 	if strings.Contains(s.logs.String(), "zzzz") {
@@ -188,10 +201,12 @@ func TestOversizedClaims(t *testing.T) {
 	}
 	fetches := s.people.Requests(issuer.KeysPath)
 	for name, proof := range map[string]weboffice.Secret{
-		"over 8 KB":       s.proof("ann", map[string]any{"note": strings.Repeat(long, 5)}),
-		"a subject":       s.proof(strings.Repeat("a", 256)),
-		"nested":          s.people.Sign(nil, []byte(`{"iss":"`+s.people.URL()+`","x":`+strings.Repeat("[", 5000))),
-		"nested, in form": s.people.Sign(nil, []byte(`{"x":`+strings.Repeat("[", 2500)+strings.Repeat("]", 2500)+`}`)),
+		"over 8 KB": s.proof("ann", map[string]any{"note": strings.Repeat(long, 5)}),
+		"a subject": s.proof(strings.Repeat("a", 256)),
+		"nested": s.people.Sign(nil,
+			[]byte(`{"iss":"`+s.people.URL()+`","x":`+strings.Repeat("[", 5000))),
+		"nested, in form": s.people.Sign(nil,
+			[]byte(`{"x":`+strings.Repeat("[", 2500)+strings.Repeat("]", 2500)+`}`)),
 	} {
 		if got := s.generate(proof, source(plan)); got.status != 401 {
 			t.Errorf("%s: %v", name, got)
@@ -206,8 +221,10 @@ func TestOversizedClaims(t *testing.T) {
 // burst is a crowd of pages, of which most meet a failure.
 func (x *rig) burst(n int) {
 	faults := []office.Fault{
-		office.Cut(), office.Cut().AfterWork(), office.Slow(nil), office.Throttled(time.Second), office.InternalError(), office.Unavailable(), office.HTML(),
-		office.Truncated(), office.WrongTypes(), office.SecurityTokenExpired(), office.NoPermission(), office.Slow(nil).AfterWork(),
+		office.Cut(), office.Cut().AfterWork(), office.Slow(nil), office.Throttled(time.Second),
+		office.InternalError(), office.Unavailable(), office.HTML(),
+		office.Truncated(), office.WrongTypes(), office.SecurityTokenExpired(),
+		office.NoPermission(), office.Slow(nil).AfterWork(),
 	}
 	address, _ := strings.CutPrefix(x.generateURL, "http://")
 	var all sync.WaitGroup
@@ -226,7 +243,8 @@ func (x *rig) burst(n int) {
 			}
 			p.ask()
 			head, body := raw("/", p.proof(), p.body)
-			if c, err := net.Dial("tcp", address); err == nil { // a client that leaves, in the middle or before the answer
+			// a client that leaves, in the middle or before the answer
+			if c, err := net.Dial("tcp", address); err == nil {
 				_, _ = io.WriteString(c, (head + body)[:len(head)+len(body)*(i%2)])
 				_ = c.Close()
 			}
@@ -244,7 +262,8 @@ func (x *rig) rest() {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-// descriptors counts this process's open files, connections among them; 0 where the system does not list them.
+// descriptors counts this process's open files, connections among them; 0 where the system does not
+// list them.
 func descriptors() int {
 	files, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -253,8 +272,8 @@ func descriptors() int {
 	return len(files)
 }
 
-// settled waits until a count has come down. Pools are closed again and again, since a connection may come to them late: one that was
-// dialled for a request which found another.
+// settled waits until a count has come down. Pools are closed again and again, since a connection
+// may come to them late: one that was dialled for a request which found another.
 func settled(most int, rest func(), count func() int) bool {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); runtime.Gosched() {
 		rest()
@@ -265,14 +284,16 @@ func settled(most int, rest func(), count func() int) bool {
 	return false
 }
 
-// TestNothingLeaks runs before the package's parallel tests begin: a burst full of failures leaves no goroutine and no descriptor behind.
+// TestNothingLeaks runs before the package's parallel tests begin: a burst full of failures leaves
+// no goroutine and no descriptor behind.
 func TestNothingLeaks(t *testing.T) {
 	x := newRig(t, rigOptions{deadline: 500 * time.Millisecond})
 	goroutines, files := runtime.NumGoroutine(), descriptors()
 	x.burst(240)
 	during, calls := descriptors(), x.office.Calls()
 	if files > 0 && during <= files || calls.Generate < 240 || calls.Refresh == 0 {
-		t.Errorf("%d descriptors before the pools are closed, %d before the burst, %+v: nothing is measured", during, files, calls)
+		t.Errorf(
+			"%d descriptors before the pools are closed, %d before the burst, %+v: nothing is measured", during, files, calls)
 	}
 	if !settled(goroutines, x.rest, runtime.NumGoroutine) {
 		var stacks strings.Builder
@@ -287,7 +308,8 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// live asks and carries on; after its session's eight hours, which may end while it does so, the person opens the document anew.
+// live asks and carries on; after its session's eight hours, which may end while it does so, the
+// person opens the document anew.
 func (p *page) live() {
 	p.t.Helper()
 	_, got := p.ask()
@@ -302,8 +324,8 @@ func (p *page) live() {
 	}
 }
 
-// memoryInUse is the heap in MB that the stand-in did not take: it keeps every request's nonce for half an hour. The profile is a sample,
-// and is scaled as pprof does it.
+// memoryInUse is the heap in MB that the stand-in did not take: it keeps every request's nonce for
+// half an hour. The profile is a sample, and is scaled as pprof does it.
 func memoryInUse() (mb float64) {
 	runtime.GC()
 	runtime.GC() // the profile is that of the collection before the last
@@ -316,7 +338,8 @@ func memoryInUse() (mb float64) {
 			frame, more = frames.Next()
 			standIn = strings.Contains(frame.Function, "/office.")
 		}
-		if bytes, objects := float64(r.InUseBytes()), float64(r.InUseObjects()); objects > 0 && !standIn {
+		if bytes, objects := float64(r.InUseBytes()), float64(r.InUseObjects()); objects > 0 &&
+			!standIn {
 			mb += bytes / (1 - math.Exp(-bytes/objects/float64(runtime.MemProfileRate))) / 1e6
 		}
 	}
@@ -326,8 +349,9 @@ func memoryInUse() (mb float64) {
 // soakVariable is how long TestSoak goes on, such as 10m; without it the test makes a few rounds.
 const soakVariable = "FUNCTIONS_TEST_SOAK"
 
-// TestSoak lets pages live their hours while everything around the functions fails at random: each keeps its document or comes back to it,
-// no refresh token is sent twice, and memory and goroutines are as flat at the end as in the middle.
+// TestSoak lets pages live their hours while everything around the functions fails at random: each
+// keeps its document or comes back to it, no refresh token is sent twice, and memory and goroutines
+// are as flat at the end as in the middle.
 func TestSoak(t *testing.T) {
 	length, err := time.ParseDuration(os.Getenv(soakVariable))
 	if err != nil && os.Getenv(soakVariable) != "" {
@@ -342,18 +366,23 @@ func TestSoak(t *testing.T) {
 	all := make([]*page, pages)
 	for i := range all {
 		all[i] = x.page(x.advance)
-		proof := func() weboffice.Secret { return x.proof("ann", map[string]any{"sub": fmt.Sprint("ann ", i)}) }
+		proof := func() weboffice.Secret {
+			return x.proof("ann", map[string]any{"sub": fmt.Sprint("ann ", i)})
+		}
 		all[i].proof = proof
 		if i%2 == 0 {
 			all[i].body = source(plan)
 		}
 	}
 	faults := []office.Fault{
-		office.Cut(), office.Cut().AfterWork(), office.Throttled(0), office.Throttled(time.Second), office.InternalError(), office.InternalError().AfterWork(),
-		office.Unavailable(), office.HTML(), office.Truncated(), office.WrongTypes(), office.SecurityTokenExpired(), office.NoPermission(),
+		office.Cut(), office.Cut().AfterWork(), office.Throttled(0), office.Throttled(time.Second),
+		office.InternalError(), office.InternalError().AfterWork(),
+		office.Unavailable(), office.HTML(), office.Truncated(), office.WrongTypes(),
+		office.SecurityTokenExpired(), office.NoPermission(),
 	}
 	var requests atomic.Int64
-	// round is a few minutes, in which some pages ask, all at once, and some of what they ask fails.
+	// round is a few minutes, in which some pages ask, all at once, and some of what they ask
+	// fails.
 	round := func() {
 		x.advance(time.Duration(random.IntN(12)) * time.Minute)
 		switch random.IntN(20) {
@@ -373,7 +402,8 @@ func TestSoak(t *testing.T) {
 		for range random.IntN(8) {
 			x.office.Fail("", 1, faults[random.IntN(len(faults))])
 		}
-		x.office.Fail(office.Refresh, random.IntN(2)+1, office.Refused(400, "InvalidRefreshToken", "no"))
+		x.office.Fail(office.Refresh, random.IntN(2)+1, office.Refused(400, "InvalidRefreshToken",
+			"no"))
 		var asking sync.WaitGroup
 		for _, p := range all {
 			if random.IntN(2) == 0 {
@@ -393,8 +423,8 @@ func TestSoak(t *testing.T) {
 		x.logs.text.Reset()
 		x.logs.mu.Unlock()
 	}
-	// The memories of an instance drop their older half when they are full, so that the heap goes up and down: its peaks are compared, of
-	// which the first tenth of the time has none yet.
+	// The memories of an instance drop their older half when they are full, so that the heap goes
+	// up and down: its peaks are compared, of which the first tenth of the time has none yet.
 	const samples = 60
 	var heaps []float64
 	var goroutines []int
@@ -402,17 +432,20 @@ func TestSoak(t *testing.T) {
 	for ; !t.Failed() && (rounds < 20 || time.Since(begin) < length); rounds++ {
 		if time.Since(begin) > length/samples*time.Duration(len(heaps)+1) {
 			x.rest()
-			heaps, goroutines = append(heaps, memoryInUse()), append(goroutines, runtime.NumGoroutine())
+			heaps, goroutines = append(heaps, memoryInUse()),
+				append(goroutines, runtime.NumGoroutine())
 		}
 		round()
 	}
-	t.Logf("%d rounds, %d requests, %+v, heap in MB %.1f, goroutines %v", rounds, requests.Load(), x.office.Calls(), heaps, goroutines)
+	t.Logf("%d rounds, %d requests, %+v, heap in MB %.1f, goroutines %v", rounds, requests.Load(),
+		x.office.Calls(), heaps, goroutines)
 	if spends := x.office.DoubleSpends(); len(spends) != 0 {
 		t.Errorf("%d double spends", len(spends))
 	}
 	if n := len(heaps); !t.Failed() && length >= time.Minute {
 		early, late := heaps[n/10:n/2], heaps[n/2:]
-		if slices.Max(late) > slices.Max(early)*1.2+4 || slices.Max(goroutines[n/2:]) > slices.Max(goroutines[n/10:n/2])+pages/2 {
+		if slices.Max(late) > slices.Max(early)*1.2+4 ||
+			slices.Max(goroutines[n/2:]) > slices.Max(goroutines[n/10:n/2])+pages/2 {
 			t.Error("memory or goroutines grow")
 		}
 	}

@@ -14,10 +14,12 @@ import (
 )
 
 // tightPolicy lets three requests a minute through for each visitor.
-var tightPolicy = strings.Replace(teamPolicy, "limits: {anyone: 1000/m, caller: 1000/m}", "limits: {anyone: 3/m, caller: 3/m}", 1)
+var tightPolicy = strings.Replace(teamPolicy, "limits: {anyone: 1000/m, caller: 1000/m}",
+	"limits: {anyone: 3/m, caller: 3/m}", 1)
 
 // from sends a request to a handler as if it came from an address, without a network between.
-func (s *site) from(address string, handler http.Handler, proof weboffice.Secret, body string) reply {
+func (s *site) from(address string, handler http.Handler, proof weboffice.Secret,
+	body string) reply {
 	s.t.Helper()
 	request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	request.RemoteAddr = address
@@ -40,8 +42,10 @@ func TestCallerWhoAsksTooMuchWaits(t *testing.T) {
 		s.open(s.proof("ann"), plan)
 	}
 	for range 5 {
-		got := s.generate(s.proof("ann"), source(budget)).want(t, 429, "Throttling") // another document and another proof are no other caller
-		if got.header.Get("Retry-After") != "20" || got.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
+		// another document and another proof are no other caller
+		got := s.generate(s.proof("ann"), source(budget)).want(t, 429, "Throttling")
+		if got.header.Get("Retry-After") != "20" ||
+			got.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
 			t.Errorf("%v", got.header)
 		}
 	}
@@ -50,7 +54,8 @@ func TestCallerWhoAsksTooMuchWaits(t *testing.T) {
 	s.open(s.link("one", plan, "view"), plan)
 	s.open(guest, handbook)
 	s.clock.Advance(19 * time.Second)
-	if got := s.generate(s.proof("ann"), source(plan)).want(t, 429, "Throttling"); got.header.Get("Retry-After") != "1" {
+	if got := s.generate(s.proof("ann"), source(plan)).want(t, 429, "Throttling"); got.header.Get(
+		"Retry-After") != "1" {
 		t.Errorf("%v", got.header)
 	}
 	s.clock.Advance(time.Second)
@@ -63,7 +68,8 @@ func TestRefusedRequestsCount(t *testing.T) {
 	t.Parallel()
 	s := start(t, tightPolicy)
 	for i := range 3 {
-		s.generate(s.proof("ann"), source(fmt.Sprintf("oss://team-docs/teams/blue/%d.docx", i))).want(t, 403, "Forbidden")
+		s.generate(s.proof("ann"), source(fmt.Sprintf("oss://team-docs/teams/blue/%d.docx",
+			i))).want(t, 403, "Forbidden")
 	}
 	s.generate(s.proof("ann"), source(plan)).want(t, 429, "Throttling")
 	s.untouched(t)
@@ -86,7 +92,8 @@ func TestGuestsAreLimitedByAddress(t *testing.T) {
 		}
 		before := s.office.Calls()
 		for i := range 3 {
-			if got := s.from(fmt.Sprintf(c.same, i+4), s.generator, guest, source(handbook)); got.status != 429 ||
+			if got := s.from(fmt.Sprintf(c.same, i+4), s.generator, guest,
+				source(handbook)); got.status != 429 ||
 				got.header.Get("Retry-After") != "20" {
 				t.Errorf("%s: %v", name, got)
 			}
@@ -96,13 +103,15 @@ func TestGuestsAreLimitedByAddress(t *testing.T) {
 		}
 		s.from(c.other, s.generator, guest, source(handbook)).want(t, 200, "")
 		// who shows a proof is no guest
-		s.from(fmt.Sprintf(c.same, 1), s.generator, s.proof(fmt.Sprintf("person of %s", name), people["ann"]), source(plan)).want(t, 200, "")
+		s.from(fmt.Sprintf(c.same, 1), s.generator, s.proof(fmt.Sprintf("person of %s", name),
+			people["ann"]), source(plan)).want(t, 200, "")
 	}
 	// The mapped spelling of an IPv4 address is that address.
 	s.from("[::ffff:192.0.2.1]:9", s.generator, guest, source(handbook)).want(t, 429, "Throttling")
 }
 
-// An office behind one address: nobody can open a fourth document at once, but all that are open stay open.
+// An office behind one address: nobody can open a fourth document at once, but all that are open
+// stay open.
 func TestOpenDocumentsAreNotStarved(t *testing.T) {
 	t.Parallel()
 	s := start(t, tightPolicy)
@@ -110,7 +119,8 @@ func TestOpenDocumentsAreNotStarved(t *testing.T) {
 	var open []reply
 	for range 4 {
 		for range 3 {
-			open = append(open, s.from(officeAddress, s.generator, guest, source(handbook)).want(t, 200, ""))
+			open = append(open, s.from(officeAddress, s.generator, guest, source(handbook)).want(t,
+				200, ""))
 		}
 		s.clock.Advance(time.Minute)
 	}
@@ -135,7 +145,8 @@ func TestOpenDocumentsAreNotStarved(t *testing.T) {
 	s.calls(t, 15, 12)
 }
 
-// A sealed token that is sent again and again, at whatever intervals, costs no more than the limit lets through.
+// A sealed token that is sent again and again, at whatever intervals, costs no more than the limit
+// lets through.
 func TestReplayedTokenIsLimited(t *testing.T) {
 	t.Parallel()
 	s := start(t, strings.Replace(teamPolicy, "anyone: 1000/m", "anyone: 3/h", 1))
@@ -164,7 +175,8 @@ func TestStrangersDoNotUseUpASession(t *testing.T) {
 	for range 10 {
 		s.refresh(s.proof("bob"), opened).want(t, 400, "InvalidArgument.RefreshToken")
 		s.refresh(guest, opened).want(t, 400, "InvalidArgument.RefreshToken")
-		s.refresh(s.proof("ann"), reply{AccessToken: "x", RefreshToken: opened.RefreshToken}).want(t, 400, "InvalidArgument.RefreshToken")
+		s.refresh(s.proof("ann"), reply{AccessToken: "x", RefreshToken: opened.RefreshToken}).want(
+			t, 400, "InvalidArgument.RefreshToken")
 	}
 	s.calls(t, 1, 0)
 	s.refresh(s.proof("ann"), opened).want(t, 200, "")
@@ -199,9 +211,11 @@ func TestCrowdGetsWhatTheLimitLetsThrough(t *testing.T) {
 func TestIMMsThrottlingIsPassedOn(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
-	for wait, want := range map[time.Duration]string{0: "2", 3 * time.Second: "3", time.Hour: "60"} {
+	for wait, want := range map[time.Duration]string{0: "2", 3 * time.Second: "3",
+		time.Hour: "60"} {
 		s.office.Fail(office.Generate, 1, office.Throttled(wait))
-		if got := s.generate(guest, source(handbook)).want(t, 429, "Throttling"); got.header.Get("Retry-After") != want {
+		if got := s.generate(guest, source(handbook)).want(t, 429, "Throttling"); got.header.Get(
+			"Retry-After") != want {
 			t.Errorf("%v: Retry-After %q", wait, got.header.Get("Retry-After"))
 		}
 	}

@@ -22,8 +22,8 @@ const (
 	ownToken     = "own-header.own-payload-6Rk1.own-signature" // what an adopter's own source gives
 )
 
-// clouds are the STS of AWS and of Alibaba Cloud. AWS's allows what template.yml's role may do. Alibaba's takes one OIDC token and gives
-// the credentials that the stand-in takes, for an hour.
+// clouds are the STS of AWS and of Alibaba Cloud. AWS's allows what template.yml's role may do.
+// Alibaba's takes one OIDC token and gives the credentials that the stand-in takes, for an hour.
 type clouds struct {
 	t            *testing.T
 	world        *world
@@ -44,7 +44,8 @@ func newClouds(t *testing.T, w *world, now func() time.Time, template *sam) *clo
 	nothing := func() {}
 	c.onAWS.Store(&nothing)
 	c.onAlibaba.Store(&nothing)
-	c.aws, c.alibaba = httptest.NewServer(http.HandlerFunc(c.serveAWS)), httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
+	c.aws, c.alibaba = httptest.NewServer(http.HandlerFunc(c.serveAWS)),
+		httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
 	t.Cleanup(c.aws.Close)
 	t.Cleanup(c.alibaba.Close)
 	return c
@@ -52,7 +53,8 @@ func newClouds(t *testing.T, w *world, now func() time.Time, template *sam) *clo
 
 // overrides move both STS to loopback.
 func (c *clouds) overrides() map[string]string {
-	return map[string]string{"WEBOFFICE_STS_ENDPOINT": c.alibaba.URL, "AWS_ENDPOINT_URL_STS": c.aws.URL}
+	return map[string]string{"WEBOFFICE_STS_ENDPOINT": c.alibaba.URL,
+		"AWS_ENDPOINT_URL_STS": c.aws.URL}
 }
 
 func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
@@ -60,23 +62,32 @@ func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
 	(*c.onAWS.Load())()
 	_ = r.ParseForm() // what cannot be read lacks everything below
 	asked := map[string]any{
-		"ForAllValues:StringEquals": map[string]any{"sts:IdentityTokenAudience": r.PostForm.Get("Audience.member.1")},
-		"StringEquals":              map[string]any{"sts:SigningAlgorithm": r.PostForm.Get("SigningAlgorithm")},
-		"NumericLessThanEquals":     map[string]any{"sts:DurationSeconds": r.PostForm.Get("DurationSeconds")},
-		"Null":                      map[string]any{"sts:IdentityTokenAudience": fmt.Sprint(!r.PostForm.Has("Audience.member.1"))},
+		"ForAllValues:StringEquals": map[string]any{"sts:IdentityTokenAudience": r.PostForm.Get(
+			"Audience.member.1")},
+		"StringEquals": map[string]any{
+			"sts:SigningAlgorithm": r.PostForm.Get("SigningAlgorithm")},
+		"NumericLessThanEquals": map[string]any{
+			"sts:DurationSeconds": r.PostForm.Get("DurationSeconds")},
+		"Null": map[string]any{
+			"sts:IdentityTokenAudience": fmt.Sprint(!r.PostForm.Has("Audience.member.1"))},
 	}
-	if fmt.Sprint(asked) != fmt.Sprint(c.mayAsk) || r.PostForm.Get("Action") != "GetWebIdentityToken" ||
+	if fmt.Sprint(asked) != fmt.Sprint(c.mayAsk) ||
+		r.PostForm.Get("Action") != "GetWebIdentityToken" ||
 		r.PostForm.Has("Audience.member.2") {
 		c.t.Errorf("the function asks AWS for %v, its role may ask for %v", r.PostForm, c.mayAsk)
 	}
 	signature := r.Header.Get("Authorization")
-	if !strings.HasPrefix(signature, "AWS4-HMAC-SHA256 Credential=ASIALOCAL/") || !strings.Contains(signature, "/eu-central-1/sts/aws4_request, ") ||
+	if !strings.HasPrefix(signature, "AWS4-HMAC-SHA256 Credential=ASIALOCAL/") ||
+		!strings.Contains(signature, "/eu-central-1/sts/aws4_request, ") ||
 		r.Header.Get("X-Amz-Security-Token") != "local-aws-token" {
 		c.t.Errorf("not signed with the role of Lambda: %s", signature)
 	}
-	_, _ = fmt.Fprintf(w, `<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetWebIdentityTokenResult>`+
-		`<WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
-		`</GetWebIdentityTokenResponse>`, awsToken, c.now().Add(5*time.Minute).UTC().Format(time.RFC3339))
+	_,
+		_ = fmt.Fprintf(w,
+		`<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetWebIdentityTokenResult>`+
+			`<WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
+			`</GetWebIdentityTokenResponse>`, awsToken,
+		c.now().Add(5*time.Minute).UTC().Format(time.RFC3339))
 }
 
 func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
@@ -84,7 +95,8 @@ func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
 	(*c.onAlibaba.Load())()
 	_ = r.ParseForm()
 	for name, want := range map[string]string{
-		"Action": "AssumeRoleWithOIDC", "RoleArn": ramRole, "OIDCProviderArn": oidcProvider, "OIDCToken": c.token,
+		"Action": "AssumeRoleWithOIDC", "RoleArn": ramRole, "OIDCProviderArn": oidcProvider,
+		"OIDCToken": c.token,
 	} {
 		if r.Form.Get(name) != want {
 			c.t.Errorf("Alibaba's STS gets %s %q, not %q", name, r.Form.Get(name), want)
@@ -97,15 +109,19 @@ func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	keys := c.world.office.Credentials()
-	_, _ = fmt.Fprintf(w, `{"RequestId":"1","Credentials":{"AccessKeyId":%q,"AccessKeySecret":%q,"SecurityToken":%q,"Expiration":%q}}`,
-		keys.AccessKeyID, keys.Secret, keys.SecurityToken, c.now().Add(time.Hour).UTC().Format(time.RFC3339))
+	_,
+		_ = fmt.Fprintf(w,
+		`{"RequestId":"1","Credentials":{"AccessKeyId":%q,"AccessKeySecret":%q,"SecurityToken":%q,"Expiration":%q}}`,
+		keys.AccessKeyID, keys.Secret, keys.SecurityToken,
+		c.now().Add(time.Hour).UTC().Format(time.RFC3339))
 }
 
 // exchanged wants so many exchanges since the start.
 func (c *clouds) exchanged(aws, alibaba int64) {
 	c.t.Helper()
 	if a, b := c.awsCalls.Load(), c.alibabaCalls.Load(); a != aws || b != alibaba {
-		c.t.Errorf("%d exchanges with AWS and %d with Alibaba Cloud, want %d and %d", a, b, aws, alibaba)
+		c.t.Errorf("%d exchanges with AWS and %d with Alibaba Cloud, want %d and %d", a, b, aws,
+			alibaba)
 	}
 }
 
@@ -120,7 +136,8 @@ func held(on *atomic.Pointer[func()]) (entered <-chan struct{}, release func()) 
 	return arrived, func() { close(open) }
 }
 
-// lambdaSite serves both functions in this process, with the environment of a Lambda function that template.yml deploys.
+// lambdaSite serves both functions in this process, with the environment of a Lambda function that
+// template.yml deploys.
 func lambdaSite(t *testing.T) (*site, *clouds) {
 	t.Helper()
 	w := newWorld(t, officeOptions())
@@ -131,7 +148,8 @@ func lambdaSite(t *testing.T) (*site, *clouds) {
 		t.Fatal(err)
 	}
 	t.Cleanup(runtime.Close)
-	overrides := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "", "ALIBABA_CLOUD_SECURITY_TOKEN", ""}
+	overrides := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "",
+		"ALIBABA_CLOUD_SECURITY_TOKEN", ""}
 	for _, variable := range runtime.Env() {
 		name, value, _ := strings.Cut(variable, "=")
 		overrides = append(overrides, name, value)
@@ -144,7 +162,8 @@ func lambdaSite(t *testing.T) (*site, *clouds) {
 	return startIn(t, w, teamPolicy, overrides...), c
 }
 
-// together sends n requests at once and returns when all are answered. meanwhile runs once all have begun and an STS is held up by them.
+// together sends n requests at once and returns when all are answered. meanwhile runs once all have
+// begun and an STS is held up by them.
 func (s *site) together(n int, entered <-chan struct{}, meanwhile func(), send func() reply) {
 	s.t.Helper()
 	var begun, answered sync.WaitGroup
@@ -171,7 +190,8 @@ func (s *site) together(n int, entered <-chan struct{}, meanwhile func(), send f
 	<-all
 }
 
-// A renewal is under way five minutes before the end. Whoever asks meanwhile is answered with what is still valid.
+// A renewal is under way five minutes before the end. Whoever asks meanwhile is answered with what
+// is still valid.
 func TestFederationOneExchangeAndNoFailedRequest(t *testing.T) {
 	t.Parallel()
 	s, c := lambdaSite(t)
@@ -213,7 +233,8 @@ func TestFederationThatIsRefused(t *testing.T) {
 	if strings.Contains(refused.body, "OIDC") || refused.header.Get("Retry-After") == "" {
 		t.Errorf("the page gets %s", refused.body)
 	}
-	for _, secret := range []string{awsToken, "local-aws-secret", "local-aws-token", s.office.Credentials().Secret, url.QueryEscape(awsToken)} {
+	for _, secret := range []string{awsToken, "local-aws-secret", "local-aws-token",
+		s.office.Credentials().Secret, url.QueryEscape(awsToken)} {
 		if strings.Contains(s.logs.String()+refused.body, secret) {
 			t.Errorf("%s shows", secret)
 		}

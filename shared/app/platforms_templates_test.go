@@ -25,7 +25,8 @@ type function struct {
 
 func newFunction(runtime, folder, handler, timeout, environment any) (f function, err error) {
 	f = function{
-		runtime: fmt.Sprint(runtime), folder: strings.TrimPrefix(fmt.Sprint(folder), "./"), handler: fmt.Sprint(handler),
+		runtime: fmt.Sprint(runtime), folder: strings.TrimPrefix(fmt.Sprint(folder), "./"),
+		handler:     fmt.Sprint(handler),
 		environment: map[string]string{},
 	}
 	variables, ok := environment.(map[string]any)
@@ -39,9 +40,11 @@ func newFunction(runtime, folder, handler, timeout, environment any) (f function
 	return f, err
 }
 
-// serverlessDevs gives the functions that `s deploy` makes of s.yaml: with an environment of envFile laid over it, "" for none, then
-// with added, what an adopter adds to that environment, and with ${env('X')} as the shell has it.
-func serverlessDevs(envFile, name string, added map[string]any, shell map[string]string) (map[string]function, error) {
+// serverlessDevs gives the functions that `s deploy` makes of s.yaml: with an environment of
+// envFile laid over it, "" for none, then with added, what an adopter adds to that environment, and
+// with ${env('X')} as the shell has it.
+func serverlessDevs(envFile, name string, added map[string]any, shell map[string]string) (
+	map[string]function, error) {
 	var file struct {
 		Vars      map[string]string
 		Resources map[string]struct{ Props map[string]any }
@@ -53,7 +56,8 @@ func serverlessDevs(envFile, name string, added map[string]any, shell map[string
 		}
 	}
 	text, err := os.ReadFile("../s.yaml")
-	if err := errors.Join(err, yaml.Unmarshal(text, &file), yaml.Unmarshal([]byte(envFile), &environments)); err != nil {
+	if err := errors.Join(err, yaml.Unmarshal(text, &file),
+		yaml.Unmarshal([]byte(envFile), &environments)); err != nil {
 		return nil, err
 	}
 	functions := map[string]function{}
@@ -69,7 +73,8 @@ func serverlessDevs(envFile, name string, added map[string]any, shell map[string
 			return nil, err
 		}
 		p := all.(map[string]any)
-		if functions[resource], err = newFunction(p["runtime"], p["code"], p["handler"], p["timeout"], p["environmentVariables"]); err != nil {
+		if functions[resource], err = newFunction(p["runtime"], p["code"], p["handler"],
+			p["timeout"], p["environmentVariables"]); err != nil {
 			return nil, err
 		}
 	}
@@ -129,15 +134,16 @@ func expanded(value any, vars, shell map[string]string) (_ any, err error) {
 	return value, nil
 }
 
-// sam is template.yml with its parameters' values and its intrinsic functions evaluated. Functions that only a deployment can evaluate
-// stay as they are written.
+// sam is template.yml with its parameters' values and its intrinsic functions evaluated. Functions
+// that only a deployment can evaluate stay as they are written.
 type sam struct {
 	parameters map[string]string
 	conditions map[string]any
 	text       map[string]any // the whole template
 }
 
-// newSAM evaluates the template for these parameters, with the defaults of the others. A value that the template would not take is an error.
+// newSAM evaluates the template for these parameters, with the defaults of the others. A value that
+// the template would not take is an error.
 func newSAM(given map[string]string) (*sam, error) {
 	text, err := os.ReadFile("../template.yml")
 	if err != nil {
@@ -159,7 +165,8 @@ func newSAM(given map[string]string) (*sam, error) {
 		if byDefault, ok := p["Default"]; !set && ok {
 			value, set = fmt.Sprint(byDefault), true
 		}
-		if pattern, ok := p["AllowedPattern"]; !set || ok && !regexp.MustCompile("^(?:"+fmt.Sprint(pattern)+")$").MatchString(value) {
+		if pattern, ok := p["AllowedPattern"]; !set || ok &&
+			!regexp.MustCompile("^(?:"+fmt.Sprint(pattern)+")$").MatchString(value) {
 			err = errors.Join(err, fmt.Errorf("parameter %s is missing or not allowed", name))
 		}
 		s.parameters[name] = value
@@ -174,7 +181,8 @@ func newSAM(given map[string]string) (*sam, error) {
 	return s, err
 }
 
-// value is a map, a list, a text, or nil for AWS::NoValue. Names with the value nil are left out of maps.
+// value is a map, a list, a text, or nil for AWS::NoValue. Names with the value nil are left out of
+// maps.
 func (s *sam) value(n ast.Node) any {
 	switch n := n.(type) {
 	case *ast.MappingNode:
@@ -235,10 +243,13 @@ func (s *sam) get(path ...string) any {
 // functions are those that `sam deploy` makes.
 func (s *sam) functions() (map[string]function, error) {
 	functions := map[string]function{}
-	for name, resource := range map[string]string{"generate": "GenerateFunction", "refresh": "RefreshFunction"} {
+	for name, resource := range map[string]string{"generate": "GenerateFunction",
+		"refresh": "RefreshFunction"} {
 		var err error
-		functions[name], err = newFunction(s.get("Globals", "Function", "Runtime"), s.get("Resources", resource, "Properties", "CodeUri"),
-			s.get("Globals", "Function", "Handler"), s.get("Globals", "Function", "Timeout"), s.get("Globals", "Function", "Environment", "Variables"))
+		functions[name], err = newFunction(s.get("Globals", "Function", "Runtime"),
+			s.get("Resources", resource, "Properties", "CodeUri"),
+			s.get("Globals", "Function", "Handler"), s.get("Globals", "Function", "Timeout"),
+			s.get("Globals", "Function", "Environment", "Variables"))
 		if err != nil {
 			return nil, err
 		}
@@ -273,17 +284,21 @@ func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := functions["refresh"]
-		if f.runtime != "go1" || f.folder != "dist/fc/refresh" || f.timeout != 30*time.Second || f.environment["WEBOFFICE_SESSION_KEYS"] != "key" {
+		if f.runtime != "go1" || f.folder != "dist/fc/refresh" || f.timeout != 30*time.Second ||
+			f.environment["WEBOFFICE_SESSION_KEYS"] != "key" {
 			t.Errorf("%q: %+v", name, f)
 		}
-		if level := f.environment["LOG_LEVEL"]; level != map[string]string{"": "INFO", "production": "INFO", "test": "DEBUG"}[name] {
+		if level := f.environment["LOG_LEVEL"]; level != map[string]string{"": "INFO",
+			"production": "INFO", "test": "DEBUG"}[name] {
 			t.Errorf("%q: LOG_LEVEL %s", name, level)
 		}
-		if _, err := serverlessDevs(string(own), name, nil, nil); err == nil || err.Error() != "WEBOFFICE_SESSION_KEYS is not set" {
+		if _, err := serverlessDevs(string(own), name, nil, nil); err == nil ||
+			err.Error() != "WEBOFFICE_SESSION_KEYS is not set" {
 			t.Errorf("%q without keys: %v", name, err)
 		}
 	}
-	if _, err := newSAM(nil); err == nil || !strings.Contains(err.Error(), "SessionKeys") || strings.Contains(err.Error(), "LogLevel") {
+	if _, err := newSAM(nil); err == nil || !strings.Contains(err.Error(), "SessionKeys") ||
+		strings.Contains(err.Error(), "LogLevel") {
 		t.Errorf("template.yml without parameters: %v", err)
 	}
 	given := map[string]string{
@@ -302,17 +317,21 @@ func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
 		return s
 	}
 	linkKey := encodeKey(newKey())
-	if got := with().get("Globals", "Function", "Environment", "Variables", "WEBOFFICE_LINK_KEYS"); got != nil {
+	if got := with().get("Globals", "Function", "Environment", "Variables",
+		"WEBOFFICE_LINK_KEYS"); got != nil {
 		t.Errorf("link keys that nobody gave: %v", got)
 	}
-	if got := with("LinkKeys", linkKey).get("Globals", "Function", "Environment", "Variables", "WEBOFFICE_LINK_KEYS"); got != linkKey {
+	if got := with("LinkKeys", linkKey).get("Globals", "Function", "Environment", "Variables",
+		"WEBOFFICE_LINK_KEYS"); got != linkKey {
 		t.Errorf("link keys: %v", got)
 	}
-	if got := with("ReservedConcurrency", "5").get("Globals", "Function", "ReservedConcurrentExecutions"); got != "5" {
+	if got := with("ReservedConcurrency", "5").get("Globals", "Function",
+		"ReservedConcurrentExecutions"); got != "5" {
 		t.Errorf("reserved concurrency: %v", got)
 	}
 	given["Region"] = "us-east_1"
-	if _, err := newSAM(given); err == nil || err.Error() != "parameter Region is missing or not allowed" {
+	if _, err := newSAM(given); err == nil ||
+		err.Error() != "parameter Region is missing or not allowed" {
 		t.Errorf("a region that is none: %v", err)
 	}
 }

@@ -21,8 +21,9 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// TestBuiltFunctions builds what is deployed, once, and runs it end to end on every platform: with the environment that s.yaml and
-// template.yml give, what the platform itself sets, and the addresses of the stand-ins, and with nothing else.
+// TestBuiltFunctions builds what is deployed, once, and runs it end to end on every platform: with
+// the environment that s.yaml and template.yml give, what the platform itself sets, and the
+// addresses of the stand-ins, and with nothing else.
 func TestBuiltFunctions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the programs that are deployed")
@@ -33,19 +34,23 @@ func TestBuiltFunctions(t *testing.T) {
 	t.Parallel()
 	packages := t.TempDir()
 	for _, target := range [][]string{{"-target", "fc"}, {"-target", "lambda", "-arch", "amd64"}} {
-		build := exec.CommandContext(t.Context(), "go", append([]string{"run", "./scripts/build", "-out", packages}, target...)...)
+		build := exec.CommandContext(t.Context(), "go",
+			append([]string{"run", "./scripts/build", "-out", packages}, target...)...)
 		build.Dir = ".."
 		if output, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, output)
 		}
 	}
 	everywhere := map[string]func(*testing.T, *deployment){
-		"opens and refreshes": opensAndRefreshes, "refuses": refuses, "keys that look like an allowed one": lookalikeKeys,
-		"another policy is deployed":   anotherPolicy,
-		"as it ships it opens nothing": shipsClosed, "recorded events": recordedEvents, "the platform's role signs": platformsRole,
+		"opens and refreshes": opensAndRefreshes, "refuses": refuses,
+		"keys that look like an allowed one": lookalikeKeys,
+		"another policy is deployed":         anotherPolicy,
+		"as it ships it opens nothing":       shipsClosed, "recorded events": recordedEvents,
+		"the platform's role signs": platformsRole,
 	}
 	onLambda := map[string]func(*testing.T, *deployment){
-		"a hundred cold requests": hundredColdRequests, "an OIDC token from elsewhere": tokenFromElsewhere,
+		"a hundred cold requests":      hundredColdRequests,
+		"an OIDC token from elsewhere": tokenFromElsewhere,
 	}
 	for _, platform := range []string{"go1", "custom runtime", "Lambda"} {
 		tests := maps.Clone(everywhere)
@@ -61,13 +66,14 @@ func TestBuiltFunctions(t *testing.T) {
 	}
 }
 
-// accessLife is how long access tokens live here: the programs go by the machine's clock, and a third of it has to pass before a refresh
-// is a real one.
+// accessLife is how long access tokens live here: the programs go by the machine's clock, and a
+// third of it has to pass before a refresh is a real one.
 const accessLife = 6 * time.Second
 
 func officeOptions() office.Options {
 	return office.Options{Credentials: office.Credentials{
-		AccessKeyID: "STS.role", Secret: "role-key-secret-7Yw2", SecurityToken: "role-security-token-9Qp4",
+		AccessKeyID: "STS.role", Secret: "role-key-secret-7Yw2",
+		SecurityToken: "role-security-token-9Qp4",
 	}}
 }
 
@@ -76,7 +82,8 @@ func presentWorld(t *testing.T) *world {
 	t.Helper()
 	o := officeOptions()
 	o.AccessTokenLife = accessLife
-	w := &world{clock: &clock{now: time.Now()}, office: office.New(o), people: issuer.New(issuer.Options{Algorithm: "ES256"})}
+	w := &world{clock: &clock{now: time.Now()}, office: office.New(o),
+		people: issuer.New(issuer.Options{Algorithm: "ES256"})}
 	web := httptest.NewServer(w.office)
 	t.Cleanup(web.Close)
 	w.officeURL = web.URL
@@ -92,7 +99,8 @@ func presentWorld(t *testing.T) *world {
 	return w
 }
 
-// deployment is both functions on one platform, as a template deploys them. The site in it asks them as a page does.
+// deployment is both functions on one platform, as a template deploys them. The site in it asks
+// them as a page does.
 type deployment struct {
 	*site
 	platform  string
@@ -120,18 +128,25 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 	w := presentWorld(t)
 	sessionKey, linkKey := newKey(), newKey()
 	d := &deployment{
-		site:     &site{t: t, world: w, linkKey: linkKey, generateURL: "https://generate.example.com/", refreshURL: "https://refresh.example.com/"},
-		platform: platform, packages: packages, local: map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.officeURL},
-		folders: map[string]string{}, instances: map[string]*instance{}, printed: map[string]string{},
-		secrets: []string{encodeKey(sessionKey), encodeKey(linkKey), "user-salt-3Kd8", "role-key-secret-7Yw2", "role-security-token-9Qp4"},
+		site: &site{t: t, world: w, linkKey: linkKey,
+			generateURL: "https://generate.example.com/",
+			refreshURL:  "https://refresh.example.com/"},
+		platform: platform, packages: packages,
+		local:   map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.officeURL},
+		folders: map[string]string{}, instances: map[string]*instance{},
+		printed: map[string]string{},
+		secrets: []string{encodeKey(sessionKey), encodeKey(linkKey), "user-salt-3Kd8",
+			"role-key-secret-7Yw2", "role-security-token-9Qp4"},
 	}
 	d.client = &http.Client{Transport: d}
 	shell := map[string]string{
-		"WEBOFFICE_SESSION_KEYS": encodeKey(sessionKey), "WEBOFFICE_LINK_KEYS": encodeKey(linkKey), "WEBOFFICE_USER_SALT": "user-salt-3Kd8",
+		"WEBOFFICE_SESSION_KEYS": encodeKey(sessionKey), "WEBOFFICE_LINK_KEYS": encodeKey(linkKey),
+		"WEBOFFICE_USER_SALT": "user-salt-3Kd8",
 	}
 	// What the commented lines of scripts/env.yaml offer to those who share links.
 	links := map[string]any{"environmentVariables": map[string]any{
-		"WEBOFFICE_LINK_KEYS": "${env('WEBOFFICE_LINK_KEYS')}", "WEBOFFICE_USER_SALT": "${env('WEBOFFICE_USER_SALT')}",
+		"WEBOFFICE_LINK_KEYS": "${env('WEBOFFICE_LINK_KEYS')}",
+		"WEBOFFICE_USER_SALT": "${env('WEBOFFICE_USER_SALT')}",
 	}}
 	environments, err := os.ReadFile("../scripts/env.yaml")
 	if err != nil {
@@ -141,10 +156,13 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 	case "go1":
 		d.functions, err = serverlessDevs(string(environments), "production", links, shell)
 	case "custom runtime":
-		oneStep := regexp.MustCompile(`(?m)^( +)# (runtime|instanceConcurrency|cpu|memorySize): `).ReplaceAllString(string(environments), "$1$2: ")
+		oneStep := regexp.MustCompile(
+			`(?m)^( +)# (runtime|instanceConcurrency|cpu|memorySize): `).ReplaceAllString(
+			string(environments), "$1$2: ")
 		d.functions, err = serverlessDevs(oneStep, "test", links, shell)
 	case "Lambda":
-		d.asLambda(map[string]string{"SessionKeys": encodeKey(sessionKey), "LinkKeys": encodeKey(linkKey), "UserSalt": "user-salt-3Kd8"})
+		d.asLambda(map[string]string{"SessionKeys": encodeKey(sessionKey),
+			"LinkKeys": encodeKey(linkKey), "UserSalt": "user-salt-3Kd8"})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +175,8 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 func lambdaTemplate(t *testing.T, more map[string]string) (*sam, map[string]function) {
 	t.Helper()
 	parameters := map[string]string{
-		"SessionKeys": encodeKey(newKey()), "LinkKeys": encodeKey(newKey()), "Region": "cn-shanghai",
+		"SessionKeys": encodeKey(newKey()), "LinkKeys": encodeKey(newKey()),
+		"Region":     "cn-shanghai",
 		"RamRoleArn": ramRole, "OidcProviderArn": oidcProvider,
 	}
 	maps.Copy(parameters, more)
@@ -180,7 +199,8 @@ func (d *deployment) asLambda(parameters map[string]string) {
 	d.secrets = append(d.secrets, awsToken, ownToken, "local-aws-secret", "local-aws-token")
 }
 
-// deploy starts both functions with a policy beside each, those that ran before stopped; "" leaves the policy that was built in.
+// deploy starts both functions with a policy beside each, those that ran before stopped; "" leaves
+// the policy that was built in.
 func (d *deployment) deploy(policy string) {
 	d.t.Helper()
 	d.stop()
@@ -206,7 +226,8 @@ func (d *deployment) unpack(name string, f function) {
 	d.folders[name] = d.t.TempDir()
 	built := filepath.Join(d.packages, strings.TrimPrefix(f.folder, "dist/"))
 	for _, file := range []string{f.handler, "policy.yaml"} {
-		if err := os.Link(filepath.Join(built, file), filepath.Join(d.folders[name], file)); err != nil {
+		if err := os.Link(filepath.Join(built, file),
+			filepath.Join(d.folders[name], file)); err != nil {
 			d.t.Fatal(err)
 		}
 	}
@@ -216,7 +237,8 @@ func (d *deployment) unpack(name string, f function) {
 func (d *deployment) launch(name string, f function) {
 	d.t.Helper()
 	newRuntime := map[string]func() (*cloud.Runtime, error){
-		"go1": cloud.NewFunctionCompute, "custom.debian11": cloud.NewCustomRuntime, "provided.al2023": cloud.NewLambda,
+		"go1": cloud.NewFunctionCompute, "custom.debian11": cloud.NewCustomRuntime,
+		"provided.al2023": cloud.NewLambda,
 	}[f.runtime]
 	if newRuntime == nil {
 		d.t.Fatalf("there is no stand-in of the runtime %s", f.runtime)
@@ -226,11 +248,14 @@ func (d *deployment) launch(name string, f function) {
 		d.t.Fatal(err)
 	}
 	keys := d.office.Credentials()
-	runtime.Role = cloud.Role{AccessKeyID: keys.AccessKeyID, AccessKeySecret: keys.Secret, SecurityToken: keys.SecurityToken}
+	runtime.Role = cloud.Role{AccessKeyID: keys.AccessKeyID, AccessKeySecret: keys.Secret,
+		SecurityToken: keys.SecurityToken}
 	runtime.Timeout = f.timeout
 	alive, ended := context.WithCancel(context.Background())
-	i := &instance{Runtime: runtime, command: exec.Command(filepath.Join(d.folders[name], f.handler)), logs: &logs{}, alive: alive}
-	i.command.Dir, i.command.Env, i.command.Stdout, i.command.Stderr = d.t.TempDir(), runtime.Env(), i.logs, i.logs
+	i := &instance{Runtime: runtime, command: exec.Command(
+		filepath.Join(d.folders[name], f.handler)), logs: &logs{}, alive: alive}
+	i.command.Dir, i.command.Env, i.command.Stdout, i.command.Stderr = d.t.TempDir(), runtime.Env(),
+		i.logs, i.logs
 	for _, variables := range []map[string]string{f.environment, d.local} {
 		for variable, value := range variables {
 			i.command.Env = append(i.command.Env, variable+"="+value)
@@ -267,7 +292,8 @@ func (d *deployment) stop() {
 	}
 }
 
-// RoundTrip implements http.RoundTripper: the platform's gateway in front of the function that the host names.
+// RoundTrip implements http.RoundTripper: the platform's gateway in front of the function that the
+// host names.
 func (d *deployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	name, _, _ := strings.Cut(r.URL.Host, ".")
 	i := d.instances[name]
@@ -276,7 +302,8 @@ func (d *deployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	return i.RoundTrip(r.WithContext(ctx))
 }
 
-// untouched wants that IMM was not even asked since the start. A warm-up asks nothing: its request bears no signature.
+// untouched wants that IMM was not even asked since the start. A warm-up asks nothing: its request
+// bears no signature.
 func (d *deployment) untouched(t *testing.T) {
 	t.Helper()
 	if requests := d.office.Requests(); len(requests) != 0 {
@@ -297,10 +324,12 @@ func (d *deployment) note(r reply) reply {
 
 var (
 	viewAndCopy = weboffice.Permission{Readonly: true, Copy: true}
-	everyRight  = weboffice.Permission{Rename: true, History: true, Copy: true, Export: true, Print: true}
+	everyRight  = weboffice.Permission{Rename: true, History: true, Copy: true, Export: true,
+		Print: true}
 )
 
-// opensAndRefreshes: a guest and somebody signed in open a document, ask for a refresh at once, and have one later.
+// opensAndRefreshes: a guest and somebody signed in open a document, ask for a refresh at once, and
+// have one later.
 func opensAndRefreshes(t *testing.T, d *deployment) {
 	d.deploy(teamPolicy)
 	ann := d.proof("ann")
@@ -309,15 +338,18 @@ func opensAndRefreshes(t *testing.T, d *deployment) {
 	due := time.Now().Add(accessLife / 3)
 	wantAnswer(t, guests, viewAndCopy)
 	wantAnswer(t, anns, everyRight)
-	if user := d.sentUser(t); user.Id != weboffice.UserID("user-salt-3Kd8", d.people.URL(), "ann") || user.Name != "Ann" {
+	if user := d.sentUser(t); user.Id != weboffice.UserID("user-salt-3Kd8", d.people.URL(),
+		"ann") || user.Name != "Ann" {
 		t.Errorf("Ann is %+v", user)
 	}
-	if guests.header.Get("Access-Control-Allow-Origin") != origin || guests.header.Get("Cache-Control") != "no-store" {
+	if guests.header.Get("Access-Control-Allow-Origin") != origin ||
+		guests.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("headers %v", guests.header)
 	}
 	for proof, opened := range map[weboffice.Secret]reply{guest: guests, ann: anns} {
 		early := d.refresh(proof, opened).want(t, 200, "")
-		if early.AccessToken != opened.AccessToken || early.RefreshToken != opened.RefreshToken || early.WebofficeURL != opened.WebofficeURL {
+		if early.AccessToken != opened.AccessToken || early.RefreshToken != opened.RefreshToken ||
+			early.WebofficeURL != opened.WebofficeURL {
 			t.Error("an early refresh gives other tokens")
 		}
 	}
@@ -325,7 +357,9 @@ func opensAndRefreshes(t *testing.T, d *deployment) {
 	<-time.After(time.Until(due))
 	for proof, opened := range map[weboffice.Secret]reply{guest: guests, ann: anns} {
 		renewed := d.note(d.refresh(proof, opened).want(t, 200, ""))
-		if renewed.AccessToken == opened.AccessToken || renewed.RefreshToken == opened.RefreshToken || renewed.WebofficeURL != opened.WebofficeURL {
+		if renewed.AccessToken == opened.AccessToken ||
+			renewed.RefreshToken == opened.RefreshToken ||
+			renewed.WebofficeURL != opened.WebofficeURL {
 			t.Error("a refresh gives the old tokens or another URL")
 		}
 		wantAnswer(t, renewed, opened.Permission)
@@ -337,7 +371,8 @@ func opensAndRefreshes(t *testing.T, d *deployment) {
 	}
 	d.stop()
 	for name, log := range d.printed {
-		if !strings.Contains(log, `"platform":"`+started+`"`) || !strings.Contains(log, `"msg":"decision"`) {
+		if !strings.Contains(log, `"platform":"`+started+`"`) ||
+			!strings.Contains(log, `"msg":"decision"`) {
 			t.Errorf("the log of %s lacks its platform or a decision", name)
 		}
 	}
@@ -352,17 +387,23 @@ func refuses(t *testing.T, d *deployment) {
 	ann, evil := d.proof("ann"), header("Origin", "https://evil.example")
 	d.generate(ann, source(plan), evil).want(t, 403, "Forbidden.Origin")
 	d.generate(guest, source(handbook), evil).want(t, 403, "Forbidden.Origin")
-	d.generate(guest, source(handbook), without("Origin")).want(t, 403, "Forbidden.Origin") // an <img>
-	d.refresh(ann, reply{AccessToken: "a", RefreshToken: "b"}, evil).want(t, 403, "Forbidden.Origin")
+	// an <img>
+	d.generate(guest, source(handbook), without("Origin")).want(t, 403, "Forbidden.Origin")
+	d.refresh(ann, reply{AccessToken: "a", RefreshToken: "b"}, evil).want(t, 403,
+		"Forbidden.Origin")
 	asksForPost := header("Access-Control-Request-Method", "POST")
-	d.request(http.MethodOptions, d.generateURL, guest, nil, evil, asksForPost).want(t, 403, "Forbidden.Origin")
+	d.request(http.MethodOptions, d.generateURL, guest, nil, evil, asksForPost).want(t, 403,
+		"Forbidden.Origin")
 	d.generate(guest, source(plan)).want(t, 401, "Unauthenticated")
 	d.generate("nonsense", source(handbook)).want(t, 401, "Unauthenticated")
-	d.generate(d.proof("ann", map[string]any{"aud": "another"}), source(plan)).want(t, 401, "Unauthenticated")
+	d.generate(d.proof("ann", map[string]any{"aud": "another"}), source(plan)).want(t, 401,
+		"Unauthenticated")
 	d.generate(ann, source(bluePlan)).want(t, 403, "Forbidden")
 	d.generate(d.proof("cara"), source(pay)).want(t, 403, "Forbidden")
-	d.generate(ann, object("SourceURI", plan, "ProjectName", "another")).want(t, 403, "Forbidden.ProjectName")
-	d.generate(guest, source("oss://team-docs/teams/red/"+strings.Repeat("x", 1<<20))).want(t, 413, "RequestTooLarge")
+	d.generate(ann, object("SourceURI", plan, "ProjectName", "another")).want(t, 403,
+		"Forbidden.ProjectName")
+	d.generate(guest, source("oss://team-docs/teams/red/"+strings.Repeat("x", 1<<20))).want(t, 413,
+		"RequestTooLarge")
 	d.untouched(t)
 
 	opened := d.open(ann, plan)
@@ -370,8 +411,11 @@ func refuses(t *testing.T, d *deployment) {
 	d.refresh(guest, opened).want(t, 400, "InvalidArgument.RefreshToken")
 	d.open(d.proof("dan"), pay)
 	d.open(guest, handbook)
-	d.generate(guest, source(handbook), without("Origin"), without("Sec-Fetch-Site")).want(t, 200, "") // no browser
-	preflight := d.request(http.MethodOptions, d.generateURL, guest, nil, asksForPost).want(t, 204, "")
+	// no browser
+	d.generate(guest, source(handbook), without("Origin"), without("Sec-Fetch-Site")).want(t, 200,
+		"")
+	preflight := d.request(http.MethodOptions, d.generateURL, guest, nil, asksForPost).want(t, 204,
+		"")
 	if preflight.header.Get("Access-Control-Allow-Origin") != origin {
 		t.Errorf("the preflight's headers are %v", preflight.header)
 	}
@@ -385,41 +429,49 @@ func lookalikeKeys(t *testing.T, d *deployment) {
 	d.keysThatLookLikeAnAllowedOne(t)
 }
 
-// anotherPolicy: the same programs start again with another policy beside them. A share link is revoked and a right is narrowed, while
-// everything else goes on.
+// anotherPolicy: the same programs start again with another policy beside them. A share link is
+// revoked and a right is narrowed, while everything else goes on.
 func anotherPolicy(t *testing.T, d *deployment) {
 	d.deploy(teamPolicy)
 	lost, kept := d.link("lost-link", plan, "view"), d.link("kept-link", plan, "view")
 	d.secrets = append(d.secrets, lost.Reveal(), kept.Reveal())
-	throughLost, throughKept, guests := d.open(lost, plan), d.open(kept, plan), d.open(guest, handbook)
+	throughLost, throughKept, guests := d.open(lost, plan), d.open(kept, plan),
+		d.open(guest, handbook)
 	d.refresh(lost, throughLost).want(t, 200, "")
 	d.calls(t, 3, 0)
 
-	d.deploy(strings.Replace(teamPolicy, "grant: [view, copy]", "grant: [view]", 1) + "revokedLinks: [lost-link]\n")
+	d.deploy(strings.Replace(teamPolicy, "grant: [view, copy]", "grant: [view]", 1) +
+		"revokedLinks: [lost-link]\n")
 	d.refresh(lost, throughLost).want(t, 401, "Unauthenticated")
 	d.generate(lost, source(plan)).want(t, 401, "Unauthenticated")
 	d.calls(t, 3, 0)
 	d.open(kept, plan)
 	d.calls(t, 4, 0)
 	d.refresh(kept, throughKept).want(t, 200, "")
-	wantAnswer(t, d.note(d.refresh(guest, guests).want(t, 200, "")), weboffice.Permission{Readonly: true})
-	if got := d.office.Calls(); got.Generate != 5 { // narrowed rights are a new Generate; the kept link's refresh may be early or not
+	wantAnswer(t, d.note(d.refresh(guest, guests).want(t, 200, "")),
+		weboffice.Permission{Readonly: true})
+	// narrowed rights are a new Generate; the kept link's refresh may be early or not
+	if got := d.office.Calls(); got.Generate != 5 {
 		t.Errorf("IMM did %+v", got)
 	}
 }
 
-// shipsClosed: the package as scripts/build makes it from functions/policy.yaml, with its example documents.
+// shipsClosed: the package as scripts/build makes it from functions/policy.yaml, with its example
+// documents.
 func shipsClosed(t *testing.T, d *deployment) {
 	d.deploy("")
 	for _, uri := range []string{plan, handbook, "oss://test-bucket/test-object.docx"} {
-		d.generate(guest, source(uri), without("Origin"), without("Sec-Fetch-Site")).want(t, 401, "Unauthenticated")
+		d.generate(guest, source(uri), without("Origin"), without("Sec-Fetch-Site")).want(t, 401,
+			"Unauthenticated")
 		d.generate(guest, source(uri)).want(t, 403, "Forbidden.Origin")
-		d.generate(d.proof("ann"), source(uri), without("Origin"), without("Sec-Fetch-Site")).want(t, 401, "Unauthenticated")
+		d.generate(d.proof("ann"), source(uri), without("Origin"), without("Sec-Fetch-Site")).want(
+			t, 401, "Unauthenticated")
 	}
 	d.untouched(t)
 }
 
-// recordedEvents: what scripts/smoke/events holds for `s invoke` and `aws lambda invoke` gives what the files' names say.
+// recordedEvents: what scripts/smoke/events holds for `s invoke` and `aws lambda invoke` gives what
+// the files' names say.
 func recordedEvents(t *testing.T, d *deployment) {
 	d.deploy(teamPolicy)
 	prefix := "fc-"
@@ -457,18 +509,21 @@ func recordedEvents(t *testing.T, d *deployment) {
 		var body struct{ Code string }
 		_ = json.Unmarshal([]byte(got.Body), &body) // a preflight's is empty
 		w, known := want[name]
-		if !known || got.StatusCode != w.status || body.Code != w.code || got.Headers["Access-Control-Allow-Origin"] != w.allow {
+		if !known || got.StatusCode != w.status || body.Code != w.code ||
+			got.Headers["Access-Control-Allow-Origin"] != w.allow {
 			t.Errorf("%s gives %s", file, answer)
 		}
 	}
 	d.untouched(t)
 }
 
-// platformsRole: IMM is asked with the role that the platform gives, as it is at each request, and never with what a client sends.
+// platformsRole: IMM is asked with the role that the platform gives, as it is at each request, and
+// never with what a client sends.
 func platformsRole(t *testing.T, d *deployment) {
 	d.deploy(teamPolicy)
 	forged := []option{
-		header("X-Fc-Access-Key-Id", "STS.forged"), header("X-Fc-Access-Key-Secret", "forged"), header("X-Fc-Security-Token", "forged"),
+		header("X-Fc-Access-Key-Id", "STS.forged"), header("X-Fc-Access-Key-Secret", "forged"),
+		header("X-Fc-Security-Token", "forged"),
 	}
 	d.generate(guest, source(handbook), forged...).want(t, 200, "")
 	first := d.office.Credentials()
@@ -476,22 +531,26 @@ func platformsRole(t *testing.T, d *deployment) {
 		d.clouds.exchanged(1, 1)
 		return
 	}
-	renewed := office.Credentials{AccessKeyID: "STS.renewed", Secret: "role-key-secret-5Hb6", SecurityToken: "role-security-token-2Wd7"}
+	renewed := office.Credentials{AccessKeyID: "STS.renewed", Secret: "role-key-secret-5Hb6",
+		SecurityToken: "role-security-token-2Wd7"}
 	d.secrets = append(d.secrets, renewed.Secret, renewed.SecurityToken)
 	d.office.SetCredentials(renewed)
 	role := &d.instances["generate"].Role
-	*role = cloud.Role{AccessKeyID: renewed.AccessKeyID, AccessKeySecret: renewed.Secret, SecurityToken: renewed.SecurityToken}
+	*role = cloud.Role{AccessKeyID: renewed.AccessKeyID, AccessKeySecret: renewed.Secret,
+		SecurityToken: renewed.SecurityToken}
 	d.generate(guest, source(handbook)).want(t, 200, "")
 	d.calls(t, 2, 0)
 
-	role.SecurityToken = "" // debian11 may send the header empty: then those of the environment count, which are the first
+	// debian11 may send the header empty: then those of the environment count, which are the first
+	role.SecurityToken = ""
 	d.office.SetCredentials(first)
 	if d.platform == "custom runtime" {
 		d.generate(guest, source(handbook)).want(t, 200, "")
 		d.calls(t, 3, 0)
 		return
 	}
-	asked := len(d.office.Requests()) // on go1 nothing is left: a long-lived AccessKey would look like this
+	// on go1 nothing is left: a long-lived AccessKey would look like this
+	asked := len(d.office.Requests())
 	d.generate(guest, source(handbook)).want(t, 503, "ServiceUnavailable")
 	if len(d.office.Requests()) != asked || d.office.Calls().Failed != 0 {
 		t.Error("IMM was asked without a security token")
@@ -502,7 +561,8 @@ func platformsRole(t *testing.T, d *deployment) {
 	}
 }
 
-// hundredColdRequests: an instance that takes many requests at once, as Lambda has them too, exchanges its role once.
+// hundredColdRequests: an instance that takes many requests at once, as Lambda has them too,
+// exchanges its role once.
 func hundredColdRequests(t *testing.T, d *deployment) {
 	d.local["AWS_LAMBDA_MAX_CONCURRENCY"] = "100"
 	d.deploy(teamPolicy)

@@ -8,8 +8,9 @@ import (
 	"weboffice-functions/shared/policy"
 )
 
-// TestPolicies runs the tests of every policy that lies here, so that `go test ./...` stands between a change and its deployment.
-// A policy may leave its project to the deployment's environment.
+// TestPolicies runs the tests of every policy that lies here, so that `go test ./...` stands
+// between a change and its deployment. A policy may leave its project to the deployment's
+// environment.
 func TestPolicies(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
 	if err != nil || len(files) == 0 {

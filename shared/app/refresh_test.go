@@ -15,7 +15,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// due is a time after which a refresh asks IMM: less than two thirds of an access token's life are left.
+// due is a time after which a refresh asks IMM: less than two thirds of an access token's life are
+// left.
 const due = 15 * time.Minute
 
 func TestSealedTokenOpensOnlyForItsCallerAndAccessToken(t *testing.T) {
@@ -23,8 +24,10 @@ func TestSealedTokenOpensOnlyForItsCallerAndAccessToken(t *testing.T) {
 	s := start(t, teamPolicy)
 	ann, bob := s.proof("ann"), s.proof("bob")
 	linkOne, linkTwo := s.link("one", plan, "view"), s.link("two", plan, "view")
-	forAnn := s.mint(caller.LinkClaims{ID: "three", Document: plan, Grant: []string{"view"}, Subject: "ann"})
-	annsPlan, annsBudget, bobs, guests := s.open(ann, plan), s.open(ann, budget), s.open(bob, plan), s.open(guest, handbook)
+	forAnn := s.mint(caller.LinkClaims{ID: "three", Document: plan, Grant: []string{"view"},
+		Subject: "ann"})
+	annsPlan, annsBudget, bobs, guests := s.open(ann, plan), s.open(ann, budget), s.open(bob, plan),
+		s.open(guest, handbook)
 	linked, linkedAnn := s.open(linkOne, plan), s.open(forAnn, plan)
 	s.calls(t, 6, 0)
 	s.clock.Advance(due)
@@ -48,12 +51,16 @@ func TestSealedTokenOpensOnlyForItsCallerAndAccessToken(t *testing.T) {
 		"a link's by a guest":                   {guest, linked},
 		"an unknown access token": {ann, reply{AccessToken: "3de242da81e1433abefbbea000aaae39v3",
 			RefreshToken: annsPlan.RefreshToken}},
-		"the access token in other case": {ann, reply{AccessToken: strings.ToUpper(annsPlan.AccessToken),
-			RefreshToken: annsPlan.RefreshToken}},
-		"the access token with a space":          {ann, reply{AccessToken: annsPlan.AccessToken + " ", RefreshToken: annsPlan.RefreshToken}},
-		"the access token in place of the other": {ann, reply{AccessToken: annsPlan.AccessToken, RefreshToken: annsPlan.AccessToken}},
+		"the access token in other case": {ann,
+			reply{AccessToken: strings.ToUpper(annsPlan.AccessToken),
+				RefreshToken: annsPlan.RefreshToken}},
+		"the access token with a space": {ann,
+			reply{AccessToken: annsPlan.AccessToken + " ", RefreshToken: annsPlan.RefreshToken}},
+		"the access token in place of the other": {ann, reply{AccessToken: annsPlan.AccessToken,
+			RefreshToken: annsPlan.AccessToken}},
 	} {
-		if got := s.refresh(c.proof, c.tokens); got.status != 400 || got.Code != "InvalidArgument.RefreshToken" {
+		if got := s.refresh(c.proof, c.tokens); got.status != 400 ||
+			got.Code != "InvalidArgument.RefreshToken" {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -61,9 +68,11 @@ func TestSealedTokenOpensOnlyForItsCallerAndAccessToken(t *testing.T) {
 	for name, c := range map[string]struct {
 		proof  weboffice.Secret
 		tokens reply
-	}{"ann": {ann, annsPlan}, "ann again": {s.proof("ann"), annsBudget}, "bob": {bob, bobs}, "guest": {guest, guests},
-		"link": {linkOne, linked}, "named link": {forAnn, linkedAnn}} {
-		if got := s.refresh(c.proof, c.tokens); got.status != 200 || got.WebofficeURL != c.tokens.WebofficeURL {
+	}{"ann": {ann, annsPlan}, "ann again": {s.proof("ann"), annsBudget}, "bob": {bob, bobs},
+		"guest": {guest, guests},
+		"link":  {linkOne, linked}, "named link": {forAnn, linkedAnn}} {
+		if got := s.refresh(c.proof, c.tokens); got.status != 200 ||
+			got.WebofficeURL != c.tokens.WebofficeURL {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -82,20 +91,25 @@ func TestTamperedSealedTokenIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	attacks := map[string]string{
-		"cut": sealed[:len(sealed)-1], "half": sealed[:len(sealed)/2], "longer": sealed + "A", "padded": sealed + "=",
+		"cut": sealed[:len(sealed)-1], "half": sealed[:len(sealed)/2], "longer": sealed + "A",
+		"padded":            sealed + "=",
 		"line break":        sealed[:9] + "\n" + sealed[9:],
-		"line break behind": sealed + "\r\n", "quoted": `"` + sealed + `"`, "twice": sealed + sealed, "nonsense": "x",
+		"line break behind": sealed + "\r\n", "quoted": `"` + sealed + `"`, "twice": sealed +
+			sealed, "nonsense": "x",
 		"text": `{"r":"x","u":"y"}`,
-		"huge": strings.Repeat("A", 63<<10), "only a header": base64.RawURLEncoding.EncodeToString(raw[:21]),
+		"huge": strings.Repeat("A", 63<<10), "only a header": base64.RawURLEncoding.EncodeToString(
+			raw[:21]),
 		"zeros": strings.Repeat("A", len(sealed)),
 	}
-	for _, i := range []int{0, 1, 4, 5, 20, 21, len(raw) / 2, len(raw) - 16, len(raw) - 1} { // version, key id, salt, text, tag
+	// version, key id, salt, text, tag
+	for _, i := range []int{0, 1, 4, 5, 20, 21, len(raw) / 2, len(raw) - 16, len(raw) - 1} {
 		changed := append([]byte(nil), raw...)
 		changed[i] ^= 1
 		attacks[fmt.Sprintf("byte %d", i)] = base64.RawURLEncoding.EncodeToString(changed)
 	}
 	for name, token := range attacks {
-		if got := s.refresh(ann, reply{AccessToken: opened.AccessToken, RefreshToken: token}); got.status != 400 ||
+		if got := s.refresh(ann, reply{AccessToken: opened.AccessToken,
+			RefreshToken: token}); got.status != 400 ||
 			got.Code != "InvalidArgument.RefreshToken" {
 			t.Errorf("%s: %v", name, got)
 		}
@@ -104,14 +118,19 @@ func TestTamperedSealedTokenIsRefused(t *testing.T) {
 		"nothing":          {`{}`, ""},
 		"no access token":  {object("RefreshToken", sealed), "MissingAccessToken"},
 		"no refresh token": {object("AccessToken", opened.AccessToken), "MissingRefreshToken"},
-		"a parameter too many": {object("AccessToken", opened.AccessToken, "RefreshToken", sealed, "ProjectName", "test-project"),
+		"a parameter too many": {object("AccessToken", opened.AccessToken, "RefreshToken", sealed,
+			"ProjectName", "test-project"),
 			"InvalidArgument.ProjectName"},
-		"a wish too many": {object("AccessToken", opened.AccessToken, "RefreshToken", sealed, "SourceURI", budget),
+		"a wish too many": {object("AccessToken", opened.AccessToken, "RefreshToken", sealed,
+			"SourceURI", budget),
 			"InvalidArgument.SourceURI"},
-		"a token twice":         {`{"AccessToken":"x",` + tokensOf(opened)[1:], "InvalidArgument.AccessToken"},
-		"a token in other case": {`{"accessToken":"x",` + tokensOf(opened)[1:], "InvalidArgument.accessToken"},
+		"a token twice": {`{"AccessToken":"x",` + tokensOf(opened)[1:],
+			"InvalidArgument.AccessToken"},
+		"a token in other case": {`{"accessToken":"x",` + tokensOf(opened)[1:],
+			"InvalidArgument.accessToken"},
 	} {
-		if got := s.request("POST", s.refreshURL, ann, strings.NewReader(c.body)); got.status != 400 || c.code != "" && got.Code != c.code {
+		if got := s.request("POST", s.refreshURL, ann,
+			strings.NewReader(c.body)); got.status != 400 || c.code != "" && got.Code != c.code {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -126,11 +145,13 @@ func TestSealedTokenOfAnotherDeploymentIsRefused(t *testing.T) {
 	s.office.AddProject("other-project")
 	opened := s.open(guest, handbook)
 	for name, other := range map[string]*site{
-		"other keys":    s.another(teamPolicy, "WEBOFFICE_SESSION_KEYS", encodeKey(newKey())),
-		"other region":  s.another(teamPolicy, "WEBOFFICE_REGION", "cn-beijing"),
-		"other project": s.another(strings.Replace(teamPolicy, "project: test-project", "project: other-project", 1)),
+		"other keys":   s.another(teamPolicy, "WEBOFFICE_SESSION_KEYS", encodeKey(newKey())),
+		"other region": s.another(teamPolicy, "WEBOFFICE_REGION", "cn-beijing"),
+		"other project": s.another(strings.Replace(teamPolicy, "project: test-project",
+			"project: other-project", 1)),
 	} {
-		if got := other.refresh(guest, opened); got.status != 400 || got.Code != "InvalidArgument.RefreshToken" {
+		if got := other.refresh(guest, opened); got.status != 400 ||
+			got.Code != "InvalidArgument.RefreshToken" {
 			t.Errorf("%s: %v", name, got)
 		}
 		other.open(guest, handbook) // as a page then does
@@ -148,11 +169,14 @@ func TestEqualSubjectsOfTwoIssuersAreTwoPeople(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = partners.Close() })
-	two := strings.NewReplacer("rules:", "  partners: {url: \""+partners.URL()+"\", audience: weboffice}\nrules:",
+	two := strings.NewReplacer("rules:", "  partners: {url: \""+partners.URL()+
+		"\", audience: weboffice}\nrules:",
 		"callers: {issuer: staff, claims: {groups: editors}}",
-		"callers: [{issuer: staff, claims: {groups: editors}}, {issuer: partners}]").Replace(teamPolicy)
+		"callers: [{issuer: staff, claims: {groups: editors}}, {issuer: partners}]").Replace(
+		teamPolicy)
 	s := startIn(t, w, two)
-	ours, theirs := s.proof("ann"), partners.Token(map[string]any{"sub": "ann", "name": "Ann", "team": "red", "groups": []string{"editors"}})
+	ours, theirs := s.proof("ann"), partners.Token(map[string]any{"sub": "ann", "name": "Ann",
+		"team": "red", "groups": []string{"editors"}})
 	opened := s.open(ours, plan)
 	our := s.sentUser(t)
 	s.open(theirs, plan)
@@ -168,7 +192,8 @@ func TestEqualSubjectsOfTwoIssuersAreTwoPeople(t *testing.T) {
 // The end counts from the first generate, whatever happens on the way.
 func TestSessionEndsWhenItMust(t *testing.T) {
 	t.Parallel()
-	widened := strings.Replace(teamPolicy, "session: 8h", "session: 8h\n    set: {Hidecmb: true, Watermark: {Type: 1, Value: new}}", 1)
+	widened := strings.Replace(teamPolicy, "session: 8h",
+		"session: 8h\n    set: {Hidecmb: true, Watermark: {Type: 1, Value: new}}", 1)
 	for name, detour := range map[string]func(s *site, last reply) (*site, reply){
 		"refreshed all the way": func(s *site, last reply) (*site, reply) { return s, last },
 		"generated in place of a refresh": func(s *site, last reply) (*site, reply) {
@@ -222,7 +247,8 @@ func TestSessionWithoutAWordLastsTwelveHours(t *testing.T) {
 func TestLinkThatHasEndedAtRefresh(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
-	short := s.mint(caller.LinkClaims{ID: "short", Document: plan, Grant: []string{"view"}, Expires: s.clock.Now().Add(time.Hour)})
+	short := s.mint(caller.LinkClaims{ID: "short", Document: plan, Grant: []string{"view"},
+		Expires: s.clock.Now().Add(time.Hour)})
 	gone, stays := s.link("gone", plan, "view"), s.link("stays", plan, "view")
 	shortly, revoked, staying := s.open(short, plan), s.open(gone, plan), s.open(stays, plan)
 	s.clock.Advance(due)
@@ -242,7 +268,8 @@ func TestLinkOfTheSamePersonForAnotherDocument(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	mint := func(id, document string) weboffice.Secret {
-		return s.mint(caller.LinkClaims{ID: id, Document: document, Grant: []string{"view"}, Subject: "u-7"})
+		return s.mint(caller.LinkClaims{ID: id, Document: document, Grant: []string{"view"},
+			Subject: "u-7"})
 	}
 	opened := s.open(mint("one", plan), plan)
 	s.clock.Advance(due)
@@ -261,12 +288,14 @@ func TestSameSealedTokenTwiceIsOneCall(t *testing.T) {
 	first := s.refresh(ann, opened).want(t, 200, "")
 	s.clock.Advance(50 * time.Second)
 	second := s.refresh(ann, opened).want(t, 200, "")
-	if second.AccessToken != first.AccessToken || second.RefreshToken != first.RefreshToken || first.Timeout-second.Timeout != 50_000 ||
+	if second.AccessToken != first.AccessToken || second.RefreshToken != first.RefreshToken ||
+		first.Timeout-second.Timeout != 50_000 ||
 		second.RequestId != first.RequestId {
 		t.Errorf("%s differs from %s", second.body, first.body)
 	}
 	s.calls(t, 1, 1)
-	// Later the page's other tab has it too late: one Generate in its place, and that is kept as well.
+	// Later the page's other tab has it too late: one Generate in its place, and that is kept as
+	// well.
 	s.clock.Advance(10 * time.Second)
 	third := s.refresh(ann, opened).want(t, 200, "")
 	again := s.refresh(ann, opened).want(t, 200, "")
@@ -318,10 +347,12 @@ func TestSameSealedTokenAtTwoProcesses(t *testing.T) {
 	s.calls(t, 1, 1)
 	second := other.refresh(guest, opened).want(t, 200, "")
 	s.calls(t, 2, 1)
-	if again := other.sentUser(t); again != user || second.WebofficeURL != opened.WebofficeURL || second.Permission != opened.Permission {
+	if again := other.sentUser(t); again != user || second.WebofficeURL != opened.WebofficeURL ||
+		second.Permission != opened.Permission {
 		t.Errorf("the second instance generates for %+v, not %+v", again, user)
 	}
-	if len(s.office.DoubleSpends()) != 1 || other.decision()["fallback"] != true || other.decision()["billed"] != 1.0 {
+	if len(s.office.DoubleSpends()) != 1 || other.decision()["fallback"] != true ||
+		other.decision()["billed"] != 1.0 {
 		t.Errorf("%d double spends, %v", len(s.office.DoubleSpends()), other.decision())
 	}
 	other.refresh(guest, opened).want(t, 200, "")
@@ -366,15 +397,16 @@ func TestRefreshThatFailsDoesNotGenerate(t *testing.T) {
 		fault  office.Fault
 		status int
 	}{
-		"throttled":            {office.Throttled(9 * time.Second), 429},
-		"throttled silently":   {office.Refused(400, "Throttling.User", "slow down"), 429},
-		"denied":               {office.NoPermission(), 502},
-		"denied by RAM":        {office.Refused(403, "Forbidden.RAM", "no"), 502},
-		"credentials expired":  {office.SecurityTokenExpired(), 503},
-		"access key unknown":   {office.Refused(404, "InvalidAccessKeyId.NotFound", "no"), 503},
-		"wrong signature":      {office.SignatureDoesNotMatch(), 503},
-		"in arrears":           {office.Refused(403, "OperationDenied", "no"), 502},
-		"project gone":         {office.Refused(404, "ResourceNotFound", "The specified resource acs:imm::1:project/x is not found"), 502},
+		"throttled":           {office.Throttled(9 * time.Second), 429},
+		"throttled silently":  {office.Refused(400, "Throttling.User", "slow down"), 429},
+		"denied":              {office.NoPermission(), 502},
+		"denied by RAM":       {office.Refused(403, "Forbidden.RAM", "no"), 502},
+		"credentials expired": {office.SecurityTokenExpired(), 503},
+		"access key unknown":  {office.Refused(404, "InvalidAccessKeyId.NotFound", "no"), 503},
+		"wrong signature":     {office.SignatureDoesNotMatch(), 503},
+		"in arrears":          {office.Refused(403, "OperationDenied", "no"), 502},
+		"project gone": {office.Refused(404, "ResourceNotFound",
+			"The specified resource acs:imm::1:project/x is not found"), 502},
 		"server error":         {office.InternalError(), 502},
 		"server error, late":   {office.InternalError().AfterWork(), 502},
 		"a proxy's page":       {office.HTML(), 502},
@@ -389,7 +421,8 @@ func TestRefreshThatFailsDoesNotGenerate(t *testing.T) {
 			s.clock.Advance(due)
 			s.office.Fail(office.Refresh, 1, c.fault)
 			got := s.refresh(guest, opened)
-			if got.status != c.status || (got.header.Get("Retry-After") != "") != (c.status == 429) {
+			if got.status != c.status ||
+				(got.header.Get("Retry-After") != "") != (c.status == 429) {
 				t.Errorf("%v %v", got, got.header)
 			}
 			if calls := s.office.Calls(); calls.Generate != 1 {
@@ -399,7 +432,8 @@ func TestRefreshThatFailsDoesNotGenerate(t *testing.T) {
 				t.Errorf("%v", line)
 			}
 			s.refresh(guest, opened).want(t, 200, "") // the page comes again
-			if calls := s.office.Calls(); calls.Generate+calls.Refresh != 2 && !strings.Contains(name, "late") {
+			if calls := s.office.Calls(); calls.Generate+calls.Refresh != 2 &&
+				!strings.Contains(name, "late") {
 				t.Errorf("%+v", calls)
 			}
 		})
@@ -413,8 +447,9 @@ func TestRefreshWhoseTokenIsLostGeneratesOnce(t *testing.T) {
 		fault  office.Fault
 		unsure bool // the refresh may have been billed
 	}{
-		"refused":             {office.Refused(400, "InvalidRefreshToken", "no"), false},
-		"refused otherwise":   {office.Refused(400, "InvalidArgument", "The token has been used."), false},
+		"refused": {office.Refused(400, "InvalidRefreshToken", "no"), false},
+		"refused otherwise": {office.Refused(400, "InvalidArgument", "The token has been used."),
+			false},
 		"refused as unknown":  {office.Refused(404, "TokenNotFound", "no"), false},
 		"no answer":           {office.Cut(), true},
 		"no answer, but done": {office.Cut().AfterWork(), true},
@@ -431,10 +466,12 @@ func TestRefreshWhoseTokenIsLostGeneratesOnce(t *testing.T) {
 			s.clock.Advance(due)
 			s.office.Fail(office.Refresh, 1, c.fault)
 			got := s.refresh(ann, opened).want(t, 200, "")
-			if got.WebofficeURL != opened.WebofficeURL || got.Permission != opened.Permission || got.AccessToken == opened.AccessToken {
+			if got.WebofficeURL != opened.WebofficeURL || got.Permission != opened.Permission ||
+				got.AccessToken == opened.AccessToken {
 				t.Errorf("%s", got.body)
 			}
-			if after := s.last(t); after["Password"] != "123456" || after["User"] != before["User"] ||
+			if after := s.last(t); after["Password"] != "123456" ||
+				after["User"] != before["User"] ||
 				after["Permission"] != before["Permission"] || len(after) != len(before) {
 				t.Errorf("generated %v, at first %v", after, before)
 			}
@@ -442,10 +479,12 @@ func TestRefreshWhoseTokenIsLostGeneratesOnce(t *testing.T) {
 				t.Fatalf("%+v", calls)
 			}
 			line := s.decision()
-			if line["billed"] != 1.0 || line["fallback"] != true || line["maybeBilled"] != c.unsure {
+			if line["billed"] != 1.0 || line["fallback"] != true ||
+				line["maybeBilled"] != c.unsure {
 				t.Errorf("%v", line)
 			}
-			if warned := s.logs.lines(t, "the refresh failed, generating instead"); len(warned) != 1 || warned[0]["requestId"] != line["requestId"] {
+			if warned := s.logs.lines(t, "the refresh failed, generating instead"); len(
+				warned) != 1 || warned[0]["requestId"] != line["requestId"] {
 				t.Errorf("%v", warned)
 			}
 			s.clock.Advance(due)
@@ -483,7 +522,8 @@ func TestFallbackThatFailsTooIsAnError(t *testing.T) {
 	s.refresh(guest, opened).want(t, 200, "")
 }
 
-// What was asked at first is decided anew at each refresh, from what the policy and the proof say now.
+// What was asked at first is decided anew at each refresh, from what the policy and the proof say
+// now.
 func TestRightsThatChangedTakeEffectAtTheNextRefresh(t *testing.T) {
 	t.Parallel()
 	replace := func(old, with string) string {
@@ -492,7 +532,8 @@ func TestRightsThatChangedTakeEffectAtTheNextRefresh(t *testing.T) {
 		}
 		return strings.Replace(teamPolicy, old, with, 1)
 	}
-	const editors, readers = "grant: [view, edit, rename, history, copy, print, export]", "grant: [view, copy]"
+	const editors, readers = "grant: [view, edit, rename, history, copy, print, export]",
+		"grant: [view, copy]"
 	all := weboffice.Permission{Rename: true, History: true, Copy: true, Print: true, Export: true}
 	for name, c := range map[string]struct {
 		before, after string         // policies, default teamPolicy
@@ -507,17 +548,22 @@ func TestRightsThatChangedTakeEffectAtTheNextRefresh(t *testing.T) {
 	}{
 		"nothing, early": {want: all},
 		"nothing, late":  {wait: due, refreshes: 1, want: all},
-		"a rule's name":  {after: replace("- name: team folders", "- name: folders of teams"), want: all},
+		"a rule's name": {after: replace("- name: team folders", "- name: folders of teams"),
+			want: all},
 		"a rule that does not match": {after: replace("- name: team folders",
 			"- {name: closed, documents: oss://team-docs/closed/**, callers: anyone, deny: true}\n  - name: team folders"), want: all},
-		"limits and origins": {after: replace("caller: 1000/m", "caller: 900/m"), wait: due, refreshes: 1, want: all},
-		"the rule is gone": {after: replace("documents: oss://team-docs/teams/${team}/**", "documents: oss://team-docs/elsewhere/**"),
+		"limits and origins": {after: replace("caller: 1000/m", "caller: 900/m"), wait: due,
+			refreshes: 1, want: all},
+		"the rule is gone": {after: replace("documents: oss://team-docs/teams/${team}/**",
+			"documents: oss://team-docs/elsewhere/**"),
 			status: 403},
-		"the rule is gone, late": {after: replace("documents: oss://team-docs/teams/${team}/**", "documents: oss://team-docs/elsewhere/**"),
+		"the rule is gone, late": {after: replace("documents: oss://team-docs/teams/${team}/**",
+			"documents: oss://team-docs/elsewhere/**"),
 			wait: due, status: 403},
 		"a deny rule before": {after: replace("- name: team folders",
 			"- {name: closed, documents: oss://team-docs/teams/**, callers: anyone, deny: true}\n  - name: team folders"), status: 403},
-		"narrowed": {after: replace(editors, readers), generates: 1, want: weboffice.Permission{Readonly: true, Copy: true}},
+		"narrowed": {after: replace(editors, readers), generates: 1,
+			want: weboffice.Permission{Readonly: true, Copy: true}},
 		"narrowed, late": {after: replace(editors, readers), wait: due, generates: 1,
 			want: weboffice.Permission{Readonly: true, Copy: true}},
 		"widened": {before: replace(editors, readers), generates: 1, want: all},
@@ -527,32 +573,44 @@ func TestRightsThatChangedTakeEffectAtTheNextRefresh(t *testing.T) {
 		"narrowed to what was asked": {after: replace(editors, readers),
 			body: object("SourceURI", plan, "Permission", "{'Readonly':'true','Copy':'true'}"),
 			want: weboffice.Permission{Readonly: true, Copy: true}},
-		"another watermark": {before: replace("session: 8h", "set: {Watermark: {Type: 1, Value: one}}"),
+		"another watermark": {before: replace("session: 8h",
+			"set: {Watermark: {Type: 1, Value: one}}"),
 			after:     replace("session: 8h", "set: {Watermark: {Type: 1, Value: two}}"),
 			generates: 1, want: all, wire: [2]string{"Watermark", `{"Type":1,"Value":"two"}`}},
-		"no watermark any more": {before: replace("session: 8h", "set: {Watermark: {Type: 1, Value: one}}"), generates: 1, want: all,
+		"no watermark any more": {before: replace("session: 8h",
+			"set: {Watermark: {Type: 1, Value: one}}"), generates: 1, want: all,
 			wire: [2]string{"Watermark", ""}},
 		"fewer pages": {after: replace("session: 8h", "set: {PreviewPages: 2}"), generates: 1,
-			want: weboffice.Permission{Readonly: true, Rename: true, Copy: true, Print: true, Export: true}, wire: [2]string{"PreviewPages", "2"}},
-		"another project": {after: replace("session: 8h", "project: other-project"), generates: 1, want: all,
+			want: weboffice.Permission{Readonly: true, Rename: true, Copy: true, Print: true,
+				Export: true}, wire: [2]string{"PreviewPages", "2"}},
+		"another project": {after: replace("session: 8h", "project: other-project"), generates: 1,
+			want: all,
 			wire: [2]string{"ProjectName", "other-project"}},
-		"a longer session":        {after: replace("session: 8h", "session: 9h"), want: all},
-		"a shorter session, over": {after: replace("session: 8h", "session: 10m"), wait: 10 * time.Minute, status: 410},
-		"a parameter not accepted": {before: replace("session: 8h", "accept: [UserData]"), body: object("SourceURI", plan, "UserData", "x"),
+		"a longer session": {after: replace("session: 8h", "session: 9h"), want: all},
+		"a shorter session, over": {after: replace("session: 8h", "session: 10m"),
+			wait: 10 * time.Minute, status: 410},
+		"a parameter not accepted": {before: replace("session: 8h", "accept: [UserData]"),
+			body:   object("SourceURI", plan, "UserData", "x"),
 			status: 403},
 		"a parameter that is fixed": {after: replace("session: 8h", "set: {Filename: other.docx}"),
 			body: object("SourceURI", plan, "Filename", "mine.docx"), status: 403},
-		"removed from the group": {claims: map[string]any{"groups": []string{"readers"}}, status: 403},
-		"removed, late":          {claims: map[string]any{"groups": nil}, wait: due, status: 403},
-		"in another team":        {claims: map[string]any{"team": "blue"}, status: 403},
-		"in one group more":      {claims: map[string]any{"groups": []string{"editors", "readers"}}, want: all},
-		"another display name":   {claims: map[string]any{"name": "Ann Married", "picture": "https://people.example.com/new.png"}, want: all},
-		"another name, late":     {claims: map[string]any{"name": "Ann Married"}, wait: due, refreshes: 1, want: all},
-		"a name in the watermark": {before: replace("session: 8h", `set: {Watermark: {Type: 1, Value: "for ${name}"}}`),
+		"removed from the group": {claims: map[string]any{"groups": []string{"readers"}},
+			status: 403},
+		"removed, late":   {claims: map[string]any{"groups": nil}, wait: due, status: 403},
+		"in another team": {claims: map[string]any{"team": "blue"}, status: 403},
+		"in one group more": {claims: map[string]any{"groups": []string{"editors", "readers"}},
+			want: all},
+		"another display name": {claims: map[string]any{"name": "Ann Married",
+			"picture": "https://people.example.com/new.png"}, want: all},
+		"another name, late": {claims: map[string]any{"name": "Ann Married"}, wait: due,
+			refreshes: 1, want: all},
+		"a name in the watermark": {before: replace("session: 8h",
+			`set: {Watermark: {Type: 1, Value: "for ${name}"}}`),
 			after:  replace("session: 8h", `set: {Watermark: {Type: 1, Value: "for ${name}"}}`),
 			claims: map[string]any{"name": "Ann Married"}, generates: 1, want: all,
 			wire: [2]string{"Watermark", `{"Type":1,"Value":"for Ann Married"}`}},
-		"a watermark that cannot be filled": {before: replace("session: 8h", `set: {Watermark: {Type: 1, Value: "${name}"}}`),
+		"a watermark that cannot be filled": {
+			before: replace("session: 8h", `set: {Watermark: {Type: 1, Value: "${name}"}}`),
 			after:  replace("session: 8h", `set: {Watermark: {Type: 1, Value: "${name}"}}`),
 			claims: map[string]any{"name": nil}, status: 403},
 	} {
@@ -596,7 +654,8 @@ func TestRightsThatChangedTakeEffectAtTheNextRefresh(t *testing.T) {
 			if c.generates == 1 && s.sentPermission(t) != c.want {
 				t.Errorf("sent %v", s.sentPermission(t))
 			}
-			if c.wire[0] != "" && s.last(t)[c.wire[0]] != c.wire[1] && !sameJSON(s.last(t)[c.wire[0]], c.wire[1]) {
+			if c.wire[0] != "" && s.last(t)[c.wire[0]] != c.wire[1] &&
+				!sameJSON(s.last(t)[c.wire[0]], c.wire[1]) {
 				t.Errorf("%s was sent as %q", c.wire[0], s.last(t)[c.wire[0]])
 			}
 			// And it stays so: the same decision is not paid for again.
@@ -622,7 +681,8 @@ func TestGuestsDocumentThatNeedsAProofNow(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	opened := s.open(guest, handbook)
-	after := s.another(strings.Replace(teamPolicy, "callers: anyone", "callers: {issuer: staff}", 1))
+	after := s.another(strings.Replace(teamPolicy, "callers: anyone", "callers: {issuer: staff}",
+		1))
 	after.refresh(guest, opened).want(t, 401, "Unauthenticated")
 	s.calls(t, 1, 0)
 	s.refresh(guest, opened).want(t, 200, "")
@@ -637,9 +697,11 @@ func TestEarlyRefreshIsFree(t *testing.T) {
 		s.clock.Advance(3*time.Minute + 19*time.Second)
 		got := s.refresh(guest, opened).want(t, 200, "")
 		left := opened.AccessTokenExpiredTime.Sub(s.clock.Now()).Milliseconds()
-		if got.AccessToken != opened.AccessToken || got.RefreshToken != opened.RefreshToken || got.Timeout != left ||
+		if got.AccessToken != opened.AccessToken || got.RefreshToken != opened.RefreshToken ||
+			got.Timeout != left ||
 			got.WebofficeURL != opened.WebofficeURL ||
-			!got.AccessTokenExpiredTime.Equal(opened.AccessTokenExpiredTime) || !got.RefreshTokenExpiredTime.Equal(opened.RefreshTokenExpiredTime) {
+			!got.AccessTokenExpiredTime.Equal(opened.AccessTokenExpiredTime) ||
+			!got.RefreshTokenExpiredTime.Equal(opened.RefreshTokenExpiredTime) {
 			t.Errorf("%s, want Timeout %d", got.body, left)
 		}
 	}
@@ -656,7 +718,8 @@ func TestTimeoutDoesNotDependOnClocks(t *testing.T) {
 		standIn := &clock{now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC).Add(skew)}
 		s := startIn(t, newWorld(t, office.Options{Now: standIn.Now}), teamPolicy)
 		opened := s.open(guest, handbook)
-		if opened.Timeout != 30*60*1000 || !opened.AccessTokenExpiredTime.Equal(standIn.Now().Add(30*time.Minute)) {
+		if opened.Timeout != 30*60*1000 ||
+			!opened.AccessTokenExpiredTime.Equal(standIn.Now().Add(30*time.Minute)) {
 			t.Errorf("%v: Timeout %d until %v", skew, opened.Timeout, opened.AccessTokenExpiredTime)
 		}
 		standIn.Advance(9 * time.Minute)
@@ -673,10 +736,12 @@ func TestTimeoutDoesNotDependOnClocks(t *testing.T) {
 	}
 }
 
-// The longest request that a policy lets through can be carried on, or it would be generated anew every half hour.
+// The longest request that a policy lets through can be carried on, or it would be generated anew
+// every half hour.
 func TestLongestRequestCanBeRefreshed(t *testing.T) {
 	t.Parallel()
-	s := start(t, strings.Replace(teamPolicy, "session: 8h", "accept: [UserData, Referer, Watermark]", 1))
+	s := start(t, strings.Replace(teamPolicy, "session: 8h",
+		"accept: [UserData, Referer, Watermark]", 1))
 	for _, character := range []string{"x", `"`, "<", "文"} {
 		text := func(bytes int) string { return strings.Repeat(character, bytes/len(character)) }
 		uri := "oss://team-docs/teams/red/" + text(990) + ".docx"
@@ -684,9 +749,11 @@ func TestLongestRequestCanBeRefreshed(t *testing.T) {
 			t.Fatal(err)
 		}
 		watermark, _ := json.Marshal(map[string]any{"Type": 1, "Value": text(1020)})
-		opened := s.generate(s.proof("ann"), object("SourceURI", uri, "Filename", text(1000)+".docx", "Password", text(1020), "UserData",
-			text(2048),
-			"Referer", text(1020), "Watermark", string(watermark))).want(t, 200, "")
+		opened := s.generate(s.proof("ann"),
+			object("SourceURI", uri, "Filename", text(1000)+".docx", "Password", text(1020),
+				"UserData",
+				text(2048),
+				"Referer", text(1020), "Watermark", string(watermark))).want(t, 200, "")
 		s.refresh(s.proof("ann"), opened).want(t, 200, "")
 	}
 	s.calls(t, 4, 0)

@@ -25,8 +25,10 @@ func (h *hunt) add(name, secret string) {
 	if len(secret) < 8 {
 		panic("too short a secret to be found: " + name)
 	}
-	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), hex.EncodeToString([]byte(secret)),
-		strings.ToUpper(hex.EncodeToString([]byte(secret))), base64.RawURLEncoding.EncodeToString([]byte(secret)), fmt.Sprint([]byte(secret))} {
+	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret),
+		hex.EncodeToString([]byte(secret)),
+		strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		base64.RawURLEncoding.EncodeToString([]byte(secret)), fmt.Sprint([]byte(secret))} {
 		h.forms[form] = name
 	}
 }
@@ -44,7 +46,8 @@ func (h *hunt) found(text string) (names []string) {
 
 const password = "zq-password-4Vt6"
 
-// visits sends requests of every kind, successful and not, and returns what they made secret besides the environment.
+// visits sends requests of every kind, successful and not, and returns what they made secret
+// besides the environment.
 func visits(t *testing.T, s *site, h *hunt) {
 	t.Helper()
 	known := func(name string, token weboffice.Secret) weboffice.Secret {
@@ -56,7 +59,8 @@ func visits(t *testing.T, s *site, h *hunt) {
 		return token
 	}
 	ann, eve := known("ann's proof", s.proof("ann")), known("eve's proof", s.proof("eve"))
-	link, ended := known("a share link", s.link("one", plan, "view", "copy")), known("a revoked link", s.link("gone", plan, "view"))
+	link, ended := known("a share link", s.link("one", plan, "view", "copy")),
+		known("a revoked link", s.link("gone", plan, "view"))
 	locked := object("SourceURI", plan, "Password", password)
 
 	// What goes well.
@@ -68,7 +72,8 @@ func visits(t *testing.T, s *site, h *hunt) {
 	renewed := s.refresh(ann, opened).want(t, 200, "")
 	s.refresh(ann, opened).want(t, 200, "")
 	s.refresh(guest, guests).want(t, 200, "")
-	narrowed := s.another(strings.Replace(quickStartPolicy, "copy, print, export]\n", "print]\n", 1) + "revokedLinks: [gone]\n")
+	narrowed := s.another(strings.Replace(quickStartPolicy, "copy, print, export]\n", "print]\n",
+		1) + "revokedLinks: [gone]\n")
 	narrowed.refresh(ann, renewed).want(t, 200, "")
 
 	// What does not.
@@ -76,20 +81,25 @@ func visits(t *testing.T, s *site, h *hunt) {
 	s.generate(ended, locked).want(t, 401, "Unauthenticated")
 	s.refresh(eve, opened).want(t, 400, "InvalidArgument.RefreshToken")
 	s.refresh(link, opened).want(t, 400, "InvalidArgument.RefreshToken")
-	s.refresh(ann, reply{AccessToken: linked.AccessToken, RefreshToken: renewed.RefreshToken}).want(t, 400, "InvalidArgument.RefreshToken")
+	s.refresh(ann, reply{AccessToken: linked.AccessToken, RefreshToken: renewed.RefreshToken}).want(
+		t, 400, "InvalidArgument.RefreshToken")
 	for _, body := range []string{tokensOf(opened)[:40], `{"Password":"` + password,
 		`{"Password":["` + password + `"],"SourceURI":"` + plan + `"}`,
-		object("SourceURI", plan+"?"+password), object("SourceURI", "https://b.oss-cn-shanghai.aliyuncs.com/x?Signature="+password),
+		object("SourceURI", plan+"?"+password),
+		object("SourceURI", "https://b.oss-cn-shanghai.aliyuncs.com/x?Signature="+password),
 		object("SourceURI", plan, "Permission", password),
-		object("SourceURI", plan, "Password", strings.Repeat(password, 100)), object("SourceURI", plan, "User", `{"Id":"`+password+`"}`),
+		object("SourceURI", plan, "Password", strings.Repeat(password, 100)),
+		object("SourceURI", plan, "User", `{"Id":"`+password+`"}`),
 		`{"SourceURI":"` + plan + `","Password":"` + password + `","Password":"` + password + `"}`,
 		object("SourceURI", plan, password+" "+password, "x"),
-		object("SourceURI", plan, "PreviewPages", password), object("SourceURI", plan, "Filename", password+".exe")} {
+		object("SourceURI", plan, "PreviewPages", password),
+		object("SourceURI", plan, "Filename", password+".exe")} {
 		for _, address := range []string{s.generateURL, s.refreshURL} {
 			if got := s.request("POST", address, ann, strings.NewReader(body)); got.status < 400 {
 				t.Errorf("%.60s: %v", body, got)
 			}
-			if got := s.request("POST", address, ann, strings.NewReader(body), header("Content-Type", "text/plain")); got.status != 415 {
+			if got := s.request("POST", address, ann, strings.NewReader(body),
+				header("Content-Type", "text/plain")); got.status != 415 {
 				t.Errorf("%.60s: %v", body, got)
 			}
 		}
@@ -99,26 +109,33 @@ func visits(t *testing.T, s *site, h *hunt) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	for _, query := range []url.Values{{"SourceURI": {handbook}, "Password": {password}}, {"SourceURI": {handbook}, "token": {ann.Reveal()}},
-		{"AccessToken": {opened.AccessToken}, "RefreshToken": {opened.RefreshToken, "x"}}, {"SourceURI": {plan + "?" + password}}} {
+	for _, query := range []url.Values{{"SourceURI": {handbook}, "Password": {password}},
+		{"SourceURI": {handbook}, "token": {ann.Reveal()}},
+		{"AccessToken": {opened.AccessToken}, "RefreshToken": {opened.RefreshToken, "x"}},
+		{"SourceURI": {plan + "?" + password}}} {
 		for _, address := range []string{s.generateURL, s.refreshURL} {
 			if got := s.get(address, query); got.status < 400 {
 				t.Errorf("%v: %v", query, got)
 			}
 		}
-		s.request("POST", s.generateURL+"?"+query.Encode(), ann, strings.NewReader(locked)).want(t, 400, "InvalidArgument")
-		s.request("DELETE", s.generateURL+"/"+password+"?"+query.Encode(), ann, nil).want(t, 405, "MethodNotAllowed")
+		s.request("POST", s.generateURL+"?"+query.Encode(), ann, strings.NewReader(locked)).want(t,
+			400, "InvalidArgument")
+		s.request("DELETE", s.generateURL+"/"+password+"?"+query.Encode(), ann, nil).want(t, 405,
+			"MethodNotAllowed")
 		s.request("POST", s.generateURL+"?"+query.Encode(), ann, strings.NewReader(locked),
 			header("Origin", "https://evil.example/"+password)).want(t, 403, "Forbidden.Origin")
 	}
 
-	// What IMM does to us: failures of every kind on both calls, and answers that repeat what they were sent.
+	// What IMM does to us: failures of every kind on both calls, and answers that repeat what they
+	// were sent.
 	failing := s.open(guest, handbook)
 	s.clock.Advance(due)
 	for _, fault := range []office.Fault{
-		office.Throttled(time.Second), office.NoPermission(), office.SecurityTokenExpired(), office.SignatureDoesNotMatch(),
+		office.Throttled(time.Second), office.NoPermission(), office.SecurityTokenExpired(),
+		office.SignatureDoesNotMatch(),
 		office.InternalError(), office.HTML(),
-		office.Unavailable(), office.Cut(), office.Cut().AfterWork(), office.Truncated(), office.WrongTypes(), office.UserNameRefused(),
+		office.Unavailable(), office.Cut(), office.Cut().AfterWork(), office.Truncated(),
+		office.WrongTypes(), office.UserNameRefused(),
 	} {
 		s.office.Fail(office.Generate, 1, fault)
 		s.generate(ann, locked)
@@ -129,14 +146,16 @@ func visits(t *testing.T, s *site, h *hunt) {
 	s.office.Fail(office.Generate, 1, office.Refused(400, "InvalidArgument.Password",
 		"The password "+password+" does not open the document."))
 	s.generate(ann, locked).want(t, 400, "InvalidArgument.Password")
-	s.office.Fail(office.Refresh, 1, office.Refused(403, "OperationDenied", "The token "+failing.AccessToken+" is not valid."))
+	s.office.Fail(office.Refresh, 1, office.Refused(403, "OperationDenied",
+		"The token "+failing.AccessToken+" is not valid."))
 	s.refresh(guest, failing)
 	unreachable := s.another(quickStartPolicy, "WEBOFFICE_IMM_ENDPOINT", "http://127.0.0.1:1")
 	unreachable.generate(ann, locked).want(t, 503, "ServiceUnavailable")
 	unreachable.refresh(guest, failing).want(t, 503, "ServiceUnavailable")
 
 	// What the identity provider does to us.
-	for _, fault := range []issuer.Fault{issuer.Outage, issuer.Cut, issuer.Malformed, issuer.WrongIssuer,
+	for _, fault := range []issuer.Fault{issuer.Outage, issuer.Cut, issuer.Malformed,
+		issuer.WrongIssuer,
 		issuer.Huge} {
 		s.people.SetFault(fault)
 		s.another(quickStartPolicy).generate(ann, locked).want(t, 503, "ServiceUnavailable")
@@ -148,7 +167,8 @@ func visits(t *testing.T, s *site, h *hunt) {
 
 func TestNoSecretIsWrittenDown(t *testing.T) {
 	t.Parallel()
-	s := start(t, quickStartPolicy+"revokedLinks: [gone]\n", "LOG_LEVEL", "DEBUG", "WEBOFFICE_SESSION_KEYS",
+	s := start(t, quickStartPolicy+"revokedLinks: [gone]\n", "LOG_LEVEL", "DEBUG",
+		"WEBOFFICE_SESSION_KEYS",
 		encodeKey(newKey())+","+encodeKey(newKey()))
 	h := &hunt{forms: map[string]string{}}
 	h.add("a password", password)
@@ -195,9 +215,11 @@ func TestNoSecretIsWrittenDown(t *testing.T) {
 		}
 	}), " ")
 	kinds := h.found(planted)
-	for _, name := range []string{"a link key", "a password", "a request's query", "a revoked link", "a sealed token", "a session key",
+	for _, name := range []string{"a link key", "a password", "a request's query", "a revoked link",
+		"a sealed token", "a session key",
 		"a share link's signature",
-		"an access token", "ann's proof", "IMM's query", "IMM's refresh token", "the access key's secret", "the salt", "the security token"} {
+		"an access token", "ann's proof", "IMM's query", "IMM's refresh token",
+		"the access key's secret", "the salt", "the security token"} {
 		if !slices.Contains(kinds, name) {
 			t.Errorf("no %s has been hunted for", name)
 		}
@@ -207,7 +229,8 @@ func TestNoSecretIsWrittenDown(t *testing.T) {
 	for _, log := range s.logged {
 		text += log.String()
 	}
-	if lines := len(s.decisions()); lines < 40 || !strings.Contains(text, `"level":"WARN"`) || !strings.Contains(text, `"level":"ERROR"`) {
+	if lines := len(s.decisions()); lines < 40 || !strings.Contains(text, `"level":"WARN"`) ||
+		!strings.Contains(text, `"level":"ERROR"`) {
 		t.Fatalf("%d decisions: too little has been logged to be searched", lines)
 	}
 	for line := range strings.Lines(text) {
@@ -220,7 +243,8 @@ func TestNoSecretIsWrittenDown(t *testing.T) {
 		body := got.body
 		if got.status == 200 { // what the page is owed
 			successes++
-			body = strings.ReplaceAll(strings.ReplaceAll(body, got.RefreshToken, ""), got.AccessToken, "")
+			body = strings.ReplaceAll(strings.ReplaceAll(body, got.RefreshToken, ""),
+				got.AccessToken, "")
 		} else {
 			failures++
 		}
@@ -277,25 +301,32 @@ func TestNoSecretInTheErrorsOfTheStart(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
 	for variable, values := range map[string][]string{
-		"WEBOFFICE_SESSION_KEYS": {"zq-short-key", encodeKey("zq-text-key-of-32-printable-bytes")[:43], encodeKey(newKey())[:40],
+		"WEBOFFICE_SESSION_KEYS": {"zq-short-key",
+			encodeKey("zq-text-key-of-32-printable-bytes")[:43], encodeKey(newKey())[:40],
 			s.environment["WEBOFFICE_LINK_KEYS"]},
-		"WEBOFFICE_LINK_KEYS":             {"zq-short-key", encodeKey(newKey())[:40], s.environment["WEBOFFICE_SESSION_KEYS"]},
+		"WEBOFFICE_LINK_KEYS": {"zq-short-key", encodeKey(newKey())[:40],
+			s.environment["WEBOFFICE_SESSION_KEYS"]},
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": {"zq secret with spaces"},
 		"ALIBABA_CLOUD_SECURITY_TOKEN":    {"zq token with spaces"},
-		"ALIBABA_CLOUD_OIDC_TOKEN_FILE":   {"http://oidc.example.com/?token=zq-token-in-a-url", "https://\x7f?token=zq-token-in-a-url"},
-		"WEBOFFICE_IMM_ENDPOINT":          {"http://user:zq-password@imm.example.com", "https://imm.example.com/?token=zq-token-in-a-url"},
+		"ALIBABA_CLOUD_OIDC_TOKEN_FILE": {"http://oidc.example.com/?token=zq-token-in-a-url",
+			"https://\x7f?token=zq-token-in-a-url"},
+		"WEBOFFICE_IMM_ENDPOINT": {"http://user:zq-password@imm.example.com",
+			"https://imm.example.com/?token=zq-token-in-a-url"},
 	} {
 		for _, value := range values {
 			why := startFails(t, s, teamPolicy, variable, value)
-			if strings.Contains(why, "zq") || strings.Contains(why, value) || !strings.Contains(why, variable) &&
-				value != s.environment["WEBOFFICE_LINK_KEYS"] {
+			if strings.Contains(why, "zq") || strings.Contains(why, value) ||
+				!strings.Contains(why, variable) &&
+					value != s.environment["WEBOFFICE_LINK_KEYS"] {
 				t.Errorf("%s: %s", variable, why)
 			}
 		}
 	}
-	for _, secret := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS", "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+	for _, secret := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS",
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET",
 		"ALIBABA_CLOUD_SECURITY_TOKEN", "WEBOFFICE_USER_SALT"} {
-		if why := startFails(t, s, "rules: [", "LOG_LEVEL", "?"); strings.Contains(why, s.environment[secret]) {
+		if why := startFails(t, s, "rules: [", "LOG_LEVEL", "?"); strings.Contains(why,
+			s.environment[secret]) {
 			t.Errorf("%s is shown: %s", secret, why)
 		}
 	}
@@ -305,8 +336,10 @@ func TestNoSecretInTheErrorsOfTheStart(t *testing.T) {
 func TestLinksAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	s := start(t, teamPolicy)
-	link := s.mint(caller.LinkClaims{ID: "one", Document: plan, Grant: []string{"view"}, Subject: "u-7"})
-	if printed := fmt.Sprintf("%v %s %+v %#v %q", link, link, link, link, link); strings.Contains(printed, link.Reveal()) {
+	link := s.mint(caller.LinkClaims{ID: "one", Document: plan, Grant: []string{"view"},
+		Subject: "u-7"})
+	if printed := fmt.Sprintf("%v %s %+v %#v %q", link, link, link, link, link); strings.Contains(
+		printed, link.Reveal()) {
 		t.Errorf("printed as %s", printed)
 	}
 	s.open(link, plan)

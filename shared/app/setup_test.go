@@ -1,5 +1,6 @@
-// Package app_test proves both functions together over real HTTP on loopback: what a page sends, what it gets, and what reaches
-// IMM's stand-in on the way. Every attack stands beside a harmless twin that passes.
+// Package app_test proves both functions together over real HTTP on loopback: what a page sends,
+// what it gets, and what reaches IMM's stand-in on the way. Every attack stands beside a harmless
+// twin that passes.
 package app_test
 
 import (
@@ -71,11 +72,13 @@ const (
 
 // people are the claims of each persona besides sub, which is the name.
 var people = map[string]map[string]any{
-	"ann":  {"name": "Ann", "team": "red", "groups": []string{"editors"}},
-	"bob":  {"name": "Bob", "team": "red", "groups": []string{"editors"}},
-	"cara": {"name": "Cara", "team": "pay", "groups": []string{"editors"}, "employment": "contractor"},
-	"dan":  {"name": "Dan", "team": "pay", "groups": []string{"editors"}, "employment": "permanent"},
-	"eve":  {"name": "Eve", "team": "red"},
+	"ann": {"name": "Ann", "team": "red", "groups": []string{"editors"}},
+	"bob": {"name": "Bob", "team": "red", "groups": []string{"editors"}},
+	"cara": {"name": "Cara", "team": "pay", "groups": []string{"editors"},
+		"employment": "contractor"},
+	"dan": {"name": "Dan", "team": "pay", "groups": []string{"editors"},
+		"employment": "permanent"},
+	"eve": {"name": "Eve", "team": "red"},
 }
 
 // clock is the one time that the functions, the stand-in and the provider live by.
@@ -157,20 +160,23 @@ type site struct {
 	refresher   http.Handler
 }
 
-// start runs both functions with a policy. overrides are pairs of an environment variable and its value.
+// start runs both functions with a policy. overrides are pairs of an environment variable and its
+// value.
 func start(t *testing.T, policy string, overrides ...string) *site {
 	t.Helper()
 	return startIn(t, newWorld(t, office.Options{}), policy, overrides...)
 }
 
-// newWorld starts the stand-in and the provider, and lays the documents of teamPolicy into the bucket.
+// newWorld starts the stand-in and the provider, and lays the documents of teamPolicy into the
+// bucket.
 func newWorld(t *testing.T, o office.Options) *world {
 	t.Helper()
 	w := &world{clock: &clock{now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)}}
 	if o.Now == nil {
 		o.Now = w.clock.Now
 	}
-	o.Credentials = office.Credentials{AccessKeyID: "STS.role", Secret: "role-key-secret-7Yw2", SecurityToken: "role-security-token-9Qp4"}
+	o.Credentials = office.Credentials{AccessKeyID: "STS.role", Secret: "role-key-secret-7Yw2",
+		SecurityToken: "role-security-token-9Qp4"}
 	w.office = office.New(o)
 	web := httptest.NewServer(w.office)
 	t.Cleanup(web.Close)
@@ -193,23 +199,29 @@ func startIn(t *testing.T, w *world, policy string, overrides ...string) *site {
 	linkKey := newKey()
 	keys := w.office.Credentials()
 	s := &site{t: t, world: w, policy: policy, linkKey: linkKey, environment: map[string]string{
-		"WEBOFFICE_SESSION_KEYS": encodeKey(newKey()), "WEBOFFICE_LINK_KEYS": encodeKey(linkKey), "WEBOFFICE_USER_SALT": "user-salt-3Kd8",
-		"WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": w.officeURL, "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.AccessKeyID,
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.Secret, "ALIBABA_CLOUD_SECURITY_TOKEN": keys.SecurityToken,
+		"WEBOFFICE_SESSION_KEYS": encodeKey(newKey()), "WEBOFFICE_LINK_KEYS": encodeKey(linkKey),
+		"WEBOFFICE_USER_SALT": "user-salt-3Kd8",
+		"WEBOFFICE_REGION":    "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": w.officeURL,
+		"ALIBABA_CLOUD_ACCESS_KEY_ID":     keys.AccessKeyID,
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.Secret,
+		"ALIBABA_CLOUD_SECURITY_TOKEN":    keys.SecurityToken,
 	}}
 	return s.another(policy, overrides...)
 }
 
-// another starts a further process in the same world: with the same environment but for overrides, and with this policy.
+// another starts a further process in the same world: with the same environment but for overrides,
+// and with this policy.
 func (s *site) another(policy string, overrides ...string) *site {
 	t := s.t
 	t.Helper()
-	next := &site{t: t, world: s.world, policy: policy, linkKey: s.linkKey, logs: &logs{}, environment: maps.Clone(s.environment)}
+	next := &site{t: t, world: s.world, policy: policy, linkKey: s.linkKey, logs: &logs{},
+		environment: maps.Clone(s.environment)}
 	s.mu.Lock()
 	s.logged = append(s.logged, next.logs)
 	s.mu.Unlock()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(policy, "ISSUER", s.people.URL())), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(policy, "ISSUER", s.people.URL())),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	next.environment["WEBOFFICE_POLICY_FILE"] = file
@@ -283,7 +295,8 @@ func alsoHeader(name, value string) option {
 }
 
 // request sends a request as a page of origin does, with JSON and a proof, "" for none.
-func (s *site) request(method, url string, proof weboffice.Secret, body io.Reader, options ...option) reply {
+func (s *site) request(method, url string, proof weboffice.Secret, body io.Reader,
+	options ...option) reply {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.t.Context(), method, url, body)
 	if err != nil {
@@ -318,7 +331,8 @@ func (r reply) checkForm(t *testing.T) {
 	if r.header.Get("Cache-Control") != "no-store" || r.header.Get("Vary") != "Origin" {
 		t.Errorf("%v may be cached: %v", r, r.header)
 	}
-	if allowed := r.header.Values("Access-Control-Allow-Origin"); len(allowed) > 1 || slices.Contains(allowed, "*") ||
+	if allowed := r.header.Values("Access-Control-Allow-Origin"); len(allowed) > 1 ||
+		slices.Contains(allowed, "*") ||
 		r.header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("%v lets other pages read it: %v", r, r.header)
 	}
@@ -326,13 +340,16 @@ func (r reply) checkForm(t *testing.T) {
 		return
 	}
 	members := decode[map[string]string](t, r.body)
-	if got := slices.Sorted(maps.Keys(members)); !slices.Equal(got, []string{"Code", "Message", "Recommend", "RequestId"}) {
+	if got := slices.Sorted(maps.Keys(members)); !slices.Equal(got,
+		[]string{"Code", "Message", "Recommend", "RequestId"}) {
 		t.Errorf("an error's body has %v", got)
 	}
-	if r.header.Get("Content-Type") != "application/json" || r.RequestId == "" || r.Code == "" || r.Message == "" {
+	if r.header.Get("Content-Type") != "application/json" || r.RequestId == "" || r.Code == "" ||
+		r.Message == "" {
 		t.Errorf("%v: %s %v", r, r.body, r.header)
 	}
-	if (r.header.Get("Retry-After") != "") != (r.status == 429) && r.status < 500 || (r.header.Get("Allow") != "") != (r.status == 405) {
+	if (r.header.Get("Retry-After") != "") != (r.status == 429) && r.status < 500 ||
+		(r.header.Get("Allow") != "") != (r.status == 405) {
 		t.Errorf("%v: %v", r, r.header)
 	}
 }
@@ -368,7 +385,8 @@ func (s *site) open(proof weboffice.Secret, uri string) reply {
 // refresh posts the tokens of the answer before.
 func (s *site) refresh(proof weboffice.Secret, last reply, options ...option) reply {
 	s.t.Helper()
-	return s.request(http.MethodPost, s.refreshURL, proof, strings.NewReader(tokensOf(last)), options...)
+	return s.request(http.MethodPost, s.refreshURL, proof, strings.NewReader(tokensOf(last)),
+		options...)
 }
 
 func source(uri string) string { return object("SourceURI", uri) }
@@ -409,7 +427,8 @@ func (s *site) proof(persona string, more ...map[string]any) weboffice.Secret {
 // withNull is a persona's proof in which a claim is there and null.
 func (s *site) withNull(persona, claim string) weboffice.Secret {
 	s.t.Helper()
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(s.proof(persona).Reveal(), ".")[1])
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(s.proof(persona).Reveal(),
+		".")[1])
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -449,14 +468,17 @@ func (w *world) calls(t *testing.T, generates, refreshes int) {
 	t.Helper()
 	got := w.office.Calls()
 	if got.Generate != generates || got.Refresh != refreshes {
-		t.Fatalf("IMM did %d Generate and %d Refresh, want %d and %d", got.Generate, got.Refresh, generates, refreshes)
+		t.Fatalf("IMM did %d Generate and %d Refresh, want %d and %d", got.Generate, got.Refresh,
+			generates, refreshes)
 	}
 }
 
-// untouched wants that no request of the functions reached IMM since the start; a connection opened in advance is none.
+// untouched wants that no request of the functions reached IMM since the start; a connection opened
+// in advance is none.
 func (w *world) untouched(t *testing.T) {
 	t.Helper()
-	if requests, calls := w.office.Requests(), w.office.Calls(); len(requests) != 0 || calls.Generate+calls.Refresh != 0 {
+	if requests, calls := w.office.Requests(), w.office.Calls(); len(requests) != 0 ||
+		calls.Generate+calls.Refresh != 0 {
 		t.Fatalf("IMM was asked %d times, %+v", len(requests), calls)
 	}
 }

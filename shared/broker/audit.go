@@ -27,10 +27,11 @@ type record struct {
 
 // work is what was done at IMM.
 type work struct {
-	outcome      string // "" until something other than the ordinary happens
-	billed       int    // calls that IMM charges for
-	unsure       bool   // one more may have been charged: it was sent, and not answered or by a server that failed
-	spent        bool   // the refresh token is of no use any more, or may be
+	outcome string // "" until something other than the ordinary happens
+	billed  int    // calls that IMM charges for
+	// one more may have been charged: it was sent, and not answered or by a server that failed
+	unsure       bool
+	spent        bool // the refresh token is of no use any more, or may be
 	immRequestID string
 	token        [32]byte // hash of the access token
 }
@@ -46,7 +47,8 @@ func (r *record) take(done work, leading bool) {
 	r.work = done
 }
 
-// conclude writes the audit line at the end of a use case, also when a panic ends it: the edge answers that.
+// conclude writes the audit line at the end of a use case, also when a panic ends it: the edge
+// answers that.
 func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
 	if p := recover(); p != nil {
 		r.unsure = true
@@ -56,8 +58,8 @@ func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
 	b.audit(ctx, r, *err)
 }
 
-// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no claim but sub: the rules that were
-// considered and the first condition that failed in each.
+// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no
+// claim but sub: the rules that were considered and the first condition that failed in each.
 func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	document := r.asked.SourceURI
 	if r.rule == "" {
@@ -68,12 +70,14 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	attributes := append(make([]slog.Attr, 0, 20+len(r.steps)),
 		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", r.function),
 		slog.String("issuer", r.visitor.Issuer), slog.String("subject", identity(r.visitor.Caller)),
-		slog.String("document", document), slog.String("rule", r.rule), slog.String("asked", asked(r.asked)))
+		slog.String("document", document), slog.String("rule", r.rule),
+		slog.String("asked", asked(r.asked)))
 	if r.user != "" {
 		attributes = append(attributes, slog.String("userId", r.user))
 	}
 	if r.granted != nil {
-		attributes = append(attributes, slog.String("granted", strings.Join(r.granted.Grants(), " ")))
+		attributes = append(attributes, slog.String("granted",
+			strings.Join(r.granted.Grants(), " ")))
 	}
 	if r.token != [32]byte{} {
 		attributes = append(attributes, slog.String("token", hex.EncodeToString(r.token[:4])))
@@ -100,13 +104,15 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	} else if outcome == "" {
 		outcome = map[string]string{"generate": "opened", "refresh": "refreshed"}[r.function]
 	}
-	attributes = append(attributes, slog.String("outcome", outcome), slog.Int("billed", r.billed), slog.Bool("maybeBilled", r.unsure),
+	attributes = append(attributes, slog.String("outcome", outcome), slog.Int("billed", r.billed),
+		slog.Bool("maybeBilled", r.unsure),
 		slog.Bool("fallback", r.outcome == "fallback"), slog.String("immRequestId", r.immRequestID),
 		slog.Int64("durationMs", b.now().Sub(r.start).Milliseconds()))
 	b.log.LogAttrs(ctx, level, "decision", attributes...)
 }
 
-// asked is what the caller wanted, in the words of a policy; "all" where no Permission was sent, "" where nothing could be read.
+// asked is what the caller wanted, in the words of a policy; "all" where no Permission was sent, ""
+// where nothing could be read.
 func asked(r weboffice.Request) string {
 	switch {
 	case r.SourceURI == "":

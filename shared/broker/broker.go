@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	// replayFor is how long a refresh is answered again from memory: an answer that was lost, or a second tab.
+	// replayFor is how long a refresh is answered again from memory: an answer that was lost, or a
+	// second tab.
 	replayFor = time.Minute
 	// flightTime bounds the work that several requests wait for, where no platform sets a deadline.
 	flightTime = 20 * time.Second
@@ -74,14 +75,17 @@ type Answer struct {
 	Permission              weboffice.Permission
 }
 
-// Generate decides what the visitor asked and gets the tokens for it. The errors are *weboffice.Error.
-func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (answer Answer, err error) {
+// Generate decides what the visitor asked and gets the tokens for it. The errors are
+// *weboffice.Error.
+func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (answer Answer,
+	err error) {
 	rec := record{function: "generate", visitor: v, asked: asked, start: b.now()}
 	defer b.conclude(ctx, &rec, &err)
 	if err := b.limiters.admit(v, b.now()); err != nil {
 		return Answer{}, err
 	}
-	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: asked, Start: b.now(), Guest: weboffice.NewGuest()})
+	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: asked, Start: b.now(),
+		Guest: weboffice.NewGuest()})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -95,8 +99,8 @@ type ruling struct {
 	digest   [32]byte // of the decision
 }
 
-// decide asks the policy and notes what it says: of a refusal why each rule did not decide, unless the request itself is wrong, of which
-// rules say nothing.
+// decide asks the policy and notes what it says: of a refusal why each rule did not decide, unless
+// the request itself is wrong, of which rules say nothing.
 func (b *Broker) decide(rec *record, q policy.Question) (ruling, error) {
 	d, err := b.policy.Decide(q)
 	if err != nil {
@@ -129,9 +133,11 @@ func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
 	w.token = session.HashAccess(t.AccessToken)
 	q := r.question
 	s := session.Session{
-		RefreshToken: t.RefreshToken, WebofficeURL: t.WebofficeURL, Issuer: q.Caller.IssuerURL, Subject: identity(q.Caller),
-		Start: q.Start, Asked: q.Asked, Issued: b.now(), AccessExpires: t.AccessTokenExpiredTime, RefreshExpires: t.RefreshTokenExpiredTime,
-		Life: t.Life, Access: w.token, Decision: r.digest,
+		RefreshToken: t.RefreshToken, WebofficeURL: t.WebofficeURL, Issuer: q.Caller.IssuerURL,
+		Subject: identity(q.Caller),
+		Start:   q.Start, Asked: q.Asked, Issued: b.now(), AccessExpires: t.AccessTokenExpiredTime,
+		RefreshExpires: t.RefreshTokenExpiredTime,
+		Life:           t.Life, Access: w.token, Decision: r.digest,
 	}
 	if q.Caller.User.ID == "" {
 		s.Guest = q.Guest
@@ -141,14 +147,16 @@ func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
 		return Answer{}, weboffice.AsError(err)
 	}
 	return Answer{
-		RequestID: t.RequestID, WebofficeURL: t.WebofficeURL, AccessToken: t.AccessToken, RefreshToken: sealed,
-		AccessTokenExpiredTime: t.AccessTokenExpiredTime, RefreshTokenExpiredTime: t.RefreshTokenExpiredTime,
-		Timeout: max(t.Life, 0), Permission: *r.decision.Request.Permission,
+		RequestID: t.RequestID, WebofficeURL: t.WebofficeURL, AccessToken: t.AccessToken,
+		RefreshToken:            sealed,
+		AccessTokenExpiredTime:  t.AccessTokenExpiredTime,
+		RefreshTokenExpiredTime: t.RefreshTokenExpiredTime,
+		Timeout:                 max(t.Life, 0), Permission: *r.decision.Request.Permission,
 	}, nil
 }
 
-// identity is what a sealed token knows its caller by, within an issuer: a share link without a subject is its own. Package caller refuses
-// a subject that begins so.
+// identity is what a sealed token knows its caller by, within an issuer: a share link without a
+// subject is its own. Package caller refuses a subject that begins so.
 func identity(c caller.Caller) string {
 	if c.Link != nil && c.Subject == "" {
 		return "link " + c.Link.ID
@@ -156,7 +164,8 @@ func identity(c caller.Caller) string {
 	return c.Subject
 }
 
-// digest is a decision in 32 bytes, without what is only for display: a new picture is no reason to reopen a document.
+// digest is a decision in 32 bytes, without what is only for display: a new picture is no reason to
+// reopen a document.
 func digest(d policy.Decision) [32]byte {
 	r := d.Request
 	if r.User != nil {

@@ -1,19 +1,24 @@
-// Package broker is the two use cases: Generate gives a visitor the right to open a document, Refresh carries it on. It joins policy,
-// sealed sessions and IMM, and writes one audit line for every decision. It knows no HTTP and verifies no caller.
+// Package broker is the two use cases: Generate gives a visitor the right to open a document,
+// Refresh carries it on. It joins policy, sealed sessions and IMM, and writes one audit line for
+// every decision. It knows no HTTP and verifies no caller.
 //
-// Promises: nothing is sent to IMM that the policy has not decided for this visitor now; a visitor who may not any more gets nothing,
-// whatever tokens they hold; a visitor who may still open the document keeps it when a refresh goes wrong (one Generate in its place).
-// An instance sends a refresh token a second time only when IMM said that it did nothing with it: it was throttled, or refused for the
-// function's credentials, rights or clock. After an answer the same sealed token gets that answer again from memory, for a minute; from
-// then on, and after a refusal, silence or a server's failure at once, it gets a Generate. The memory is one instance's and bounded:
-// another instance may send a spent token, which IMM refuses, and generates then.
+// Promises: nothing is sent to IMM that the policy has not decided for this visitor now; a visitor
+// who may not any more gets nothing, whatever tokens they hold; a visitor who may still open the
+// document keeps it when a refresh goes wrong (one Generate in its place). An instance sends a
+// refresh token a second time only when IMM said that it did nothing with it: it was throttled, or
+// refused for the function's credentials, rights or clock. After an answer the same sealed token
+// gets that answer again from memory, for a minute; from then on, and after a refusal, silence or a
+// server's failure at once, it gets a Generate. The memory is one instance's and bounded: another
+// instance may send a spent token, which IMM refuses, and generates then.
 //
 // # What fails, and what becomes of it
 //
-// What a page gets, and after the arrow what its next request gets, which the page sends when Retry-After is over, or a second. In
-// brackets is what IMM charges for both together: G is a Generate, R a Refresh. The audit line says maybeBilled where a call was sent and
-// the bill is not known, and fallback where a Generate took the place of a refresh. shared/app/faults_test.go and its companions hold all
-// of it to be so, over HTTP, and that the document is open in its frame afterwards.
+// What a page gets, and after the arrow what its next request gets, which the page sends when
+// Retry-After is over, or a second. In brackets is what IMM charges for both together: G is a
+// Generate, R a Refresh. The audit line says maybeBilled where a call was sent and the bill is not
+// known, and fallback where a Generate took the place of a refresh. shared/app/faults_test.go and
+// its companions hold all of it to be so, over HTTP, and that the document is open in its frame
+// afterwards.
 //
 //	fault                                     generate                    refresh
 //	IMM not reached: refused, no DNS          503 → 200 (G)               503 → 200 (R)

@@ -94,9 +94,11 @@ func inBubble(t *testing.T, test func(*testing.T, *bubble)) {
 		keys := b.office.Credentials()
 		logger := slog.New(slog.NewJSONHandler(b, nil))
 		client, err := imm.New(imm.Options{
-			Endpoint: "http://127.0.0.1:1", Region: "cn-shanghai", Now: time.Now, Logger: logger, Transport: transport,
+			Endpoint: "http://127.0.0.1:1", Region: "cn-shanghai", Now: time.Now, Logger: logger,
+			Transport: transport,
 			Credentials: credentials.Static(credentials.Credentials{
-				AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret), SecurityToken: weboffice.Secret(keys.SecurityToken),
+				AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret),
+				SecurityToken: weboffice.Secret(keys.SecurityToken),
 			}),
 		})
 		if err != nil {
@@ -113,7 +115,8 @@ func newBroker(t *testing.T, client *imm.Client, logger *slog.Logger) *Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealer, err := session.NewSealer([][]byte{bytes.Repeat([]byte{7}, session.KeySize)}, "test-project", "cn-shanghai")
+	sealer, err := session.NewSealer([][]byte{bytes.Repeat([]byte{7}, session.KeySize)},
+		"test-project", "cn-shanghai")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,12 +128,14 @@ var passerBy = Visitor{Address: netip.MustParseAddr("192.0.2.1")}
 // open generates, and lets so much time pass that the next refresh calls IMM.
 func (b *bubble) open() weboffice.RefreshRequest {
 	b.t.Helper()
-	opened, err := b.Generate(b.t.Context(), passerBy, weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
+	opened, err := b.Generate(b.t.Context(), passerBy,
+		weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	time.Sleep(15 * time.Minute)
-	return weboffice.RefreshRequest{AccessToken: opened.AccessToken, RefreshToken: opened.RefreshToken}
+	return weboffice.RefreshRequest{AccessToken: opened.AccessToken,
+		RefreshToken: opened.RefreshToken}
 }
 
 func (b *bubble) calls(generates, refreshes int) {
@@ -165,7 +170,8 @@ type result struct {
 }
 
 // refreshes starts n refreshes with one sealed token and waits until all of them wait.
-func (b *bubble) refreshes(ctx context.Context, n int, tokens weboffice.RefreshRequest) <-chan result {
+func (b *bubble) refreshes(ctx context.Context, n int,
+	tokens weboffice.RefreshRequest) <-chan result {
 	results := make(chan result, n)
 	for range n {
 		go func() {
@@ -232,7 +238,8 @@ func TestRefreshGoesOnWhenWhoBeganItLeaves(t *testing.T) {
 		}
 		b.calls(1, 1)
 		for _, line := range b.lines()[1:] {
-			if line["maybeBilled"] != false || line["billed"] != 0.0 || line["outcome"] != "replayed" {
+			if line["maybeBilled"] != false || line["billed"] != 0.0 ||
+				line["outcome"] != "replayed" {
 				t.Errorf("%v", line)
 			}
 		}
@@ -252,7 +259,8 @@ func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
 			t.Fatalf("%+v, %v after %v", answer, err, time.Since(start))
 		}
 		b.calls(2, 0)
-		if line := b.lines()[0]; line["outcome"] != "fallback" || line["fallback"] != true || line["billed"] != 1.0 ||
+		if line := b.lines()[0]; line["outcome"] != "fallback" || line["fallback"] != true ||
+			line["billed"] != 1.0 ||
 			line["maybeBilled"] != true {
 			t.Errorf("%v", line)
 		}
@@ -265,7 +273,8 @@ func TestFailureIsNotRemembered(t *testing.T) {
 		tokens := b.open()
 		b.office.Fail(office.Refresh, 1, office.Throttled(3*time.Second))
 		var public *weboffice.Error
-		if _, err := b.Refresh(t.Context(), passerBy, tokens); !errors.As(err, &public) || public.Kind != weboffice.Throttled ||
+		if _, err := b.Refresh(t.Context(), passerBy, tokens); !errors.As(err, &public) ||
+			public.Kind != weboffice.Throttled ||
 			public.RetryAfter != 3*time.Second {
 			t.Fatal(err)
 		}
@@ -283,17 +292,21 @@ func TestSilentIMMEndsInATimeout(t *testing.T) {
 		start := time.Now()
 		_, err := b.Refresh(t.Context(), passerBy, tokens) // without a deadline of the platform's
 		var public *weboffice.Error
-		if !errors.As(err, &public) || public.Kind != weboffice.Timeout || time.Since(start) > flightTime {
+		if !errors.As(err, &public) || public.Kind != weboffice.Timeout ||
+			time.Since(start) > flightTime {
 			t.Fatalf("%v after %v", err, time.Since(start))
 		}
-		if line := b.lines()[0]; line["maybeBilled"] != true || line["billed"] != 0.0 || line["outcome"] != "ServiceTimeout" {
+		if line := b.lines()[0]; line["maybeBilled"] != true || line["billed"] != 0.0 ||
+			line["outcome"] != "ServiceTimeout" {
 			t.Errorf("%v", line)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		start = time.Now()
-		_, err = b.Generate(ctx, passerBy, weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
-		if !errors.As(err, &public) || public.Kind != weboffice.Timeout || time.Since(start) != 3*time.Second {
+		_, err = b.Generate(ctx, passerBy,
+			weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
+		if !errors.As(err, &public) || public.Kind != weboffice.Timeout ||
+			time.Since(start) != 3*time.Second {
 			t.Fatalf("%v after %v", err, time.Since(start))
 		}
 		if line := b.lines()[1]; line["maybeBilled"] != true {
@@ -306,7 +319,8 @@ func TestSilentIMMEndsInATimeout(t *testing.T) {
 	})
 }
 
-// An answer is repeated for a minute. After that the instance still knows that it has used the refresh token.
+// An answer is repeated for a minute. After that the instance still knows that it has used the
+// refresh token.
 func TestSpentTokenIsNotSentAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		tokens := b.open()
@@ -316,7 +330,8 @@ func TestSpentTokenIsNotSentAgain(t *testing.T) {
 		}
 		time.Sleep(replayFor - time.Second)
 		again, err := b.Refresh(t.Context(), passerBy, tokens)
-		if err != nil || again.AccessToken != first.AccessToken || again.RefreshToken != first.RefreshToken ||
+		if err != nil || again.AccessToken != first.AccessToken ||
+			again.RefreshToken != first.RefreshToken ||
 			first.Timeout-again.Timeout != replayFor-time.Second {
 			t.Fatalf("%+v, %v", again, err)
 		}
@@ -340,7 +355,8 @@ func TestSpentTokenIsNotSentAgain(t *testing.T) {
 	})
 }
 
-// A panic in a flight would end the process, and one in a decision must not leave an audit line that says that all went well.
+// A panic in a flight would end the process, and one in a decision must not leave an audit line
+// that says that all went well.
 func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		tokens := b.open()
@@ -358,7 +374,8 @@ func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 					t.Error("the edge does not learn of the panic")
 				}
 			}()
-			_, _ = b.Generate(t.Context(), passerBy, weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
+			_, _ = b.Generate(t.Context(), passerBy,
+				weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
 		}()
 		lines := b.lines()
 		if len(lines) != 3 {

@@ -20,15 +20,18 @@ var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 func from(address string) Visitor { return Visitor{Address: netip.MustParseAddr(address)} }
 
 func person(issuer, subject string) Visitor {
-	return Visitor{Caller: caller.Caller{Issuer: "staff", IssuerURL: issuer, Subject: subject}, Address: netip.MustParseAddr("192.0.2.1")}
+	return Visitor{Caller: caller.Caller{Issuer: "staff", IssuerURL: issuer, Subject: subject},
+		Address: netip.MustParseAddr("192.0.2.1")}
 }
 
 func holder(id, subject string) Visitor {
-	return Visitor{Caller: caller.Caller{Issuer: caller.LinkIssuer, IssuerURL: caller.LinkIssuer, Subject: subject,
-		Link: &caller.Link{ID: id}}}
+	return Visitor{Caller: caller.Caller{Issuer: caller.LinkIssuer, IssuerURL: caller.LinkIssuer,
+		Subject: subject,
+		Link:    &caller.Link{ID: id}}}
 }
 
-var twoAMinute = policy.Limits{Anyone: policy.Rate{Events: 2, Per: time.Minute}, Caller: policy.Rate{Events: 2, Per: time.Minute}}
+var twoAMinute = policy.Limits{Anyone: policy.Rate{Events: 2, Per: time.Minute},
+	Caller: policy.Rate{Events: 2, Per: time.Minute}}
 
 // exhaust uses up what a visitor may do.
 func exhaust(t *testing.T, l limiters, v Visitor) {
@@ -44,16 +47,20 @@ func exhaust(t *testing.T, l limiters, v Visitor) {
 func throttled(t *testing.T, err error, wait time.Duration) {
 	t.Helper()
 	var public *weboffice.Error
-	if !errors.As(err, &public) || public.Kind != weboffice.Throttled || (public.RetryAfter-wait).Abs() > time.Millisecond {
+	if !errors.As(err, &public) || public.Kind != weboffice.Throttled ||
+		(public.RetryAfter-wait).Abs() > time.Millisecond {
 		t.Fatalf("got %v, want 429 with %v", err, wait)
 	}
 }
 
 func TestOneVisitorsLimitIsNotAnothers(t *testing.T) {
 	for name, c := range map[string]struct{ loud, other Visitor }{
-		"subjects":                   {person("https://a.example", "ann"), person("https://a.example", "bob")},
-		"issuers":                    {person("https://a.example", "ann"), person("https://b.example", "ann")},
-		"the border moved":           {person("https://a.example", "ann"), person("https://a.example\x00", "ann")},
+		"subjects": {person("https://a.example", "ann"),
+			person("https://a.example", "bob")},
+		"issuers": {person("https://a.example", "ann"),
+			person("https://b.example", "ann")},
+		"the border moved": {person("https://a.example", "ann"),
+			person("https://a.example\x00", "ann")},
 		"a person and a guest":       {person("https://a.example", "ann"), from("192.0.2.1")},
 		"two IPv4 addresses":         {from("192.0.2.1"), from("192.0.2.2")},
 		"two IPv6 networks":          {from("2001:db8:0:1::1"), from("2001:db8:0:2::1")},
@@ -105,7 +112,8 @@ func TestLimitRefills(t *testing.T) {
 	throttled(t, l.admit(ann, noon.Add(time.Hour)), 30*time.Second)
 }
 
-// A crowd that is turned away must not push the time further off at which the visitor may come again.
+// A crowd that is turned away must not push the time further off at which the visitor may come
+// again.
 func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 	l := newLimiters(twoAMinute)
 	ann := person("https://a.example", "ann")
@@ -130,13 +138,19 @@ func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 	}
 }
 
-// Open documents do not take each other's refreshes, neither those of one person nor those behind one address.
+// Open documents do not take each other's refreshes, neither those of one person nor those behind
+// one address.
 func TestEachOpenDocumentHasItsOwnLimit(t *testing.T) {
 	base := session.Session{Issuer: "https://a.example", Subject: "ann", Start: noon,
 		Asked: weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}}
 	guests := session.Session{Start: noon, Guest: weboffice.User{Id: "G1"}, Asked: base.Asked}
-	change := func(s session.Session, by func(*session.Session)) session.Session { by(&s); return s }
-	otherDocument := change(base, func(s *session.Session) { s.Asked.SourceURI = "oss://test-bucket/b.docx" })
+	change := func(s session.Session, by func(*session.Session)) session.Session {
+		by(&s)
+		return s
+	}
+	otherDocument := change(base, func(s *session.Session) {
+		s.Asked.SourceURI = "oss://test-bucket/b.docx"
+	})
 	later := change(base, func(s *session.Session) { s.Start = noon.Add(time.Millisecond) })
 	for name, c := range map[string]struct {
 		v          Visitor
@@ -144,7 +158,8 @@ func TestEachOpenDocumentHasItsOwnLimit(t *testing.T) {
 	}{
 		"another document": {person("https://a.example", "ann"), base, otherDocument},
 		"opened later":     {person("https://a.example", "ann"), base, later},
-		"another guest":    {from("192.0.2.1"), guests, change(guests, func(s *session.Session) { s.Guest.Id = "G2" })},
+		"another guest": {from("192.0.2.1"), guests,
+			change(guests, func(s *session.Session) { s.Guest.Id = "G2" })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLimiters(twoAMinute)

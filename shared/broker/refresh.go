@@ -18,12 +18,16 @@ type turn struct {
 	tokens weboffice.RefreshRequest
 	sealed session.Session
 	ruling
-	spent bool // this instance has used the sealed refresh token already, or cannot know that it has not
+	// this instance has used the sealed refresh token already, or cannot know that it has not
+	spent bool
 }
 
-// Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end. The errors are *weboffice.Error.
-func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.RefreshRequest) (answer Answer, err error) {
-	rec := record{function: "refresh", visitor: v, start: b.now(), work: work{token: session.HashAccess(tokens.AccessToken)}}
+// Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end.
+// The errors are *weboffice.Error.
+func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.RefreshRequest) (
+	answer Answer, err error) {
+	rec := record{function: "refresh", visitor: v, start: b.now(),
+		work: work{token: session.HashAccess(tokens.AccessToken)}}
 	defer b.conclude(ctx, &rec, &err)
 	sealed, err := b.sealer.Open(tokens.RefreshToken)
 	if err != nil {
@@ -36,13 +40,15 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 	if err := b.limiters.admitSession(v, sealed, b.now()); err != nil {
 		return Answer{}, err
 	}
-	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: sealed.Asked, Start: sealed.Start, Guest: sealed.Guest})
+	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: sealed.Asked,
+		Start: sealed.Start, Guest: sealed.Guest})
 	if err != nil {
 		return Answer{}, err
 	}
 	if !b.now().Before(r.decision.End) {
 		return Answer{}, &weboffice.Error{
-			Kind: weboffice.SessionEnded, Code: "SessionEnded", Message: "This document has been open for as long as it may be.",
+			Kind: weboffice.SessionEnded, Code: "SessionEnded",
+			Message:   "This document has been open for as long as it may be.",
 			Recommend: "Open it anew.",
 		}
 	}
@@ -54,15 +60,18 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 	return b.once(ctx, &rec, t)
 }
 
-// early gives the page's own tokens back while they are good for over two thirds of their life under an unchanged decision.
+// early gives the page's own tokens back while they are good for over two thirds of their life
+// under an unchanged decision.
 func (b *Broker) early(ctx context.Context, t turn) (Answer, bool) {
 	left := t.sealed.Life - max(b.now().Sub(t.sealed.Issued), 0)
 	if t.sealed.Decision != t.digest || 3*left <= 2*t.sealed.Life {
 		return Answer{}, false
 	}
 	return Answer{
-		RequestID: weboffice.RequestID(ctx), WebofficeURL: t.sealed.WebofficeURL, AccessToken: t.tokens.AccessToken, RefreshToken: t.tokens.RefreshToken,
-		AccessTokenExpiredTime: t.sealed.AccessExpires, RefreshTokenExpiredTime: t.sealed.RefreshExpires, Timeout: left,
+		RequestID: weboffice.RequestID(ctx), WebofficeURL: t.sealed.WebofficeURL,
+		AccessToken: t.tokens.AccessToken, RefreshToken: t.tokens.RefreshToken,
+		AccessTokenExpiredTime:  t.sealed.AccessExpires,
+		RefreshTokenExpiredTime: t.sealed.RefreshExpires, Timeout: left,
 		Permission: *t.decision.Request.Permission,
 	}, true
 }
@@ -74,8 +83,9 @@ type answered struct {
 	work work
 }
 
-// once makes one refresh of any number of requests with the same sealed token: those that come together wait for one call, those within
-// a minute get its answer from memory. The call goes on when the request that began it is given up, since its token is spent.
+// once makes one refresh of any number of requests with the same sealed token: those that come
+// together wait for one call, those within a minute get its answer from memory. The call goes on
+// when the request that began it is given up, since its token is spent.
 func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) {
 	key := sha256.Sum256(append(t.digest[:], t.tokens.RefreshToken.Reveal()...))
 	var leading atomic.Bool
@@ -99,7 +109,8 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 	case <-ctx.Done():
 		rec.unsure = leading.Load()
 		return Answer{}, &weboffice.Error{
-			Kind: weboffice.Timeout, Code: "ServiceTimeout", Message: "The document service did not answer in time. Try again.", Cause: ctx.Err(),
+			Kind: weboffice.Timeout, Code: "ServiceTimeout",
+			Message: "The document service did not answer in time. Try again.", Cause: ctx.Err(),
 		}
 	case result := <-flight:
 		done, _ := result.Val.(answered)
@@ -112,7 +123,8 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 	}
 }
 
-// lead does the work of a flight, with the deadline of the request that began it but not its cancellation.
+// lead does the work of a flight, with the deadline of the request that began it but not its
+// cancellation.
 func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
 	defer func() {
 		if p := recover(); p != nil { // in a flight's own goroutine it would end the process
@@ -131,8 +143,10 @@ func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
 	return done, err
 }
 
-// renew spends the refresh token within patience, or generates where the right has changed or the token is no longer good.
-func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Duration) (Answer, error) {
+// renew spends the refresh token within patience, or generates where the right has changed or the
+// token is no longer good.
+func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Duration) (Answer,
+	error) {
 	if t.sealed.Decision != t.digest {
 		w.outcome = "regenerated"
 		return b.generate(ctx, w, t.ruling)
@@ -145,7 +159,8 @@ func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Durat
 	refreshing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	w.spent, w.unsure = true, true // should the call end in a panic
-	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.tokens.AccessToken, t.sealed.RefreshToken, request.CredentialConfig)
+	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.tokens.AccessToken,
+		t.sealed.RefreshToken, request.CredentialConfig)
 	w.unsure = imm.MaybeDone(err)
 	w.spent = err == nil || w.unsure || imm.RefusedToken(err)
 	switch {
@@ -155,7 +170,8 @@ func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Durat
 		return b.seal(w, t.ruling, renewed)
 	case imm.RefusedToken(err) || imm.NoAnswer(err):
 		w.outcome = "fallback"
-		b.log.WarnContext(ctx, "the refresh failed, generating instead", "requestId", weboffice.RequestID(ctx),
+		b.log.WarnContext(ctx, "the refresh failed, generating instead", "requestId",
+			weboffice.RequestID(ctx),
 			"document", request.SourceURI, "cause", weboffice.AsError(err).Cause)
 		return b.generate(ctx, w, t.ruling)
 	}

@@ -8,21 +8,27 @@ import (
 	"weboffice-functions/shared/standin/office"
 )
 
-// A refresh token whose refresh ended so that it may be spent is not sent again, whatever became of the generate in its place; what was
-// refused before any work is sent again.
+// A refresh token whose refresh ended so that it may be spent is not sent again, whatever became of
+// the generate in its place; what was refused before any work is sent again.
 func TestTokenThatMayBeSpentIsNotSentAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		faults              []office.Fault
 		generates, refreshs int // until the page has its tokens
 	}{
-		"no answer twice":                       {[]office.Fault{office.Cut(), office.Cut()}, 2, 0},
-		"no answer but done, twice":             {[]office.Fault{office.Cut().AfterWork(), office.Cut().AfterWork()}, 3, 1},
-		"a server's failure":                    {[]office.Fault{office.InternalError()}, 2, 0},
-		"a server's failure after the work":     {[]office.Fault{office.InternalError().AfterWork()}, 2, 1},
-		"refused, and the generate throttled":   {[]office.Fault{office.Refused(400, "InvalidRefreshToken", "no"), office.Throttled(0)}, 2, 0},
-		"silence until the deadline, twice":     {[]office.Fault{office.Slow(nil), office.Slow(nil)}, 2, 0},
-		"throttled: nothing was done":           {[]office.Fault{office.Throttled(0)}, 1, 1},
-		"credentials ended: nothing was done":   {[]office.Fault{office.SecurityTokenExpired()}, 1, 1},
+		"no answer twice": {[]office.Fault{office.Cut(), office.Cut()}, 2, 0},
+		"no answer but done, twice": {[]office.Fault{office.Cut().AfterWork(),
+			office.Cut().AfterWork()}, 3, 1},
+		"a server's failure": {[]office.Fault{office.InternalError()}, 2, 0},
+		"a server's failure after the work": {
+			[]office.Fault{office.InternalError().AfterWork()}, 2, 1},
+		"refused, and the generate throttled": {
+			[]office.Fault{office.Refused(400, "InvalidRefreshToken", "no"), office.Throttled(0)},
+			2, 0},
+		"silence until the deadline, twice": {[]office.Fault{office.Slow(nil),
+			office.Slow(nil)}, 2, 0},
+		"throttled: nothing was done": {[]office.Fault{office.Throttled(0)}, 1, 1},
+		"credentials ended: nothing was done": {[]office.Fault{office.SecurityTokenExpired()}, 1,
+			1},
 		"the right is missing: nothing is done": {[]office.Fault{office.NoPermission()}, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

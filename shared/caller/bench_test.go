@@ -12,8 +12,10 @@ import (
 
 func BenchmarkVerify(b *testing.B) {
 	person := map[string]any{
-		"name": "Ann", "email": "ann@example.com", "email_verified": true, "picture": "https://example.com/ann.png", "team": "red",
-		"groups": []string{"editors", "staff", "readers", "all"}, "auth_time": 1_800_000_000, "amr": []string{"pwd", "otp"},
+		"name": "Ann", "email": "ann@example.com", "email_verified": true,
+		"picture": "https://example.com/ann.png", "team": "red",
+		"groups": []string{"editors", "staff", "readers", "all"}, "auth_time": 1_800_000_000,
+		"amr": []string{"pwd", "otp"},
 	}
 	for name, algorithm := range map[string]string{"rs256": "RS256", "es256": "ES256", "link": ""} {
 		b.Run(name, func(b *testing.B) {
@@ -25,8 +27,11 @@ func BenchmarkVerify(b *testing.B) {
 			if algorithm != "" {
 				token = p.Token(person)
 			} else {
-				token = must(caller.MintLink(linkKey, caller.LinkClaims{ID: "n1", Document: "oss://team-docs/teams/red/**",
-					Grant: []string{"view", "edit"}, Subject: "ann", Name: "Ann", IssuedAt: c.Now(), Expires: c.Now().Add(time.Hour)}))
+				token = must(caller.MintLink(linkKey,
+					caller.LinkClaims{ID: "n1", Document: "oss://team-docs/teams/red/**",
+						Grant: []string{"view", "edit"}, Subject: "ann", Name: "Ann",
+						IssuedAt: c.Now(),
+						Expires:  c.Now().Add(time.Hour)}))
 			}
 			s.accepted(b, token)
 			b.ReportAllocs()
@@ -45,8 +50,10 @@ func BenchmarkVerifyHostile(b *testing.B) {
 	s := newScene(b, caller.Issuer{}, c, inProcess{published(k.public())})
 	deep := strings.Repeat(`{"":`, 950) + "1" + strings.Repeat("}", 950)
 	list := honest(c, map[string]any{"x": make([]int, 2700)})
-	for name, payload := range map[string]string{"deep": deep, "honest": honest(c, nil), "list": list} {
-		token := weboffice.Secret(b64(`{"alg":"ES256","kid":"k"}`) + "." + b64(payload) + "." + b64(string(make([]byte, 64))))
+	for name, payload := range map[string]string{"deep": deep, "honest": honest(c, nil),
+		"list": list} {
+		token := weboffice.Secret(b64(`{"alg":"ES256","kid":"k"}`) + "." + b64(payload) + "." +
+			b64(string(make([]byte, 64))))
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				_, _ = s.Verify(b.Context(), token)

@@ -1,12 +1,13 @@
-// Package caller says who asks: it turns a proof, a bearer JWT, into a Caller. A proof comes from an OIDC issuer of the policy, or it is
-// a share link minted by a backend that holds a link key.
+// Package caller says who asks: it turns a proof, a bearer JWT, into a Caller. A proof comes from
+// an OIDC issuer of the policy, or it is a share link minted by a backend that holds a link key.
 //
-// Nothing in a token chooses how it is checked: its issuer is looked up in the policy byte for byte, and the algorithm is that of the
-// issuer's own key. HMAC serves share links alone, and link keys serve nothing else. Whatever is wrong with a proof, its bearer gets one
-// and the same 401; the reason goes to the log, without claim values.
+// Nothing in a token chooses how it is checked: its issuer is looked up in the policy byte for
+// byte, and the algorithm is that of the issuer's own key. HMAC serves share links alone, and link
+// keys serve nothing else. Whatever is wrong with a proof, its bearer gets one and the same 401;
+// the reason goes to the log, without claim values.
 //
-// The package decides nothing about documents and asks nobody about a proof: one that its issuer withdraws works until it expires.
-// Issuer.MaxAge bounds that.
+// The package decides nothing about documents and asks nobody about a proof: one that its issuer
+// withdraws works until it expires. Issuer.MaxAge bounds that.
 package caller
 
 import (
@@ -20,17 +21,21 @@ import (
 
 // Caller is a verified caller. The zero value is a guest: somebody without proof.
 type Caller struct {
-	Issuer    string         // the policy's name of the issuer, "links" for share links, "" for a guest
-	IssuerURL string         // the token's iss as the policy spells it; identity is (IssuerURL, Subject)
-	Subject   string         // the sub claim; for a share link its sub, which may be ""
-	Claims    map[string]any // the verified claims, never changed; numbers as json.Number, email only where it counts
-	User      User           // what the issuer's claims say for display
-	Link      *Link          // set for share links only
-	IssuedAt  time.Time
-	Expires   time.Time
+	// the policy's name of the issuer, "links" for share links, "" for a guest
+	Issuer string
+	// the token's iss as the policy spells it; identity is (IssuerURL, Subject)
+	IssuerURL string
+	Subject   string // the sub claim; for a share link its sub, which may be ""
+	// the verified claims, never changed; numbers as json.Number, email only where it counts
+	Claims   map[string]any
+	User     User  // what the issuer's claims say for display
+	Link     *Link // set for share links only
+	IssuedAt time.Time
+	Expires  time.Time
 }
 
-// User is what an issuer says of a person, from the claims that the policy's `user` names. Each may be empty.
+// User is what an issuer says of a person, from the claims that the policy's `user` names. Each may
+// be empty.
 type User struct {
 	ID     string // the claim that user.id names, default sub: what User.Id is derived from
 	Name   string
@@ -60,7 +65,8 @@ type Issuer struct {
 	User       UserClaims
 }
 
-// UserClaims names the claims that hold a person's id, name and picture. Defaults: sub, name, picture.
+// UserClaims names the claims that hold a person's id, name and picture. Defaults: sub, name,
+// picture.
 type UserClaims struct{ ID, Name, Avatar string }
 
 // Validate says what makes an issuer unusable, without a request.
@@ -69,14 +75,16 @@ func (i Issuer) Validate() error {
 	case i.Name == "" || i.Name == LinkIssuer:
 		return errors.New(`an issuer needs a name other than "links"`)
 	case strings.ContainsAny(i.URL, "?#") || !fetchable(i.URL, true):
-		return errors.New("an issuer's url must be https (http on loopback) with a host and without user, query and fragment")
+		return errors.New(
+			"an issuer's url must be https (http on loopback) with a host and without user, query and fragment")
 	case i.Audience == "" || i.MaxAge < 0:
 		return errors.New("an issuer needs an audience and no negative maxAge")
 	}
 	return nil
 }
 
-// fetchable says whether something may be read from this URL: https, or where that is allowed plain http on this machine.
+// fetchable says whether something may be read from this URL: https, or where that is allowed plain
+// http on this machine.
 func fetchable(text string, loopback bool) bool {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.User != nil {
@@ -85,11 +93,12 @@ func fetchable(text string, loopback bool) bool {
 	return u.Scheme == "https" || loopback && weboffice.Loopback(u.Hostname()) && u.Scheme == "http"
 }
 
-// Unauthenticated is the 401 of every missing, bad or expired proof: one sentence for all. The reason goes to the log and must hold no
-// claim values.
+// Unauthenticated is the 401 of every missing, bad or expired proof: one sentence for all. The
+// reason goes to the log and must hold no claim values.
 func Unauthenticated(reason string) *weboffice.Error {
 	return &weboffice.Error{
 		Kind: weboffice.Unauthenticated, Code: "Unauthenticated", Cause: errors.New(reason),
-		Message: "This needs a proof of identity that is valid now.", Recommend: "Fetch a new proof and try once.",
+		Message:   "This needs a proof of identity that is valid now.",
+		Recommend: "Fetch a new proof and try once.",
 	}
 }

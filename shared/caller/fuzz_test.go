@@ -18,7 +18,8 @@ import (
 
 // fixedKey is the same in every process of a fuzzing run.
 func fixedKey() ecKey {
-	return ecKey{must(ecdsa.ParseRawPrivateKey(elliptic.P256(), []byte(strings.Repeat("a fixed secret. ", 2)))), "k"}
+	return ecKey{must(ecdsa.ParseRawPrivateKey(elliptic.P256(),
+		[]byte(strings.Repeat("a fixed secret. ", 2)))), "k"}
 }
 
 // signed checks a token's signature without the package under test.
@@ -35,18 +36,23 @@ func signed(k ecKey, token string) bool {
 	}
 	digest := sha256.Sum256([]byte(token[:end]))
 	return len(signature) == 64 &&
-		ecdsa.Verify(&k.PublicKey, digest[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
+		ecdsa.Verify(&k.PublicKey, digest[:], new(big.Int).SetBytes(signature[:32]),
+			new(big.Int).SetBytes(signature[32:]))
 }
 
-// FuzzVerify: whatever a bearer sends, Verify does not panic, and accepts nothing that neither key has signed.
+// FuzzVerify: whatever a bearer sends, Verify does not panic, and accepts nothing that neither key
+// has signed.
 func FuzzVerify(f *testing.F) {
 	c, k := newClock(), fixedKey()
 	s := newScene(f, caller.Issuer{}, c, inProcess{published(k.public())})
 	good := k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil)).Reveal()
 	for _, token := range []string{
-		good, good + ".", good[:len(good)-1], hs256([]byte(linkKey), linkHeader(), linkPayload(c, nil)).Reveal(), "", "..", "a.b.c",
-		b64(`{"alg":"none"}`) + "." + b64(honest(c, nil)) + ".", b64(`{"alg":"HS256","kid":"k"}`) + "." + b64(honest(c, nil)) + ".AAAA",
-		b64(`{"alg":"ES256","kid":"k","jwk":{}}`) + "." + b64(`{"iss":"links"}`) + "." + strings.Split(good, ".")[2],
+		good, good + ".", good[:len(good)-1],
+		hs256([]byte(linkKey), linkHeader(), linkPayload(c, nil)).Reveal(), "", "..", "a.b.c",
+		b64(`{"alg":"none"}`) + "." + b64(honest(c, nil)) + ".", b64(`{"alg":"HS256","kid":"k"}`) +
+			"." + b64(honest(c, nil)) + ".AAAA",
+		b64(`{"alg":"ES256","kid":"k","jwk":{}}`) + "." + b64(`{"iss":"links"}`) + "." +
+			strings.Split(good, ".")[2],
 	} {
 		f.Add(token)
 	}
@@ -62,15 +68,19 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzSignedClaims: whatever an issuer or a link minter signs, Verify does not panic, and what it accepts keeps the rules.
+// FuzzSignedClaims: whatever an issuer or a link minter signs, Verify does not panic, and what it
+// accepts keeps the rules.
 func FuzzSignedClaims(f *testing.F) {
 	c, k := newClock(), fixedKey()
 	s := newScene(f, caller.Issuer{MaxAge: time.Hour}, c, inProcess{published(k.public())})
 	f.Add(true, `{"alg":"ES256","kid":"k"}`, honest(c, nil))
-	f.Add(true, `{"alg":"ES256","kid":"k","typ":"logout+jwt"}`, honest(c, map[string]any{"events": map[string]any{}}))
-	f.Add(true, `{"alg":"ES256"}`, honest(c, map[string]any{"aud": []string{"weboffice"}, "nbf": 1.5, "email": "a@b"}))
+	f.Add(true, `{"alg":"ES256","kid":"k","typ":"logout+jwt"}`,
+		honest(c, map[string]any{"events": map[string]any{}}))
+	f.Add(true, `{"alg":"ES256"}`, honest(c, map[string]any{"aud": []string{"weboffice"},
+		"nbf": 1.5, "email": "a@b"}))
 	f.Add(false, linkHeader(), linkPayload(c, nil))
-	f.Add(false, linkHeader(), linkPayload(c, map[string]any{"sub": "ann", "name": "Ann", "exp": 1e18}))
+	f.Add(false, linkHeader(), linkPayload(c, map[string]any{"sub": "ann", "name": "Ann",
+		"exp": 1e18}))
 	f.Fuzz(func(t *testing.T, person bool, header, payload string) {
 		token := hs256([]byte(linkKey), header, payload)
 		if person {
@@ -81,20 +91,25 @@ func FuzzSignedClaims(f *testing.F) {
 			return
 		}
 		now := c.Now()
-		if got.IssuedAt.After(now.Add(time.Minute)) || !got.Expires.After(now.Add(-time.Minute-time.Second)) || got.Expires.Year() > 9999 {
+		if got.IssuedAt.After(now.Add(time.Minute)) ||
+			!got.Expires.After(now.Add(-time.Minute-time.Second)) || got.Expires.Year() > 9999 {
 			t.Errorf("accepted outside its time: %v to %v", got.IssuedAt, got.Expires)
 		}
-		if person && (got.Link != nil || got.Issuer != "staff" || got.Subject == "" || got.User.ID == "" ||
+		if person && (got.Link != nil || got.Issuer != "staff" || got.Subject == "" ||
+			got.User.ID == "" ||
 			now.Sub(got.IssuedAt) > time.Hour+time.Minute) {
 			t.Errorf("accepted as a person: %+v", got)
 		}
-		if !person && (got.Link == nil || got.Issuer != caller.LinkIssuer || len(got.Link.Grant) == 0 || got.Link.ID == "" ||
-			!strings.HasPrefix(got.Link.Document, "oss://") || got.Expires.Sub(got.IssuedAt) > 30*24*time.Hour ||
+		if !person && (got.Link == nil || got.Issuer != caller.LinkIssuer ||
+			len(got.Link.Grant) == 0 || got.Link.ID == "" ||
+			!strings.HasPrefix(got.Link.Document, "oss://") ||
+			got.Expires.Sub(got.IssuedAt) > 30*24*time.Hour ||
 			got.Claims["sub"] == "" || strings.HasPrefix(got.Subject, "link ")) {
 			t.Errorf("accepted as a link: %+v", got)
 		}
 		var plain map[string]any // the standard library reads the same subject
-		if json.Unmarshal([]byte(payload), &plain) != nil || (plain["sub"] != got.Subject && got.Subject != "") {
+		if json.Unmarshal([]byte(payload), &plain) != nil ||
+			(plain["sub"] != got.Subject && got.Subject != "") {
 			t.Errorf("subject %q, elsewhere %v", got.Subject, plain["sub"])
 		}
 	})

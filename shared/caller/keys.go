@@ -34,7 +34,8 @@ const (
 )
 
 // rsaAlgorithms are what an RSA key's alg may say; without alg it is RS256, as OIDC has it.
-var rsaAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512}
+var rsaAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256,
+	jose.PS384, jose.PS512}
 
 // key verifies signatures of one algorithm.
 type key struct {
@@ -60,13 +61,15 @@ type keySource struct {
 
 func newKeySource(issuer Issuer, o Options) *keySource {
 	sameHost := func(next *http.Request, via []*http.Request) error {
-		if first := via[0].URL; next.URL.Host != first.Host || next.URL.Scheme != first.Scheme || len(via) > 3 {
+		if first := via[0].URL; next.URL.Host != first.Host || next.URL.Scheme != first.Scheme ||
+			len(via) > 3 {
 			return errors.New("redirected to another host, another scheme or too often")
 		}
 		return nil
 	}
 	return &keySource{
-		issuer: issuer, client: http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost}, now: o.Now, logger: o.Logger,
+		issuer: issuer, client: http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost},
+		now: o.Now, logger: o.Logger,
 	}
 }
 
@@ -89,14 +92,16 @@ func (s *keySource) key(ctx context.Context, id, algorithm string) (*key, error)
 		return nil, Unauthenticated("the issuer has no key of this kid and algorithm")
 	}
 	return nil, &weboffice.Error{
-		Kind: weboffice.Unavailable, Code: "ServiceUnavailable", RetryAfter: coldPause, Cause: errors.Join(s.failure, ctx.Err()),
+		Kind: weboffice.Unavailable, Code: "ServiceUnavailable", RetryAfter: coldPause,
+		Cause:   errors.Join(s.failure, ctx.Err()),
 		Message: "Proofs of identity cannot be checked at the moment. Try again in a few seconds.",
-		Fix:     "The keys of issuer " + s.issuer.URL + " cannot be read: see that the function reaches its " + discoveryPath + ".",
+		Fix: "The keys of issuer " + s.issuer.URL +
+			" cannot be read: see that the function reaches its " + discoveryPath + ".",
 	}
 }
 
-// lookup finds the key of this id and algorithm; a proof without an id gets it only where it is the only one of its algorithm. due says
-// that the caller should fetch the keys anew.
+// lookup finds the key of this id and algorithm; a proof without an id gets it only where it is the
+// only one of its algorithm. due says that the caller should fetch the keys anew.
 func (s *keySource) lookup(id, algorithm string) (match *key, found, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +112,8 @@ func (s *keySource) lookup(id, algorithm string) (match *key, found, due bool) {
 		}
 	}
 	now := s.now()
-	return match, matches == 1 || matches > 1 && id != "", !now.Before(s.stale) && !now.Before(s.next)
+	return match, matches == 1 || matches > 1 && id != "", !now.Before(s.stale) &&
+		!now.Before(s.next)
 }
 
 // refresh fetches the keys, unless that was tried a moment ago. It never runs twice at once.
@@ -126,14 +132,16 @@ func (s *keySource) refresh(ctx context.Context) {
 		if len(s.keys) == 0 {
 			s.next = s.now().Add(coldPause)
 		}
-		s.logger.WarnContext(ctx, "issuer's keys not read", "issuer", s.issuer.Name, "error", err.Error(), "keysKept", len(s.keys))
+		s.logger.WarnContext(ctx, "issuer's keys not read", "issuer", s.issuer.Name, "error",
+			err.Error(), "keysKept", len(s.keys))
 		return
 	}
 	s.keys, s.stale = keys, s.now().Add(keysFresh)
 	s.logger.InfoContext(ctx, "issuer's keys read", "issuer", s.issuer.Name, "keys", len(keys))
 }
 
-// fetch reads the discovery document and the key set that it names, which may be on another host. It outlives the caller of ctx.
+// fetch reads the discovery document and the key set that it names, which may be on another host.
+// It outlives the caller of ctx.
 func (s *keySource) fetch(ctx context.Context) ([]*key, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
@@ -141,7 +149,8 @@ func (s *keySource) fetch(ctx context.Context) ([]*key, error) {
 		Issuer  string `json:"issuer"`
 		KeysURL string `json:"jwks_uri"`
 	}
-	if err := s.get(ctx, strings.TrimSuffix(s.issuer.URL, "/")+discoveryPath, &discovery); err != nil {
+	if err := s.get(ctx, strings.TrimSuffix(s.issuer.URL, "/")+discoveryPath,
+		&discovery); err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	if discovery.Issuer != s.issuer.URL {
@@ -158,7 +167,8 @@ func (s *keySource) fetch(ctx context.Context) ([]*key, error) {
 	}
 	keys := usable(set.Keys[:min(len(set.Keys), maxKeys)])
 	if len(keys) == 0 || len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("key set: %d keys, none of use or more than %d", len(set.Keys), maxKeys)
+		return nil, fmt.Errorf("key set: %d keys, none of use or more than %d", len(set.Keys),
+			maxKeys)
 	}
 	return keys, nil
 }
@@ -191,8 +201,8 @@ func (s *keySource) get(ctx context.Context, address string, into any) error {
 	return nil
 }
 
-// usable returns the keys that may verify signatures, each with its one algorithm. Keys for encryption, symmetric, private, weak and
-// unknown ones are left out.
+// usable returns the keys that may verify signatures, each with its one algorithm. Keys for
+// encryption, symmetric, private, weak and unknown ones are left out.
 func usable(set []json.RawMessage) []*key {
 	var keys []*key
 	for _, raw := range set {
@@ -207,7 +217,8 @@ func usable(set []json.RawMessage) []*key {
 				fitting = rsaAlgorithms
 			}
 		case *ecdsa.PublicKey: // go-jose reads three curves
-			fitting = map[int][]jose.SignatureAlgorithm{256: {jose.ES256}, 384: {jose.ES384}, 521: {jose.ES512}}[public.Params().BitSize]
+			fitting = map[int][]jose.SignatureAlgorithm{256: {jose.ES256}, 384: {jose.ES384},
+				521: {jose.ES512}}[public.Params().BitSize]
 		case ed25519.PublicKey:
 			fitting = []jose.SignatureAlgorithm{jose.EdDSA}
 		}

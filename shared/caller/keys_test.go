@@ -31,8 +31,10 @@ func TestAttackThousandUnknownKeyIDs(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 1000 {
 			all.Go(func() {
-				token := p.Sign(map[string]any{"kid": fmt.Sprint("unknown", i)}, []byte(honest(s.clock, nil)))
-				if _, err := s.Verify(t.Context(), token); weboffice.AsError(err).Kind != weboffice.Unauthenticated {
+				token := p.Sign(map[string]any{"kid": fmt.Sprint("unknown", i)},
+					[]byte(honest(s.clock, nil)))
+				if _, err := s.Verify(t.Context(), token); weboffice.AsError(
+					err).Kind != weboffice.Unauthenticated {
 					t.Errorf("got %v", err)
 				}
 			})
@@ -86,7 +88,8 @@ func TestAttackRemovedKeyAfterAnHour(t *testing.T) {
 
 func TestOutageIsSurvived(t *testing.T) {
 	for _, fault := range []issuer.Fault{
-		issuer.Outage, issuer.Cut, issuer.Huge, issuer.Endless, issuer.WrongIssuer, issuer.Malformed, issuer.Redirect,
+		issuer.Outage, issuer.Cut, issuer.Huge, issuer.Endless, issuer.WrongIssuer,
+		issuer.Malformed, issuer.Redirect,
 	} {
 		t.Run(string(fault), func(t *testing.T) {
 			s, p := started(t)
@@ -100,10 +103,12 @@ func TestOutageIsSurvived(t *testing.T) {
 				s.accepted(t, token())
 				s.accepted(t, token())
 			}
-			if !strings.Contains(s.log.String(), "keysKept=1") || strings.Contains(s.log.String(), p.URL()) {
+			if !strings.Contains(s.log.String(), "keysKept=1") ||
+				strings.Contains(s.log.String(), p.URL()) {
 				t.Errorf("log: %s", s.log)
 			}
-			if got := s.wire.count(); got < 2+5 || got > 2+2*5 { // discovery, and where that is well the key set
+			// discovery, and where that is well the key set
+			if got := s.wire.count(); got < 2+5 || got > 2+2*5 {
 				t.Errorf("%d requests, want one fetch an hour", got)
 			}
 			p.SetFault(issuer.None)
@@ -116,13 +121,16 @@ func TestOutageIsSurvived(t *testing.T) {
 
 func TestProviderDownFromTheStart(t *testing.T) {
 	for _, fault := range []issuer.Fault{
-		issuer.Outage, issuer.Cut, issuer.Huge, issuer.Endless, issuer.WrongIssuer, issuer.Malformed,
+		issuer.Outage, issuer.Cut, issuer.Huge, issuer.Endless, issuer.WrongIssuer,
+		issuer.Malformed,
 	} {
 		t.Run(string(fault), func(t *testing.T) {
 			s, p := started(t)
 			p.SetFault(fault)
 			public := s.unavailable(t, p.Token(nil))
-			if !strings.Contains(public.Fix, p.URL()) || strings.Contains(public.Message, p.URL()) || public.RetryAfter <= 0 || public.Cause == nil {
+			if !strings.Contains(public.Fix, p.URL()) ||
+				strings.Contains(public.Message, p.URL()) || public.RetryAfter <= 0 ||
+				public.Cause == nil {
 				t.Errorf("got %+v", public)
 			}
 			fetches := p.Requests(issuer.DiscoveryPath)
@@ -167,7 +175,8 @@ func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave()
-	if err := <-left; weboffice.AsError(err).Kind != weboffice.Unavailable || !errors.Is(err, context.Canceled) {
+	if err := <-left; weboffice.AsError(err).Kind != weboffice.Unavailable ||
+		!errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	p.SetFault(issuer.None)
@@ -226,13 +235,16 @@ func (drip) Close() error { return nil }
 type dripping struct{}
 
 func (dripping) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: drip{r.Context()}, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: drip{r.Context()},
+		Request: r}, nil
 }
 
 func TestAttackSlowProvider(t *testing.T) {
-	for name, transport := range map[string]http.RoundTripper{"no answer": blocked{}, "a byte a second": dripping{}} {
+	for name, transport := range map[string]http.RoundTripper{"no answer": blocked{},
+		"a byte a second": dripping{}} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // the clock of this test moves when everybody waits
+			// the clock of this test moves when everybody waits
+			synctest.Test(t, func(t *testing.T) {
 				c, k := newClock(), newECKey(t, "k")
 				s := newScene(t, caller.Issuer{}, c, transport)
 				start := time.Now()
@@ -250,11 +262,15 @@ func TestAttackSlowProvider(t *testing.T) {
 
 func TestAttackRedirectToAnotherHost(t *testing.T) {
 	var reached int
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		reached++
+	}))
 	defer elsewhere.Close()
 	for name, target := range map[string]string{
-		"another port": elsewhere.URL, "another name": strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1),
-		"metadata service": "http://169.254.169.254", "file": "file:///etc/passwd", "the same host for ever": "",
+		"another port": elsewhere.URL, "another name": strings.Replace(elsewhere.URL, "127.0.0.1",
+			"localhost", 1),
+		"metadata service": "http://169.254.169.254", "file": "file:///etc/passwd",
+		"the same host for ever": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, p := started(t)
@@ -270,7 +286,8 @@ func TestAttackRedirectToAnotherHost(t *testing.T) {
 	}
 	t.Run("another scheme", func(t *testing.T) {
 		c, k := newClock(), newECKey(t, "k")
-		s := newScene(t, caller.Issuer{}, c, inProcess{http.RedirectHandler("http://login.example.com/", http.StatusFound)})
+		s := newScene(t, caller.Issuer{}, c,
+			inProcess{http.RedirectHandler("http://login.example.com/", http.StatusFound)})
 		s.unavailable(t, k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil)))
 		if s.wire.count() != 1 {
 			t.Errorf("requests left: %v", s.wire.requests)
@@ -279,13 +296,14 @@ func TestAttackRedirectToAnotherHost(t *testing.T) {
 	t.Run("twin: the same host", func(t *testing.T) {
 		s, p := provided(t, caller.Issuer{})
 		token := p.Token(nil)
-		s = newScene(t, caller.Issuer{}, s.clock, inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.RawQuery == "" {
-				http.Redirect(w, r, r.URL.Path+"?again", http.StatusFound)
-				return
-			}
-			p.ServeHTTP(w, r)
-		})})
+		s = newScene(t, caller.Issuer{}, s.clock,
+			inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery == "" {
+					http.Redirect(w, r, r.URL.Path+"?again", http.StatusFound)
+					return
+				}
+				p.ServeHTTP(w, r)
+			})})
 		s.accepted(t, token)
 	})
 }
@@ -294,20 +312,23 @@ func TestAttackKeySetAddress(t *testing.T) {
 	c, k := newClock(), newECKey(t, "k")
 	token := k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil))
 	for address, good := range map[string]bool{
-		"https://keys.example.net/set?v=3": true, "http://keys.example.net/set": false, "http://127.0.0.1/set": false,
+		"https://keys.example.net/set?v=3": true, "http://keys.example.net/set": false,
+		"http://127.0.0.1/set":                false,
 		"http://localhost/set":                false,
-		"https://ann:pw@keys.example.net/set": false, "file:///set": false, "": false, "/set": false, "://": false,
+		"https://ann:pw@keys.example.net/set": false, "file:///set": false, "": false,
+		"/set": false, "://": false,
 	} {
 		t.Run(address, func(t *testing.T) {
 			keys := published(k.public())
-			s := newScene(t, caller.Issuer{}, c, inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == issuer.DiscoveryPath {
-					_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuerURL, address)
-					return
-				}
-				r.URL.Path = "/keys"
-				keys.ServeHTTP(w, r)
-			})})
+			s := newScene(t, caller.Issuer{}, c,
+				inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == issuer.DiscoveryPath {
+						_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuerURL, address)
+						return
+					}
+					r.URL.Path = "/keys"
+					keys.ServeHTTP(w, r)
+				})})
 			if good {
 				s.accepted(t, token)
 				return
@@ -345,7 +366,8 @@ func TestAttackHugeKeySet(t *testing.T) {
 		}
 	}
 	weak := must(rsa.GenerateKey(rand.Reader, 1536))
-	weakJWK := map[string]any{"kty": "RSA", "kid": "k", "n": b64(string(weak.N.Bytes())), "e": "AQAB"}
+	weakJWK := map[string]any{"kty": "RSA", "kid": "k", "n": b64(string(weak.N.Bytes())),
+		"e": "AQAB"}
 	s := newScene(t, caller.Issuer{}, c, inProcess{published(weakJWK)})
 	s.unavailable(t, token)
 }
@@ -360,7 +382,8 @@ func (leaky) RoundTrip(*http.Request) (*http.Response, error) {
 func TestFetchErrorsHoldNoURL(t *testing.T) {
 	c, k := newClock(), newECKey(t, "k")
 	s := newScene(t, caller.Issuer{URL: issuerURL + "/private-path"}, c, leaky{})
-	token := k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, map[string]any{"iss": issuerURL + "/private-path"}))
+	token := k.sign(`{"alg":"ES256","kid":"k"}`,
+		honest(c, map[string]any{"iss": issuerURL + "/private-path"}))
 	public := s.unavailable(t, token)
 	shown := public.Error() + public.Cause.Error() + s.log.String()
 	if strings.Contains(shown, "private-path") || !strings.Contains(shown, "unexpected EOF") {
@@ -372,10 +395,11 @@ func TestIssuerURLWithTrailingSlash(t *testing.T) {
 	c := newClock()
 	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	p.SetURL(issuerURL + "/")
-	s := newScene(t, caller.Issuer{URL: issuerURL + "/"}, c, inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.URL.Path = strings.Replace(r.URL.Path, "//", "/", 1)
-		p.ServeHTTP(w, r)
-	})})
+	s := newScene(t, caller.Issuer{URL: issuerURL + "/"}, c,
+		inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.URL.Path = strings.Replace(r.URL.Path, "//", "/", 1)
+			p.ServeHTTP(w, r)
+		})})
 	s.accepted(t, p.Token(nil))
 	s.refused(t, p.Token(map[string]any{"iss": issuerURL}))
 	if s.wire.requests[0] != issuerURL+issuer.DiscoveryPath {

@@ -25,14 +25,16 @@ const (
 
 // LinkClaims are what a share link says.
 type LinkClaims struct {
-	ID, Document      string // jti, and a document pattern or an exact oss:// URI
-	Grant             []string
-	Subject, Name     string    // optional, left out where empty; without a Subject each opening is a guest
+	ID, Document string // jti, and a document pattern or an exact oss:// URI
+	Grant        []string
+	// optional, left out where empty; without a Subject each opening is a guest
+	Subject, Name     string
 	Expires, IssuedAt time.Time // at most 30 days apart
 }
 
-// LinkKeyID is the kid of a link key of 32 raw bytes: the first eight hexadecimal digits of SHA-256 over "weboffice-link:" and the key.
-// It may be public. For a backend in another language, with key as raw bytes:
+// LinkKeyID is the kid of a link key of 32 raw bytes: the first eight hexadecimal digits of SHA-256
+// over "weboffice-link:" and the key. It may be public. For a backend in another language, with key
+// as raw bytes:
 //
 //	Node:   crypto.createHash('sha256').update('weboffice-link:').update(key).digest('hex').slice(0, 8)
 //	Python: hashlib.sha256(b'weboffice-link:' + key).hexdigest()[:8]
@@ -41,16 +43,18 @@ func LinkKeyID(key weboffice.Secret) string {
 	return hex.EncodeToString(digest[:4])
 }
 
-// MintLink signs a share link: a JWT with HS256, kid, iss "links", aud "weboffice", iat, exp, jti, document, grant and, where given, sub
-// and name.
-// Claims that a Verifier would refuse at IssuedAt are an error.
+// MintLink signs a share link: a JWT with HS256, kid, iss "links", aud "weboffice", iat, exp, jti,
+// document, grant and, where given, sub and name. Claims that a Verifier would refuse at IssuedAt
+// are an error.
 func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
-	verifier, err := NewVerifier(Options{LinkKeys: []weboffice.Secret{key}, Now: func() time.Time { return c.IssuedAt }})
+	verifier, err := NewVerifier(Options{LinkKeys: []weboffice.Secret{key},
+		Now: func() time.Time { return c.IssuedAt }})
 	if err != nil {
 		return "", err
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(key.Reveal())},
-		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", LinkKeyID(key))) // go-jose names no symmetric key by itself
+		// go-jose names no symmetric key by itself
+		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", LinkKeyID(key)))
 	if err != nil {
 		return "", err
 	}
@@ -78,16 +82,18 @@ func linkTrust(secrets []weboffice.Secret) (trust, error) {
 		}
 		keys[LinkKeyID(secret)] = &key{algorithm: jose.HS256, material: []byte(secret.Reveal())}
 	}
-	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: linkAudience}, func(_ context.Context, id, _ string) (*key, error) {
-		k, known := keys[id]
-		if !known {
-			return nil, Unauthenticated("no link key has this kid")
-		}
-		return k, nil
-	}}, nil
+	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: linkAudience},
+		func(_ context.Context, id, _ string) (*key, error) {
+			k, known := keys[id]
+			if !known {
+				return nil, Unauthenticated("no link key has this kid")
+			}
+			return k, nil
+		}}, nil
 }
 
-// identifyLink fills Link and User from a share link. A sub or name that is empty is none: conditions would take it for a text.
+// identifyLink fills Link and User from a share link. A sub or name that is empty is none:
+// conditions would take it for a text.
 func (c *Caller) identifyLink(p proof, revoked map[string]bool) error {
 	var claims struct {
 		Document string   `json:"document"`
@@ -99,7 +105,10 @@ func (c *Caller) identifyLink(p proof, revoked map[string]bool) error {
 	}
 	c.Link = &Link{ID: p.registered.ID, Document: claims.Document, Grant: claims.Grant}
 	c.User = User{ID: c.Subject, Name: claims.Name}
-	maps.DeleteFunc(c.Claims, func(name string, value any) bool { return value == "" && (name == "sub" || name == "name") })
+	maps.DeleteFunc(c.Claims, func(name string, value any) bool {
+		return value == "" &&
+			(name == "sub" || name == "name")
+	})
 	_, unknown := weboffice.PermissionOf(claims.Grant)
 	switch {
 	case c.Link.ID == "" || max(len(c.Link.ID), len(c.Subject)) > maxID:

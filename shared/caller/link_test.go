@@ -36,7 +36,8 @@ func (s scene) link(changes map[string]any) weboffice.Secret {
 func TestMintedLinkVerifies(t *testing.T) {
 	s, _ := provided(t, caller.Issuer{})
 	claims := caller.LinkClaims{
-		ID: "n1", Document: "oss://team-docs/teams/**", Grant: []string{"view", "edit"}, Subject: "ann", Name: "Ann",
+		ID: "n1", Document: "oss://team-docs/teams/**", Grant: []string{"view", "edit"},
+		Subject: "ann", Name: "Ann",
 		IssuedAt: s.clock.Now(), Expires: s.clock.Now().Add(30 * 24 * time.Hour),
 	}
 	token, err := caller.MintLink(linkKey, claims)
@@ -44,11 +45,13 @@ func TestMintedLinkVerifies(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := s.accepted(t, token)
-	if got.Issuer != caller.LinkIssuer || got.IssuerURL != caller.LinkIssuer || got.Guest() || got.Subject != "ann" ||
+	if got.Issuer != caller.LinkIssuer || got.IssuerURL != caller.LinkIssuer || got.Guest() ||
+		got.Subject != "ann" ||
 		got.User != (caller.User{ID: "ann", Name: "Ann"}) || !got.Expires.Equal(claims.Expires) {
 		t.Errorf("got %+v", got)
 	}
-	if got.Link == nil || got.Link.ID != "n1" || got.Link.Document != claims.Document || !slices.Equal(got.Link.Grant, claims.Grant) {
+	if got.Link == nil || got.Link.ID != "n1" || got.Link.Document != claims.Document ||
+		!slices.Equal(got.Link.Grant, claims.Grant) {
 		t.Errorf("got %+v", got.Link)
 	}
 	claims.Subject, claims.Name = "", ""
@@ -56,7 +59,8 @@ func TestMintedLinkVerifies(t *testing.T) {
 	if guest.Subject != "" || guest.User != (caller.User{}) || guest.Guest() {
 		t.Errorf("got %+v", guest)
 	}
-	if want := []string{"aud", "document", "exp", "grant", "iat", "iss", "jti"}; !slices.Equal(slices.Sorted(maps.Keys(guest.Claims)), want) {
+	if want := []string{"aud", "document", "exp", "grant", "iat", "iss", "jti"}; !slices.Equal(
+		slices.Sorted(maps.Keys(guest.Claims)), want) {
 		t.Errorf("minted the claims %v, want %v", slices.Sorted(maps.Keys(guest.Claims)), want)
 	}
 	if s.wire.count() != 0 {
@@ -67,18 +71,26 @@ func TestMintedLinkVerifies(t *testing.T) {
 func TestMintLinkRefusesWhatWouldBeRefused(t *testing.T) {
 	now := newClock().Now()
 	good := caller.LinkClaims{
-		ID: "n1", Document: "oss://team-docs/plan.docx", Grant: []string{"view"}, IssuedAt: now, Expires: now.Add(time.Hour),
+		ID: "n1", Document: "oss://team-docs/plan.docx", Grant: []string{"view"}, IssuedAt: now,
+		Expires: now.Add(time.Hour),
 	}
 	if _, err := caller.MintLink(linkKey, good); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*caller.LinkClaims){
-		"no id": func(c *caller.LinkClaims) { c.ID = "" }, "no document": func(c *caller.LinkClaims) { c.Document = "" },
-		"no grant": func(c *caller.LinkClaims) { c.Grant = nil }, "unknown grant": func(c *caller.LinkClaims) { c.Grant = []string{"own"} },
-		"over 30 days":  func(c *caller.LinkClaims) { c.Expires = now.Add(30*24*time.Hour + time.Second) },
+		"no id":         func(c *caller.LinkClaims) { c.ID = "" },
+		"no document":   func(c *caller.LinkClaims) { c.Document = "" },
+		"no grant":      func(c *caller.LinkClaims) { c.Grant = nil },
+		"unknown grant": func(c *caller.LinkClaims) { c.Grant = []string{"own"} },
+		"over 30 days": func(c *caller.LinkClaims) {
+			c.Expires = now.Add(30*24*time.Hour + time.Second)
+		},
 		"no expiry":     func(c *caller.LinkClaims) { c.Expires = time.Time{} },
 		"no issue time": func(c *caller.LinkClaims) { c.IssuedAt = time.Time{} },
-		"too long":      func(c *caller.LinkClaims) { c.Document = "oss://b/" + strings.Repeat("x", 8<<10) },
+		"too long": func(c *caller.LinkClaims) {
+			c.Document = "oss://b/" +
+				strings.Repeat("x", 8<<10)
+		},
 	} {
 		c := good
 		change(&c)
@@ -91,7 +103,8 @@ func TestMintLinkRefusesWhatWouldBeRefused(t *testing.T) {
 	}
 }
 
-// The key is the bytes 0 to 31; id and token were made by Node's crypto module, the id also by Python's hashlib.
+// The key is the bytes 0 to 31; id and token were made by Node's crypto module, the id also by
+// Python's hashlib.
 func TestLinkMintedInAnotherLanguage(t *testing.T) {
 	key := make([]byte, 32)
 	for i := range key {
@@ -100,15 +113,18 @@ func TestLinkMintedInAnotherLanguage(t *testing.T) {
 	if got := caller.LinkKeyID(weboffice.Secret(key)); got != "3e490340" {
 		t.Errorf("got kid %s", got)
 	}
-	v, err := caller.NewVerifier(caller.Options{LinkKeys: []weboffice.Secret{weboffice.Secret(key)}, Now: newClock().Now})
+	v, err := caller.NewVerifier(caller.Options{LinkKeys: []weboffice.Secret{weboffice.Secret(key)},
+		Now: newClock().Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := scene{Verifier: v}.accepted(t, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IjNlNDkwMzQwIn0."+
-		"eyJpc3MiOiJsaW5rcyIsImF1ZCI6IndlYm9mZmljZSIsImlhdCI6MTgwMDAwMDAwMCwiZXhwIjoxODAwMDg2NDAwLCJqdGkiOiJuMSIsImRvY3VtZW50Ijoib3NzOi8v"+
-		"dGVhbS1kb2NzL3BsYW4uZG9jeCIsImdyYW50IjpbInZpZXciLCJjb3B5Il0sInN1YiI6ImFubiIsIm5hbWUiOiJBbm4ifQ."+
-		"t1U7cGi1NL5jpR1FgJgtikk7erH6baOr72diGbaCFos")
-	if got.Subject != "ann" || got.Link.Document != "oss://team-docs/plan.docx" || got.User.Name != "Ann" {
+	got := scene{Verifier: v}.accepted(t,
+		"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IjNlNDkwMzQwIn0."+
+			"eyJpc3MiOiJsaW5rcyIsImF1ZCI6IndlYm9mZmljZSIsImlhdCI6MTgwMDAwMDAwMCwiZXhwIjoxODAwMDg2NDAwLCJqdGkiOiJuMSIsImRvY3VtZW50Ijoib3NzOi8v"+
+			"dGVhbS1kb2NzL3BsYW4uZG9jeCIsImdyYW50IjpbInZpZXciLCJjb3B5Il0sInN1YiI6ImFubiIsIm5hbWUiOiJBbm4ifQ."+
+			"t1U7cGi1NL5jpR1FgJgtikk7erH6baOr72diGbaCFos")
+	if got.Subject != "ann" || got.Link.Document != "oss://team-docs/plan.docx" ||
+		got.User.Name != "Ann" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -120,40 +136,49 @@ func TestAttackLinkClaims(t *testing.T) {
 		changes map[string]any
 		good    bool
 	}{
-		"twin":                         {nil, true},
-		"twin: 30 days":                {map[string]any{"exp": s.clock.unix(30 * day)}, true},
-		"twin: audience in a list":     {map[string]any{"aud": []string{"a", "weboffice"}}, true},
-		"twin: every grant":            {map[string]any{"grant": []string{"view", "edit", "rename", "history", "copy", "print", "export"}}, true},
+		"twin":                     {nil, true},
+		"twin: 30 days":            {map[string]any{"exp": s.clock.unix(30 * day)}, true},
+		"twin: audience in a list": {map[string]any{"aud": []string{"a", "weboffice"}}, true},
+		"twin: every grant": {
+			map[string]any{"grant": []string{"view", "edit", "rename", "history", "copy", "print",
+				"export"}}, true},
 		"twin: another revoked letter": {map[string]any{"jti": "Revoked"}, true},
 		"revoked":                      {map[string]any{"jti": "revoked"}, false},
-		"expired":                      {map[string]any{"exp": s.clock.unix(-61 * time.Second)}, false},
-		"over 30 days":                 {map[string]any{"exp": s.clock.unix(30*day + time.Second)}, false},
-		"a year, in its last days":     {map[string]any{"iat": s.clock.unix(-360 * day), "exp": s.clock.unix(5 * day)}, false},
-		"issued in the future":         {map[string]any{"iat": s.clock.unix(2 * time.Minute)}, false},
-		"no iat":                       {map[string]any{"iat": nil}, false},
-		"no exp":                       {map[string]any{"exp": nil}, false},
-		"exp a string":                 {map[string]any{"exp": "9999999999"}, false},
-		"no jti":                       {map[string]any{"jti": nil}, false},
-		"empty jti":                    {map[string]any{"jti": ""}, false},
-		"jti a number":                 {map[string]any{"jti": 7}, false},
-		"jti too long":                 {map[string]any{"jti": strings.Repeat("j", 256)}, false},
-		"no aud":                       {map[string]any{"aud": nil}, false},
-		"another aud":                  {map[string]any{"aud": "Weboffice"}, false},
-		"another iss":                  {map[string]any{"iss": "Links"}, false},
-		"no document":                  {map[string]any{"document": nil}, false},
-		"document a list":              {map[string]any{"document": []string{"oss://team-docs/plan.docx"}}, false},
-		"document of everything":       {map[string]any{"document": "**"}, false},
-		"document elsewhere":           {map[string]any{"document": "https://example.com/plan.docx"}, false},
-		"no grant":                     {map[string]any{"grant": nil}, false},
-		"empty grant":                  {map[string]any{"grant": []string{}}, false},
-		"grant a string":               {map[string]any{"grant": "view"}, false},
-		"unknown grant":                {map[string]any{"grant": []string{"view", "all"}}, false},
-		"grant in capitals":            {map[string]any{"grant": []string{"Edit"}}, false},
-		"null in grant":                {map[string]any{"grant": []any{"view", json.RawMessage("null")}}, false},
-		"sub a list":                   {map[string]any{"sub": []string{"ann"}}, false},
-		"sub too long":                 {map[string]any{"sub": strings.Repeat("s", 256)}, false},
-		"name an object":               {map[string]any{"name": map[string]any{}}, false},
-		"logout token":                 {map[string]any{"events": map[string]any{}}, false},
+		"expired": {map[string]any{"exp": s.clock.unix(-61 * time.Second)},
+			false},
+		"over 30 days": {map[string]any{"exp": s.clock.unix(30*day + time.Second)},
+			false},
+		"a year, in its last days": {map[string]any{"iat": s.clock.unix(-360 * day),
+			"exp": s.clock.unix(5 * day)}, false},
+		"issued in the future": {map[string]any{"iat": s.clock.unix(2 * time.Minute)},
+			false},
+		"no iat":       {map[string]any{"iat": nil}, false},
+		"no exp":       {map[string]any{"exp": nil}, false},
+		"exp a string": {map[string]any{"exp": "9999999999"}, false},
+		"no jti":       {map[string]any{"jti": nil}, false},
+		"empty jti":    {map[string]any{"jti": ""}, false},
+		"jti a number": {map[string]any{"jti": 7}, false},
+		"jti too long": {map[string]any{"jti": strings.Repeat("j", 256)}, false},
+		"no aud":       {map[string]any{"aud": nil}, false},
+		"another aud":  {map[string]any{"aud": "Weboffice"}, false},
+		"another iss":  {map[string]any{"iss": "Links"}, false},
+		"no document":  {map[string]any{"document": nil}, false},
+		"document a list": {
+			map[string]any{"document": []string{"oss://team-docs/plan.docx"}}, false},
+		"document of everything": {map[string]any{"document": "**"}, false},
+		"document elsewhere": {
+			map[string]any{"document": "https://example.com/plan.docx"}, false},
+		"no grant":          {map[string]any{"grant": nil}, false},
+		"empty grant":       {map[string]any{"grant": []string{}}, false},
+		"grant a string":    {map[string]any{"grant": "view"}, false},
+		"unknown grant":     {map[string]any{"grant": []string{"view", "all"}}, false},
+		"grant in capitals": {map[string]any{"grant": []string{"Edit"}}, false},
+		"null in grant": {
+			map[string]any{"grant": []any{"view", json.RawMessage("null")}}, false},
+		"sub a list":     {map[string]any{"sub": []string{"ann"}}, false},
+		"sub too long":   {map[string]any{"sub": strings.Repeat("s", 256)}, false},
+		"name an object": {map[string]any{"name": map[string]any{}}, false},
+		"logout token":   {map[string]any{"events": map[string]any{}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.good {
@@ -165,13 +190,15 @@ func TestAttackLinkClaims(t *testing.T) {
 	}
 }
 
-// Minters in other languages may write what they do not have as "". Conditions must not take that for a text.
+// Minters in other languages may write what they do not have as "". Conditions must not take that
+// for a text.
 func TestAttackEmptySubjectOfALinkCountsAsAText(t *testing.T) {
 	s, _ := provided(t, caller.Issuer{})
 	token := s.link(map[string]any{"sub": "", "name": "", "team": ""})
 	for range 2 { // as it is read, and as it is remembered
 		got := s.accepted(t, token)
-		for claim, want := range map[string]bool{"sub": false, "name": false, "team": true, "jti": true} {
+		for claim, want := range map[string]bool{"sub": false, "name": false, "team": true,
+			"jti": true} {
 			if _, there := got.Claims[claim]; there != want {
 				t.Errorf("%s is a claim: %v, want %v", claim, there, want)
 			}
@@ -183,21 +210,25 @@ func TestAttackEmptySubjectOfALinkCountsAsAText(t *testing.T) {
 	}
 }
 
-// A sealed session of a link without sub belongs to "link " and the jti: nobody's sub may say the same.
+// A sealed session of a link without sub belongs to "link " and the jti: nobody's sub may say the
+// same.
 func TestAttackSubjectThatNamesAnotherLink(t *testing.T) {
 	s, _ := provided(t, caller.Issuer{})
 	for _, subject := range []string{"link n1", "link ", "link  n1"} {
-		if why := s.refused(t, s.link(map[string]any{"jti": "n2", "sub": subject})); !strings.Contains(why, `sub begins with "link "`) {
+		if why := s.refused(t, s.link(map[string]any{"jti": "n2",
+			"sub": subject})); !strings.Contains(why, `sub begins with "link "`) {
 			t.Errorf("%q: the log says %s", subject, why)
 		}
-		claims := caller.LinkClaims{ID: "n2", Document: "oss://b/k", Grant: []string{"view"}, Subject: subject,
+		claims := caller.LinkClaims{ID: "n2", Document: "oss://b/k", Grant: []string{"view"},
+			Subject:  subject,
 			IssuedAt: s.clock.Now(), Expires: s.clock.Now().Add(time.Hour)}
 		if _, err := caller.MintLink(linkKey, claims); err == nil {
 			t.Errorf("%q is minted", subject)
 		}
 	}
 	for _, twin := range []string{"link", "linkn1", "Link n1", " link n1", "n1"} {
-		if got := s.accepted(t, s.link(map[string]any{"jti": "n2", "sub": twin})); got.Subject != twin {
+		if got := s.accepted(t, s.link(map[string]any{"jti": "n2",
+			"sub": twin})); got.Subject != twin {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -206,11 +237,17 @@ func TestAttackSubjectThatNamesAnotherLink(t *testing.T) {
 func TestAttackLinkKeyForAnotherIssuer(t *testing.T) {
 	s, p := provided(t, caller.Issuer{})
 	s.accepted(t, p.Token(nil))
-	s.refused(t, hs256([]byte(linkKey), linkHeader(), honest(s.clock, nil)))                                      // a link key signs for staff
-	s.refused(t, hs256([]byte(linkKey), `{"alg":"ES256","kid":"`+p.PublicKey().KeyID+`"}`, honest(s.clock, nil))) // under its key's name
-	s.refused(t, p.Sign(nil, []byte(linkPayload(s.clock, nil))))                                                  // staff's key signs a link
-	s.refused(t, p.Sign(map[string]any{"kid": caller.LinkKeyID(linkKey)}, []byte(linkPayload(s.clock, nil))))
-	s.refused(t, p.Token(map[string]any{"iss": "links", "jti": "n1", "document": "oss://team-docs/plan.docx", "grant": []string{"view"}}))
+	// a link key signs for staff
+	s.refused(t, hs256([]byte(linkKey), linkHeader(), honest(s.clock, nil)))
+	// under its key's name
+	s.refused(t, hs256([]byte(linkKey), `{"alg":"ES256","kid":"`+p.PublicKey().KeyID+`"}`,
+		honest(s.clock, nil)))
+	// staff's key signs a link
+	s.refused(t, p.Sign(nil, []byte(linkPayload(s.clock, nil))))
+	s.refused(t, p.Sign(map[string]any{"kid": caller.LinkKeyID(linkKey)},
+		[]byte(linkPayload(s.clock, nil))))
+	s.refused(t, p.Token(map[string]any{"iss": "links", "jti": "n1",
+		"document": "oss://team-docs/plan.docx", "grant": []string{"view"}}))
 	s.accepted(t, s.link(nil)) // the twin
 }
 
@@ -218,12 +255,15 @@ func TestAttackLinkSignedOtherwise(t *testing.T) {
 	s, _ := provided(t, caller.Issuer{})
 	payload, id := linkPayload(s.clock, nil), caller.LinkKeyID(linkKey)
 	for _, header := range []string{
-		`{"alg":"HS256"}`, `{"alg":"HS256","kid":""}`, `{"alg":"HS256","kid":"00000000"}`, `{"alg":"HS256","kid":"` + strings.ToUpper(id) + `x"}`,
-		`{"alg":"HS384","kid":"` + id + `"}`, `{"alg":"HS512","kid":"` + id + `"}`, `{"alg":"none","kid":"` + id + `"}`, `{"kid":"` + id + `"}`,
+		`{"alg":"HS256"}`, `{"alg":"HS256","kid":""}`, `{"alg":"HS256","kid":"00000000"}`,
+		`{"alg":"HS256","kid":"` + strings.ToUpper(id) + `x"}`,
+		`{"alg":"HS384","kid":"` + id + `"}`, `{"alg":"HS512","kid":"` + id + `"}`,
+		`{"alg":"none","kid":"` + id + `"}`, `{"kid":"` + id + `"}`,
 	} {
 		s.refused(t, hs256([]byte(linkKey), header, payload))
 	}
-	for _, secret := range [][]byte{nil, bytes.Repeat([]byte{0}, 32), []byte(linkKey[:31]), []byte(id)} {
+	for _, secret := range [][]byte{nil, bytes.Repeat([]byte{0}, 32), []byte(linkKey[:31]),
+		[]byte(id)} {
 		s.refused(t, hs256(secret, linkHeader(), payload))
 	}
 	s.accepted(t, hs256([]byte(linkKey), linkHeader(), payload)) // the twin
@@ -231,7 +271,8 @@ func TestAttackLinkSignedOtherwise(t *testing.T) {
 
 func TestLinkKeyRotation(t *testing.T) {
 	c, next := newClock(), weboffice.Secret(bytes.Repeat([]byte("k2"), 16))
-	claims := caller.LinkClaims{ID: "n1", Document: "oss://b/k", Grant: []string{"view"}, IssuedAt: c.Now(), Expires: c.Now().Add(time.Hour)}
+	claims := caller.LinkClaims{ID: "n1", Document: "oss://b/k", Grant: []string{"view"},
+		IssuedAt: c.Now(), Expires: c.Now().Add(time.Hour)}
 	old, fresh := must(caller.MintLink(linkKey, claims)), must(caller.MintLink(next, claims))
 	for _, test := range []struct {
 		keys          []weboffice.Secret

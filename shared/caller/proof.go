@@ -13,7 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/json" // as the standard library's, but duplicate names are errors and case counts
+	// as the standard library's, but duplicate names are errors and case counts
+	"github.com/go-jose/go-jose/v4/json"
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"weboffice-functions/shared/weboffice"
@@ -25,10 +26,12 @@ const (
 	year9999 = 253402300799     // the last second that RFC 3339 can write
 )
 
-// forbiddenHeaders would let a token bring its own key, demand an extension, or change what is signed.
+// forbiddenHeaders would let a token bring its own key, demand an extension, or change what is
+// signed.
 var forbiddenHeaders = []string{"jku", "jwk", "x5u", "x5c", "crit", "b64"}
 
-// acceptedTypes are the values of typ that a proof may have. Logout tokens, DPoP proofs and other JWTs of an issuer have others.
+// acceptedTypes are the values of typ that a proof may have. Logout tokens, DPoP proofs and other
+// JWTs of an issuer have others.
 var acceptedTypes = []string{"jwt", "at+jwt"}
 
 // proof is a decoded JWT. Nothing in it is to be believed before verifySignature.
@@ -44,7 +47,8 @@ type proof struct {
 func decodeProof(token weboffice.Secret) (p proof, err error) {
 	text := token.Reveal()
 	parts := strings.SplitN(text, ".", 4)
-	if len(text) > maxProof || len(parts) != 3 || strings.ContainsAny(text, "\r\n") { // base64 decoders skip line breaks
+	// base64 decoders skip line breaks
+	if len(text) > maxProof || len(parts) != 3 || strings.ContainsAny(text, "\r\n") {
 		return p, errors.New("no JWT in compact form of at most 8 KB")
 	}
 	first, headerErr := base64.RawURLEncoding.Strict().DecodeString(parts[0])
@@ -86,12 +90,13 @@ func (p *proof) decodeClaims(raw []byte) (err error) {
 	return nil
 }
 
-// decodeObject reads a JSON object. No two readers may read it in two ways: it is UTF-8, no name occurs twice at any depth, nothing
-// follows it.
+// decodeObject reads a JSON object. No two readers may read it in two ways: it is UTF-8, no name
+// occurs twice at any depth, nothing follows it.
 func decodeObject(raw []byte) (object map[string]any, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.SetNumberType(json.UnmarshalJSONNumber)
-	if !utf8.Valid(raw) || decoder.Decode(&object) != nil || object == nil || decoder.Decode(new(any)) != io.EOF {
+	if !utf8.Valid(raw) || decoder.Decode(&object) != nil || object == nil ||
+		decoder.Decode(new(any)) != io.EOF {
 		return nil, errors.New("no JSON object, or one with a duplicate name")
 	}
 	standard(object)
@@ -127,7 +132,8 @@ func verifySignature(token weboffice.Secret, k *key) error {
 	return nil
 }
 
-// check says whether the proof is valid now, for this issuer's audience, and not older than its maxAge.
+// check says whether the proof is valid now, for this issuer's audience, and not older than its
+// maxAge.
 func (p proof) check(i Issuer, now time.Time) error {
 	exp, iat := p.registered.Expiry, p.registered.IssuedAt
 	if exp == nil || iat == nil || *iat <= 0 || *exp > year9999 {
@@ -137,5 +143,6 @@ func (p proof) check(i Issuer, now time.Time) error {
 		return errors.New("iat is older than the issuer's maxAge")
 	}
 	// go-jose names the claim that fails, not its value.
-	return p.registered.ValidateWithLeeway(jwt.Expected{AnyAudience: jwt.Audience{i.Audience}, Time: now}, leeway)
+	return p.registered.ValidateWithLeeway(jwt.Expected{AnyAudience: jwt.Audience{i.Audience},
+		Time: now}, leeway)
 }

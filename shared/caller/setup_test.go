@@ -125,8 +125,9 @@ func newScene(t testing.TB, trusted caller.Issuer, c *clock, transport http.Roun
 		trusted.Audience = "weboffice"
 	}
 	v, err := caller.NewVerifier(caller.Options{
-		Issuers: []caller.Issuer{trusted}, LinkKeys: []weboffice.Secret{linkKey}, RevokedLinks: []string{"revoked"},
-		Client: &http.Client{Transport: s.wire}, Now: c.Now,
+		Issuers: []caller.Issuer{trusted}, LinkKeys: []weboffice.Secret{linkKey},
+		RevokedLinks: []string{"revoked"},
+		Client:       &http.Client{Transport: s.wire}, Now: c.Now,
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil)),
 	})
 	if err != nil {
@@ -196,7 +197,8 @@ func (k ecKey) sign(header, payload string) weboffice.Secret {
 	if err != nil {
 		panic(err)
 	}
-	return weboffice.Secret(input + "." + b64(string(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))))
+	return weboffice.Secret(input + "." +
+		b64(string(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))))
 }
 
 // hs256 makes a token of this very text with HMAC.
@@ -210,9 +212,11 @@ func hs256(secret []byte, header, payload string) weboffice.Secret {
 func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
 // signWith makes a token with any key that go-jose knows, and the claims of an honest one.
-func signWith(t testing.TB, c *clock, algorithm jose.SignatureAlgorithm, private any, id string) weboffice.Secret {
+func signWith(t testing.TB, c *clock, algorithm jose.SignatureAlgorithm, private any,
+	id string) weboffice.Secret {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: private, KeyID: id}}, nil)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm,
+		Key: jose.JSONWebKey{Key: private, KeyID: id}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +233,8 @@ func signWith(t testing.TB, c *clock, algorithm jose.SignatureAlgorithm, private
 
 // honest gives the claims of a good token as JSON, with changes; nil removes one.
 func honest(c *clock, changes map[string]any) string {
-	claims := map[string]any{"iss": issuerURL, "aud": "weboffice", "sub": "ann", "iat": c.unix(0), "exp": c.unix(time.Hour)}
+	claims := map[string]any{"iss": issuerURL, "aud": "weboffice", "sub": "ann", "iat": c.unix(0),
+		"exp": c.unix(time.Hour)}
 	maps.Copy(claims, changes)
 	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
 	text, err := json.Marshal(claims)
@@ -239,7 +244,8 @@ func honest(c *clock, changes map[string]any) string {
 	return string(text)
 }
 
-// refused says that the proof must be a 401 like all others, which gives nothing of the proof away. It returns the reason for the log.
+// refused says that the proof must be a 401 like all others, which gives nothing of the proof away.
+// It returns the reason for the log.
 func (s scene) refused(t testing.TB, token weboffice.Secret) string {
 	t.Helper()
 	got, err := s.Verify(t.Context(), token)
@@ -251,14 +257,16 @@ func (s scene) refused(t testing.TB, token weboffice.Secret) string {
 		t.Errorf("a refused proof left a caller: %+v", got)
 	}
 	want := caller.Unauthenticated("")
-	if public.Code != want.Code || public.Message != want.Message || public.Recommend != want.Recommend || public.Fix != "" {
+	if public.Code != want.Code || public.Message != want.Message ||
+		public.Recommend != want.Recommend || public.Fix != "" {
 		t.Errorf("this 401 differs from others: %+v", public)
 	}
 	if public.Cause == nil || public.Cause.Error() == "" {
 		t.Fatal("no reason for the log")
 	}
 	for part := range strings.SplitSeq(token.Reveal(), ".") {
-		if shown := fmt.Sprintf("%+v %v %s", public, public.Cause, s.log); len(part) > 8 && strings.Contains(shown, part) {
+		if shown := fmt.Sprintf("%+v %v %s", public, public.Cause, s.log); len(part) > 8 &&
+			strings.Contains(shown, part) {
 			t.Errorf("the error or the log shows a part of the proof: %s", shown)
 		}
 	}

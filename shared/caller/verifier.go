@@ -18,7 +18,8 @@ const (
 	maxID     = 255  // bytes of sub, a user's id and jti; OIDC's limit for sub
 	maxAvatar = 1024 // bytes
 
-	// rememberedProofs is how many accepted proofs a Verifier keeps decoded, each of at most rememberedSize bytes: some MB at worst.
+	// rememberedProofs is how many accepted proofs a Verifier keeps decoded, each of at most
+	// rememberedSize bytes: some MB at worst.
 	rememberedProofs = 1024
 	rememberedSize   = 2 << 10
 )
@@ -28,19 +29,22 @@ type Options struct {
 	Issuers      []Issuer
 	LinkKeys     []weboffice.Secret // 32 raw bytes each; any of them verifies a share link
 	RevokedLinks []string           // jti
-	Client       *http.Client       // its Transport carries the requests for keys; required with Issuers
-	Now          func() time.Time   // required
-	Logger       *slog.Logger       // gets the outcome of every fetch; required with Issuers
+	// its Transport carries the requests for keys; required with Issuers
+	Client *http.Client
+	Now    func() time.Time // required
+	Logger *slog.Logger     // gets the outcome of every fetch; required with Issuers
 }
 
 // Verifier verifies proofs. It is safe for concurrent use.
 //
-// It keeps each issuer's keys for an hour; then one caller waits for new ones while the others go on with the old. A fetch is a
-// discovery document and a key set, within 5 s together and 1 MiB each, over https, without redirects to other hosts; it goes on when the
-// caller that caused it leaves. An unknown kid causes at most one fetch a minute. A fetch that fails leaves the keys as they are.
+// It keeps each issuer's keys for an hour; then one caller waits for new ones while the others go
+// on with the old. A fetch is a discovery document and a key set, within 5 s together and 1 MiB
+// each, over https, without redirects to other hosts; it goes on when the caller that caused it
+// leaves. An unknown kid causes at most one fetch a minute. A fetch that fails leaves the keys as
+// they are.
 //
-// A page shows the same proof again and again, so an accepted one is remembered by its hash: next time its times are looked at, and its
-// signature only where the issuer's keys have been read anew.
+// A page shows the same proof again and again, so an accepted one is remembered by its hash: next
+// time its times are looked at, and its signature only where the issuer's keys have been read anew.
 type Verifier struct {
 	trusted  map[string]trust // by iss
 	revoked  map[string]bool
@@ -66,14 +70,16 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if o.Now == nil || len(o.Issuers) > 0 && (o.Client == nil || o.Logger == nil) {
 		return nil, errors.New("caller: Now is required, Client and Logger with Issuers")
 	}
-	v := &Verifier{trusted: map[string]trust{}, revoked: map[string]bool{}, now: o.Now, accepted: recent.New[accepted](rememberedProofs)}
+	v := &Verifier{trusted: map[string]trust{}, revoked: map[string]bool{}, now: o.Now,
+		accepted: recent.New[accepted](rememberedProofs)}
 	var problems []error
 	for _, issuer := range o.Issuers {
 		if err := issuer.Validate(); err != nil {
 			problems = append(problems, fmt.Errorf("issuer %s: %w", issuer.Name, err))
 		}
 		if _, twice := v.trusted[issuer.URL]; twice {
-			problems = append(problems, fmt.Errorf("issuer %s: another issuer has the same url", issuer.Name))
+			problems = append(problems, fmt.Errorf("issuer %s: another issuer has the same url",
+				issuer.Name))
 		}
 		v.trusted[issuer.URL] = trust{issuer, newKeySource(issuer, o).key}
 	}
@@ -90,8 +96,9 @@ func NewVerifier(o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify turns a proof into a Caller. The error is a *weboffice.Error: the 401 of Unauthenticated, or a 503 while the issuer's keys have
-// never been read and cannot be. The Caller is then empty, which reads as a guest: look at the error first.
+// Verify turns a proof into a Caller. The error is a *weboffice.Error: the 401 of Unauthenticated,
+// or a 503 while the issuer's keys have never been read and cannot be. The Caller is then empty,
+// which reads as a guest: look at the error first.
 func (v *Verifier) Verify(ctx context.Context, token weboffice.Secret) (Caller, error) {
 	sum := sha256.Sum256([]byte(token.Reveal())) // the signature is part of the text
 	known, seen := v.accepted.Get(sum)
@@ -120,8 +127,9 @@ func (v *Verifier) Verify(ctx context.Context, token weboffice.Secret) (Caller, 
 	return known.caller, nil
 }
 
-// Inspect reads a proof without its signature, for a person who asks why it is refused. The error is why Verify would refuse it before
-// it looks at the signature. The Caller holds what could be read and must not be trusted, with or without an error.
+// Inspect reads a proof without its signature, for a person who asks why it is refused. The error
+// is why Verify would refuse it before it looks at the signature. The Caller holds what could be
+// read and must not be trusted, with or without an error.
 func (v *Verifier) Inspect(token weboffice.Secret) (Caller, error) {
 	_, c, err := v.read(token)
 	return c, err
@@ -134,17 +142,20 @@ func (v *Verifier) read(token weboffice.Secret) (proof, Caller, error) {
 		return p, Caller{}, err
 	}
 	c := Caller{
-		Subject: p.registered.Subject, Claims: p.claims, IssuedAt: p.registered.IssuedAt.Time(), Expires: p.registered.Expiry.Time(),
+		Subject: p.registered.Subject, Claims: p.claims, IssuedAt: p.registered.IssuedAt.Time(),
+		Expires: p.registered.Expiry.Time(),
 	}
 	issuer, known := v.trusted[p.registered.Issuer]
 	if !known {
 		return p, c, errors.New("iss is not an issuer of the policy")
 	}
-	return p, c, errors.Join(c.identify(issuer.Issuer, p, v.revoked), p.check(issuer.Issuer, v.now()))
+	return p, c, errors.Join(c.identify(issuer.Issuer, p, v.revoked),
+		p.check(issuer.Issuer, v.now()))
 }
 
-// Holder is the caller that a proof of this issuer with these claims, a JSON object, would make: for trying out a policy. Share links
-// have the issuer whose Name and URL are LinkIssuer. Neither times nor audience are looked at.
+// Holder is the caller that a proof of this issuer with these claims, a JSON object, would make:
+// for trying out a policy. Share links have the issuer whose Name and URL are LinkIssuer. Neither
+// times nor audience are looked at.
 func (i Issuer) Holder(claims []byte) (Caller, error) {
 	var p proof
 	if err := p.decodeClaims(claims); err != nil {
@@ -154,10 +165,12 @@ func (i Issuer) Holder(claims []byte) (Caller, error) {
 	return c, c.identify(i, p, nil)
 }
 
-// identify says who the caller is to this issuer. An e-mail address counts only when the issuer vouches for it.
+// identify says who the caller is to this issuer. An e-mail address counts only when the issuer
+// vouches for it.
 func (c *Caller) identify(i Issuer, p proof, revoked map[string]bool) error {
 	c.Issuer, c.IssuerURL = i.Name, i.URL
-	if verified := c.Claims["email_verified"]; verified != true && verified != "true" && !i.TrustEmail {
+	if verified := c.Claims["email_verified"]; verified != true && verified != "true" &&
+		!i.TrustEmail {
 		delete(c.Claims, "email")
 	}
 	if c.Issuer == LinkIssuer {
@@ -170,11 +183,13 @@ func (c *Caller) identify(i Issuer, p proof, revoked map[string]bool) error {
 func (c *Caller) identifyPerson(names UserClaims) error {
 	c.User.ID, _ = c.Claims[cmp.Or(names.ID, "sub")].(string)
 	c.User.Name, _ = c.Claims[cmp.Or(names.Name, "name")].(string)
-	if avatar, _ := c.Claims[cmp.Or(names.Avatar, "picture")].(string); len(avatar) <= maxAvatar && fetchable(avatar, false) {
+	if avatar, _ := c.Claims[cmp.Or(names.Avatar, "picture")].(string); len(avatar) <= maxAvatar &&
+		fetchable(avatar, false) {
 		c.User.Avatar = avatar
 	}
 	if c.Subject == "" || c.User.ID == "" || max(len(c.Subject), len(c.User.ID)) > maxID {
-		return errors.New("sub, or the claim that user.id names, is missing, longer than 255 bytes or no string")
+		return errors.New(
+			"sub, or the claim that user.id names, is missing, longer than 255 bytes or no string")
 	}
 	return nil
 }

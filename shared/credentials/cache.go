@@ -17,8 +17,8 @@ const (
 	lastRetry  = time.Minute
 )
 
-// cache keeps credentials that cost an exchange, and never runs two exchanges at once. It renews them five minutes before
-// their end, or when half of a shorter life is left.
+// cache keeps credentials that cost an exchange, and never runs two exchanges at once. It renews
+// them five minutes before their end, or when half of a shorter life is left.
 type cache struct {
 	exchange func(context.Context) (Credentials, error)
 	name     string
@@ -36,9 +36,10 @@ type cache struct {
 
 func (c *cache) String() string { return c.name }
 
-// Credentials implements Source. One caller starts the exchange and waits for it even while the old credentials are
-// valid, though not for long: Lambda stops the process between two requests, and would cut an exchange that nobody waits
-// for. Meanwhile the others get the old ones at once. Without valid ones all wait.
+// Credentials implements Source. One caller starts the exchange and waits for it even while the old
+// credentials are valid, though not for long: Lambda stops the process between two requests, and
+// would cut an exchange that nobody waits for. Meanwhile the others get the old ones at once.
+// Without valid ones all wait.
 func (c *cache) Credentials(ctx context.Context) (Credentials, error) {
 	c.mu.Lock()
 	now, current, mine := c.now(), c.current, false
@@ -65,14 +66,16 @@ func (c *cache) Credentials(ctx context.Context) (Credentials, error) {
 	return c.result(ctx)
 }
 
-// renew makes one exchange. Its context is nobody's, so that no caller who goes away makes the others fail.
+// renew makes one exchange. Its context is nobody's, so that no caller who goes away makes the
+// others fail.
 func (c *cache) renew() {
 	got, err := c.exchange(context.Background())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func() { close(c.running); c.running = nil }()
 	now := c.now()
-	ended := unavailable("check that this machine's clock is right", errors.New("the credentials have ended already"))
+	ended := unavailable("check that this machine's clock is right",
+		errors.New("the credentials have ended already"))
 	if err == nil && got.Expires.After(now) {
 		c.current, c.renewAt = got, got.Expires.Add(-min(renewEarly, got.Expires.Sub(now)/2))
 		c.failure, c.failures = ended, 0
@@ -85,7 +88,8 @@ func (c *cache) renew() {
 	}
 	wait := min(firstRetry<<min(c.failures, 10), lastRetry)
 	c.failures, c.retryAt = c.failures+1, now.Add(wait)
-	c.log.Warn("credentials not renewed", "source", c.name, "fix", c.failure.Fix, "cause", c.failure.Cause, "retryIn", wait,
+	c.log.Warn("credentials not renewed", "source", c.name, "fix", c.failure.Fix, "cause",
+		c.failure.Cause, "retryIn", wait,
 		"stillValid", now.Before(c.current.Expires))
 }
 

@@ -15,7 +15,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// gate is an answer that waits: entered tells that a request has come, open lets it and all others pass.
+// gate is an answer that waits: entered tells that a request has come, open lets it and all others
+// pass.
 type gate struct{ entered, open chan struct{} }
 
 func newGate() gate { return gate{make(chan struct{}, 1000), make(chan struct{})} }
@@ -38,7 +39,8 @@ func TestHundredColdCallersMakeOneExchange(t *testing.T) {
 		started.Add(1)
 		done.Go(func() {
 			started.Done()
-			if got, err := source.Credentials(context.Background()); err != nil || got.AccessKeyID != "STS.1" {
+			if got, err := source.Credentials(context.Background()); err != nil ||
+				got.AccessKeyID != "STS.1" {
 				t.Errorf("got %v, %v", got, err)
 			}
 		})
@@ -69,7 +71,8 @@ func TestOthersAreServedWhileOneRenews(t *testing.T) {
 	var others sync.WaitGroup
 	for range 100 {
 		others.Go(func() {
-			if got, err := source.Credentials(context.Background()); err != nil || got.AccessKeyID != "STS.1" {
+			if got, err := source.Credentials(context.Background()); err != nil ||
+				got.AccessKeyID != "STS.1" {
 				t.Errorf("another caller got %v, %v", got, err)
 			}
 		})
@@ -85,7 +88,8 @@ func TestOthersAreServedWhileOneRenews(t *testing.T) {
 	c.calls(2)
 }
 
-// A day of four callers a minute, with an STS that fails every other time: nobody ever fails, and nobody gets what has ended.
+// A day of four callers a minute, with an STS that fails every other time: nobody ever fails, and
+// nobody gets what has ended.
 func TestNoRequestFailsAcrossRenewals(t *testing.T) {
 	c := newClouds(t)
 	source := c.source(c.lambda())
@@ -96,7 +100,8 @@ func TestNoRequestFailsAcrossRenewals(t *testing.T) {
 			refused(http.StatusServiceUnavailable, "ServiceUnavailable")(w, r)
 			return
 		}
-		c.give(w, fmt.Sprintf("STS.%d", calls.Load()), "s3cr3t", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
+		c.give(w, fmt.Sprintf("STS.%d", calls.Load()), "s3cr3t",
+			c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
 	})
 	for range 24 * 60 {
 		c.clock.advance(time.Minute)
@@ -129,7 +134,8 @@ func TestRaces(t *testing.T) {
 			round.Go(func() {
 				ctx, cancel := context.WithCancel(context.Background())
 				go cancel()
-				if got, err := source.Credentials(ctx); (err != nil || !got.complete()) && !errors.Is(err, context.Canceled) {
+				if got, err := source.Credentials(ctx); (err != nil || !got.complete()) &&
+					!errors.Is(err, context.Canceled) {
 					t.Errorf("got %v, %v", got, err)
 				}
 			})
@@ -164,7 +170,8 @@ func TestCallerThatGoesAway(t *testing.T) {
 	cancel()
 	err := <-gone // while the exchange still hangs
 	everything.record(err)
-	if e := weboffice.AsError(err); !errors.Is(err, context.Canceled) || e.Kind != weboffice.Timeout {
+	if e := weboffice.AsError(err); !errors.Is(err, context.Canceled) ||
+		e.Kind != weboffice.Timeout {
 		t.Errorf("got %v", err)
 	}
 	close(g.open)
@@ -235,7 +242,8 @@ func TestRenewalFailuresBackOff(t *testing.T) {
 		first := get(t, c)
 		time.Sleep(time.Hour - renewEarly)
 		healthy, attempts, started = false, nil, time.Now()
-		for time.Since(started) < renewEarly { // ten callers a second, for as long as the old ones are valid
+		// ten callers a second, for as long as the old ones are valid
+		for time.Since(started) < renewEarly {
 			if got := get(t, c); got != first {
 				t.Fatalf("got %v", got)
 			}
@@ -280,11 +288,16 @@ func TestErrorsAreNotShared(t *testing.T) {
 	}
 }
 
-// Credentials that live shorter than twice the five minutes are renewed at half their life, not at every call.
+// Credentials that live shorter than twice the five minutes are renewed at half their life, not at
+// every call.
 func TestShortLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		c := synthetic(t, func(context.Context) (Credentials, error) { calls++; return lasting(4 * time.Minute), nil })
+		c := synthetic(t, func(context.Context) (Credentials,
+			error) {
+			calls++
+			return lasting(4 * time.Minute), nil
+		})
 		for range 8 * 60 {
 			get(t, c)
 			time.Sleep(time.Second)

@@ -29,7 +29,8 @@ const (
 	oidc     = "s3cr3tHeader.s3cr3tPayload.s3cr3tSignature"
 )
 
-// transcript holds all errors and logs of the package's tests. TestMain searches it when they have run.
+// transcript holds all errors and logs of the package's tests. TestMain searches it when they have
+// run.
 type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -60,7 +61,8 @@ func (t *transcript) record(err error) {
 	_, _ = fmt.Fprintf(t, "%v | %+v | %#v\n", err, err, err)
 	slog.New(slog.NewJSONHandler(t, nil)).Error("recorded", "error", err)
 	if public := (*weboffice.Error)(nil); errors.As(err, &public) {
-		_, _ = fmt.Fprintf(t, "%s | %s | %s | %v\n", public.Message, public.Recommend, public.Fix, public.Cause)
+		_, _ = fmt.Fprintf(t, "%s | %s | %s | %v\n", public.Message, public.Recommend, public.Fix,
+			public.Cause)
 	}
 	for ; err != nil; err = errors.Unwrap(err) {
 		_, _ = fmt.Fprintf(t, "%T %v %+v\n", err, err, err)
@@ -70,7 +72,8 @@ func (t *transcript) record(err error) {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if line := everything.leak(); line != "" {
-		_, _ = fmt.Fprintln(os.Stderr, "FAIL: an error or a log of these tests holds a secret:", line)
+		_, _ = fmt.Fprintln(os.Stderr, "FAIL: an error or a log of these tests holds a secret:",
+			line)
 		code = 1
 	}
 	os.Exit(code)
@@ -100,7 +103,8 @@ func TestTranscriptFindsWhatLeaks(t *testing.T) {
 
 // logger logs to t.Log and to the transcript.
 func logger(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(io.MultiWriter(&everything, testLog{t}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewTextHandler(io.MultiWriter(&everything, testLog{t}),
+		&slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 type testLog struct{ t testing.TB }
@@ -141,7 +145,8 @@ func newClock() *clock {
 func (c *clock) now() time.Time          { return time.Unix(0, c.nanoseconds.Load()) }
 func (c *clock) advance(d time.Duration) { c.nanoseconds.Add(int64(d)) }
 
-// clouds are the STS of AWS and of Alibaba Cloud on loopback. Each checks what it is asked strictly, on the wire.
+// clouds are the STS of AWS and of Alibaba Cloud on loopback. Each checks what it is asked
+// strictly, on the wire.
 type clouds struct {
 	t            *testing.T
 	clock        *clock        // of the callers
@@ -182,7 +187,8 @@ func (c *clouds) lambda() map[string]string {
 }
 
 func (c *clouds) options(env map[string]string) Options {
-	return Options{Getenv: func(name string) string { return env[name] }, Now: c.clock.now, Logger: logger(c.t)}
+	return Options{Getenv: func(name string) string { return env[name] }, Now: c.clock.now,
+		Logger: logger(c.t)}
 }
 
 func (c *clouds) source(env map[string]string) Source {
@@ -200,8 +206,9 @@ func (c *clouds) checks(what, got, want string) {
 	}
 }
 
-var sigV4 = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=ASIALAMBDA/\d{8}/us-east-1/sts/aws4_request, ` +
-	`SignedHeaders=[a-z0-9;-]*;host;[a-z0-9;-]*x-amz-security-token, Signature=[0-9a-f]{64}$`)
+var sigV4 = regexp.MustCompile(
+	`^AWS4-HMAC-SHA256 Credential=ASIALAMBDA/\d{8}/us-east-1/sts/aws4_request, ` +
+		`SignedHeaders=[a-z0-9;-]*;host;[a-z0-9;-]*x-amz-security-token, Signature=[0-9a-f]{64}$`)
 
 func (c *clouds) answerAWS(w http.ResponseWriter, r *http.Request) {
 	c.awsCalls.Add(1)
@@ -216,7 +223,8 @@ func (c *clouds) answerAWS(w http.ResponseWriter, r *http.Request) {
 	c.checks("a second audience", r.PostForm.Get("Audience.member.2"), "")
 	c.checks("SigningAlgorithm", r.PostForm.Get("SigningAlgorithm"), "RS256")
 	c.checks("DurationSeconds", r.PostForm.Get("DurationSeconds"), "300")
-	c.checks("X-Amz-Security-Token", r.Header.Get("X-Amz-Security-Token"), c.awsSession.Load().(string))
+	c.checks("X-Amz-Security-Token", r.Header.Get("X-Amz-Security-Token"),
+		c.awsSession.Load().(string))
 	if !sigV4.MatchString(r.Header.Get("Authorization")) {
 		c.t.Errorf("not signed: %q", r.Header.Get("Authorization"))
 	}
@@ -228,9 +236,11 @@ func (c *clouds) answerAWS(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *clouds) awsToken(w io.Writer, token string) {
-	_, _ = fmt.Fprintf(w, `<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetWebIdentityTokenResult>`+
-		`<WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
-		`<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></GetWebIdentityTokenResponse>`,
+	_,
+		_ = fmt.Fprintf(w,
+		`<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetWebIdentityTokenResult>`+
+			`<WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
+			`<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></GetWebIdentityTokenResponse>`,
 		token, c.clock.now().Add(5*time.Minute).UTC().Format(time.RFC3339))
 }
 
@@ -247,7 +257,8 @@ func (c *clouds) answerAlibaba(w http.ResponseWriter, r *http.Request) {
 	c.checks("Action", query.Get("Action"), "AssumeRoleWithOIDC")
 	c.checks("Version", query.Get("Version"), "2015-04-01")
 	c.checks("Format", query.Get("Format"), "JSON")
-	if at, err := time.Parse("2006-01-02T15:04:05Z", query.Get("Timestamp")); err != nil || c.clock.now().Sub(at).Abs() > time.Minute {
+	if at, err := time.Parse("2006-01-02T15:04:05Z", query.Get("Timestamp")); err != nil ||
+		c.clock.now().Sub(at).Abs() > time.Minute {
 		c.t.Errorf("Timestamp %q is not now", query.Get("Timestamp"))
 	}
 	c.checks("parameters in the URL", fmt.Sprint(len(query)), "4")
@@ -268,14 +279,18 @@ func (c *clouds) answerAlibaba(w http.ResponseWriter, r *http.Request) {
 		(*instead)(w, r)
 		return
 	}
-	c.give(w, fmt.Sprintf("STS.%d", call), "s3cr3t-security-token", server.Add(c.life).UTC().Format(time.RFC3339))
+	c.give(w, fmt.Sprintf("STS.%d", call), "s3cr3t-security-token",
+		server.Add(c.life).UTC().Format(time.RFC3339))
 }
 
 func (c *clouds) give(w http.ResponseWriter, keyID, securityToken, expiration string) {
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
-	_, _ = fmt.Fprintf(w, `{"RequestId":"3D57EAD2-8723-1F26-B69C-F8707D8B565D","AssumedRoleUser":{"Arn":"%s/x","AssumedRoleId":"1:x"},`+
-		`"OIDCTokenInfo":{"Subject":"arn:aws:iam::1:role/x","Issuer":"https://1.tokens.sts.global.api.aws"},"Credentials":{"AccessKeyId":%q,`+
-		`"AccessKeySecret":"s3cr3t-key","SecurityToken":%q,"Expiration":%q}}`, role, keyID, securityToken, expiration)
+	_,
+		_ = fmt.Fprintf(w,
+		`{"RequestId":"3D57EAD2-8723-1F26-B69C-F8707D8B565D","AssumedRoleUser":{"Arn":"%s/x","AssumedRoleId":"1:x"},`+
+			`"OIDCTokenInfo":{"Subject":"arn:aws:iam::1:role/x","Issuer":"https://1.tokens.sts.global.api.aws"},"Credentials":{"AccessKeyId":%q,`+
+			`"AccessKeySecret":"s3cr3t-key","SecurityToken":%q,"Expiration":%q}}`, role, keyID,
+		securityToken, expiration)
 }
 
 // answers sets what Alibaba's STS answers, for good; nil: a success.

@@ -1,13 +1,17 @@
-// Package credentials gives the RAM role credentials with which IMM calls are signed, from wherever the function runs.
+// Package credentials gives the RAM role credentials with which IMM calls are signed, from wherever
+// the function runs.
 //
-// Use: FromEnvironment once at start, Source.Credentials before each call. On Function Compute the platform layer puts an
-// invocation's credentials into its context with NewContext; a context is believed nowhere else.
+// Use: FromEnvironment once at start, Source.Credentials before each call. On Function Compute the
+// platform layer puts an invocation's credentials into its context with NewContext; a context is
+// believed nowhere else.
 //
-// Promises: only temporary credentials of a role are given out, an AccessKey without a security token is refused. Errors
-// and logs hold no secret, no URL, and nothing of a server's answer but its status and code. Where credentials are
-// exchanged, any number of callers cause one exchange, and a failed renewal disturbs nobody while the old ones are valid.
+// Promises: only temporary credentials of a role are given out, an AccessKey without a security
+// token is refused. Errors and logs hold no secret, no URL, and nothing of a server's answer but
+// its status and code. Where credentials are exchanged, any number of callers cause one exchange,
+// and a failed renewal disturbs nobody while the old ones are valid.
 //
-// Limit: credentials that IMM refuses before their end, as those of a deleted role, are kept until that end.
+// Limit: credentials that IMM refuses before their end, as those of a deleted role, are kept until
+// that end.
 package credentials
 
 import (
@@ -19,8 +23,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// Credentials are the temporary credentials of a RAM role. SecurityToken is never empty: without one they would be a
-// long-lived AccessKey, which is refused.
+// Credentials are the temporary credentials of a RAM role. SecurityToken is never empty: without
+// one they would be a long-lived AccessKey, which is refused.
 type Credentials struct {
 	AccessKeyID     string
 	AccessKeySecret weboffice.Secret
@@ -50,7 +54,8 @@ func (c Credentials) complete() bool {
 	return c.AccessKeyID != "" && c.AccessKeySecret != "" && c.SecurityToken != ""
 }
 
-// Static returns a Source of STS credentials that nobody renews. Incomplete ones are refused when they are asked for.
+// Static returns a Source of STS credentials that nobody renews. Incomplete ones are refused when
+// they are asked for.
 func Static(c Credentials) Source { return static(c) }
 
 type static Credentials
@@ -59,7 +64,8 @@ func (s static) Credentials(context.Context) (Credentials, error) {
 	if c := Credentials(s); c.complete() {
 		return c, nil
 	}
-	return Credentials{}, unavailable("give all three parts of STS credentials; "+noLongLivedKeys, errors.New("STS credentials not complete"))
+	return Credentials{}, unavailable("give all three parts of STS credentials; "+noLongLivedKeys,
+		errors.New("STS credentials not complete"))
 }
 
 func (static) String() string { return "fixed STS credentials" }
@@ -74,8 +80,10 @@ func Describe(s Source) string {
 
 const noLongLivedKeys = "a long-lived AccessKey, which has no security token, is not accepted"
 
-// unavailable is every failure to get credentials. A page can do nothing about it, so its sentence is neutral.
+// unavailable is every failure to get credentials. A page can do nothing about it, so its sentence
+// is neutral.
 func unavailable(fix string, cause error) *weboffice.Error {
-	return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable", Fix: fix, Cause: cause,
+	return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable", Fix: fix,
+		Cause:   cause,
 		Message: "Documents cannot be opened at the moment. Try again later, and report the RequestId if it stays so."}
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/aliyun/credentials-go/credentials/providers"
 )
 
-// metadata is an ECS instance's metadata service, reached through a proxy on loopback since its address is fixed.
+// metadata is an ECS instance's metadata service, reached through a proxy on loopback since its
+// address is fixed.
 type metadata struct {
 	server *httptest.Server
 	calls  atomic.Int64 // for credentials
@@ -37,7 +38,9 @@ func newMetadata(t *testing.T) *metadata {
 	}))
 	t.Cleanup(m.server.Close)
 	m.answer = func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(w, `{"Code":"Success","AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t","Expiration":%q}`,
+		_,
+			_ = fmt.Fprintf(w,
+			`{"Code":"Success","AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t","Expiration":%q}`,
 			time.Now().Add(6*time.Hour).UTC().Format(time.RFC3339))
 	}
 	return m
@@ -50,7 +53,8 @@ func (m *metadata) source(t *testing.T) *cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cache{exchange: ecsCredentials(provider, time.Now), name: "ecs", now: time.Now, log: logger(t)}
+	return &cache{exchange: ecsCredentials(provider, time.Now), name: "ecs", now: time.Now,
+		log: logger(t)}
 }
 
 func TestECSRole(t *testing.T) {
@@ -78,21 +82,28 @@ func TestECSRole(t *testing.T) {
 func TestECSMetadataThatIsWrong(t *testing.T) {
 	const key = `"AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t"`
 	for name, answer := range map[string]http.HandlerFunc{
-		"no role attached":           text(404, "<html>s3cr3t</html>"),
-		"HTML":                       text(200, "<html>s3cr3t</html>"),
-		"no Code":                    text(200, `{`+key+`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
-		"no Expiration":              text(200, `{"Code":"Success",`+key+`,"SecurityToken":"s3cr3t"}`),
-		"Expiration in words":        text(200, `{"Code":"Success",`+key+`,"SecurityToken":"s3cr3t","Expiration":"s3cr3t"}`),
-		"a failure":                  text(200, `{"Code":"s3cr3t",`+key+`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
-		"an AccessKey without token": text(200, `{"Code":"Success",`+key+`,"SecurityToken":"","Expiration":"2099-01-01T00:00:00Z"}`),
-		"cut":                        cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
+		"no role attached": text(404, "<html>s3cr3t</html>"),
+		"HTML":             text(200, "<html>s3cr3t</html>"),
+		"no Code": text(200,
+			`{`+key+`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
+		"no Expiration": text(200, `{"Code":"Success",`+key+
+			`,"SecurityToken":"s3cr3t"}`),
+		"Expiration in words": text(200, `{"Code":"Success",`+key+
+			`,"SecurityToken":"s3cr3t","Expiration":"s3cr3t"}`),
+		"a failure": text(200, `{"Code":"s3cr3t",`+key+
+			`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
+		"an AccessKey without token": text(200, `{"Code":"Success",`+key+
+			`,"SecurityToken":"","Expiration":"2099-01-01T00:00:00Z"}`),
+		"cut": cut(
+			"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMetadata(t)
 			m.answer = answer
 			_, err := m.source(t).Credentials(context.Background())
 			e := failed(t, err)
-			if !strings.HasPrefix(e.Fix, "attach the RAM role") || e.Cause.Error() != "no credentials from the ECS metadata service" {
+			if !strings.HasPrefix(e.Fix, "attach the RAM role") ||
+				e.Cause.Error() != "no credentials from the ECS metadata service" {
 				t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
 			}
 		})
@@ -111,7 +122,8 @@ func TestECSRoleIsLookedAtAgainInTime(t *testing.T) {
 		o := Options{Now: time.Now, Logger: logger(t)}
 		c := &cache{exchange: ecsCredentials(provided(func() (*providers.Credentials, error) {
 			calls++
-			return &providers.Credentials{AccessKeyId: fmt.Sprintf("STS.%d", calls), AccessKeySecret: "s3cr3t", SecurityToken: "s3cr3t"}, nil
+			return &providers.Credentials{AccessKeyId: fmt.Sprintf("STS.%d", calls),
+				AccessKeySecret: "s3cr3t", SecurityToken: "s3cr3t"}, nil
 		}), o.Now), name: "ecs", now: o.Now, log: o.Logger}
 		for minute := range 10 {
 			if got := get(t, c); got.AccessKeyID == "" || !got.Expires.After(time.Now()) {
@@ -132,7 +144,8 @@ func TestECSMetadataSwitchedOff(t *testing.T) {
 		t.Error(err)
 	}
 	t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
-	if _, err := read(t, env); err == nil || !strings.HasPrefix(err.Error(), "ALIBABA_CLOUD_ECS_METADATA_DISABLED is true") {
+	if _, err := read(t, env); err == nil ||
+		!strings.HasPrefix(err.Error(), "ALIBABA_CLOUD_ECS_METADATA_DISABLED is true") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -18,23 +18,27 @@ import (
 // Options are what FromEnvironment needs.
 type Options struct {
 	Getenv func(string) string // required
-	Client *http.Client        // its transport is used, the default one if nil; time, size and redirects are bounded here
-	Now    func() time.Time    // nil: time.Now
-	Logger *slog.Logger        // nil: none
+	// its transport is used, the default one if nil; time, size and redirects are bounded here
+	Client *http.Client
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: none
 }
 
-// FromEnvironment chooses the source by one look at the environment, in this order: Function Compute (FC_FUNCTION_NAME);
-// an OIDC token (ALIBABA_CLOUD_OIDC_TOKEN_FILE, else from AWS's STS for ALIBABA_CLOUD_OIDC_AUDIENCE) exchanged for
-// ALIBABA_CLOUD_ROLE_ARN, which is also the way on Lambda unless STS credentials are given; STS credentials; the role of
-// an ECS instance (ALIBABA_CLOUD_ECS_METADATA). Alibaba's STS is that of WEBOFFICE_REGION. WEBOFFICE_STS_ENDPOINT and
-// AWS_ENDPOINT_URL_STS can move the two STS to a loopback URL and nowhere else, since tokens are sent there.
-// The error joins all problems, each naming its variable and its fix and none showing a value. Nothing is fetched.
+// FromEnvironment chooses the source by one look at the environment, in this order: Function
+// Compute (FC_FUNCTION_NAME); an OIDC token (ALIBABA_CLOUD_OIDC_TOKEN_FILE, else from AWS's STS for
+// ALIBABA_CLOUD_OIDC_AUDIENCE) exchanged for ALIBABA_CLOUD_ROLE_ARN, which is also the way on
+// Lambda unless STS credentials are given; STS credentials; the role of an ECS instance
+// (ALIBABA_CLOUD_ECS_METADATA). Alibaba's STS is that of WEBOFFICE_REGION. WEBOFFICE_STS_ENDPOINT
+// and AWS_ENDPOINT_URL_STS can move the two STS to a loopback URL and nowhere else, since tokens
+// are sent there. The error joins all problems, each naming its variable and its fix and none
+// showing a value. Nothing is fetched.
 func FromEnvironment(o Options) (Source, error) {
 	now := o.Now
 	if now == nil {
 		now = time.Now
 	}
-	// While Lambda freezes the process the monotonic clock may stand still, and Before and Sub prefer it: drop it.
+	// While Lambda freezes the process the monotonic clock may stand still, and Before and Sub
+	// prefer it: drop it.
 	o.Now = func() time.Time { return now().Round(0) }
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	c := check{getenv: o.Getenv}
@@ -51,8 +55,10 @@ type check struct {
 }
 
 func (c *check) source(o Options) Source {
-	keys := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"}
-	oidc := []string{"ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+	keys := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+		"ALIBABA_CLOUD_SECURITY_TOKEN"}
+	oidc := []string{"ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+		"ALIBABA_CLOUD_OIDC_TOKEN_FILE",
 		"ALIBABA_CLOUD_OIDC_AUDIENCE"}
 	switch {
 	case c.anySet("FC_FUNCTION_NAME"):
@@ -69,9 +75,10 @@ func (c *check) source(o Options) Source {
 	case c.anySet("ALIBABA_CLOUD_ECS_METADATA"):
 		return c.ecsRole(o)
 	}
-	c.problem("no RAM role credentials: looked for FC_FUNCTION_NAME (Function Compute), AWS_LAMBDA_FUNCTION_NAME (Lambda), " +
-		"ALIBABA_CLOUD_ROLE_ARN (an OIDC token for a role), ALIBABA_CLOUD_ACCESS_KEY_ID with its secret and " +
-		"ALIBABA_CLOUD_SECURITY_TOKEN (STS credentials), ALIBABA_CLOUD_ECS_METADATA (an ECS instance's role): set those of one way")
+	c.problem(
+		"no RAM role credentials: looked for FC_FUNCTION_NAME (Function Compute), AWS_LAMBDA_FUNCTION_NAME (Lambda), " +
+			"ALIBABA_CLOUD_ROLE_ARN (an OIDC token for a role), ALIBABA_CLOUD_ACCESS_KEY_ID with its secret and " +
+			"ALIBABA_CLOUD_SECURITY_TOKEN (STS credentials), ALIBABA_CLOUD_ECS_METADATA (an ECS instance's role): set those of one way")
 	return nil
 }
 
@@ -109,48 +116,59 @@ func (c *check) need(variable string, shape *regexp.Regexp, fix string) string {
 func (c *check) loopbackURL(variable string) string {
 	value := c.getenv(variable)
 	if value != "" && !loopback(value) {
-		c.problem("%s is not a loopback URL: unset it, tokens go to the cloud's own endpoint", variable)
+		c.problem("%s is not a loopback URL: unset it, tokens go to the cloud's own endpoint",
+			variable)
 	}
 	return value
 }
 
 func loopback(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && weboffice.Loopback(u.Hostname())
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") &&
+		weboffice.Loopback(u.Hostname())
 }
 
 func (c *check) exchange(o Options) Source {
 	client := boundedClient(o.Client)
 	host := "sts.aliyuncs.com"
 	if c.anySet("WEBOFFICE_REGION") {
-		host = "sts." + c.need("WEBOFFICE_REGION", hostLabel, "give an Alibaba Cloud region, such as cn-hangzhou") + ".aliyuncs.com"
+		host = "sts." + c.need("WEBOFFICE_REGION", hostLabel,
+			"give an Alibaba Cloud region, such as cn-hangzhou") + ".aliyuncs.com"
 	}
 	x := exchange{client: client, now: o.Now, tokens: c.tokens(client),
-		role:     c.need("ALIBABA_CLOUD_ROLE_ARN", roleARN, "give the RAM role to assume, acs:ram::ACCOUNT:role/NAME"),
-		provider: c.need("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", providerARN, "give RAM's identity provider, acs:ram::ACCOUNT:oidc-provider/NAME"),
+		role: c.need("ALIBABA_CLOUD_ROLE_ARN", roleARN,
+			"give the RAM role to assume, acs:ram::ACCOUNT:role/NAME"),
+		provider: c.need("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", providerARN,
+			"give RAM's identity provider, acs:ram::ACCOUNT:oidc-provider/NAME"),
 		endpoint: cmp.Or(c.loopbackURL("WEBOFFICE_STS_ENDPOINT"), "https://"+host)}
-	return &cache{exchange: x.credentials, name: "RAM role " + x.role + " for " + x.tokens.name, now: o.Now, log: o.Logger}
+	return &cache{exchange: x.credentials, name: "RAM role " + x.role + " for " + x.tokens.name,
+		now: o.Now, log: o.Logger}
 }
 
 func (c *check) tokens(client *http.Client) tokenSource {
 	const variable = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
 	location := c.getenv(variable)
 	if strings.Contains(location, "://") {
-		u, err := url.Parse(location) // this error would quote the URL, whose query may hold a secret
+		// this error would quote the URL, whose query may hold a secret
+		u, err := url.Parse(location)
 		if err != nil || u.Host == "" || u.Scheme != "https" && !loopback(location) {
-			c.problem("%s is neither a file nor an https URL (http on loopback only): correct it", variable)
+			c.problem("%s is neither a file nor an https URL (http on loopback only): correct it",
+				variable)
 			return tokenSource{}
 		}
 		return tokenURL(client, u)
 	} else if location != "" {
 		return tokenFile(location)
 	}
-	const elsewhere = "Lambda sets it; elsewhere give an OIDC token in " + variable + ", a file or an https URL"
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+	const elsewhere = "Lambda sets it; elsewhere give an OIDC token in " + variable +
+		", a file or an https URL"
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+		"AWS_SESSION_TOKEN"} {
 		c.need(name, noSpaces, elsewhere)
 	}
 	return awsTokens(client, c.getenv, c.need("AWS_REGION", hostLabel, elsewhere),
-		c.need("ALIBABA_CLOUD_OIDC_AUDIENCE", noSpaces, "give a client ID of RAM's identity provider, which AWS puts into the token"),
+		c.need("ALIBABA_CLOUD_OIDC_AUDIENCE", noSpaces,
+			"give a client ID of RAM's identity provider, which AWS puts into the token"),
 		c.loopbackURL("AWS_ENDPOINT_URL_STS"))
 }
 
@@ -160,8 +178,9 @@ func fromVariables(getenv func(string) string) Credentials {
 		SecurityToken:   weboffice.Secret(getenv("ALIBABA_CLOUD_SECURITY_TOKEN"))}
 }
 
-// functionCompute takes an invocation's credentials from its context, else the environment's. Those are read at each
-// call: whether the platform renews them in a long-lived instance is not documented.
+// functionCompute takes an invocation's credentials from its context, else the environment's. Those
+// are read at each call: whether the platform renews them in a long-lived instance is not
+// documented.
 type functionCompute struct{ getenv func(string) string }
 
 func (f functionCompute) Credentials(ctx context.Context) (Credentials, error) {
@@ -171,8 +190,11 @@ func (f functionCompute) Credentials(ctx context.Context) (Credentials, error) {
 	if c := fromVariables(f.getenv); c.complete() {
 		return c, nil
 	}
-	return Credentials{}, unavailable("the function has no role: add role to s.yaml, a RAM role that trusts fc.aliyuncs.com, and deploy; "+
-		noLongLivedKeys, errors.New("no STS credentials in the invocation or the environment"))
+	return Credentials{},
+		unavailable(
+			"the function has no role: add role to s.yaml, a RAM role that trusts fc.aliyuncs.com, and deploy; "+
+				noLongLivedKeys, errors.New(
+				"no STS credentials in the invocation or the environment"))
 }
 
 func (functionCompute) String() string { return "the function's role on Function Compute" }

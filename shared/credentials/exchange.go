@@ -27,9 +27,9 @@ const (
 	maxWait       = 5 * time.Second // for each answer
 )
 
-// exchange gives an OIDC token to Alibaba's STS for credentials of a RAM role: AssumeRoleWithOIDC, an RPC call that needs
-// no signature. A client of our own, because the OIDC provider of credentials-go takes no context, races when it renews,
-// and puts the raw answer into its errors.
+// exchange gives an OIDC token to Alibaba's STS for credentials of a RAM role: AssumeRoleWithOIDC,
+// an RPC call that needs no signature. A client of our own, because the OIDC provider of
+// credentials-go takes no context, races when it renews, and puts the raw answer into its errors.
 type exchange struct {
 	client                   *http.Client
 	now                      func() time.Time
@@ -44,13 +44,18 @@ func (x exchange) credentials(ctx context.Context) (Credentials, error) {
 		return Credentials{}, err
 	}
 	started := x.now()
-	query := url.Values{"Action": {"AssumeRoleWithOIDC"}, "Version": {"2015-04-01"}, "Format": {"JSON"},
+	query := url.Values{"Action": {"AssumeRoleWithOIDC"}, "Version": {"2015-04-01"},
+		"Format":    {"JSON"},
 		"Timestamp": {started.UTC().Format(time.RFC3339)}}
-	form := url.Values{"RoleArn": {x.role}, "OIDCProviderArn": {x.provider}, "OIDCToken": {token.Reveal()},
-		"RoleSessionName": {sessionName}, "DurationSeconds": {strconv.Itoa(int(sessionLength.Seconds()))}}
-	status, header, body, err := fetch(ctx, x.client, http.MethodPost, x.endpoint+"?"+query.Encode(), strings.NewReader(form.Encode()))
+	form := url.Values{"RoleArn": {x.role}, "OIDCProviderArn": {x.provider},
+		"OIDCToken":       {token.Reveal()},
+		"RoleSessionName": {sessionName},
+		"DurationSeconds": {strconv.Itoa(int(sessionLength.Seconds()))}}
+	status, header, body, err := fetch(ctx, x.client, http.MethodPost, x.endpoint+"?"+
+		query.Encode(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return Credentials{}, unavailable("let the function reach Alibaba's STS: check WEBOFFICE_REGION, DNS, internet access",
+		return Credentials{}, unavailable(
+			"let the function reach Alibaba's STS: check WEBOFFICE_REGION, DNS, internet access",
 			fmt.Errorf("AssumeRoleWithOIDC: %w", err))
 	}
 	answer, err := parseAnswer(body)
@@ -58,13 +63,16 @@ func (x exchange) credentials(ctx context.Context) (Credentials, error) {
 		return Credentials{}, refusal("AssumeRoleWithOIDC", status, answer.Code, alibabaFixes)
 	}
 	if err != nil {
-		return Credentials{}, unavailable("let nothing between the function and Alibaba's STS answer in its place", err)
+		return Credentials{}, unavailable(
+			"let nothing between the function and Alibaba's STS answer in its place", err)
 	}
 	c := answer.Credentials
-	return Credentials{c.AccessKeyID, c.AccessKeySecret, c.SecurityToken, expiry(c.Expiration, header.Get("Date"), started)}, nil
+	return Credentials{c.AccessKeyID, c.AccessKeySecret, c.SecurityToken,
+		expiry(c.Expiration, header.Get("Date"), started)}, nil
 }
 
-// stsAnswer is what is read of a success and of an error. Messages are not: they may quote the token.
+// stsAnswer is what is read of a success and of an error. Messages are not: they may quote the
+// token.
 type stsAnswer struct {
 	Code        string
 	Credentials struct {
@@ -75,18 +83,21 @@ type stsAnswer struct {
 	}
 }
 
-// parseAnswer gives an error for anything but complete credentials, and then Code where there is one.
+// parseAnswer gives an error for anything but complete credentials, and then Code where there is
+// one.
 func parseAnswer(body []byte) (answer stsAnswer, err error) {
 	err = json.Unmarshal(body, &answer)
 	c := answer.Credentials
-	if err != nil || c.AccessKeyID == "" || c.AccessKeySecret == "" || c.SecurityToken == "" || c.Expiration.IsZero() {
+	if err != nil || c.AccessKeyID == "" || c.AccessKeySecret == "" || c.SecurityToken == "" ||
+		c.Expiration.IsZero() {
 		err = errors.New("AssumeRoleWithOIDC: an answer without complete credentials")
 	}
 	return answer, err
 }
 
-// expiry is the end of credentials by our clock, which read started before the exchange. Where the clocks differ, the time
-// that the server's gives them counts. No end is later than what was asked for.
+// expiry is the end of credentials by our clock, which read started before the exchange. Where the
+// clocks differ, the time that the server's gives them counts. No end is later than what was asked
+// for.
 func expiry(expiration time.Time, date string, started time.Time) time.Time {
 	if server, err := http.ParseTime(date); err == nil && server.Sub(started).Abs() > maxSkew {
 		expiration = started.Add(expiration.Sub(server))
@@ -110,7 +121,8 @@ func refusal(action string, status int, code string, fixes [][2]string) *weboffi
 			return unavailable(fix[1], cause)
 		}
 	}
-	return unavailable("STS failed and is tried again by itself; look up the code if it stays so", cause)
+	return unavailable("STS failed and is tried again by itself; look up the code if it stays so",
+		cause)
 }
 
 const (
@@ -118,33 +130,42 @@ const (
 	printFix = "thumbprint: add the fingerprint of the issuer's certificate to RAM's identity provider"
 )
 
-// alibabaFixes has the beginnings of codes, from the vendor's table of STS errors and its guide to roles for ACK; the first counts.
+// alibabaFixes has the beginnings of codes, from the vendor's table of STS errors and its guide to
+// roles for ACK; the first counts.
 var alibabaFixes = [][2]string{
 	{"AuthenticationFail.OIDCToken.AudienceNotMatch",
 		"audience: RAM's provider must list the token's aud as client ID (AWS takes it from ALIBABA_CLOUD_OIDC_AUDIENCE)"},
-	{"AuthenticationFail.OIDCToken.Expired", "the OIDC token has expired: renew what ALIBABA_CLOUD_OIDC_TOKEN_FILE names, check the clock"},
-	{"AuthenticationFail.OIDCToken.Issuer", "issuer: the URL of RAM's provider must be the token's iss, its discovery public"},
+	{"AuthenticationFail.OIDCToken.Expired",
+		"the OIDC token has expired: renew what ALIBABA_CLOUD_OIDC_TOKEN_FILE names, check the clock"},
+	{"AuthenticationFail.OIDCToken.Issuer",
+		"issuer: the URL of RAM's provider must be the token's iss, its discovery public"},
 	{"AuthenticationFail.OIDCToken.PublicKeyFingerprint", printFix},
 	{"AuthenticationFail.OIDCToken.HttpsUrlInvalid", printFix},
-	{"AuthenticationFail.OIDCToken.InvalidSignature", "issuer: the token's key is not one of the issuer that RAM's provider names"},
-	{"AuthenticationFail.OIDCToken", "token: it must be a JWT signed RS256 by the issuer that RAM's identity provider names"},
+	{"AuthenticationFail.OIDCToken.InvalidSignature",
+		"issuer: the token's key is not one of the issuer that RAM's provider names"},
+	{"AuthenticationFail.OIDCToken",
+		"token: it must be a JWT signed RS256 by the issuer that RAM's identity provider names"},
 	{"AuthenticationFail", trustFix},
 	{"NoPermission", trustFix},
-	{"EntityNotExist.Role", "ALIBABA_CLOUD_ROLE_ARN: there is no such RAM role; create it or correct the ARN"},
-	{"EntityNotExist", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN: RAM has no such identity provider; create it or correct the ARN"},
-	{"InvalidParameter", "check ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN; the code names the parameter"},
+	{"EntityNotExist.Role",
+		"ALIBABA_CLOUD_ROLE_ARN: there is no such RAM role; create it or correct the ARN"},
+	{"EntityNotExist",
+		"ALIBABA_CLOUD_OIDC_PROVIDER_ARN: RAM has no such identity provider; create it or correct the ARN"},
+	{"InvalidParameter",
+		"check ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN; the code names the parameter"},
 	{"InvalidTimeStamp", "check that this machine's clock is right"},
 }
 
-// boundedClient bounds what servers can do: answers in time and of a size, no cookies and no redirects, since the
-// requests and the answers hold tokens.
+// boundedClient bounds what servers can do: answers in time and of a size, no cookies and no
+// redirects, since the requests and the answers hold tokens.
 func boundedClient(c *http.Client) *http.Client {
 	transport := http.DefaultTransport
 	if c != nil && c.Transport != nil {
 		transport = c.Transport
 	}
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &http.Client{Transport: boundedTransport{transport}, Timeout: maxWait, CheckRedirect: stay}
+	return &http.Client{Transport: boundedTransport{transport}, Timeout: maxWait,
+		CheckRedirect: stay}
 }
 
 type boundedTransport struct{ next http.RoundTripper }
@@ -157,7 +178,8 @@ func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-func fetch(ctx context.Context, client *http.Client, method, target string, form io.Reader) (int, http.Header, []byte, error) {
+func fetch(ctx context.Context, client *http.Client, method, target string, form io.Reader) (int,
+	http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, form)
 	if err != nil {
 		return 0, nil, nil, errors.New("the URL cannot be used")
@@ -174,9 +196,11 @@ func fetch(ctx context.Context, client *http.Client, method, target string, form
 	return res.StatusCode, res.Header, body, reason(err)
 }
 
-// reason takes out of err what quotes no URL, path or answer: net/http's own errors may quote all three.
+// reason takes out of err what quotes no URL, path or answer: net/http's own errors may quote all
+// three.
 func reason(err error) error {
-	for _, known := range []error{context.DeadlineExceeded, fs.ErrNotExist, fs.ErrPermission, io.EOF, io.ErrUnexpectedEOF} {
+	for _, known := range []error{context.DeadlineExceeded, fs.ErrNotExist, fs.ErrPermission,
+		io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, known) {
 			return known
 		}

@@ -25,10 +25,12 @@ func TestLambdaRoleBecomesRAMRole(t *testing.T) {
 	c := newClouds(t)
 	c.answers(func(w http.ResponseWriter, r *http.Request) {
 		c.checks("OIDCToken", r.PostForm.Get("OIDCToken"), oidc)
-		c.give(w, "STS.1", "s3cr3t-security-token", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
+		c.give(w, "STS.1", "s3cr3t-security-token",
+			c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
 	})
 	got := get(t, c.source(c.lambda()))
-	want := Credentials{"STS.1", "s3cr3t-key", "s3cr3t-security-token", c.clock.now().Add(time.Hour)}
+	want := Credentials{"STS.1", "s3cr3t-key", "s3cr3t-security-token",
+		c.clock.now().Add(time.Hour)}
 	if got.Expires.Sub(want.Expires).Abs() > time.Second {
 		t.Errorf("expires %v, not %v", got.Expires, want.Expires)
 	}
@@ -54,7 +56,9 @@ func TestLambdaCredentialsAreReadAtEachExchange(t *testing.T) {
 func refused(status int, code string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		_, _ = fmt.Fprintf(w, `{"RequestId":"1","HostId":"sts.aliyuncs.com","Code":%q,"Message":"no: %s","Recommend":"https://x/?q=s3cr3t"}`,
+		_,
+			_ = fmt.Fprintf(w,
+			`{"RequestId":"1","HostId":"sts.aliyuncs.com","Code":%q,"Message":"no: %s","Recommend":"https://x/?q=s3cr3t"}`,
 			code, oidc)
 	}
 }
@@ -62,8 +66,10 @@ func refused(status int, code string) http.HandlerFunc {
 func refusedByAWS(status int, code string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		_, _ = fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code>`+
-			`<Message>no: s3cr3t-aws-session</Message></Error><RequestId>1</RequestId></ErrorResponse>`, code)
+		_,
+			_ = fmt.Fprintf(w,
+			`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code>`+
+				`<Message>no: s3cr3t-aws-session</Message></Error><RequestId>1</RequestId></ErrorResponse>`, code)
 	}
 }
 
@@ -92,7 +98,8 @@ func TestRefusedExchangeSaysWhatToCheck(t *testing.T) {
 		{!aws, 429, "Throttling.User", "STS failed and is tried again"},
 		{!aws, 503, "ServiceUnavailable", "STS failed and is tried again"},
 		{aws, 403, "AccessDenied", "the Lambda role must allow sts:GetWebIdentityToken"},
-		{aws, 400, "OutboundWebIdentityFederationDisabledException", "run once for the AWS account: aws iam enable-outbound"},
+		{aws, 400, "OutboundWebIdentityFederationDisabledException",
+			"run once for the AWS account: aws iam enable-outbound"},
 		{aws, 403, "ExpiredToken", "AWS does not accept Lambda's own credentials"},
 		{aws, 403, "InvalidClientTokenId", "AWS does not accept Lambda's own credentials"},
 		{aws, 403, "SignatureDoesNotMatch", "AWS does not accept Lambda's own credentials"},
@@ -114,7 +121,8 @@ func TestRefusedExchangeSaysWhatToCheck(t *testing.T) {
 			if !strings.HasPrefix(e.Fix, test.fix) {
 				t.Errorf("fix %q, not %q", e.Fix, test.fix)
 			}
-			if want := fmt.Sprintf("%s: status %d, code %s", action, test.status, test.code); e.Cause.Error() != want {
+			if want := fmt.Sprintf("%s: status %d, code %s", action, test.status,
+				test.code); e.Cause.Error() != want {
 				t.Errorf("cause %q, not %q", e.Cause, want)
 			}
 			if c.awsCalls.Load() != 1 || test.aws && c.alibabaCalls.Load() != 0 {
@@ -145,24 +153,28 @@ var nonsense = map[string]struct {
 	answer http.HandlerFunc
 	cause  string // the end of the cause
 }{
-	"empty":      {func(http.ResponseWriter, *http.Request) {}, ""},
-	"HTML":       {text(200, "<!DOCTYPE html><html><body>Sign in s3cr3t<br></body></html>"), ""},
-	"HTML 502":   {text(502, "<html><body>Bad gateway s3cr3t<hr></body></html>"), "status 502, code unknown"},
+	"empty": {func(http.ResponseWriter, *http.Request) {}, ""},
+	"HTML":  {text(200, "<!DOCTYPE html><html><body>Sign in s3cr3t<br></body></html>"), ""},
+	"HTML 502": {text(502, "<html><body>Bad gateway s3cr3t<hr></body></html>"),
+		"status 502, code unknown"},
 	"empty 503":  {text(503, ""), "status 503, code unknown"},
 	"null":       {text(200, "null"), ""},
 	"other JSON": {text(200, `{"Credentials":"s3cr3t"}`), ""},
 	"a list":     {text(200, `[{"s3cr3t":1}]`), ""},
-	"no expiry":  {text(200, `{"Credentials":{"AccessKeyId":"STS.1","AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t"}}`), ""},
-	"cut JSON":   {text(200, `{"Credentials":{"AccessKeyId":"s3cr3t`), ""},
+	"no expiry": {
+		text(200,
+			`{"Credentials":{"AccessKeyId":"STS.1","AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t"}}`), ""},
+	"cut JSON": {text(200, `{"Credentials":{"AccessKeyId":"s3cr3t`), ""},
 	"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://127.0.0.1:1/?s3cr3t", http.StatusTemporaryRedirect)
 	}, "status 307, code unknown"},
-	"endless":      {endless, "larger than 16 KB"},
-	"a gzip bomb":  {bomb, "larger than 16 KB"},
-	"cut":          {cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"), "EOF"},
-	"closed":       {cut(""), "EOF"},
-	"no HTTP":      {cut("s3cr3t s3cr3t s3cr3t\r\n\r\n"), "the answer could not be read"},
-	"bad Location": {cut("HTTP/1.1 307 X\r\nLocation: http://[s3cr3t\r\nContent-Length: 0\r\n\r\n"), "the answer could not be read"},
+	"endless":     {endless, "larger than 16 KB"},
+	"a gzip bomb": {bomb, "larger than 16 KB"},
+	"cut":         {cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"), "EOF"},
+	"closed":      {cut(""), "EOF"},
+	"no HTTP":     {cut("s3cr3t s3cr3t s3cr3t\r\n\r\n"), "the answer could not be read"},
+	"bad Location": {cut("HTTP/1.1 307 X\r\nLocation: http://[s3cr3t\r\nContent-Length: 0\r\n\r\n"),
+		"the answer could not be read"},
 }
 
 func text(status int, body string) http.HandlerFunc {
@@ -207,7 +219,8 @@ func TestNonsenseFromAlibaba(t *testing.T) {
 			c := newClouds(t)
 			c.answers(test.answer)
 			_, err := c.source(c.lambda()).Credentials(context.Background())
-			if e := failed(t, err); !strings.HasPrefix(e.Cause.Error(), "AssumeRoleWithOIDC: ") || !strings.HasSuffix(e.Cause.Error(), test.cause) {
+			if e := failed(t, err); !strings.HasPrefix(e.Cause.Error(), "AssumeRoleWithOIDC: ") ||
+				!strings.HasSuffix(e.Cause.Error(), test.cause) {
 				t.Errorf("cause %q", e.Cause)
 			}
 			c.calls(1)
@@ -222,7 +235,8 @@ func TestNonsenseFromAWS(t *testing.T) {
 			c.awsAnswers(test.answer)
 			_, err := c.source(c.lambda()).Credentials(context.Background())
 			e := failed(t, err)
-			if cause := e.Cause.Error(); !strings.HasPrefix(cause, "OIDC token: ") && !strings.HasPrefix(cause, "GetWebIdentityToken: status ") {
+			if cause := e.Cause.Error(); !strings.HasPrefix(cause, "OIDC token: ") &&
+				!strings.HasPrefix(cause, "GetWebIdentityToken: status ") {
 				t.Errorf("cause %q", e.Cause)
 			}
 			if c.alibabaCalls.Load() != 0 {
@@ -242,13 +256,18 @@ func TestAnswerWithoutPartsOfCredentials(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClouds(t)
-			c.answers(func(w http.ResponseWriter, _ *http.Request) { c.give(w, test.keyID, test.token, test.expiration) })
+			c.answers(func(w http.ResponseWriter, _ *http.Request) {
+				c.give(w, test.keyID, test.token, test.expiration)
+			})
 			source := c.source(c.lambda())
 			_, err := source.Credentials(context.Background())
-			if e := failed(t, err); e.Cause.Error() != "AssumeRoleWithOIDC: an answer without complete credentials" {
+			if e := failed(t,
+				err); e.Cause.Error() != "AssumeRoleWithOIDC: an answer without complete credentials" {
 				t.Errorf("cause %q", e.Cause)
 			}
-			c.answers(func(w http.ResponseWriter, _ *http.Request) { c.give(w, "STS.1", "s3cr3t", good) })
+			c.answers(func(w http.ResponseWriter, _ *http.Request) {
+				c.give(w, "STS.1", "s3cr3t", good)
+			})
 			c.clock.advance(time.Second)
 			get(t, source)
 		})
@@ -265,7 +284,8 @@ func TestClockSkew(t *testing.T) {
 		{"none", 0, time.Hour, time.Hour},
 		{"our clock is two hours slow", 2 * time.Hour, time.Hour, time.Hour},
 		{"our clock is two hours fast", -2 * time.Hour, time.Hour, time.Hour},
-		{"our clock is a day slow, a short session", 24 * time.Hour, 15 * time.Minute, 15 * time.Minute},
+		{"our clock is a day slow, a short session", 24 * time.Hour, 15 * time.Minute,
+			15 * time.Minute},
 		{"seconds are not skew", -30 * time.Second, time.Hour, time.Hour - 30*time.Second},
 		{"more than was asked for", 0, 12 * time.Hour, time.Hour},
 	} {
@@ -320,7 +340,8 @@ func TestTokenFileIsReadAtEachExchange(t *testing.T) {
 		seen.Store(&token)
 		c.give(w, "STS.1", "s3cr3t", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
 	})
-	source := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", name, "AWS_ACCESS_KEY_ID", "", "AWS_REGION", ""))
+	source := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", name, "AWS_ACCESS_KEY_ID",
+		"", "AWS_REGION", ""))
 	get(t, source)
 	c.checks("the first token", *seen.Load(), oidc)
 	if err := os.WriteFile(name, []byte("s3cr3t.rotated.token"), 0o600); err != nil {
@@ -341,7 +362,8 @@ func TestBadTokenFile(t *testing.T) {
 		{"a device", "/dev/zero", "not a regular file"},
 		{"empty", tokenIn(t, ""), "empty, over 16 KB, or not a signed JWT"},
 		{"blank", tokenIn(t, " \n"), "empty, over 16 KB, or not a signed JWT"},
-		{"too large", tokenIn(t, strings.Repeat("a", maxAnswer)+".b.c"), "not a regular file of at most 16 KB"},
+		{"too large", tokenIn(t, strings.Repeat("a", maxAnswer)+".b.c"),
+			"not a regular file of at most 16 KB"},
 		{"a password file", tokenIn(t, "root:x:0:0:s3cr3t\n"), "not a signed JWT"},
 		{"an encrypted JWT", tokenIn(t, "a.b.c.d.s3cr3t"), "not a signed JWT"},
 		{"an unsigned JWT", tokenIn(t, "s3cr3t.b."), "not a signed JWT"},
@@ -350,9 +372,12 @@ func TestBadTokenFile(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClouds(t)
-			_, err := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", test.location)).Credentials(context.Background())
+			_, err := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+				test.location)).Credentials(context.Background())
 			e := failed(t, err)
-			if !strings.HasPrefix(e.Fix, "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a readable file") || !strings.Contains(e.Cause.Error(), test.cause) {
+			if !strings.HasPrefix(e.Fix,
+				"ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a readable file") ||
+				!strings.Contains(e.Cause.Error(), test.cause) {
 				t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
 			}
 			if c.alibabaCalls.Load() != 0 {
@@ -376,7 +401,8 @@ func TestTokenURL(t *testing.T) {
 		c.checks("OIDCToken", r.PostForm.Get("OIDCToken"), strings.TrimSpace(*token.Load()))
 		c.give(w, "STS.1", "s3cr3t", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
 	})
-	source := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", tokens.URL+"/t?key=s3cr3t"))
+	source := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+		tokens.URL+"/t?key=s3cr3t"))
 	for _, one := range []string{oidc + "\n", "s3cr3t.second.token"} {
 		next(one)
 		get(t, source)
@@ -393,9 +419,11 @@ func TestNonsenseFromTokenURL(t *testing.T) {
 			c := newClouds(t)
 			tokens := httptest.NewServer(test.answer)
 			defer tokens.Close()
-			_, err := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", tokens.URL+"/t?key=s3cr3t")).Credentials(context.Background())
+			_, err := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+				tokens.URL+"/t?key=s3cr3t")).Credentials(context.Background())
 			e := failed(t, err)
-			if !strings.HasPrefix(e.Fix, "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a URL") || !strings.HasPrefix(e.Cause.Error(), "OIDC token: ") {
+			if !strings.HasPrefix(e.Fix, "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a URL") ||
+				!strings.HasPrefix(e.Cause.Error(), "OIDC token: ") {
 				t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
 			}
 			if c.alibabaCalls.Load() != 0 {
@@ -447,7 +475,8 @@ func TestServerThatCannotBeReached(t *testing.T) {
 	c.alibaba.Close()
 	_, err := c.source(c.lambda()).Credentials(context.Background())
 	e := failed(t, err)
-	if !strings.Contains(e.Cause.Error(), "connection refused") || strings.Contains(e.Cause.Error(), "Timestamp") {
+	if !strings.Contains(e.Cause.Error(), "connection refused") ||
+		strings.Contains(e.Cause.Error(), "Timestamp") {
 		t.Errorf("cause %q", e.Cause)
 	}
 	if !strings.HasPrefix(e.Fix, "let the function reach Alibaba's STS") {
@@ -470,7 +499,8 @@ func TestCertificateThatNobodyTrusts(t *testing.T) {
 	defer forged.Close()
 	env := with(c.lambda(), "WEBOFFICE_STS_ENDPOINT", forged.URL)
 	_, err := c.source(env).Credentials(context.Background())
-	if e := failed(t, err); !strings.Contains(e.Cause.Error(), "certificate signed by unknown authority") {
+	if e := failed(t, err); !strings.Contains(e.Cause.Error(),
+		"certificate signed by unknown authority") {
 		t.Errorf("cause %q", e.Cause)
 	}
 	if c.alibabaCalls.Load() != 0 {
@@ -498,8 +528,9 @@ func TestServerThatNeverAnswers(t *testing.T) {
 	for _, location := range []string{"", "https://tokens.example.com/?s3cr3t", tokenIn(t, oidc)} {
 		synctest.Test(t, func(t *testing.T) {
 			env["ALIBABA_CLOUD_OIDC_TOKEN_FILE"] = location
-			source, err := FromEnvironment(Options{Getenv: func(name string) string { return env[name] },
-				Client: &http.Client{Transport: silent{}}, Logger: logger(t)})
+			source, err := FromEnvironment(
+				Options{Getenv: func(name string) string { return env[name] },
+					Client: &http.Client{Transport: silent{}}, Logger: logger(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -516,39 +547,51 @@ func TestServerThatNeverAnswers(t *testing.T) {
 }
 
 func FuzzParseAnswer(f *testing.F) {
-	f.Add([]byte(`{"Credentials":{"AccessKeyId":"STS.1","AccessKeySecret":"k","SecurityToken":"t","Expiration":"2026-11-21T12:00:00Z"}}`))
-	f.Add([]byte(`{"Credentials":{"AccessKeyId":"LTAI","AccessKeySecret":"k","SecurityToken":"","Expiration":"2026-11-21T12:00:00Z"}}`))
+	f.Add(
+		[]byte(
+			`{"Credentials":{"AccessKeyId":"STS.1","AccessKeySecret":"k","SecurityToken":"t","Expiration":"2026-11-21T12:00:00Z"}}`))
+	f.Add(
+		[]byte(
+			`{"Credentials":{"AccessKeyId":"LTAI","AccessKeySecret":"k","SecurityToken":"","Expiration":"2026-11-21T12:00:00Z"}}`))
 	f.Add([]byte(`{"Code":"NoPermission","Message":"m"}`))
 	f.Add([]byte(`<html>`))
 	f.Add([]byte(`{"credentials":{},"Credentials":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer, err := parseAnswer(body)
 		c := answer.Credentials
-		if err == nil && (c.AccessKeyID == "" || c.AccessKeySecret == "" || c.SecurityToken == "" || c.Expiration.IsZero()) {
+		if err == nil && (c.AccessKeyID == "" || c.AccessKeySecret == "" || c.SecurityToken == "" ||
+			c.Expiration.IsZero()) {
 			t.Errorf("accepted without all parts: %q", body)
 		}
 		e := refusal("A", 400, answer.Code, alibabaFixes)
-		if e.Fix == "" || !strings.HasPrefix(e.Cause.Error(), "A: status 400, code ") || strings.ContainsAny(e.Cause.Error(), "\r\n<\"") {
+		if e.Fix == "" || !strings.HasPrefix(e.Cause.Error(), "A: status 400, code ") ||
+			strings.ContainsAny(e.Cause.Error(), "\r\n<\"") {
 			t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
 		}
 	})
 }
 
 func FuzzToken(f *testing.F) {
-	for _, seed := range []string{oidc, " " + oidc + "\r\n", "", "a.b", "a.b.c.d", "<html>", "..", "a.b.\x00",
+	for _, seed := range []string{oidc, " " + oidc + "\r\n", "", "a.b", "a.b.c.d", "<html>", "..",
+		"a.b.\x00",
 		strings.Repeat("a", maxAnswer) + ".b.c"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		token, err := tokenSource{fix: "fix", get: func(context.Context) (string, error) { return raw, nil }}.token(context.Background())
+		token, err := tokenSource{fix: "fix",
+			get: func(context.Context) (string, error) { return raw, nil }}.token(
+			context.Background())
 		if err != nil {
-			const why = "OIDC token: empty, over 16 KB, or not a signed JWT" // in these words, whatever was given
-			if public := weboffice.AsError(err); public.Kind != weboffice.Unavailable || public.Cause.Error() != why {
+			// in these words, whatever was given
+			const why = "OIDC token: empty, over 16 KB, or not a signed JWT"
+			if public := weboffice.AsError(err); public.Kind != weboffice.Unavailable ||
+				public.Cause.Error() != why {
 				t.Errorf("%q: %v", raw, public.Cause)
 			}
 			return
 		}
-		if got := token.Reveal(); got != strings.TrimSpace(raw) || len(got) > maxAnswer || strings.Count(got, ".") != 2 ||
+		if got := token.Reveal(); got != strings.TrimSpace(raw) || len(got) > maxAnswer ||
+			strings.Count(got, ".") != 2 ||
 			strings.ContainsAny(got, " \r\n<&=%") {
 			t.Errorf("accepted %q as %q", raw, got)
 		}

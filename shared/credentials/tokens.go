@@ -25,7 +25,8 @@ type tokenSource struct {
 
 var jwtShape = regexp.MustCompile(`^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`)
 
-// token gets a token. What does not look like one stays here: a login page or a wrong file must not be sent to Alibaba.
+// token gets a token. What does not look like one stays here: a login page or a wrong file must not
+// be sent to Alibaba.
 func (t tokenSource) token(ctx context.Context) (weboffice.Secret, error) {
 	raw, err := t.get(ctx)
 	if refused := (*weboffice.Error)(nil); errors.As(err, &refused) {
@@ -41,8 +42,8 @@ func (t tokenSource) token(ctx context.Context) (weboffice.Secret, error) {
 	return weboffice.Secret(token), nil
 }
 
-// tokenFile is a file that somebody else renews, such as a Kubernetes projected token. Its name is never printed: by
-// mistake it may be a token.
+// tokenFile is a file that somebody else renews, such as a Kubernetes projected token. Its name is
+// never printed: by mistake it may be a token.
 func tokenFile(name string) tokenSource {
 	const fix = "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a readable file with an OIDC token"
 	return tokenSource{"an OIDC token from a file", fix, func(context.Context) (string, error) {
@@ -61,37 +62,45 @@ func tokenFile(name string) tokenSource {
 // tokenURL is a server of the operator's that answers with an OIDC token as plain text.
 func tokenURL(client *http.Client, u *url.URL) tokenSource {
 	const fix = "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a URL that gives an OIDC token as plain text within 5 s, no redirect"
-	return tokenSource{"an OIDC token from " + u.Host, fix, func(ctx context.Context) (string, error) {
-		status, _, body, err := fetch(ctx, client, http.MethodGet, u.String(), nil)
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("status %d", status)
-		}
-		return string(body), err
-	}}
+	return tokenSource{"an OIDC token from " + u.Host, fix,
+		func(ctx context.Context) (string, error) {
+			status, _, body, err := fetch(ctx, client, http.MethodGet, u.String(), nil)
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("status %d", status)
+			}
+			return string(body), err
+		}}
 }
 
-// awsTokens asks AWS's STS for a token that names the Lambda function's role: GetWebIdentityToken, which the global
-// endpoint does not know. The client is built by hand from Lambda's variables: the SDK's configuration loader would also
-// look in files and ask other servers. template.yml's IAM statement must allow this algorithm and duration.
-func awsTokens(client *http.Client, getenv func(string) string, region, audience, endpoint string) tokenSource {
-	options := sts.Options{Region: region, HTTPClient: client, Retryer: aws.NopRetryer{}} // the cache tries again
-	options.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"),
-			SessionToken: getenv("AWS_SESSION_TOKEN")}, nil
+// awsTokens asks AWS's STS for a token that names the Lambda function's role: GetWebIdentityToken,
+// which the global endpoint does not know. The client is built by hand from Lambda's variables: the
+// SDK's configuration loader would also look in files and ask other servers. template.yml's IAM
+// statement must allow this algorithm and duration.
+func awsTokens(client *http.Client, getenv func(string) string, region, audience,
+	endpoint string) tokenSource {
+	// the cache tries again
+	options := sts.Options{Region: region, HTTPClient: client, Retryer: aws.NopRetryer{}}
+	options.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials,
+		error) {
+		return aws.Credentials{AccessKeyID: getenv("AWS_ACCESS_KEY_ID"),
+			SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"),
+			SessionToken:    getenv("AWS_SESSION_TOKEN")}, nil
 	})
 	if endpoint != "" {
 		options.BaseEndpoint = &endpoint
 	}
-	input := &sts.GetWebIdentityTokenInput{Audience: []string{audience}, SigningAlgorithm: aws.String("RS256"),
-		DurationSeconds: aws.Int32(300)}
+	input := &sts.GetWebIdentityTokenInput{Audience: []string{audience},
+		SigningAlgorithm: aws.String("RS256"),
+		DurationSeconds:  aws.Int32(300)}
 	const fix = "let the function reach AWS's STS in AWS_REGION, and nothing between answer in its place"
-	return tokenSource{"an OIDC token from AWS STS in " + region, fix, func(ctx context.Context) (string, error) {
-		out, err := sts.New(options).GetWebIdentityToken(ctx, input)
-		if err != nil {
-			return "", awsFailure(err)
-		}
-		return aws.ToString(out.WebIdentityToken), nil
-	}}
+	return tokenSource{"an OIDC token from AWS STS in " + region, fix,
+		func(ctx context.Context) (string, error) {
+			out, err := sts.New(options).GetWebIdentityToken(ctx, input)
+			if err != nil {
+				return "", awsFailure(err)
+			}
+			return aws.ToString(out.WebIdentityToken), nil
+		}}
 }
 
 // awsFailure keeps status and code: the SDK's own text quotes the answer.
@@ -110,8 +119,10 @@ func awsFailure(err error) error {
 const ownFix = "AWS does not accept Lambda's own credentials: leave the AWS_ variables to Lambda, check the clock"
 
 var awsFixes = [][2]string{
-	{"OutboundWebIdentityFederationDisabled", "run once for the AWS account: aws iam enable-outbound-web-identity-federation"},
-	{"AccessDenied", "the Lambda role must allow sts:GetWebIdentityToken for ALIBABA_CLOUD_OIDC_AUDIENCE, RS256 and 300 seconds"},
+	{"OutboundWebIdentityFederationDisabled",
+		"run once for the AWS account: aws iam enable-outbound-web-identity-federation"},
+	{"AccessDenied",
+		"the Lambda role must allow sts:GetWebIdentityToken for ALIBABA_CLOUD_OIDC_AUDIENCE, RS256 and 300 seconds"},
 	{"ExpiredToken", ownFix},
 	{"InvalidClientTokenId", ownFix},
 	{"SignatureDoesNotMatch", ownFix},

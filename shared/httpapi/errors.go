@@ -53,7 +53,9 @@ func writeError(w http.ResponseWriter, ctx context.Context, err error) {
 		}
 	}
 	if wait > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second),
+			10))
 	}
-	_ = writeJSON(w, statuses[public.Kind], errorBody{RequestID: id, Code: public.Code, Message: public.Message, Recommend: public.Recommend})
+	_ = writeJSON(w, statuses[public.Kind], errorBody{RequestID: id, Code: public.Code,
+		Message: public.Message, Recommend: public.Recommend})
 }

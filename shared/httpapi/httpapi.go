@@ -1,9 +1,9 @@
-// Package httpapi is the edge: what every request passes before a use case sees it, and the one table and the one writer that turn a
-// result into HTTP.
+// Package httpapi is the edge: what every request passes before a use case sees it, and the one
+// table and the one writer that turn a result into HTTP.
 //
-// The order is always the same: recover, request id and log, CORS, method, caller, size, decode, use. Proof comes before the body, so
-// that nobody makes the function read or parse without one where the policy asks for it, and a bad proof is a 401 everywhere, also where
-// anyone may enter.
+// The order is always the same: recover, request id and log, CORS, method, caller, size, decode,
+// use. Proof comes before the body, so that nobody makes the function read or parse without one
+// where the policy asks for it, and a bad proof is a 401 everywhere, also where anyone may enter.
 package httpapi
 
 import (
@@ -29,7 +29,8 @@ import (
 // MaxBody is the largest request body in bytes; an ordinary one has a few hundred, a refresh 2,000.
 const MaxBody = 64 << 10
 
-// maxHeader bounds the proof's header field, the scheme included; the verifier has its own bound on the token.
+// maxHeader bounds the proof's header field, the scheme included; the verifier has its own bound on
+// the token.
 const maxHeader = 9 << 10
 
 // Edge is what the functions share at the edge. All fields are required but QuickStart.
@@ -41,8 +42,8 @@ type Edge struct {
 	Logger     *slog.Logger
 }
 
-// Endpoint is one function, with its name for the log: decode reads its parameters from a JSON body, decodeQuery from the query of a GET,
-// use does the work.
+// Endpoint is one function, with its name for the log: decode reads its parameters from a JSON
+// body, decodeQuery from the query of a GET, use does the work.
 type Endpoint[T any] struct {
 	Edge        *Edge
 	Name        string
@@ -99,8 +100,9 @@ func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request, decided *bool
 	return writeAnswer(w, answer)
 }
 
-// cors admits exactly the policy's origins. A request that a browser made for another site's page and that says no Origin (an image, a
-// link) is refused too: it could read nothing, but it would be billed.
+// cors admits exactly the policy's origins. A request that a browser made for another site's page
+// and that says no Origin (an image, a link) is refused too: it could read nothing, but it would be
+// billed.
 func (e *Edge) cors(w http.ResponseWriter, r *http.Request) (preflight bool, err error) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
@@ -112,7 +114,8 @@ func (e *Edge) cors(w http.ResponseWriter, r *http.Request) (preflight bool, err
 		header.Set("Access-Control-Expose-Headers", "Retry-After")
 	case len(origins) > 0, len(site) > 0 && !(len(site) == 1 && site[0] == "same-origin"):
 		return false, &weboffice.Error{
-			Kind: weboffice.Forbidden, Code: "Forbidden.Origin", Message: "Pages of this origin may not call this function.",
+			Kind: weboffice.Forbidden, Code: "Forbidden.Origin",
+			Message:   "Pages of this origin may not call this function.",
 			Recommend: "Add the page's origin to `origins` in the policy.",
 		}
 	}
@@ -139,7 +142,8 @@ func (e *Edge) method(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	w.Header().Set("Allow", e.methods())
-	return &weboffice.Error{Kind: weboffice.MethodNotAllowed, Code: "MethodNotAllowed", Message: "Use " + e.methods() + "."}
+	return &weboffice.Error{Kind: weboffice.MethodNotAllowed, Code: "MethodNotAllowed",
+		Message: "Use " + e.methods() + "."}
 }
 
 // visitor verifies the proof, if there is one.
@@ -150,7 +154,8 @@ func (e *Edge) visitor(r *http.Request) (broker.Visitor, error) {
 		return v, nil
 	}
 	scheme, token, _ := strings.Cut(proofs[0], " ")
-	if len(proofs) > 1 || len(proofs[0]) > maxHeader || !strings.EqualFold(scheme, "Bearer") || token == "" {
+	if len(proofs) > 1 || len(proofs[0]) > maxHeader || !strings.EqualFold(scheme, "Bearer") ||
+		token == "" {
 		return v, caller.Unauthenticated("Authorization is not one Bearer token")
 	}
 	verified, err := e.Verifier.Verify(r.Context(), weboffice.Secret(token))
@@ -169,55 +174,69 @@ func clientAddress(r *http.Request) netip.Addr {
 	return netip.Addr{}
 }
 
-func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker.Visitor) (T, error) {
+func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker.Visitor) (T,
+	error) {
 	var none T
 	if r.Method == http.MethodGet {
 		if !v.Guest() {
 			w.Header().Set("Allow", "POST, OPTIONS")
-			return none, &weboffice.Error{Kind: weboffice.MethodNotAllowed, Code: "MethodNotAllowed", Message: "A request with a proof is a POST: gateways log the URL of a GET."}
+			return none, &weboffice.Error{Kind: weboffice.MethodNotAllowed,
+				Code:    "MethodNotAllowed",
+				Message: "A request with a proof is a POST: gateways log the URL of a GET."}
 		}
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "The query cannot be read."}
+			return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
+				Message: "The query cannot be read."}
 		}
 		return e.DecodeQuery(query)
 	}
 	if r.URL.RawQuery != "" {
-		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "A POST takes its parameters in the body, none in the query."}
+		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
+			Message: "A POST takes its parameters in the body, none in the query."}
 	}
 	if r.ContentLength > MaxBody {
 		return none, tooLarge()
 	}
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return none, &weboffice.Error{Kind: weboffice.MediaType, Code: "UnsupportedMediaType", Message: "The body must be JSON, with Content-Type: application/json."}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil ||
+		media != "application/json" {
+		return none, &weboffice.Error{Kind: weboffice.MediaType, Code: "UnsupportedMediaType",
+			Message: "The body must be JSON, with Content-Type: application/json."}
 	}
-	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead)) // one allocation, of a length that was allowed above
+	// one allocation, of a length that was allowed above
+	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
 		return none, tooLarge()
 	case err != nil:
-		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "The body broke off."}
+		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
+			Message: "The body broke off."}
 	}
 	return e.Decode(body.Bytes())
 }
 
 func tooLarge() *weboffice.Error {
-	return &weboffice.Error{Kind: weboffice.TooLarge, Code: "RequestTooLarge", Message: fmt.Sprintf("The body may have %d bytes.", MaxBody)}
+	return &weboffice.Error{Kind: weboffice.TooLarge, Code: "RequestTooLarge",
+		Message: fmt.Sprintf("The body may have %d bytes.", MaxBody)}
 }
 
-// log writes the one line of a request that was answered before it reached a use case. Neither query nor header is in it.
-func (e *Edge) log(ctx context.Context, function string, r *http.Request, err error, took time.Duration) {
+// log writes the one line of a request that was answered before it reached a use case. Neither
+// query nor header is in it.
+func (e *Edge) log(ctx context.Context, function string, r *http.Request, err error,
+	took time.Duration) {
 	attributes := []slog.Attr{
-		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", function), slog.String("method", r.Method),
+		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", function),
+		slog.String("method", r.Method),
 		slog.Int64("durationMs", took.Milliseconds()),
 	}
 	level := slog.LevelDebug // a preflight
 	if err != nil {
 		public := weboffice.AsError(err)
 		level = slog.LevelWarn
-		attributes = append(append(attributes, slog.String("outcome", public.Code)), public.Attributes()...)
+		attributes = append(append(attributes, slog.String("outcome", public.Code)),
+			public.Attributes()...)
 	}
 	e.Logger.LogAttrs(ctx, level, "request", attributes...)
 }
@@ -236,9 +255,11 @@ type answerBody struct {
 
 func writeAnswer(w http.ResponseWriter, a broker.Answer) error {
 	return writeJSON(w, http.StatusOK, answerBody{
-		RequestID: a.RequestID, WebofficeURL: a.WebofficeURL, AccessToken: a.AccessToken.Reveal(), RefreshToken: a.RefreshToken.Reveal(),
-		AccessTokenExpiredTime: a.AccessTokenExpiredTime.UTC(), RefreshTokenExpiredTime: a.RefreshTokenExpiredTime.UTC(),
-		Timeout: a.Timeout.Milliseconds(), Permission: a.Permission,
+		RequestID: a.RequestID, WebofficeURL: a.WebofficeURL, AccessToken: a.AccessToken.Reveal(),
+		RefreshToken:            a.RefreshToken.Reveal(),
+		AccessTokenExpiredTime:  a.AccessTokenExpiredTime.UTC(),
+		RefreshTokenExpiredTime: a.RefreshTokenExpiredTime.UTC(),
+		Timeout:                 a.Timeout.Milliseconds(), Permission: a.Permission,
 	})
 }
 

@@ -29,14 +29,16 @@ type use func(context.Context, broker.Visitor, string) (broker.Answer, error)
 func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
 	t.Helper()
 	log := &bytes.Buffer{}
-	logger := slog.New(slog.NewTextHandler(io.MultiWriter(log, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(slog.NewTextHandler(io.MultiWriter(log, t.Output()),
+		&slog.HandlerOptions{Level: slog.LevelDebug}))
 	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
 	verifier, err := caller.NewVerifier(caller.Options{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return httpapi.Endpoint[string]{
-		Edge:        &httpapi.Edge{Origins: []string{"https://docs.example.com"}, QuickStart: true, Verifier: verifier, Now: now, Logger: logger},
+		Edge: &httpapi.Edge{Origins: []string{"https://docs.example.com"}, QuickStart: true,
+			Verifier: verifier, Now: now, Logger: logger},
 		Decode:      func(body []byte) (string, error) { return string(body), nil },
 		DecodeQuery: func(query url.Values) (string, error) { return query.Encode(), nil },
 		Use:         do,
@@ -60,7 +62,10 @@ func answers(context.Context, broker.Visitor, string) (broker.Answer, error) {
 }
 
 func fails(err error) use {
-	return func(context.Context, broker.Visitor, string) (broker.Answer, error) { return broker.Answer{}, err }
+	return func(context.Context, broker.Visitor, string) (broker.Answer,
+		error) {
+		return broker.Answer{}, err
+	}
 }
 
 type errorBody struct{ RequestId, Code, Message, Recommend string }
@@ -69,7 +74,8 @@ func errorOf(t *testing.T, w *httptest.ResponseRecorder) errorBody {
 	t.Helper()
 	var members map[string]string
 	var body errorBody
-	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &members), json.Unmarshal(w.Body.Bytes(), &body)); err != nil || len(members) != 4 {
+	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &members),
+		json.Unmarshal(w.Body.Bytes(), &body)); err != nil || len(members) != 4 {
 		t.Fatalf("%s: %v", w.Body, err)
 	}
 	return body
@@ -81,10 +87,12 @@ func TestPanicIsANeutral500WithoutItsValue(t *testing.T) {
 	})
 	w := serve(h, post(`{}`))
 	body := errorOf(t, w)
-	if w.Code != 500 || body.Code != "InternalError" || body.RequestId == "" || strings.Contains(w.Body.String()+log.String(), "hunter2") {
+	if w.Code != 500 || body.Code != "InternalError" || body.RequestId == "" ||
+		strings.Contains(w.Body.String()+log.String(), "hunter2") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if !strings.Contains(log.String(), body.RequestId) || !strings.Contains(log.String(), "type=string") ||
+	if !strings.Contains(log.String(), body.RequestId) ||
+		!strings.Contains(log.String(), "type=string") ||
 		!strings.Contains(log.String(), "httpapi_test") {
 		t.Error("the log does not say where the panic was")
 	}
@@ -96,7 +104,8 @@ func TestPanicIsANeutral500WithoutItsValue(t *testing.T) {
 func TestUnknownErrorIsANeutral500(t *testing.T) {
 	h, _ := endpoint(t, fails(fmt.Errorf("dial https://imm.example/?Password=%s", "hunter2")))
 	w := serve(h, post(`{}`))
-	if body := errorOf(t, w); w.Code != 500 || body.Code != "InternalError" || strings.Contains(w.Body.String(), "hunter2") {
+	if body := errorOf(t, w); w.Code != 500 || body.Code != "InternalError" ||
+		strings.Contains(w.Body.String(), "hunter2") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -104,36 +113,43 @@ func TestUnknownErrorIsANeutral500(t *testing.T) {
 // A page sees Code, Message and Recommend; Fix and Cause are the operator's.
 func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 	statuses := map[weboffice.Kind]int{
-		weboffice.Internal: 500, weboffice.Invalid: 400, weboffice.Unauthenticated: 401, weboffice.Forbidden: 403, weboffice.NotFound: 404,
-		weboffice.MethodNotAllowed: 405, weboffice.SessionEnded: 410, weboffice.TooLarge: 413, weboffice.MediaType: 415, weboffice.Throttled: 429,
+		weboffice.Internal: 500, weboffice.Invalid: 400, weboffice.Unauthenticated: 401,
+		weboffice.Forbidden: 403, weboffice.NotFound: 404,
+		weboffice.MethodNotAllowed: 405, weboffice.SessionEnded: 410, weboffice.TooLarge: 413,
+		weboffice.MediaType: 415, weboffice.Throttled: 429,
 		weboffice.BadGateway: 502, weboffice.Unavailable: 503, weboffice.Timeout: 504,
 	}
 	if len(statuses) != int(weboffice.Timeout)+1 {
 		t.Fatal("a kind is missing here")
 	}
 	for kind, status := range statuses {
-		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M", Recommend: "R", Fix: "the fix",
+		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M",
+			Recommend: "R", Fix: "the fix",
 			Cause: errors.New("the cause")}))
 		w := serve(h, post(`{}`))
 		body := errorOf(t, w)
-		if w.Code != status || body.Code != "C" || body.Message != "M" || body.Recommend != "R" || strings.Contains(w.Body.String(), "the ") {
+		if w.Code != status || body.Code != "C" || body.Message != "M" || body.Recommend != "R" ||
+			strings.Contains(w.Body.String(), "the ") {
 			t.Errorf("kind %d: %d %s", kind, w.Code, w.Body)
 		}
-		if (w.Header().Get("WWW-Authenticate") == "Bearer") != (status == 401) || (w.Header().Get("Retry-After") != "") != (status == 429) {
+		if (w.Header().Get("WWW-Authenticate") == "Bearer") != (status == 401) ||
+			(w.Header().Get("Retry-After") != "") != (status == 429) {
 			t.Errorf("%d: %v", status, w.Header())
 		}
 	}
 }
 
 func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
-	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1", time.Second: "1", 1500 * time.Millisecond: "2",
-		time.Minute: "60", -time.Second: "2"} {
+	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1", time.Second: "1",
+		1500 * time.Millisecond: "2",
+		time.Minute:             "60", -time.Second: "2"} {
 		h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Throttled, RetryAfter: wait}))
 		if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != want {
 			t.Errorf("%v: %q, want %s", wait, got, want)
 		}
 	}
-	h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Unavailable, RetryAfter: 5 * time.Second}))
+	h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Unavailable,
+		RetryAfter: 5 * time.Second}))
 	if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != "5" {
 		t.Errorf("503: %q", got)
 	}
@@ -141,7 +157,8 @@ func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
 
 func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 	var seen string
-	h, _ := endpoint(t, func(ctx context.Context, _ broker.Visitor, _ string) (broker.Answer, error) {
+	h, _ := endpoint(t, func(ctx context.Context, _ broker.Visitor, _ string) (broker.Answer,
+		error) {
 		seen = weboffice.RequestID(ctx)
 		return broker.Answer{}, weboffice.Invalidf("X", "no")
 	})
@@ -163,17 +180,20 @@ func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 
 func TestAddressIsTheConnectionsAndNoHeaders(t *testing.T) {
 	for remote, want := range map[string]string{
-		"192.0.2.7:1234": "192.0.2.7", "[2001:db8::1]:1": "2001:db8::1", "[fe80::1%eth0]:1": "fe80::1%eth0", "192.0.2.7": "invalid IP",
+		"192.0.2.7:1234": "192.0.2.7", "[2001:db8::1]:1": "2001:db8::1",
+		"[fe80::1%eth0]:1": "fe80::1%eth0", "192.0.2.7": "invalid IP",
 		"": "invalid IP", "@": "invalid IP",
 	} {
 		var got string
-		h, _ := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer, error) {
+		h, _ := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer,
+			error) {
 			got = v.Address.String()
 			return broker.Answer{}, nil
 		})
 		r := post(`{}`)
 		r.RemoteAddr = remote
-		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded", "X_Forwarded_For", "True-Client-Ip", "X-Fc-Client-Ip"} {
+		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded",
+			"X_Forwarded_For", "True-Client-Ip", "X-Fc-Client-Ip"} {
 			r.Header.Set(name, "198.51.100.1")
 		}
 		if w := serve(h, r); w.Code != 200 || got != want {
@@ -186,8 +206,10 @@ func TestAnswerOnTheWire(t *testing.T) {
 	expires := time.Date(2026, 1, 2, 3, 4, 5, 856132358, time.FixedZone("CST", 8*3600))
 	h, log := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
 		return broker.Answer{
-			RequestID: "R", WebofficeURL: "https://office.example.com/w/1?a=1&b=<2>", AccessToken: "access-1", RefreshToken: "sealed-1",
-			AccessTokenExpiredTime: expires, RefreshTokenExpiredTime: expires.Add(time.Hour), Timeout: 1799999500 * time.Microsecond,
+			RequestID: "R", WebofficeURL: "https://office.example.com/w/1?a=1&b=<2>",
+			AccessToken: "access-1", RefreshToken: "sealed-1",
+			AccessTokenExpiredTime: expires, RefreshTokenExpiredTime: expires.Add(time.Hour),
+			Timeout:    1799999500 * time.Microsecond,
 			Permission: weboffice.Permission{Readonly: true, Copy: true},
 		}, nil
 	})
@@ -195,7 +217,8 @@ func TestAnswerOnTheWire(t *testing.T) {
 	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>","AccessToken":"access-1","RefreshToken":"sealed-1",` +
 		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z","RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
 		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,"Export":false,"Print":false}}` + "\n"
-	if w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" ||
+	if w.Code != 200 || w.Body.String() != want ||
+		w.Header().Get("Content-Type") != "application/json" ||
 		w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%d %s%v", w.Code, w.Body, w.Header())
 	}
@@ -210,12 +233,14 @@ func TestBodyThatBreaksOffIsA400(t *testing.T) {
 		reached = true
 		return broker.Answer{}, nil
 	})
-	r := httptest.NewRequest(http.MethodPost, "/", io.MultiReader(strings.NewReader(`{"SourceURI":`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	r := httptest.NewRequest(http.MethodPost, "/",
+		io.MultiReader(strings.NewReader(`{"SourceURI":`), iotest.ErrReader(io.ErrUnexpectedEOF)))
 	r.Header.Set("Content-Type", "application/json")
 	if w := serve(h, r); w.Code != 400 || reached {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if w := serve(h, post(`{"SourceURI":`)); w.Code != 200 || !reached { // which is the decoder's to refuse
+	// which is the decoder's to refuse
+	if w := serve(h, post(`{"SourceURI":`)); w.Code != 200 || !reached {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -223,7 +248,8 @@ func TestBodyThatBreaksOffIsA400(t *testing.T) {
 // The largest body passes, one byte more does not, however its length is announced.
 func TestBodyIsBounded(t *testing.T) {
 	var got int
-	h, _ := endpoint(t, func(_ context.Context, _ broker.Visitor, text string) (broker.Answer, error) {
+	h, _ := endpoint(t, func(_ context.Context, _ broker.Visitor, text string) (broker.Answer,
+		error) {
 		got = len(text)
 		return broker.Answer{}, nil
 	})
@@ -256,7 +282,8 @@ func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
 		change func(*http.Request)
 		status int
 	}{
-		"origin":       {func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, 403},
+		"origin": {func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
+			403},
 		"method":       {func(r *http.Request) { r.Method = http.MethodPut }, 405},
 		"proof":        {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401},
 		"length":       {func(r *http.Request) { r.ContentLength = httpapi.MaxBody + 1 }, 413},
@@ -272,14 +299,16 @@ func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
 	}
 }
 
-// One line for each request that the use case did not see, without anything of the query, the headers or the body.
+// One line for each request that the use case did not see, without anything of the query, the
+// headers or the body.
 func TestEdgeLogsWhatItRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		request *http.Request
 		outcome string
 	}{
-		"proof":  {httptest.NewRequest(http.MethodPost, "/", nil), "Unauthenticated"},
-		"method": {httptest.NewRequest(http.MethodPut, "/?secret=hunter2", nil), "MethodNotAllowed"},
+		"proof": {httptest.NewRequest(http.MethodPost, "/", nil), "Unauthenticated"},
+		"method": {httptest.NewRequest(http.MethodPut, "/?secret=hunter2", nil),
+			"MethodNotAllowed"},
 		"origin": {httptest.NewRequest(http.MethodPost, "/", nil), "Forbidden.Origin"},
 		"query":  {httptest.NewRequest(http.MethodPost, "/?hunter2=1", nil), "InvalidArgument"},
 	} {
@@ -292,7 +321,8 @@ func TestEdgeLogsWhatItRefuses(t *testing.T) {
 		}
 		w := serve(h, c.request)
 		line := log.String()
-		if strings.Count(line, "\n") != 1 || !strings.Contains(line, "outcome="+c.outcome) || !strings.Contains(line, errorOf(t, w).RequestId) ||
+		if strings.Count(line, "\n") != 1 || !strings.Contains(line, "outcome="+c.outcome) ||
+			!strings.Contains(line, errorOf(t, w).RequestId) ||
 			strings.Contains(line, "hunter2") {
 			t.Errorf("%s: %s", name, line)
 		}
@@ -301,7 +331,8 @@ func TestEdgeLogsWhatItRefuses(t *testing.T) {
 
 func TestProofOfAnyLengthIsBounded(t *testing.T) {
 	h, _ := endpoint(t, answers)
-	for _, proof := range []string{"Bearer " + strings.Repeat("x", 1<<20), "Bearer", "Bearer ", "bearer  x", "Basic eDp4", "", "Bearer a b",
+	for _, proof := range []string{"Bearer " + strings.Repeat("x", 1<<20), "Bearer", "Bearer ",
+		"bearer  x", "Basic eDp4", "", "Bearer a b",
 		"BearerX", "Token x"} {
 		r := post(`{}`)
 		r.Header["Authorization"] = []string{proof}

@@ -17,32 +17,37 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// failure is the cause of every error of this package, for logs and for the questions below. It holds no text that a caller sent.
+// failure is the cause of every error of this package, for logs and for the questions below. It
+// holds no text that a caller sent.
 type failure struct {
 	reason   string
 	code     string // IMM's
 	sent     bool   // IMM may have got the request
 	answered bool   // IMM answered something that could be read
 	refused  bool   // IMM read the request and refused what it says
-	broken   bool   // IMM's servers, or a gateway before them, failed: how far they came is not known
+	// IMM's servers, or a gateway before them, failed: how far they came is not known
+	broken bool
 }
 
 func (f *failure) Error() string { return strings.TrimSpace(f.reason + " " + f.code) }
 
-// RefusedToken says whether IMM refused a refresh token as used, expired or unknown. IMM documents no code for that, so every refusal
-// of the request itself counts; throttling, rights, signatures, credentials and server failures do not.
+// RefusedToken says whether IMM refused a refresh token as used, expired or unknown. IMM documents
+// no code for that, so every refusal of the request itself counts; throttling, rights, signatures,
+// credentials and server failures do not.
 func RefusedToken(err error) bool {
 	var f *failure
 	return errors.As(err, &f) && f.refused
 }
 
-// NoAnswer says whether a request was sent and nothing usable came back: the work may or may not have been done.
+// NoAnswer says whether a request was sent and nothing usable came back: the work may or may not
+// have been done.
 func NoAnswer(err error) bool {
 	var f *failure
 	return errors.As(err, &f) && f.sent && !f.answered
 }
 
-// MaybeDone says whether a request that failed may have been done, and billed, all the same: nothing usable came back, or a server failed.
+// MaybeDone says whether a request that failed may have been done, and billed, all the same:
+// nothing usable came back, or a server failed.
 func MaybeDone(err error) bool {
 	var f *failure
 	return NoAnswer(err) || errors.As(err, &f) && f.broken
@@ -63,7 +68,8 @@ func refusesUserName(err error) bool {
 
 var errUnreadable = errors.New("the answer is not what IMM documents")
 
-// failure turns whatever the SDK returned into our kinds. A *url.Error is never kept: it holds the whole query, tokens included.
+// failure turns whatever the SDK returned into our kinds. A *url.Error is never kept: it holds the
+// whole query, tokens included.
 func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) error {
 	if said := sdkError(err); said.status != 0 && said.code != "" {
 		return c.answered(said, e, q)
@@ -74,14 +80,17 @@ func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) e
 		return c.answered(answer{status: e.status}, e, q)
 	case ctx.Err() != nil:
 		f.reason = "no answer in time"
-		return &weboffice.Error{Kind: weboffice.Timeout, Code: "ServiceTimeout", Message: "The document service did not answer in time. Try again.", Cause: f}
+		return &weboffice.Error{Kind: weboffice.Timeout, Code: "ServiceTimeout",
+			Message: "The document service did not answer in time. Try again.", Cause: f}
 	case !f.sent:
 		return &weboffice.Error{
-			Kind: weboffice.Unavailable, Code: "ServiceUnavailable", Message: "The document service cannot be reached. Try again.",
-			Fix: "check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that the function may reach the network", Cause: f,
+			Kind: weboffice.Unavailable, Code: "ServiceUnavailable",
+			Message: "The document service cannot be reached. Try again.",
+			Fix:     "check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that the function may reach the network", Cause: f,
 		}
 	}
-	return &weboffice.Error{Kind: weboffice.BadGateway, Code: "BadGateway", Message: "The document service gave no usable answer. Try again.", Cause: f}
+	return &weboffice.Error{Kind: weboffice.BadGateway, Code: "BadGateway",
+		Message: "The document service gave no usable answer. Try again.", Cause: f}
 }
 
 // answer is what IMM, or a gateway before it, said of a failure.
@@ -101,15 +110,17 @@ type sdkFailure interface {
 	GetData() map[string]any
 }
 
-// sdkError reads the SDK's errors; status 0: it is none of them. The SDK puts status and RequestId around the message.
+// sdkError reads the SDK's errors; status 0: it is none of them. The SDK puts status and RequestId
+// around the message.
 func sdkError(err error) (a answer) {
 	var f sdkFailure
 	if !errors.As(err, &f) {
 		return a
 	}
 	a = answer{
-		status: tea.IntValue(f.GetStatusCode()), code: tea.StringValue(f.GetCode()), requestID: tea.StringValue(f.GetRequestId()),
-		wait: time.Duration(tea.Int64Value(f.GetRetryAfter())) * time.Millisecond,
+		status: tea.IntValue(f.GetStatusCode()), code: tea.StringValue(f.GetCode()),
+		requestID: tea.StringValue(f.GetRequestId()),
+		wait:      time.Duration(tea.Int64Value(f.GetRetryAfter())) * time.Millisecond,
 	}
 	if a.code == "<nil>" { // what the SDK makes of an empty answer
 		a.code = ""
@@ -118,9 +129,11 @@ func sdkError(err error) (a answer) {
 	return a
 }
 
-// answered sorts an error that IMM or a gateway gave. The vendor has changed codes before, so status and prefix decide.
+// answered sorts an error that IMM or a gateway gave. The vendor has changed codes before, so
+// status and prefix decide.
 func (c *Client) answered(a answer, e *exchange, q query) error {
-	f := &failure{reason: "IMM answered " + strconv.Itoa(a.status), code: a.code, sent: true, answered: true}
+	f := &failure{reason: "IMM answered " + strconv.Itoa(a.status), code: a.code, sent: true,
+		answered: true}
 	out := &weboffice.Error{RequestID: a.requestID, Cause: f}
 	set := func(kind weboffice.Kind, code, message, fix string) error {
 		out.Kind, out.Code, out.Message, out.Fix = kind, code, message, fix
@@ -138,19 +151,27 @@ func (c *Client) answered(a answer, e *exchange, q query) error {
 	switch {
 	case has("Throttling") || a.status == 429:
 		out.RetryAfter = retryAfter(e, a.wait)
-		return set(weboffice.Throttled, "Throttling", "The document service is busy. Try again in a moment.", "")
-	case has("InvalidSecurityToken", "InvalidAccessKeyId", "Signature", "IncompleteSignature", "InvalidTimeStamp", "MissingSecurityToken"):
-		return set(weboffice.Unavailable, "ServiceUnavailable", "The document service cannot be used at the moment. Try again.",
+		return set(weboffice.Throttled, "Throttling",
+			"The document service is busy. Try again in a moment.", "")
+	case has("InvalidSecurityToken", "InvalidAccessKeyId", "Signature", "IncompleteSignature",
+		"InvalidTimeStamp", "MissingSecurityToken"):
+		return set(weboffice.Unavailable, "ServiceUnavailable",
+			"The document service cannot be used at the moment. Try again.",
 			"IMM refused the function's credentials: check its role and that its clock is right")
-	case has("NoPermission", "Forbidden", "AccessDenied", "EntityNotExist.Role", "ImplicitDeny") || a.status == 401 || a.status == 403:
+	case has("NoPermission", "Forbidden", "AccessDenied", "EntityNotExist.Role", "ImplicitDeny") ||
+		a.status == 401 || a.status == 403:
 		return set(weboffice.BadGateway, operatorCode, operatorMessage, fmt.Sprintf(
 			`add to the function's RAM role: {"Effect":"Allow","Action":["imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],"Resource":"acs:imm:%s:*:project/%s"}`,
 			c.region, project))
 	case has("OperationDenied", "ServiceNotOpen", "InArrears"):
-		return set(weboffice.BadGateway, operatorCode, operatorMessage, "activate Intelligent Media Management in this region, and see that the account is not in arrears")
+		return set(weboffice.BadGateway, operatorCode, operatorMessage,
+			"activate Intelligent Media Management in this region, and see that the account is not in arrears")
 	case has("ResourceNotFound") && strings.Contains(a.message, "acs:imm"):
-		return set(weboffice.BadGateway, operatorCode, operatorMessage, fmt.Sprintf("IMM knows no project %s in %s: check `project` in the policy, WEBOFFICE_PROJECT and WEBOFFICE_REGION", project, c.region))
-	case has("ResourceNotFound") && strings.Contains(a.message, "oss://") || has("NoSuchKey", "NoSuchBucket"):
+		return set(weboffice.BadGateway, operatorCode, operatorMessage,
+			fmt.Sprintf(
+				"IMM knows no project %s in %s: check `project` in the policy, WEBOFFICE_PROJECT and WEBOFFICE_REGION", project, c.region))
+	case has("ResourceNotFound") && strings.Contains(a.message, "oss://") ||
+		has("NoSuchKey", "NoSuchBucket"):
 		f.refused = true
 		return set(weboffice.NotFound, "ResourceNotFound", "The document was not found.", "")
 	case a.status >= 400 && a.status < 500:
@@ -207,7 +228,8 @@ func harmless(message string, q query) string {
 	return message
 }
 
-// retryAfter is the header Retry-After, in seconds, or else what IMM's limits say; more than a minute is taken as a minute.
+// retryAfter is the header Retry-After, in seconds, or else what IMM's limits say; more than a
+// minute is taken as a minute.
 func retryAfter(e *exchange, limits time.Duration) time.Duration {
 	if seconds, err := strconv.Atoi(e.header.Get("Retry-After")); err == nil && seconds >= 0 {
 		limits = time.Duration(min(seconds, 60)) * time.Second

@@ -19,9 +19,11 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-var keys = credentials.Static(credentials.Credentials{AccessKeyID: "STS.local", AccessKeySecret: "local-secret", SecurityToken: "local-token"})
+var keys = credentials.Static(credentials.Credentials{AccessKeyID: "STS.local",
+	AccessKeySecret: "local-secret", SecurityToken: "local-token"})
 
-// TestWorkThatMayHaveBeenDone: after these failures nobody can know whether a refresh token is spent; after the others it is not.
+// TestWorkThatMayHaveBeenDone: after these failures nobody can know whether a refresh token is
+// spent; after the others it is not.
 func TestWorkThatMayHaveBeenDone(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault office.Fault
@@ -49,7 +51,8 @@ func TestWorkThatMayHaveBeenDone(t *testing.T) {
 			t.Fatal(err)
 		}
 		server.Fail("", 1, c.fault)
-		if _, err := client.Refresh(t.Context(), "test-project", tokens.AccessToken, tokens.RefreshToken, nil); err == nil || imm.MaybeDone(err) != c.maybe {
+		if _, err := client.Refresh(t.Context(), "test-project", tokens.AccessToken,
+			tokens.RefreshToken, nil); err == nil || imm.MaybeDone(err) != c.maybe {
 			t.Errorf("%s: %v, may be done: %v", name, err, imm.MaybeDone(err))
 		}
 	}
@@ -58,60 +61,73 @@ func TestWorkThatMayHaveBeenDone(t *testing.T) {
 	}
 }
 
-// TestGatewayThatThrottles: a 429 is one whatever stands in its body, and whoever sent it names the time.
+// TestGatewayThatThrottles: a 429 is one whatever stands in its body, and whoever sent it names the
+// time.
 func TestGatewayThatThrottles(t *testing.T) {
-	for after, want := range map[string]time.Duration{"9": 9 * time.Second, "": 0, "soon": 0, "-1": 0, "86400": time.Minute} {
+	for after, want := range map[string]time.Duration{"9": 9 * time.Second, "": 0, "soon": 0,
+		"-1": 0, "86400": time.Minute} {
 		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", after)
 			w.WriteHeader(429)
 			_, _ = w.Write([]byte("<h1>Too many requests</h1>"))
 		}))
 		_, err := connect(t, web.URL, nil).Refresh(t.Context(), "test-project", "a", "r", nil)
-		if public := weboffice.AsError(err); public.Kind != weboffice.Throttled || public.RetryAfter != want || imm.NoAnswer(err) || imm.RefusedToken(err) {
+		if public := weboffice.AsError(err); public.Kind != weboffice.Throttled ||
+			public.RetryAfter != want || imm.NoAnswer(err) || imm.RefusedToken(err) {
 			t.Errorf("%q: %v, %v", after, err, public.RetryAfter)
 		}
 		web.Close()
 	}
 }
 
-// TestLimitsOfIMMNameTheTime: without Retry-After the wait is what IMM says of its own limits, in milliseconds.
+// TestLimitsOfIMMNameTheTime: without Retry-After the wait is what IMM says of its own limits, in
+// milliseconds.
 func TestLimitsOfIMMNameTheTime(t *testing.T) {
 	for limits, want := range map[string]time.Duration{
-		"Limit:10,Remain:0,TimeLeft:3500": 3500 * time.Millisecond, "Limit:10,Remain:0,TimeLeft:86400000": time.Minute, "Limit:10": 0, "": 0,
+		"Limit:10,Remain:0,TimeLeft:3500":     3500 * time.Millisecond,
+		"Limit:10,Remain:0,TimeLeft:86400000": time.Minute, "Limit:10": 0, "": 0,
 	} {
-		client := connect(t, serverURL(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-Ratelimit-User-Api", limits)
-			w.WriteHeader(429)
-			_, _ = w.Write([]byte(`{"RequestId":"1","Code":"Throttling.User","Message":"no"}`))
-		})), nil)
+		client := connect(t, serverURL(t,
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Ratelimit-User-Api", limits)
+				w.WriteHeader(429)
+				_, _ = w.Write([]byte(`{"RequestId":"1","Code":"Throttling.User","Message":"no"}`))
+			})), nil)
 		_, err := client.Generate(t.Context(), open())
-		if public := weboffice.AsError(err); public.Kind != weboffice.Throttled || public.RetryAfter != want {
+		if public := weboffice.AsError(err); public.Kind != weboffice.Throttled ||
+			public.RetryAfter != want {
 			t.Errorf("%q: %v, %v", limits, err, public.RetryAfter)
 		}
 	}
 }
 
-// TestGatewayThatRefuses: it answers for IMM, so something did; and of refresh tokens it knows nothing.
+// TestGatewayThatRefuses: it answers for IMM, so something did; and of refresh tokens it knows
+// nothing.
 func TestGatewayThatRefuses(t *testing.T) {
-	for status, kind := range map[int]weboffice.Kind{401: weboffice.BadGateway, 403: weboffice.BadGateway, 413: weboffice.Invalid, 414: weboffice.Invalid} {
-		client := connect(t, serverURL(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(status)
-			_, _ = w.Write([]byte("<h1>No</h1>"))
-		})), nil)
+	for status, kind := range map[int]weboffice.Kind{401: weboffice.BadGateway,
+		403: weboffice.BadGateway, 413: weboffice.Invalid, 414: weboffice.Invalid} {
+		client := connect(t, serverURL(t,
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(status)
+				_, _ = w.Write([]byte("<h1>No</h1>"))
+			})), nil)
 		_, err := client.Refresh(t.Context(), "test-project", "a", "r", nil)
 		public := weboffice.AsError(err)
-		if public.Kind != kind || public.Code == "" || imm.NoAnswer(err) || imm.RefusedToken(err) || imm.MaybeDone(err) {
+		if public.Kind != kind || public.Code == "" || imm.NoAnswer(err) || imm.RefusedToken(err) ||
+			imm.MaybeDone(err) {
 			t.Errorf("%d: %v, %v", status, err, public.Cause)
 		}
 	}
 }
 
-// TestNameRefusedAtTheSecondTry: a connection that was lost does not take away the other second chance.
+// TestNameRefusedAtTheSecondTry: a connection that was lost does not take away the other second
+// chance.
 func TestNameRefusedAtTheSecondTry(t *testing.T) {
 	server := office.New(office.Options{})
 	server.SetSwitches(office.Switches{UserNameStrict: true})
 	var dials atomic.Int64
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (
+		net.Conn, error) {
 		if dials.Add(1) == 1 {
 			return nil, net.ErrClosed
 		}
@@ -119,7 +135,8 @@ func TestNameRefusedAtTheSecondTry(t *testing.T) {
 	}}
 	defer transport.CloseIdleConnections()
 	client, err := imm.New(imm.Options{
-		Endpoint: serverURL(t, server), Region: "cn-shanghai", Credentials: keys, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Transport: transport,
+		Endpoint: serverURL(t, server), Region: "cn-shanghai", Credentials: keys, Now: time.Now,
+		Logger: slog.New(slog.DiscardHandler), Transport: transport,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -131,16 +148,23 @@ func TestNameRefusedAtTheSecondTry(t *testing.T) {
 	}
 }
 
-// TestEndpointWithoutAnAddress: no name server answers. Nothing was sent, and the log learns why without the query.
+// TestEndpointWithoutAnAddress: no name server answers. Nothing was sent, and the log learns why
+// without the query.
 func TestEndpointWithoutAnAddress(t *testing.T) {
 	var dials atomic.Int64
-	lookup := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	lookup := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn,
+		error) {
+		return nil, net.ErrClosed
+	}}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (
+		net.Conn, error) {
 		dials.Add(1)
-		return (&net.Dialer{Resolver: lookup}).DialContext(ctx, network, "imm.cn-shanghai.invalid:443")
+		return (&net.Dialer{Resolver: lookup}).DialContext(ctx, network,
+			"imm.cn-shanghai.invalid:443")
 	}}
 	client, err := imm.New(imm.Options{
-		Endpoint: "imm.cn-shanghai.aliyuncs.com", Region: "cn-shanghai", Credentials: keys, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Transport: transport,
+		Endpoint: "imm.cn-shanghai.aliyuncs.com", Region: "cn-shanghai", Credentials: keys,
+		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Transport: transport,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -149,13 +173,15 @@ func TestEndpointWithoutAnAddress(t *testing.T) {
 	if n := dials.Swap(0); n != 2 {
 		t.Errorf("a generate that was not sent was tried %d times", n)
 	}
-	_, refreshErr := client.Refresh(t.Context(), "test-project", "access-token-1Fz6", "refresh-token-2Gb7", nil)
+	_, refreshErr := client.Refresh(t.Context(), "test-project", "access-token-1Fz6",
+		"refresh-token-2Gb7", nil)
 	if n := dials.Load(); n != 1 {
 		t.Errorf("a refresh was tried %d times", n)
 	}
 	for _, err := range []error{generateErr, refreshErr} {
 		public := weboffice.AsError(err)
-		if public.Kind != weboffice.Unavailable || public.Fix == "" || imm.MaybeDone(err) || imm.RefusedToken(err) ||
+		if public.Kind != weboffice.Unavailable || public.Fix == "" || imm.MaybeDone(err) ||
+			imm.RefusedToken(err) ||
 			!strings.Contains(fmt.Sprint(public.Cause), "name was not resolved") {
 			t.Errorf("%v, fix %q, cause %v", err, public.Fix, public.Cause)
 		}
@@ -167,18 +193,19 @@ func TestEndpointWithoutAnAddress(t *testing.T) {
 	}
 }
 
-// TestCrowdSharesABoundedPool: while as many calls are under way as the pool has connections, a further one waits, and has not been sent
-// when its time is over. Nobody else is turned away.
+// TestCrowdSharesABoundedPool: while as many calls are under way as the pool has connections, a
+// further one waits, and has not been sent when its time is over. Nobody else is turned away.
 func TestCrowdSharesABoundedPool(t *testing.T) {
 	const pool = 256
 	server, arrived := office.New(office.Options{}), make(chan struct{}, pool)
-	client := connect(t, serverURL(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case arrived <- struct{}{}:
-		default: // of those that come later nobody counts
-		}
-		server.ServeHTTP(w, r)
-	})), nil)
+	client := connect(t, serverURL(t, http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case arrived <- struct{}{}:
+			default: // of those that come later nobody counts
+			}
+			server.ServeHTTP(w, r)
+		})), nil)
 	release := make(chan struct{})
 	server.Fail("", pool, office.Slow(release))
 	var all sync.WaitGroup
@@ -197,7 +224,8 @@ func TestCrowdSharesABoundedPool(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := client.Generate(ctx, open()); weboffice.AsError(err).Kind != weboffice.Timeout || imm.MaybeDone(err) {
+	if _, err := client.Generate(ctx, open()); weboffice.AsError(err).Kind != weboffice.Timeout ||
+		imm.MaybeDone(err) {
 		t.Errorf("one more than the pool has: %v", err)
 	}
 	crowd(100)

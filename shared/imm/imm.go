@@ -1,11 +1,14 @@
-// Package imm calls GenerateWebofficeToken and RefreshWebofficeToken of Intelligent Media Management through the official SDK.
+// Package imm calls GenerateWebofficeToken and RefreshWebofficeToken of Intelligent Media
+// Management through the official SDK.
 //
-// The SDK signs and speaks; this package adds what a server under load and under faults needs: a context that is honoured from the
-// credentials to the last byte, timeouts, one connection pool, bounded answers, and failures sorted into kinds that never hold a token.
-// An SDK client is made for each call, since one is not safe for concurrent use.
+// The SDK signs and speaks; this package adds what a server under load and under faults needs: a
+// context that is honoured from the credentials to the last byte, timeouts, one connection pool,
+// bounded answers, and failures sorted into kinds that never hold a token. An SDK client is made
+// for each call, since one is not safe for concurrent use.
 //
-// What is sent twice: Generate once more when nothing of the first request can have reached IMM, and once more with a plainer User.Name
-// when IMM refuses the name. Refresh is never sent twice, since a refresh token can be spent only once.
+// What is sent twice: Generate once more when nothing of the first request can have reached IMM,
+// and once more with a plainer User.Name when IMM refuses the name. Refresh is never sent twice,
+// since a refresh token can be spent only once.
 package imm
 
 import (
@@ -40,9 +43,10 @@ type Options struct {
 	Endpoint    string // a host, for https, or a loopback http URL
 	Region      string // for the sentence that tells an operator which right is missing
 	Credentials credentials.Source
-	Now         func() time.Time // by the wall clock: a monotonic one stands still while the process is frozen
-	Logger      *slog.Logger
-	Transport   *http.Transport // nil: one of our own with bounded dialling and one pool
+	// by the wall clock: a monotonic one stands still while the process is frozen
+	Now       func() time.Time
+	Logger    *slog.Logger
+	Transport *http.Transport // nil: one of our own with bounded dialling and one pool
 }
 
 // Client calls IMM. It is safe for concurrent use.
@@ -63,23 +67,26 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		host: u.Host, protocol: u.Scheme, region: o.Region, credentials: o.Credentials, now: o.Now, log: o.Logger, wire: newWire(o.Transport, o.Now),
+		host: u.Host, protocol: u.Scheme, region: o.Region, credentials: o.Credentials, now: o.Now,
+		log: o.Logger, wire: newWire(o.Transport, o.Now),
 	}, nil
 }
 
 var aliyunHost = regexp.MustCompile(`^([a-z0-9-]+\.)+aliyuncs\.com$`)
 
-// ParseEndpoint takes a host under aliyuncs.com, for https, or the URL of a loopback address. Anything else would get signed requests that
-// hold documents' passwords.
+// ParseEndpoint takes a host under aliyuncs.com, for https, or the URL of a loopback address.
+// Anything else would get signed requests that hold documents' passwords.
 func ParseEndpoint(endpoint string) (*url.URL, error) {
 	if aliyunHost.MatchString(endpoint) {
 		return &url.URL{Scheme: "https", Host: endpoint}, nil
 	}
 	u, err := url.Parse(endpoint)
-	if err == nil && u.Scheme == "http" && weboffice.Loopback(u.Hostname()) && u.Port() != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil {
+	if err == nil && u.Scheme == "http" && weboffice.Loopback(u.Hostname()) && u.Port() != "" &&
+		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil {
 		return u, nil
 	}
-	return nil, errors.New("the IMM endpoint is a host under aliyuncs.com, or http://127.0.0.1:PORT")
+	return nil,
+		errors.New("the IMM endpoint is a host under aliyuncs.com, or http://127.0.0.1:PORT")
 }
 
 // Tokens is what IMM gives for one document and one person.
@@ -90,22 +97,27 @@ type Tokens struct {
 	RefreshToken            weboffice.Secret // single use
 	AccessTokenExpiredTime  time.Time        // by IMM's clock
 	RefreshTokenExpiredTime time.Time        // by IMM's clock
-	Life                    time.Duration    // of the access token from the answer on, by IMM's clock
+	// of the access token from the answer on, by IMM's clock
+	Life time.Duration
 }
 
-// Generate asks for the right to open a document. The errors are *weboffice.Error; see the kinds in failure.go.
+// Generate asks for the right to open a document. The errors are *weboffice.Error; see the kinds in
+// failure.go.
 func (c *Client) Generate(ctx context.Context, r weboffice.Request) (Tokens, error) {
 	if r.User != nil && c.plainNames.Load() {
 		r = withPlainName(r)
 	}
 	tokens, err := c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
 	if notSent(err) && ctx.Err() == nil {
-		c.log.WarnContext(ctx, "IMM was not reached, once more", "cause", weboffice.AsError(err).Cause)
+		c.log.WarnContext(ctx, "IMM was not reached, once more", "cause",
+			weboffice.AsError(err).Cause)
 		tokens, err = c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
 	}
 	if refusesUserName(err) && r.User != nil && weboffice.PlainName(r.User.Name) != r.User.Name {
-		c.log.WarnContext(ctx, "IMM refused User.Name, once more in the documented alphabet", "code", weboffice.AsError(err).Code)
-		if tokens, err = c.call(ctx, "GenerateWebofficeToken", generateQuery(withPlainName(r))); err == nil {
+		c.log.WarnContext(ctx, "IMM refused User.Name, once more in the documented alphabet",
+			"code", weboffice.AsError(err).Code)
+		if tokens, err = c.call(ctx, "GenerateWebofficeToken",
+			generateQuery(withPlainName(r))); err == nil {
 			c.plainNames.Store(true)
 		}
 	}
@@ -119,9 +131,10 @@ func withPlainName(r weboffice.Request) weboffice.Request {
 	return r
 }
 
-// Refresh spends a refresh token for the next access token with the same settings. RefusedToken and NoAnswer tell the failures apart
-// after which only Generate helps.
-func (c *Client) Refresh(ctx context.Context, project string, access, refresh weboffice.Secret, config *weboffice.CredentialConfig) (Tokens, error) {
+// Refresh spends a refresh token for the next access token with the same settings. RefusedToken and
+// NoAnswer tell the failures apart after which only Generate helps.
+func (c *Client) Refresh(ctx context.Context, project string, access, refresh weboffice.Secret,
+	config *weboffice.CredentialConfig) (Tokens, error) {
 	q := query{}
 	q.text("ProjectName", project)
 	q.text("AccessToken", access.Reveal())
@@ -152,12 +165,16 @@ func (c *Client) call(ctx context.Context, action string, q query) (Tokens, erro
 	return tokens, nil
 }
 
-// speak makes the call through a new SDK client, in a goroutine of its own: the SDK takes its nonce from a stack trace, whose price grows
-// with the depth of the stack, and below a web server's that is a tenth of the whole call.
-func (c *Client) speak(ctx context.Context, e *exchange, signer credentials.Credentials, action string, q query) error {
+// speak makes the call through a new SDK client, in a goroutine of its own: the SDK takes its nonce
+// from a stack trace, whose price grows with the depth of the stack, and below a web server's that
+// is a tenth of the whole call.
+func (c *Client) speak(ctx context.Context, e *exchange, signer credentials.Credentials,
+	action string, q query) error {
 	client, err := sdk.NewClient(&openapi.Config{
-		AccessKeyId: tea.String(signer.AccessKeyID), AccessKeySecret: tea.String(signer.AccessKeySecret.Reveal()),
-		SecurityToken: tea.String(signer.SecurityToken.Reveal()), Endpoint: tea.String(c.host), Protocol: tea.String(c.protocol), HttpClient: e,
+		AccessKeyId:     tea.String(signer.AccessKeyID),
+		AccessKeySecret: tea.String(signer.AccessKeySecret.Reveal()),
+		SecurityToken:   tea.String(signer.SecurityToken.Reveal()), Endpoint: tea.String(c.host),
+		Protocol: tea.String(c.protocol), HttpClient: e,
 	})
 	if err != nil {
 		return err
@@ -171,8 +188,10 @@ func (c *Client) speak(ctx context.Context, e *exchange, signer credentials.Cred
 			}
 		}()
 		_, err := client.CallApiWithCtx(ctx, &openapiutil.Params{
-			Action: tea.String(action), Version: tea.String("2020-09-30"), Protocol: tea.String(c.protocol), Pathname: tea.String("/"),
-			Method: tea.String(http.MethodPost), AuthType: tea.String("AK"), Style: tea.String("RPC"), ReqBodyType: tea.String("formData"),
+			Action: tea.String(action), Version: tea.String("2020-09-30"),
+			Protocol: tea.String(c.protocol), Pathname: tea.String("/"),
+			Method: tea.String(http.MethodPost), AuthType: tea.String("AK"),
+			Style: tea.String("RPC"), ReqBodyType: tea.String("formData"),
 			BodyType: tea.String("binary"), // the SDK's own reading costs as much again
 		}, &openapiutil.OpenApiRequest{Query: q}, &dara.RuntimeOptions{})
 		done <- err
@@ -180,8 +199,9 @@ func (c *Client) speak(ctx context.Context, e *exchange, signer credentials.Cred
 	return <-done
 }
 
-// query holds parameters as the SDK's typed calls write them: every value as text, structures as JSON, nothing that is empty. Its models
-// are not used on the way out, since they cost as much as the call; a test holds both to the same wire.
+// query holds parameters as the SDK's typed calls write them: every value as text, structures as
+// JSON, nothing that is empty. Its models are not used on the way out, since they cost as much as
+// the call; a test holds both to the same wire.
 type query map[string]*string
 
 func (q query) text(name, value string) {
@@ -234,11 +254,14 @@ func (c *Client) read(e *exchange, action string) (Tokens, error) {
 	}
 	t := Tokens{
 		RequestID: tea.StringValue(a.RequestId), WebofficeURL: tea.StringValue(a.WebofficeURL),
-		AccessToken: weboffice.Secret(tea.StringValue(a.AccessToken)), RefreshToken: weboffice.Secret(tea.StringValue(a.RefreshToken)),
+		AccessToken:  weboffice.Secret(tea.StringValue(a.AccessToken)),
+		RefreshToken: weboffice.Secret(tea.StringValue(a.RefreshToken)),
 	}
 	var errAccess, errRefresh error
-	t.AccessTokenExpiredTime, errAccess = time.Parse(time.RFC3339Nano, tea.StringValue(a.AccessTokenExpiredTime))
-	t.RefreshTokenExpiredTime, errRefresh = time.Parse(time.RFC3339Nano, tea.StringValue(a.RefreshTokenExpiredTime))
+	t.AccessTokenExpiredTime, errAccess = time.Parse(time.RFC3339Nano,
+		tea.StringValue(a.AccessTokenExpiredTime))
+	t.RefreshTokenExpiredTime, errRefresh = time.Parse(time.RFC3339Nano,
+		tea.StringValue(a.RefreshTokenExpiredTime))
 	if errors.Join(errAccess, errRefresh) != nil || t.AccessToken == "" || t.RefreshToken == "" ||
 		action == "GenerateWebofficeToken" && !frameable(t.WebofficeURL) {
 		return Tokens{}, errUnreadable
@@ -250,5 +273,6 @@ func (c *Client) read(e *exchange, action string) (Tokens, error) {
 // frameable says whether a page may put the URL into a frame: https, or http on a loopback address.
 func frameable(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && weboffice.Loopback(u.Hostname()))
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" &&
+		weboffice.Loopback(u.Hostname()))
 }

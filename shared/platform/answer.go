@@ -49,7 +49,8 @@ func (s *server) answer(r *http.Request) (a *answer) {
 func (a *answer) finish(method string) {
 	a.WriteHeader(http.StatusOK)
 	maps.DeleteFunc(a.sent, func(name string, _ []string) bool { return dropped(name) })
-	if method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified {
+	if method == http.MethodHead || a.status == http.StatusNoContent ||
+		a.status == http.StatusNotModified {
 		a.body.Reset()
 	}
 	if _, typed := a.sent["Content-Type"]; !typed && a.body.Len() > 0 {
@@ -59,7 +60,8 @@ func (a *answer) finish(method string) {
 
 // errorAnswer is an answer that the handler did not give, in the form of all error answers.
 func errorAnswer(ctx context.Context, status int, err *weboffice.Error) *answer {
-	a := &answer{header: http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}}
+	a := &answer{header: http.Header{"Content-Type": {"application/json"},
+		"Cache-Control": {"no-store"}}}
 	a.WriteHeader(status)
 	_ = json.NewEncoder(a).Encode(struct{ RequestId, Code, Message, Recommend string }{
 		weboffice.RequestID(ctx), err.Code, err.Message, err.Recommend,
@@ -67,8 +69,8 @@ func errorAnswer(ctx context.Context, status int, err *weboffice.Error) *answer 
 	return a
 }
 
-// recovered, deferred, turns a panic into one log line and a call of then. Of the panic's value the line quotes only the Go
-// runtime's own errors: anything else may hold a token.
+// recovered, deferred, turns a panic into one log line and a call of then. Of the panic's value the
+// line quotes only the Go runtime's own errors: anything else may hold a token.
 func (s *server) recovered(ctx context.Context, then func()) {
 	value := recover()
 	if value == nil {
@@ -78,6 +80,7 @@ func (s *server) recovered(ctx context.Context, then func()) {
 	if err, ok := value.(runtime.Error); ok {
 		what = err.Error()
 	}
-	s.logger.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "panic", what, "stack", string(debug.Stack()))
+	s.logger.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "panic", what,
+		"stack", string(debug.Stack()))
 	then()
 }

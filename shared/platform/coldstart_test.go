@@ -25,8 +25,9 @@ rules:
     grant: [view]
 `
 
-// BenchmarkColdStart measures generate as it is deployed, on each platform: the time from the start of its process to its first answer, a
-// page's preflight, the resident memory after it, and the size of the archive that is uploaded. IMM is nowhere: what is measured is ours.
+// BenchmarkColdStart measures generate as it is deployed, on each platform: the time from the start
+// of its process to its first answer, a page's preflight, the resident memory after it, and the
+// size of the archive that is uploaded. IMM is nowhere: what is measured is ours.
 func BenchmarkColdStart(b *testing.B) {
 	directory := b.TempDir()
 	policy := filepath.Join(directory, "policy.yaml")
@@ -34,8 +35,11 @@ func BenchmarkColdStart(b *testing.B) {
 		b.Fatal(err)
 	}
 	deployed, here := filepath.Join(directory, "deployed"), filepath.Join(directory, "here")
-	for out, flags := range map[string][]string{deployed: nil, here: {"-target", "lambda", "-arch", runtime.GOARCH}} { // Lambda's is arm64
-		build := exec.Command("go", append([]string{"run", "./scripts/build", "-policy", policy, "-out", out}, flags...)...)
+	// Lambda's is arm64
+	for out, flags := range map[string][]string{deployed: nil,
+		here: {"-target", "lambda", "-arch", runtime.GOARCH}} {
+		build := exec.Command("go", append([]string{"run", "./scripts/build", "-policy", policy,
+			"-out", out}, flags...)...)
 		build.Dir = "../.."
 		if output, err := build.CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, output)
@@ -44,7 +48,8 @@ func BenchmarkColdStart(b *testing.B) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	env := []string{
-		"WEBOFFICE_SESSION_KEYS=" + base64.StdEncoding.EncodeToString(key), "WEBOFFICE_REGION=cn-shanghai",
+		"WEBOFFICE_SESSION_KEYS=" + base64.StdEncoding.EncodeToString(key),
+		"WEBOFFICE_REGION=cn-shanghai",
 		"WEBOFFICE_IMM_ENDPOINT=http://127.0.0.1:1", "ALIBABA_CLOUD_ACCESS_KEY_ID=STS.local",
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET=local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN=local-token",
 	}
@@ -54,9 +59,12 @@ func BenchmarkColdStart(b *testing.B) {
 		program    string // one that runs here
 		uploaded   string
 	}{
-		{"fc", cloud.NewFunctionCompute, deployed + "/fc/generate/bootstrap", deployed + "/fc/generate"},
-		{"custom", cloud.NewCustomRuntime, deployed + "/fc/generate/bootstrap", deployed + "/fc/generate"},
-		{"lambda", cloud.NewLambda, here + "/lambda/generate/bootstrap", deployed + "/lambda/generate"},
+		{"fc", cloud.NewFunctionCompute, deployed + "/fc/generate/bootstrap",
+			deployed + "/fc/generate"},
+		{"custom", cloud.NewCustomRuntime, deployed + "/fc/generate/bootstrap",
+			deployed + "/fc/generate"},
+		{"lambda", cloud.NewLambda, here + "/lambda/generate/bootstrap",
+			deployed + "/lambda/generate"},
 	} {
 		b.Run(on.name, func(b *testing.B) {
 			archive, memory := zipSize(b, on.uploaded), 0.0
@@ -66,7 +74,8 @@ func BenchmarkColdStart(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				r, err := http.NewRequestWithContext(b.Context(), http.MethodOptions, "http://function.example.com/", nil)
+				r, err := http.NewRequestWithContext(b.Context(), http.MethodOptions,
+					"http://function.example.com/", nil)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -76,7 +85,8 @@ func BenchmarkColdStart(b *testing.B) {
 				p := run(b, on.program, append(stand.Env(), env...)...)
 				answer, err := stand.RoundTrip(r)
 				b.StopTimer()
-				if err != nil || answer.StatusCode >= 300 || answer.Header.Get("Access-Control-Allow-Origin") == "" {
+				if err != nil || answer.StatusCode >= 300 ||
+					answer.Header.Get("Access-Control-Allow-Origin") == "" {
 					b.Fatalf("%+v, %v: %s", answer, err, p.output())
 				}
 				memory += p.rss(b)

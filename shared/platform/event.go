@@ -15,13 +15,15 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// event is an HTTP request as Function Compute's HTTP trigger (version v1) and Lambda's function URL (payload version 2.0) write
-// it, which agree in all but the query and the cookies. Every field may be missing or null but the method; what is not
-// needed here is not read, so that its form cannot fail a request.
+// event is an HTTP request as Function Compute's HTTP trigger (version v1) and Lambda's function
+// URL (payload version 2.0) write it, which agree in all but the query and the cookies. Every field
+// may be missing or null but the method; what is not needed here is not read, so that its form
+// cannot fail a request.
 type event struct {
-	RawPath         string            `json:"rawPath"` // as it was escaped on the wire
-	RawQuery        string            `json:"rawQueryString"`
-	Query           map[string]string `json:"queryParameters"` // Function Compute, in place of RawQuery; unescaped
+	RawPath  string `json:"rawPath"` // as it was escaped on the wire
+	RawQuery string `json:"rawQueryString"`
+	// Function Compute, in place of RawQuery; unescaped
+	Query           map[string]string `json:"queryParameters"`
 	Headers         map[string]string `json:"headers"`
 	Cookies         []string          `json:"cookies"` // Lambda, in place of a header
 	Body            string            `json:"body"`
@@ -35,8 +37,10 @@ type event struct {
 func parseEvent(ctx context.Context, payload []byte) (*http.Request, *weboffice.Error) {
 	var e event
 	if err := json.Unmarshal(payload, &e); err != nil || e.Context.HTTP.Method == "" {
-		return nil, badEvent("expected the JSON of a Function Compute HTTP trigger (version v1) or a Lambda function URL (payload 2.0): " +
-			"rawPath, queryParameters or rawQueryString, headers, body, isBase64Encoded, requestContext.http.method and .sourceIp.")
+		return nil,
+			badEvent(
+				"expected the JSON of a Function Compute HTTP trigger (version v1) or a Lambda function URL (payload 2.0): " +
+					"rawPath, queryParameters or rawQueryString, headers, body, isBase64Encoded, requestContext.http.method and .sourceIp.")
 	}
 	body := []byte(e.Body)
 	if e.IsBase64Encoded {
@@ -73,17 +77,20 @@ func parseEvent(ctx context.Context, payload []byte) (*http.Request, *weboffice.
 }
 
 func badEvent(message string) *weboffice.Error {
-	return &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument", Message: "The event is not an HTTP request: " + message}
+	return &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
+		Message: "The event is not an HTTP request: " + message}
 }
 
-// serveEvent answers one event. It has no error: whatever is wrong with the event is a 400 in the platform's own form, since a
-// failed invocation would reach a page as a 502 that says nothing.
-func (s *server) serveEvent(ctx context.Context, payload []byte, encode func(*answer) any) json.RawMessage {
+// serveEvent answers one event. It has no error: whatever is wrong with the event is a 400 in the
+// platform's own form, since a failed invocation would reach a page as a 502 that says nothing.
+func (s *server) serveEvent(ctx context.Context, payload []byte,
+	encode func(*answer) any) json.RawMessage {
 	s.running.RLock()
 	defer s.running.RUnlock()
 	var a *answer
 	if r, err := parseEvent(ctx, payload); err != nil {
-		s.logger.WarnContext(ctx, "refused event", "requestId", weboffice.RequestID(ctx), "error", err.Error())
+		s.logger.WarnContext(ctx, "refused event", "requestId", weboffice.RequestID(ctx), "error",
+			err.Error())
 		a = errorAnswer(ctx, http.StatusBadRequest, err)
 	} else {
 		a = s.answer(r)
@@ -92,7 +99,8 @@ func (s *server) serveEvent(ctx context.Context, payload []byte, encode func(*an
 	return encoded
 }
 
-// eventParts gives an answer the form that both platforms take: one value per header, and a body that JSON carries unchanged.
+// eventParts gives an answer the form that both platforms take: one value per header, and a body
+// that JSON carries unchanged.
 func (a *answer) eventParts() (headers map[string]string, body string, isBase64 bool) {
 	headers = map[string]string{}
 	for name, values := range a.sent {

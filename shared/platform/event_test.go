@@ -21,7 +21,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// TestRecordedEvents feeds both platforms' events for one request. The handler must not be able to tell them apart.
+// TestRecordedEvents feeds both platforms' events for one request. The handler must not be able to
+// tell them apart.
 func TestRecordedEvents(t *testing.T) {
 	for _, file := range []string{"fc-http-trigger.json", "lambda-function-url.json"} {
 		t.Run(file, func(t *testing.T) {
@@ -44,7 +45,8 @@ func TestRecordedEvents(t *testing.T) {
 				{"Cookie", r.Header.Get("Cookie"), "a=1; b=2"},
 				{"body", string(body), `{"SourceURI":"oss://test-bucket/a.docx"}`},
 				{"client", r.RemoteAddr, "203.0.113.8:0"},
-				{"request URI without the query", strings.Split(r.RequestURI, "?")[0], "/open/a%2Fb"},
+				{"request URI without the query", strings.Split(r.RequestURI, "?")[0],
+					"/open/a%2Fb"},
 			} {
 				if c.got != c.want {
 					t.Errorf("%s: %q, want %q", c.what, c.got, c.want)
@@ -56,7 +58,8 @@ func TestRecordedEvents(t *testing.T) {
 			if !strings.HasSuffix(r.Host, ".run") && !strings.HasSuffix(r.Host, ".aws") {
 				t.Errorf("host: %q", r.Host)
 			}
-			for _, name := range []string{"Connection", "X-Fc-Log-Type", "X-Amzn-Trace-Id", "Host"} {
+			for _, name := range []string{"Connection", "X-Fc-Log-Type", "X-Amzn-Trace-Id",
+				"Host"} {
 				if r.Header[name] != nil {
 					t.Errorf("the handler sees %s", name)
 				}
@@ -93,8 +96,10 @@ func TestEventsOfTheSDKs(t *testing.T) {
 			t.Fatalf("%T: %v", in, bad)
 		}
 		body, _ := io.ReadAll(r.Body)
-		got := []string{r.Method, r.URL.String(), r.Header.Get("Origin"), string(body), r.RemoteAddr}
-		if want := []string{"PUT", "/p?q=1", "o", "hi", "[2001:db8::1]:0"}; !reflect.DeepEqual(got, want) {
+		got := []string{r.Method, r.URL.String(), r.Header.Get("Origin"), string(body),
+			r.RemoteAddr}
+		if want := []string{"PUT", "/p?q=1", "o", "hi", "[2001:db8::1]:0"}; !reflect.DeepEqual(got,
+			want) {
 			t.Errorf("%T: %q, want %q", in, got, want)
 		}
 	}
@@ -112,7 +117,8 @@ func TestEventsThatLackFields(t *testing.T) {
 			t.Errorf("%s: %v", name, bad)
 			continue
 		}
-		if r.URL.String() != "/" || len(r.Header) != 0 || r.ContentLength != 0 || r.RemoteAddr != ":0" {
+		if r.URL.String() != "/" || len(r.Header) != 0 || r.ContentLength != 0 ||
+			r.RemoteAddr != ":0" {
 			t.Errorf("%s: %v %v %d %q", name, r.URL, r.Header, r.ContentLength, r.RemoteAddr)
 		}
 	}
@@ -120,35 +126,52 @@ func TestEventsThatLackFields(t *testing.T) {
 
 func TestEventsThatAreNoHTTPRequest(t *testing.T) {
 	for name, c := range map[string]struct{ payload, says string }{
-		"nothing":                 {``, "requestContext.http.method"},
-		"text":                    {`hello`, "HTTP trigger"},
-		"a timer's":               {`{"triggerTime":"2026-11-21T08:00:00Z","triggerName":"t","payload":"x"}`, "HTTP trigger"},
-		"a list":                  {`[]`, "HTTP trigger"},
-		"null":                    {`null`, "HTTP trigger"},
-		"a REST API's":            {`{"httpMethod":"GET","path":"/"}`, "payload 2.0"},
-		"more than one":           {`{"requestContext":{"http":{"method":"GET"}}}{}`, "HTTP trigger"},
-		"headers as lists":        {`{"headers":{"A":["1"]},"requestContext":{"http":{"method":"GET"}}}`, "headers"},
-		"a method of two words":   {`{"requestContext":{"http":{"method":"GET /"}}}`, "not an HTTP method"},
-		"a path that is not one":  {`{"rawPath":"/%zz","requestContext":{"http":{"method":"GET"}}}`, "rawPath"},
-		"a path with a control":   {`{"rawPath":"/\u0000","requestContext":{"http":{"method":"GET"}}}`, "rawPath"},
-		"base64 that is not":      {`{"body":"%%%","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`, "base64"},
-		"base64 of the URL kind":  {`{"body":"_-8=","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`, "base64"},
-		"base64 that was cut off": {`{"body":"aGk","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`, "base64"},
+		"nothing": {``, "requestContext.http.method"},
+		"text":    {`hello`, "HTTP trigger"},
+		"a timer's": {
+			`{"triggerTime":"2026-11-21T08:00:00Z","triggerName":"t","payload":"x"}`,
+			"HTTP trigger"},
+		"a list":       {`[]`, "HTTP trigger"},
+		"null":         {`null`, "HTTP trigger"},
+		"a REST API's": {`{"httpMethod":"GET","path":"/"}`, "payload 2.0"},
+		"more than one": {`{"requestContext":{"http":{"method":"GET"}}}{}`,
+			"HTTP trigger"},
+		"headers as lists": {
+			`{"headers":{"A":["1"]},"requestContext":{"http":{"method":"GET"}}}`, "headers"},
+		"a method of two words": {`{"requestContext":{"http":{"method":"GET /"}}}`,
+			"not an HTTP method"},
+		"a path that is not one": {`{"rawPath":"/%zz","requestContext":{"http":{"method":"GET"}}}`,
+			"rawPath"},
+		"a path with a control": {
+			`{"rawPath":"/\u0000","requestContext":{"http":{"method":"GET"}}}`, "rawPath"},
+		"base64 that is not": {
+			`{"body":"%%%","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`,
+			"base64"},
+		"base64 of the URL kind": {
+			`{"body":"_-8=","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`,
+			"base64"},
+		"base64 that was cut off": {
+			`{"body":"aGk","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`,
+			"base64"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTestServer(t, Plain, func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") })
+			s := newTestServer(t, Plain,
+				func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") })
 			ctx, cancel := invocation(t.Context(), "id-1", "", "", "")
 			defer cancel()
 			var out fcevents.HTTPTriggerResponse
-			if err := json.Unmarshal(s.serveEvent(ctx, []byte(c.payload), fcAnswer), &out); err != nil {
+			if err := json.Unmarshal(s.serveEvent(ctx, []byte(c.payload), fcAnswer),
+				&out); err != nil {
 				t.Fatal(err)
 			}
 			var body struct{ RequestId, Code, Message string }
 			if err := json.Unmarshal([]byte(out.Body), &body); err != nil {
 				t.Fatalf("%v in %q", err, out.Body)
 			}
-			if out.StatusCode != 400 || body.RequestId != "id-1" || body.Code != "InvalidArgument" || !strings.Contains(body.Message, c.says) ||
-				out.Headers["Content-Type"] != "application/json" || out.Headers["Cache-Control"] != "no-store" {
+			if out.StatusCode != 400 || body.RequestId != "id-1" ||
+				body.Code != "InvalidArgument" || !strings.Contains(body.Message, c.says) ||
+				out.Headers["Content-Type"] != "application/json" ||
+				out.Headers["Cache-Control"] != "no-store" {
 				t.Errorf("%+v", out)
 			}
 		})
@@ -165,7 +188,8 @@ func TestPathsStayAsTheyWere(t *testing.T) {
 		"/a?b":                 "/a",
 		"/%E4%B8%AD.docx":      "/中.docx",
 	} {
-		payload, _ := json.Marshal(map[string]any{"rawPath": raw, "requestContext": map[string]any{"http": map[string]any{"method": "GET"}}})
+		payload, _ := json.Marshal(map[string]any{"rawPath": raw,
+			"requestContext": map[string]any{"http": map[string]any{"method": "GET"}}})
 		r, bad := parseEvent(t.Context(), payload)
 		if bad != nil {
 			t.Errorf("%q: %v", raw, bad)
@@ -175,15 +199,18 @@ func TestPathsStayAsTheyWere(t *testing.T) {
 	}
 }
 
-// TestHeaderNamedByConnectionHidden: a client lists Origin in Connection, so that the edge would take it for no browser.
+// TestHeaderNamedByConnectionHidden: a client lists Origin in Connection, so that the edge would
+// take it for no browser.
 func TestHeaderNamedByConnectionHidden(t *testing.T) {
-	clean := cleaned(http.Header{"Connection": {"close, Origin"}, "Origin": {"https://evil.example.com"}})
+	clean := cleaned(http.Header{"Connection": {"close, Origin"},
+		"Origin": {"https://evil.example.com"}})
 	if clean.Get("Origin") != "https://evil.example.com" || clean.Get("Connection") != "" {
 		t.Errorf("%v", clean)
 	}
 }
 
-// TestSecondAuthorizationSmuggled: two lines of one header must not be read as the first here and the last there.
+// TestSecondAuthorizationSmuggled: two lines of one header must not be read as the first here and
+// the last there.
 func TestSecondAuthorizationSmuggled(t *testing.T) {
 	clean := cleaned(http.Header{"Authorization": {"Bearer good", "Bearer evil"}, "Accept": {"a"}})
 	if got := clean["Authorization"]; len(got) != 1 || got[0] == "Bearer good" {
@@ -194,16 +221,19 @@ func TestSecondAuthorizationSmuggled(t *testing.T) {
 	}
 }
 
-// TestPlatformHeadersSpoofed: whatever spelling a client finds, the handler never sees a platform's header.
+// TestPlatformHeadersSpoofed: whatever spelling a client finds, the handler never sees a platform's
+// header.
 func TestPlatformHeadersSpoofed(t *testing.T) {
-	for _, name := range []string{"X-Fc-Security-Token", "x-fc-access-key-id", "X_FC_ACCESS_KEY_ID", "X-Fc_Request-Id", "x_fc-control-path", "X-Amzn-Trace-Id", "X_Amzn_X"} {
+	for _, name := range []string{"X-Fc-Security-Token", "x-fc-access-key-id", "X_FC_ACCESS_KEY_ID",
+		"X-Fc_Request-Id", "x_fc-control-path", "X-Amzn-Trace-Id", "X_Amzn_X"} {
 		header := http.Header{}
 		header.Add(name, "evil")
 		if clean := cleaned(header); len(clean) != 0 {
 			t.Errorf("%s: %v", name, clean)
 		}
 	}
-	if clean := cleaned(http.Header{"X-Fcc": {"kind"}, "X-Requested-With": {"XMLHttpRequest"}}); len(clean) != 2 {
+	if clean := cleaned(http.Header{"X-Fcc": {"kind"},
+		"X-Requested-With": {"XMLHttpRequest"}}); len(clean) != 2 {
 		t.Errorf("harmless twin: %v", clean)
 	}
 }
@@ -216,8 +246,12 @@ func TestAnswers(t *testing.T) {
 		header  map[string]string
 		body    string
 	}{
-		"nothing written": {"GET", func(http.ResponseWriter, *http.Request) {}, 200, map[string]string{}, ""},
-		"text without a type": {"GET", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hi") },
+		"nothing written": {"GET", func(http.ResponseWriter, *http.Request) {}, 200,
+			map[string]string{}, ""},
+		"text without a type": {"GET", func(w http.ResponseWriter, _ *http.Request) {
+			_,
+				_ = io.WriteString(w, "hi")
+		},
 			200, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "hi"},
 		"a header after the status is late": {"GET", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(201)
@@ -236,13 +270,14 @@ func TestAnswers(t *testing.T) {
 			w.WriteHeader(204)
 			_, _ = io.WriteString(w, "hi")
 		}, 204, map[string]string{}, ""},
-		"the connection's and the platform's headers stay here": {"GET", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "7")
-			w.Header().Set("Connection", "close")
-			w.Header().Set("X-Fc-Status", "404")
-			w.Header().Set("Vary", "Origin")
-			w.Header().Add("Vary", "Accept")
-		}, 200, map[string]string{"Vary": "Origin, Accept"}, ""},
+		"the connection's and the platform's headers stay here": {"GET",
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "7")
+				w.Header().Set("Connection", "close")
+				w.Header().Set("X-Fc-Status", "404")
+				w.Header().Set("Vary", "Origin")
+				w.Header().Add("Vary", "Accept")
+			}, 200, map[string]string{"Vary": "Origin, Accept"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := http.NewRequestWithContext(t.Context(), c.method, "/", nil)
@@ -282,14 +317,17 @@ func TestPanicTellsSecrets(t *testing.T) {
 			r, _ := http.NewRequestWithContext(ctx, "GET", "/", nil)
 			a := s.answer(r)
 			header, body, _ := a.eventParts()
-			if a.status != 500 || header["Content-Type"] != "application/json" || header["X-Token"] != "" ||
+			if a.status != 500 || header["Content-Type"] != "application/json" ||
+				header["X-Token"] != "" ||
 				!strings.Contains(body, `"RequestId":"id-2","Code":"InternalError"`) {
 				t.Errorf("%d %v %s", a.status, header, body)
 			}
 			if strings.Contains(log.String()+body, "s3cr3t") {
 				t.Errorf("the secret is in %s%s", log.String(), body)
 			}
-			if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "event_test.go") || !strings.Contains(log.String(), "id-2") {
+			if strings.Count(log.String(), "\n") != 1 ||
+				!strings.Contains(log.String(), "event_test.go") ||
+				!strings.Contains(log.String(), "id-2") {
 				t.Errorf("log: %s", log.String())
 			}
 		})
@@ -301,7 +339,8 @@ func TestPanicTellsSecrets(t *testing.T) {
 	})
 	s.logger = jsonLogger(&log)
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", "/", nil)
-	if a := s.answer(r); a.status != 500 || !strings.Contains(log.String(), "index out of range [0] with length 0") {
+	if a := s.answer(r); a.status != 500 ||
+		!strings.Contains(log.String(), "index out of range [0] with length 0") {
 		t.Errorf("harmless twin, a runtime error is quoted: %d %s", a.status, log.String())
 	}
 }
@@ -309,7 +348,8 @@ func TestPanicTellsSecrets(t *testing.T) {
 // TestRequestIDForged: an id that is not one is replaced before it reaches a log or a page.
 func TestRequestIDForged(t *testing.T) {
 	for given, kept := range map[string]bool{
-		"1-67a59f35-150c1267-f381ba1c085c": true, "": false, "a b": false, "<script>": false, "x\ny": false, strings.Repeat("a", 129): false,
+		"1-67a59f35-150c1267-f381ba1c085c": true, "": false, "a b": false, "<script>": false,
+		"x\ny": false, strings.Repeat("a", 129): false,
 	} {
 		ctx, cancel := invocation(t.Context(), given, "", "", "")
 		cancel()
@@ -337,8 +377,10 @@ func TestDeadlineLeavesAMargin(t *testing.T) {
 
 func TestRemoteAddr(t *testing.T) {
 	for ip, want := range map[string]string{
-		"203.0.113.8": "203.0.113.8:0", " 203.0.113.8 ": "203.0.113.8:0", "2001:DB8::1": "[2001:db8::1]:0", "::ffff:203.0.113.8": "203.0.113.8:0",
-		"fe80::1%eth0": "[fe80::1]:0", "": ":0", "unknown": ":0", "203.0.113.8:443": ":0", "203.0.113.8, 198.51.100.1": ":0",
+		"203.0.113.8": "203.0.113.8:0", " 203.0.113.8 ": "203.0.113.8:0",
+		"2001:DB8::1": "[2001:db8::1]:0", "::ffff:203.0.113.8": "203.0.113.8:0",
+		"fe80::1%eth0": "[fe80::1]:0", "": ":0", "unknown": ":0", "203.0.113.8:443": ":0",
+		"203.0.113.8, 198.51.100.1": ":0",
 	} {
 		if got := remoteAddr(ip); got != want {
 			t.Errorf("%q: %q, want %q", ip, got, want)
@@ -352,8 +394,12 @@ func FuzzFunctionComputeEvent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
-	f.Add([]byte(`{"queryParameters":{"a":"1,2","":"%2F"},"headers":{"origin":"a","Origin":"b","x_fc_request_id":"c"},"requestContext":{"http":{"method":"GET"}}}`))
-	f.Add([]byte(`{"rawPath":"//a/%2e%2e","body":"AAECAw==","isBase64Encoded":true,"requestContext":{"http":{"method":"POST","sourceIp":"::1%x"}}}`))
+	f.Add(
+		[]byte(
+			`{"queryParameters":{"a":"1,2","":"%2F"},"headers":{"origin":"a","Origin":"b","x_fc_request_id":"c"},"requestContext":{"http":{"method":"GET"}}}`))
+	f.Add(
+		[]byte(
+			`{"rawPath":"//a/%2e%2e","body":"AAECAw==","isBase64Encoded":true,"requestContext":{"http":{"method":"POST","sourceIp":"::1%x"}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		fuzzEvent(t, payload, fcAnswer, func(payload []byte) (int, string, bool) {
 			var out fcevents.HTTPTriggerResponse
@@ -371,8 +417,12 @@ func FuzzLambdaEvent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
-	f.Add([]byte(`{"rawQueryString":"a=1&a=%zz;&","cookies":["","a=1; b"],"headers":{"cookie":"c=3"},"requestContext":{"http":{"method":"get"}}}`))
-	f.Add([]byte(`{"rawPath":"/\u007f","requestContext":{"http":{"method":"M-SEARCH","sourceIp":"1.2.3.4"}}}`))
+	f.Add(
+		[]byte(
+			`{"rawQueryString":"a=1&a=%zz;&","cookies":["","a=1; b"],"headers":{"cookie":"c=3"},"requestContext":{"http":{"method":"get"}}}`))
+	f.Add(
+		[]byte(
+			`{"rawPath":"/\u007f","requestContext":{"http":{"method":"M-SEARCH","sourceIp":"1.2.3.4"}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		fuzzEvent(t, payload, lambdaAnswer, func(payload []byte) (int, string, bool) {
 			var out lambdaevents.LambdaFunctionURLResponse
@@ -384,9 +434,11 @@ func FuzzLambdaEvent(f *testing.F) {
 	})
 }
 
-// fuzzEvent says what holds for every payload: it is refused in the platform's form, or the handler sees a request as net/http's
-// server would make it, and the client gets the bytes that the handler wrote.
-func fuzzEvent(t *testing.T, payload []byte, encode func(*answer) any, decode func([]byte) (int, string, bool)) {
+// fuzzEvent says what holds for every payload: it is refused in the platform's form, or the handler
+// sees a request as net/http's server would make it, and the client gets the bytes that the handler
+// wrote.
+func fuzzEvent(t *testing.T, payload []byte, encode func(*answer) any,
+	decode func([]byte) (int, string, bool)) {
 	var wrote []byte
 	called, head := false, false
 	s := newTestServer(t, Plain, func(w http.ResponseWriter, r *http.Request) {
@@ -396,7 +448,8 @@ func fuzzEvent(t *testing.T, payload []byte, encode func(*answer) any, decode fu
 				t.Errorf("header %q: %q", name, values)
 			}
 		}
-		if !strings.HasPrefix(r.URL.Path, "/") || r.URL.Host != "" || r.URL.Scheme != "" || r.URL.User != nil {
+		if !strings.HasPrefix(r.URL.Path, "/") || r.URL.Host != "" || r.URL.Scheme != "" ||
+			r.URL.User != nil {
 			t.Errorf("URL %q", r.URL)
 		}
 		if _, port, err := net.SplitHostPort(r.RemoteAddr); err != nil || port != "0" {

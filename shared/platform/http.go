@@ -31,7 +31,8 @@ func (s *server) serveHTTP(ctx context.Context, o Options) error {
 		}
 	}
 	web := s.webServer()
-	s.logger.InfoContext(ctx, "serving", "platform", s.kind.String(), "address", listener.Addr().String(),
+	s.logger.InfoContext(ctx, "serving", "platform", s.kind.String(), "address",
+		listener.Addr().String(),
 		"lookedFor", "FC_RUNTIME_API, FC_FUNCTION_NAME, AWS_LAMBDA_RUNTIME_API")
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(listener) }()
@@ -49,7 +50,8 @@ func (s *server) serveHTTP(ctx context.Context, o Options) error {
 	return nil
 }
 
-// listenAddress is loopback off Function Compute. Its custom runtime is reached from outside the instance.
+// listenAddress is loopback off Function Compute. Its custom runtime is reached from outside the
+// instance.
 func listenAddress(kind Kind, o Options) (string, error) {
 	if kind != CustomRuntime {
 		return cmp.Or(o.Addr, "127.0.0.1:8080"), nil
@@ -61,35 +63,39 @@ func listenAddress(kind Kind, o Options) (string, error) {
 	return net.JoinHostPort("0.0.0.0", port), nil
 }
 
-// webServer bounds what a slow or a large client can take. Answers are small and leave at once; a bound on writing them would
-// only cut long function timeouts short.
+// webServer bounds what a slow or a large client can take. Answers are small and leave at once; a
+// bound on writing them would only cut long function timeouts short.
 func (s *server) webServer() *http.Server {
 	return &http.Server{
 		Handler:           http.HandlerFunc(s.serveRequest),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second, // headers and body
-		IdleTimeout:       time.Hour,        // Function Compute keeps a connection 15 minutes; a POST on one that we closed is a 502
-		MaxHeaderBytes:    32 << 10,         // a proof has up to 8 KB
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		// Function Compute keeps a connection 15 minutes; a POST on one that we closed is a 502
+		IdleTimeout:    time.Hour,
+		MaxHeaderBytes: 32 << 10, // a proof has up to 8 KB
+		ErrorLog:       slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 }
 
-// serveRequest answers one request. Function Compute tells a custom runtime about a request in headers that its clients cannot
-// set. Anywhere else they are a client's own words, and mean nothing. Its calls of /invoke and the life-cycle hooks are known by
-// x-fc-control-path: a page may request those paths too.
+// serveRequest answers one request. Function Compute tells a custom runtime about a request in
+// headers that its clients cannot set. Anywhere else they are a client's own words, and mean
+// nothing. Its calls of /invoke and the life-cycle hooks are known by x-fc-control-path: a page may
+// request those paths too.
 func (s *server) serveRequest(w http.ResponseWriter, r *http.Request) {
 	told := http.Header{}
 	if s.kind == CustomRuntime {
 		told = r.Header
 	}
 	ctx := context.WithoutCancel(r.Context())
-	if seconds, err := strconv.ParseUint(told.Get("X-Fc-Function-Timeout"), 10, 20); err == nil && seconds > 0 {
+	if seconds, err := strconv.ParseUint(told.Get("X-Fc-Function-Timeout"), 10, 20); err == nil &&
+		seconds > 0 {
 		limited, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second)
 		defer cancel()
 		ctx = limited
 	}
 	ctx, cancel := invocation(ctx, told.Get("X-Fc-Request-Id"),
-		told.Get("X-Fc-Access-Key-Id"), told.Get("X-Fc-Access-Key-Secret"), told.Get("X-Fc-Security-Token"))
+		told.Get("X-Fc-Access-Key-Id"), told.Get("X-Fc-Access-Key-Secret"),
+		told.Get("X-Fc-Security-Token"))
 	defer cancel()
 	control := told.Get("X-Fc-Control-Path")
 	switch {
@@ -97,7 +103,8 @@ func (s *server) serveRequest(w http.ResponseWriter, r *http.Request) {
 		s.warmUp(ctx)
 	case control == "/pre-stop" && r.URL.Path == control: // nothing to do; the platform wants a 200
 	case control == "/invoke" && r.URL.Path == control:
-		payload, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent)) // cut short it is not JSON, and refused as that
+		// cut short it is not JSON, and refused as that
+		payload, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(s.serveEvent(ctx, payload, fcAnswer))
 	default:

@@ -9,10 +9,12 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
 
-// serveLambda polls Lambda's runtime API. The time before the first poll is the platform's initialisation.
+// serveLambda polls Lambda's runtime API. The time before the first poll is the platform's
+// initialisation.
 func (s *server) serveLambda(ctx context.Context) error {
 	s.warmUp(ctx)
-	go lambda.StartWithOptions(func(ctx context.Context, payload json.RawMessage) (json.RawMessage, error) {
+	go lambda.StartWithOptions(func(ctx context.Context, payload json.RawMessage) (json.RawMessage,
+		error) {
 		sdk, _ := lambdacontext.FromContext(ctx) // the SDK always puts it there
 		ctx, cancel := invocation(ctx, sdk.AwsRequestID, "", "", "")
 		defer cancel()

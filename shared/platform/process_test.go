@@ -58,7 +58,8 @@ func serveForTest(mode string) error {
 			return nil
 		},
 	}
-	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" { // the real server would listen on every interface
+	// the real server would listen on every interface
+	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" {
 		var err error
 		if options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port); err != nil {
 			return err
@@ -76,9 +77,11 @@ type seen struct {
 	Body                                                    []byte
 	ContentLength                                           int64
 	RequestID                                               string
-	Credentials                                             []string      // nil: none in the context
-	Left                                                    time.Duration // until the deadline, 0: none
-	Warmed                                                  int64
+	// nil: none in the context
+	Credentials []string
+	// until the deadline, 0: none
+	Left   time.Duration
+	Warmed int64
 }
 
 // wanted says, in a request header, what to answer; without it the handler answers what it saw.
@@ -129,16 +132,19 @@ func testHandler(stopped context.Context, warmed *atomic.Int64) http.Handler {
 
 func see(r *http.Request, warmed *atomic.Int64) seen {
 	s := seen{
-		Method: r.Method, Path: r.URL.Path, EscapedPath: r.URL.EscapedPath(), RequestURI: r.RequestURI, Host: r.Host, RemoteAddr: r.RemoteAddr,
-		Query: r.URL.Query(), Header: r.Header, Cookies: map[string]string{}, ContentLength: r.ContentLength,
-		RequestID: weboffice.RequestID(r.Context()), Warmed: warmed.Load(),
+		Method: r.Method, Path: r.URL.Path, EscapedPath: r.URL.EscapedPath(),
+		RequestURI: r.RequestURI, Host: r.Host, RemoteAddr: r.RemoteAddr,
+		Query: r.URL.Query(), Header: r.Header, Cookies: map[string]string{},
+		ContentLength: r.ContentLength,
+		RequestID:     weboffice.RequestID(r.Context()), Warmed: warmed.Load(),
 	}
 	for _, cookie := range r.Cookies() {
 		s.Cookies[cookie.Name] += cookie.Value
 	}
 	s.Body, _ = io.ReadAll(r.Body)
 	if c, ok := credentials.FromContext(r.Context()); ok {
-		s.Credentials = []string{c.AccessKeyID, c.AccessKeySecret.Reveal(), c.SecurityToken.Reveal()}
+		s.Credentials = []string{c.AccessKeyID, c.AccessKeySecret.Reveal(),
+			c.SecurityToken.Reveal()}
 	}
 	if deadline, ok := r.Context().Deadline(); ok {
 		s.Left = time.Until(deadline)
@@ -166,7 +172,9 @@ func everywhere(t *testing.T, test func(*testing.T, *target)) {
 
 func start(t *testing.T, name string, env ...string) *target {
 	on := &target{name: name, url: "http://function.example.com", client: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}}
 	var err error
 	switch name {
@@ -200,7 +208,8 @@ func start(t *testing.T, name string, env ...string) *target {
 	return on
 }
 
-// ask sends a request and returns the answer with its body read. It may be called from any goroutine.
+// ask sends a request and returns the answer with its body read. It may be called from any
+// goroutine.
 func (on *target) ask(t *testing.T, r *http.Request) (*http.Response, []byte) {
 	t.Helper()
 	answer, err := on.client.Do(r)
@@ -226,7 +235,8 @@ func (on *target) look(t *testing.T, r *http.Request) (s seen) {
 	return s
 }
 
-func (on *target) request(t *testing.T, method, path string, body []byte, header ...string) *http.Request {
+func (on *target) request(t *testing.T, method, path string, body []byte,
+	header ...string) *http.Request {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)

@@ -14,17 +14,19 @@ import (
 
 var requestIDForm = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
 
-// invocation returns the context of one request: ctx with the platform's request id and role, and its deadline less the margin.
-// A role that lacks a part is left out: without a security token it would be a long-lived AccessKey, and a function without a
-// role brings empty ones.
-func invocation(ctx context.Context, requestID, keyID, keySecret, token string) (context.Context, context.CancelFunc) {
+// invocation returns the context of one request: ctx with the platform's request id and role, and
+// its deadline less the margin. A role that lacks a part is left out: without a security token it
+// would be a long-lived AccessKey, and a function without a role brings empty ones.
+func invocation(ctx context.Context, requestID, keyID, keySecret, token string) (context.Context,
+	context.CancelFunc) {
 	if len(requestID) > 128 || !requestIDForm.MatchString(requestID) {
 		requestID = weboffice.NewRequestID()
 	}
 	ctx = weboffice.WithRequestID(ctx, requestID)
 	if keyID != "" && keySecret != "" && token != "" {
 		ctx = credentials.NewContext(ctx, credentials.Credentials{
-			AccessKeyID: keyID, AccessKeySecret: weboffice.Secret(keySecret), SecurityToken: weboffice.Secret(token),
+			AccessKeyID: keyID, AccessKeySecret: weboffice.Secret(keySecret),
+			SecurityToken: weboffice.Secret(token),
 		})
 	}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -51,19 +53,22 @@ func cleaned(header http.Header) http.Header {
 	return clean
 }
 
-// dropped says whether a header belongs to one connection or to the platform. _ counts as -, as gateways may rewrite it.
-// Names listed in a Connection header do not count: they would let a client make its Origin disappear.
+// dropped says whether a header belongs to one connection or to the platform. _ counts as -, as
+// gateways may rewrite it. Names listed in a Connection header do not count: they would let a
+// client make its Origin disappear.
 func dropped(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	switch name {
-	case "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+	case "connection", "keep-alive", "proxy-authenticate", "proxy-authorization",
+		"proxy-connection", "te", "trailer",
 		"transfer-encoding", "upgrade", "content-length", "host":
 		return true
 	}
 	return strings.HasPrefix(name, "x-fc-") || strings.HasPrefix(name, "x-amzn-")
 }
 
-// remoteAddr gives a client address the form that net/http's server gives it. An unusable one becomes ":0", one name for all.
+// remoteAddr gives a client address the form that net/http's server gives it. An unusable one
+// becomes ":0", one name for all.
 func remoteAddr(ip string) string {
 	addr, err := netip.ParseAddr(strings.TrimSpace(ip))
 	if err != nil {

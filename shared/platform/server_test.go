@@ -18,7 +18,8 @@ import (
 )
 
 func newTestServer(t *testing.T, kind Kind, handler http.HandlerFunc) *server {
-	return &server{kind: kind, handler: handler, logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+	return &server{kind: kind, handler: handler,
+		logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
 }
 
 func jsonLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
@@ -43,10 +44,13 @@ func env(pairs ...string) func(string) string {
 
 func TestDetect(t *testing.T) {
 	for want, environments := range map[Kind][][]string{
-		Plain:           {nil, {"FC_CUSTOM_LISTEN_PORT=9000"}, {"FC_REGION=cn-shanghai"}, {"AWS_REGION=eu-central-1"}, {"FC_RUNTIME_API="}},
-		FunctionCompute: {{"FC_RUNTIME_API=127.0.0.1:9000"}, {"FC_FUNCTION_NAME=f", "FC_RUNTIME_API=127.0.0.1:9000", "FC_CUSTOM_LISTEN_PORT=9000"}},
-		CustomRuntime:   {{"FC_FUNCTION_NAME=f"}, {"FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=9000"}},
-		Lambda:          {{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001"}},
+		Plain: {nil, {"FC_CUSTOM_LISTEN_PORT=9000"}, {"FC_REGION=cn-shanghai"},
+			{"AWS_REGION=eu-central-1"}, {"FC_RUNTIME_API="}},
+		FunctionCompute: {{"FC_RUNTIME_API=127.0.0.1:9000"},
+			{"FC_FUNCTION_NAME=f", "FC_RUNTIME_API=127.0.0.1:9000", "FC_CUSTOM_LISTEN_PORT=9000"}},
+		CustomRuntime: {{"FC_FUNCTION_NAME=f"},
+			{"FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=9000"}},
+		Lambda: {{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001"}},
 	} {
 		for _, environment := range environments {
 			if got := Detect(env(environment...)); got != want {
@@ -56,7 +60,8 @@ func TestDetect(t *testing.T) {
 	}
 }
 
-// TestPortOpenedToTheWorld: nothing but Function Compute's own variable makes the server leave loopback by itself.
+// TestPortOpenedToTheWorld: nothing but Function Compute's own variable makes the server leave
+// loopback by itself.
 func TestPortOpenedToTheWorld(t *testing.T) {
 	for _, c := range []struct {
 		kind Kind
@@ -66,7 +71,8 @@ func TestPortOpenedToTheWorld(t *testing.T) {
 		{Plain, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001")}, "127.0.0.1:8080"},
 		{Plain, Options{Getenv: env(), Addr: "127.0.0.1:0"}, "127.0.0.1:0"},
 		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001")}, "0.0.0.0:9001"},
-		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001"), Addr: "127.0.0.1:1"}, "0.0.0.0:9001"},
+		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001"), Addr: "127.0.0.1:1"},
+			"0.0.0.0:9001"},
 		{CustomRuntime, Options{Getenv: env()}, "0.0.0.0:9000"},
 		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=0")}, ""},
 		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=65536")}, ""},
@@ -88,8 +94,10 @@ func TestServeCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	options := Options{Getenv: env(), Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)), Addr: taken.Addr().String()}
-	if err := Serve(t.Context(), http.NotFoundHandler(), options); err == nil || !strings.Contains(err.Error(), "listening") {
+	options := Options{Getenv: env(), Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
+		Addr: taken.Addr().String()}
+	if err := Serve(t.Context(), http.NotFoundHandler(), options); err == nil ||
+		!strings.Contains(err.Error(), "listening") {
 		t.Errorf("on a port that is taken: %v", err)
 	}
 	options.Getenv = env("FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=x")
@@ -117,17 +125,20 @@ func TestWarmUp(t *testing.T) {
 		t.Errorf("ran with a deadline: %v, logged %s", ran, log.String())
 	}
 	s.warm = func(context.Context) error {
-		return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable", Message: "m", Fix: "check the endpoint", Cause: io.EOF}
+		return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable",
+			Message: "m", Fix: "check the endpoint", Cause: io.EOF}
 	}
 	s.warmUp(t.Context())
-	for _, part := range []string{`"level":"WARN"`, "ServiceUnavailable", "check the endpoint", "EOF"} {
+	for _, part := range []string{`"level":"WARN"`, "ServiceUnavailable", "check the endpoint",
+		"EOF"} {
 		if !strings.Contains(log.String(), part) {
 			t.Errorf("%q is not in %s", part, log.String())
 		}
 	}
 	log.Reset()
 	s.warm = func(context.Context) error { panic("s3cr3t") }
-	if s.warmUp(t.Context()); !strings.Contains(log.String(), `"msg":"panic"`) || strings.Contains(log.String(), "s3cr3t") {
+	if s.warmUp(t.Context()); !strings.Contains(log.String(), `"msg":"panic"`) ||
+		strings.Contains(log.String(), "s3cr3t") {
 		t.Errorf("logged %s", log.String())
 	}
 }
@@ -152,7 +163,8 @@ func listen(t *testing.T, s *server, change func(*http.Server)) string {
 	return listener.Addr().String()
 }
 
-// TestSlowBody: a client announces a body and sends it for ever. It holds a handler no longer than the bound.
+// TestSlowBody: a client announces a body and sends it for ever. It holds a handler no longer than
+// the bound.
 func TestSlowBody(t *testing.T) {
 	read := make(chan error, 1)
 	s := newTestServer(t, Plain, func(_ http.ResponseWriter, r *http.Request) {
@@ -172,14 +184,16 @@ func TestSlowBody(t *testing.T) {
 	}
 	// Harmless twin: the same body at once, within the real bound.
 	address = listen(t, s, func(*http.Server) {})
-	if answer, err := http.Post("http://"+address, "text/plain", strings.NewReader(strings.Repeat("x", 100))); err != nil || <-read != nil {
+	if answer, err := http.Post("http://"+address, "text/plain",
+		strings.NewReader(strings.Repeat("x", 100))); err != nil || <-read != nil {
 		t.Errorf("%v, %v", answer, err)
 	} else {
 		_ = answer.Body.Close()
 	}
 }
 
-// TestClientThatLeaves: a refresh that was sent must be finished, and a handler may take longer than a body may.
+// TestClientThatLeaves: a refresh that was sent must be finished, and a handler may take longer
+// than a body may.
 func TestClientThatLeaves(t *testing.T) {
 	entered, left, after := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	s := newTestServer(t, Plain, func(_ http.ResponseWriter, r *http.Request) {
@@ -227,12 +241,15 @@ func TestHugeHeader(t *testing.T) {
 // TestConnectionsOutliveTheGateway: what the platform asks of a custom runtime's server.
 func TestConnectionsOutliveTheGateway(t *testing.T) {
 	web := newTestServer(t, CustomRuntime, nil).webServer()
-	if web.IdleTimeout < 30*time.Minute || web.ReadHeaderTimeout <= 0 || web.ReadTimeout <= 0 || web.WriteTimeout != 0 {
-		t.Errorf("idle %v, header %v, read %v, write %v", web.IdleTimeout, web.ReadHeaderTimeout, web.ReadTimeout, web.WriteTimeout)
+	if web.IdleTimeout < 30*time.Minute || web.ReadHeaderTimeout <= 0 || web.ReadTimeout <= 0 ||
+		web.WriteTimeout != 0 {
+		t.Errorf("idle %v, header %v, read %v, write %v", web.IdleTimeout, web.ReadHeaderTimeout,
+			web.ReadTimeout, web.WriteTimeout)
 	}
 }
 
-// TestClientAddressInAnyLine: the gateway's own element is the last, be it in a line of its own or not.
+// TestClientAddressInAnyLine: the gateway's own element is the last, be it in a line of its own or
+// not.
 func TestClientAddressInAnyLine(t *testing.T) {
 	for _, c := range []struct {
 		kind  Kind
@@ -247,7 +264,9 @@ func TestClientAddressInAnyLine(t *testing.T) {
 		{Plain, []string{"192.0.2.1, 203.0.113.7"}, "127.0.0.1:1"},
 	} {
 		got := ""
-		s := newTestServer(t, c.kind, func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr })
+		s := newTestServer(t, c.kind, func(_ http.ResponseWriter, r *http.Request) {
+			got = r.RemoteAddr
+		})
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 		r.RemoteAddr = "127.0.0.1:1"
 		r.Header["X-Forwarded-For"] = c.lines

@@ -11,10 +11,12 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// manyRules writes a policy of n rules for teams, with claims and a watermark, and one for anyone behind them.
+// manyRules writes a policy of n rules for teams, with claims and a watermark, and one for anyone
+// behind them.
 func manyRules(n int) []byte {
 	var b strings.Builder
-	b.WriteString("project: test-project\norigins: [https://docs.example.com]\nissuers:\n  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n")
+	b.WriteString(
+		"project: test-project\norigins: [https://docs.example.com]\nissuers:\n  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n")
 	for i := range n - 1 {
 		fmt.Fprintf(&b, `  - name: team %[1]d
     documents: oss://team-docs/teams/team-%[1]d/${project}/**
@@ -23,16 +25,20 @@ func manyRules(n int) []byte {
     set: {Watermark: {Type: 1, Value: "${name} ${email}"}}
 `, i)
 	}
-	b.WriteString("  - {name: handbook, documents: oss://team-docs/**, callers: anyone, grant: [view, copy], set: {PreviewPages: 20}}\n")
+	b.WriteString(
+		"  - {name: handbook, documents: oss://team-docs/**, callers: anyone, grant: [view, copy], set: {PreviewPages: 20}}\n")
 	return []byte(b.String())
 }
 
-// sameDocuments writes a policy of n rules whose documents all match, so that every rule's claims are looked at.
+// sameDocuments writes a policy of n rules whose documents all match, so that every rule's claims
+// are looked at.
 func sameDocuments(n int) []byte {
 	var b strings.Builder
-	b.WriteString("project: test-project\nissuers:\n  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n")
+	b.WriteString(
+		"project: test-project\nissuers:\n  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n")
 	for i := range n {
-		fmt.Fprintf(&b, "  - {name: r%[1]d, documents: 'oss://team-docs/teams/**', callers: {issuer: staff, claims: {groups: group-%[1]d}}, grant: [view]}\n", i)
+		fmt.Fprintf(&b,
+			"  - {name: r%[1]d, documents: 'oss://team-docs/teams/**', callers: {issuer: staff, claims: {groups: group-%[1]d}}, grant: [view]}\n", i)
 	}
 	return []byte(b.String())
 }
@@ -53,14 +59,18 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkDecide(b *testing.B) {
 	ann := caller.Caller{
-		Issuer: "staff", IssuerURL: "https://login.example.com", Subject: "ann", User: caller.User{ID: "ann", Name: "Ann"},
+		Issuer: "staff", IssuerURL: "https://login.example.com", Subject: "ann",
+		User: caller.User{ID: "ann", Name: "Ann"},
 		Claims: map[string]any{
-			"sub": "ann", "name": "Ann", "email": "ann@example.com", "email_verified": true, "project": "plans", "iat": json.Number("1800000000"),
-			"groups": []any{"everybody", "editors-9", "editors-99", "editors-998", "group-9", "group-99", "group-999"},
+			"sub": "ann", "name": "Ann", "email": "ann@example.com", "email_verified": true,
+			"project": "plans", "iat": json.Number("1800000000"),
+			"groups": []any{"everybody", "editors-9", "editors-99", "editors-998", "group-9",
+				"group-99", "group-999"},
 		},
 	}
 	for _, n := range []int{10, 100, 1000} {
-		for name, text := range map[string][]byte{"": manyRules(n), "/same-documents": sameDocuments(n)} {
+		for name, text := range map[string][]byte{"": manyRules(n),
+			"/same-documents": sameDocuments(n)} {
 			p, err := policy.Parse(text, policy.Options{})
 			if err != nil {
 				b.Fatal(err)
@@ -69,7 +79,8 @@ func BenchmarkDecide(b *testing.B) {
 			b.Run(fmt.Sprint(n)+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					d, err := p.Decide(policy.Question{Caller: ann, Asked: weboffice.Request{SourceURI: uri}})
+					d, err := p.Decide(policy.Question{Caller: ann,
+						Asked: weboffice.Request{SourceURI: uri}})
 					if err != nil || n == 1000 && d.Rule == "handbook" {
 						b.Fatal(d.Rule, err)
 					}

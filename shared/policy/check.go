@@ -69,7 +69,8 @@ func (r *reader) test(t testText, p *Policy, rules map[string]bool, i int) test 
 	return out
 }
 
-// CallerOf returns the caller that a verified proof with these claims would be. claims["issuer"] is the policy's name of the issuer.
+// CallerOf returns the caller that a verified proof with these claims would be. claims["issuer"] is
+// the policy's name of the issuer.
 func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	name, _ := claims["issuer"].(string)
 	claims = maps.Clone(claims)
@@ -81,7 +82,8 @@ func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	if err != nil {
 		return caller.Caller{}, errors.New("the claims cannot be read")
 	}
-	for _, issuer := range append(p.Issuers(), caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}) {
+	for _, issuer := range append(p.Issuers(),
+		caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}) {
 		if issuer.Name == name {
 			return issuer.Holder(body)
 		}
@@ -89,13 +91,16 @@ func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	return caller.Caller{}, errors.New("issuer must be links or a name under `issuers`")
 }
 
-// Test runs the policy's own tests and returns what failed. A request that is no good for any rule is no refusal.
+// Test runs the policy's own tests and returns what failed. A request that is no good for any rule
+// is no refusal.
 func (p *Policy) Test() (ran int, failures []string) {
 	for i, t := range p.tests {
 		fail := func(expected, got string) {
-			failures = append(failures, fmt.Sprintf("test %d: %s: expected %s, got %s", i+1, t.asked.SourceURI, expected, got))
+			failures = append(failures, fmt.Sprintf("test %d: %s: expected %s, got %s", i+1,
+				t.asked.SourceURI, expected, got))
 		}
-		q := Question{Caller: t.caller, Asked: t.asked, Start: time.Unix(0, 0), Guest: weboffice.NewGuest()}
+		q := Question{Caller: t.caller, Asked: t.asked, Start: time.Unix(0, 0),
+			Guest: weboffice.NewGuest()}
 		d, err := p.Decide(q)
 		got := d.Rule
 		if public := weboffice.AsError(err); err != nil && public.Kind == weboffice.Invalid {
@@ -106,7 +111,8 @@ func (p *Policy) Test() (ran int, failures []string) {
 		if got != t.expect {
 			fail(t.expect, got+whys(p.Explain(q), err))
 		} else if t.granted != nil && *d.Request.Permission != *t.granted {
-			fail("the grants "+strings.Join(t.granted.Grants(), " "), strings.Join(d.Request.Permission.Grants(), " "))
+			fail("the grants "+strings.Join(t.granted.Grants(), " "),
+				strings.Join(d.Request.Permission.Grants(), " "))
 		}
 	}
 	return len(p.tests), failures
@@ -119,8 +125,10 @@ func whys(steps []Step, err error) string {
 			fmt.Fprintf(&b, "\n  %s: %s", s.Rule, s.Why)
 		}
 	}
-	if refusal := weboffice.AsError(err); err != nil && len(steps) > 0 && steps[len(steps)-1].Decides {
-		fmt.Fprintf(&b, "\n  %s: %s", steps[len(steps)-1].Rule, cmp.Or(refusal.Fix, refusal.Message))
+	if refusal := weboffice.AsError(err); err != nil && len(steps) > 0 &&
+		steps[len(steps)-1].Decides {
+		fmt.Fprintf(&b, "\n  %s: %s", steps[len(steps)-1].Rule,
+			cmp.Or(refusal.Fix, refusal.Message))
 	}
 	return b.String()
 }
@@ -128,7 +136,9 @@ func whys(steps []Step, err error) string {
 // Warnings lists what is allowed and probably not meant.
 func (p *Policy) Warnings() []string {
 	var warnings []string
-	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	warn := func(format string, args ...any) {
+		warnings = append(warnings, fmt.Sprintf(format, args...))
+	}
 	if len(p.rules) > 0 && len(p.origins) == 0 {
 		warn("no origins: no web page may call, only servers")
 	}
@@ -137,12 +147,17 @@ func (p *Policy) Warnings() []string {
 			covers := earlier.pattern.covers(later.pattern)
 			switch {
 			case covers && hides(earlier, later):
-				warn("rule %q is hidden by %q before it: it changes nothing", later.name, earlier.name)
-			case covers && !earlier.deny && !later.deny && callersMeet(earlier, later) && earlier.grant.And(later.grant) != later.grant:
-				warn("rule %q grants less than %q behind it, whose documents it covers: whoever fits both gets less", earlier.name, later.name)
+				warn("rule %q is hidden by %q before it: it changes nothing", later.name,
+					earlier.name)
+			case covers && !earlier.deny && !later.deny && callersMeet(earlier, later) &&
+				earlier.grant.And(later.grant) != later.grant:
+				warn(
+					"rule %q grants less than %q behind it, whose documents it covers: whoever fits both gets less", earlier.name, later.name)
 			}
-			if isAnyone(earlier) && !earlier.deny && !onlyLinks(later) && (!isAnyone(later) || covers && later.deny) {
-				warn("rule %q is for anyone and stands before %q: anyone comes last", earlier.name, later.name)
+			if isAnyone(earlier) && !earlier.deny && !onlyLinks(later) &&
+				(!isAnyone(later) || covers && later.deny) {
+				warn("rule %q is for anyone and stands before %q: anyone comes last", earlier.name,
+					later.name)
 			}
 		}
 	}
@@ -154,29 +169,36 @@ func isAnyone(r *rule) bool {
 }
 
 func onlyLinks(r *rule) bool {
-	return !slices.ContainsFunc(r.callers, func(c callers) bool { return c.issuer != caller.LinkIssuer })
+	return !slices.ContainsFunc(r.callers,
+		func(c callers) bool { return c.issuer != caller.LinkIssuer })
 }
 
-// hides says whether b decides nothing behind a, which covers its documents. A deny rule matches more than its conditions say: callers
-// without the claims too, and share links where it is for anyone.
+// hides says whether b decides nothing behind a, which covers its documents. A deny rule matches
+// more than its conditions say: callers without the claims too, and share links where it is for
+// anyone.
 func hides(a, b *rule) bool {
 	wider := b.deny && !a.deny
-	return !(wider && len(a.pattern.claims) > 0) && !slices.ContainsFunc(b.callers, func(cb callers) bool {
-		return !slices.ContainsFunc(a.callers, func(ca callers) bool {
-			if ca.anyone {
-				return a.deny || cb.issuer != caller.LinkIssuer && !(cb.anyone && wider)
-			}
-			return ca.issuer == cb.issuer && !(wider && len(ca.claims) > 0) && claimsCover(ca.claims, cb.claims)
+	return !(wider && len(a.pattern.claims) > 0) &&
+		!slices.ContainsFunc(b.callers, func(cb callers) bool {
+			return !slices.ContainsFunc(a.callers, func(ca callers) bool {
+				if ca.anyone {
+					return a.deny || cb.issuer != caller.LinkIssuer && !(cb.anyone && wider)
+				}
+				return ca.issuer == cb.issuer && !(wider && len(ca.claims) > 0) &&
+					claimsCover(ca.claims, cb.claims)
+			})
 		})
-	})
 }
 
 // claimsCover says whether every condition of a is met by whoever meets b.
 func claimsCover(a, b []condition) bool {
 	return !slices.ContainsFunc(a, func(wide condition) bool {
 		return !slices.ContainsFunc(b, func(narrow condition) bool {
-			return wide.claim == narrow.claim && !slices.ContainsFunc(wide.any, func(w wanted) bool { return !narrow.wants(w.value) }) &&
-				!slices.ContainsFunc(narrow.any, func(n wanted) bool { return !wide.covers(n.value) })
+			return wide.claim == narrow.claim &&
+				!slices.ContainsFunc(wide.any,
+					func(w wanted) bool { return !narrow.wants(w.value) }) &&
+				!slices.ContainsFunc(narrow.any,
+					func(n wanted) bool { return !wide.covers(n.value) })
 		})
 	})
 }
@@ -193,7 +215,8 @@ func (c condition) covers(value any) bool {
 func callersMeet(a, b *rule) bool {
 	return slices.ContainsFunc(a.callers, func(ca callers) bool {
 		return slices.ContainsFunc(b.callers, func(cb callers) bool {
-			return ca.issuer == cb.issuer || ca.anyone && cb.issuer != caller.LinkIssuer || cb.anyone && ca.issuer != caller.LinkIssuer
+			return ca.issuer == cb.issuer || ca.anyone && cb.issuer != caller.LinkIssuer ||
+				cb.anyone && ca.issuer != caller.LinkIssuer
 		})
 	})
 }

@@ -15,23 +15,34 @@ import (
 
 func TestPatterns(t *testing.T) {
 	for pattern, keys := range map[string]struct{ open, closed []string }{
-		"plan.docx":      {[]string{"plan.docx"}, []string{"Plan.docx", "plan.doc", "a/plan.docx", "plan.docx/plan.docx", "planXdocx"}},
-		"*.docx":         {[]string{"a.docx", ".docx", "a b.docx", "ä.docx"}, []string{"a/b.docx", "a.DOCX", "a.docx.docm"}},
-		"a*c/*.docx":     {[]string{"ac/x.docx", "abc/x.docx", "a c/x.docx"}, []string{"abd/x.docx", "a/c/x.docx", "abc/d/x.docx", "abc.docx"}},
-		"dir/*":          {[]string{"dir/x.docx"}, []string{"dir.docx", "dir/a/x.docx", "dirx/x.docx"}},
-		"dir/**":         {[]string{"dir/x.docx", "dir/a/b/c.docx"}, []string{"dir.docx", "dirx/x.docx", "x/dir/x.docx", "Dir/x.docx"}},
-		"dir.docx/**":    {[]string{"dir.docx/x.docx"}, []string{"dir.docx"}},
-		"**":             {[]string{"x.docx", "a/x.docx", "a/b/x.docx"}, nil},
-		"**/x.docx":      {[]string{"a/x.docx", "a/b/x.docx"}, []string{"x.docx", "a/ax.docx", "a/x.docx/x.docm"}},
-		"a/**/b/*.docx":  {[]string{"a/x/b/1.docx", "a/x/y/b/1.docx", "a/b/b/1.docx"}, []string{"a/b/1.docx", "a/x/b/c/1.docx", "a/xb/1.docx"}},
-		"**/a/**":        {[]string{"x/a/y.docx", "x/y/a/b/z.docx"}, []string{"a/y.docx", "x/a.docx", "x/ab/y.docx"}},
-		"team-a/**":      {[]string{"team-a/x.docx"}, []string{"team-ab/x.docx", "team-a.docx", "team-/a/x.docx"}},
-		"a.b+c(d)^$.xls": {[]string{"a.b+c(d)^$.xls"}, []string{"aXb+c(d)^$.xls", "a.bbc(d)^$.xls", "a.b+cd^$.xls"}},
+		"plan.docx": {[]string{"plan.docx"}, []string{"Plan.docx", "plan.doc", "a/plan.docx",
+			"plan.docx/plan.docx", "planXdocx"}},
+		"*.docx": {[]string{"a.docx", ".docx", "a b.docx", "ä.docx"},
+			[]string{"a/b.docx", "a.DOCX", "a.docx.docm"}},
+		"a*c/*.docx": {[]string{"ac/x.docx", "abc/x.docx", "a c/x.docx"},
+			[]string{"abd/x.docx", "a/c/x.docx", "abc/d/x.docx", "abc.docx"}},
+		"dir/*": {[]string{"dir/x.docx"},
+			[]string{"dir.docx", "dir/a/x.docx", "dirx/x.docx"}},
+		"dir/**": {[]string{"dir/x.docx", "dir/a/b/c.docx"},
+			[]string{"dir.docx", "dirx/x.docx", "x/dir/x.docx", "Dir/x.docx"}},
+		"dir.docx/**": {[]string{"dir.docx/x.docx"}, []string{"dir.docx"}},
+		"**":          {[]string{"x.docx", "a/x.docx", "a/b/x.docx"}, nil},
+		"**/x.docx": {[]string{"a/x.docx", "a/b/x.docx"},
+			[]string{"x.docx", "a/ax.docx", "a/x.docx/x.docm"}},
+		"a/**/b/*.docx": {[]string{"a/x/b/1.docx", "a/x/y/b/1.docx", "a/b/b/1.docx"},
+			[]string{"a/b/1.docx", "a/x/b/c/1.docx", "a/xb/1.docx"}},
+		"**/a/**": {[]string{"x/a/y.docx", "x/y/a/b/z.docx"},
+			[]string{"a/y.docx", "x/a.docx", "x/ab/y.docx"}},
+		"team-a/**": {[]string{"team-a/x.docx"}, []string{"team-ab/x.docx", "team-a.docx",
+			"team-/a/x.docx"}},
+		"a.b+c(d)^$.xls": {[]string{"a.b+c(d)^$.xls"}, []string{"aXb+c(d)^$.xls", "a.bbc(d)^$.xls",
+			"a.b+cd^$.xls"}},
 		"[ab]{c,d}|e.xls": {
 			[]string{"[ab]{c,d}|e.xls"}, []string{"ac.xls", "[ab]{c,d}", "e.xls", "bd|e.xls"},
 		},
 	} {
-		p := rules(t, fmt.Sprintf("  - {name: r, documents: %q, callers: anyone, grant: [view]}\n", "oss://team-docs/"+pattern))
+		p := rules(t, fmt.Sprintf("  - {name: r, documents: %q, callers: anyone, grant: [view]}\n",
+			"oss://team-docs/"+pattern))
 		opens := func(uri string) bool {
 			_, err := p.Decide(question(t, caller.Caller{}, uri, `{"Filename": "x.docx"}`))
 			if err != nil && weboffice.AsError(err).Kind != weboffice.Unauthenticated {
@@ -70,15 +81,18 @@ func staff(claims string) string { return `{"issuer": "staff", "sub": "ann", ` +
 func TestClaimThatHoldsAPatternOpensNothingElse(t *testing.T) {
 	p := teams(t)
 	for _, claim := range []string{
-		"{red,blue}", "{red", "r?d", "re[d]", "re[d", "[", "*", "**", "r*", "red*", "*/*", "**/**", ".*", "(?i)red", "red|blue", "red/", "/red", "red/plans",
-		"..", "../red", ".", "", "r%65d", `r\ed`, "${team}", "red\x00", "red ", " red", "RED", "\\Qred\\E", "red\n",
+		"{red,blue}", "{red", "r?d", "re[d]", "re[d", "[", "*", "**", "r*", "red*", "*/*", "**/**",
+		".*", "(?i)red", "red|blue", "red/", "/red", "red/plans",
+		"..", "../red", ".", "", "r%65d", `r\ed`, "${team}", "red\x00", "red ", " red", "RED",
+		"\\Qred\\E", "red\n",
 	} {
 		as := staff(fmt.Sprintf(`"team": %q`, claim))
 		if strings.ContainsAny(claim, "\x00") {
 			as = staff(`"team": "red\u0000"`)
 		}
 		for _, segment := range []string{"red", "blue", "r", "red/plans"} {
-			_, err := p.Decide(question(t, who(t, p, as), "oss://team-docs/teams/"+segment+"/plan.docx", ""))
+			_, err := p.Decide(question(t, who(t, p, as), "oss://team-docs/teams/"+segment+
+				"/plan.docx", ""))
 			if got := weboffice.AsError(err).Code; got != "Forbidden" {
 				t.Errorf("the claim %q at %s: got %s", claim, segment, got)
 			}
@@ -88,13 +102,15 @@ func TestClaimThatHoldsAPatternOpensNothingElse(t *testing.T) {
 
 func TestClaimOpensExactlyItsOwnSegment(t *testing.T) {
 	p := teams(t)
-	for _, claim := range []string{"red", "{red,blue}", "re[d", "r*", "**", ".*", "(i)red", "red|blue", "RED", "$1", "rød"} {
+	for _, claim := range []string{"red", "{red,blue}", "re[d", "r*", "**", ".*", "(i)red",
+		"red|blue", "RED", "$1", "rød"} {
 		as := staff(fmt.Sprintf(`"team": %q`, claim))
 		d := decided(t, p, as, "oss://team-docs/teams/"+claim+"/a/plan.docx", "")
 		if d.Rule != "teams" {
 			t.Errorf("%q: got %s", claim, d.Rule)
 		}
-		if _, err := p.Decide(question(t, who(t, p, as), "oss://team-docs/teams/"+claim+"x/a/plan.docx", "")); err == nil {
+		if _, err := p.Decide(question(t, who(t, p, as), "oss://team-docs/teams/"+claim+
+			"x/a/plan.docx", "")); err == nil {
 			t.Errorf("%q opens %sx", claim, claim)
 		}
 	}
@@ -102,52 +118,71 @@ func TestClaimOpensExactlyItsOwnSegment(t *testing.T) {
 
 func TestSegmentEqualsOneOfAList(t *testing.T) {
 	visits(t, teams(t), []visit{
-		{"first", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/red/x.docx", "", "teams: view"},
-		{"last", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/blue/x.docx", "", "teams: view"},
-		{"none", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/green/x.docx", "", "Forbidden"},
-		{"not joined", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/red,blue/x.docx", "", "Forbidden"},
-		{"not printed", staff(`"team": ["red"]`), "oss://team-docs/teams/[red]/x.docx", "", "Forbidden"},
+		{"first", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/red/x.docx", "",
+			"teams: view"},
+		{"last", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/blue/x.docx", "",
+			"teams: view"},
+		{"none", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/green/x.docx", "",
+			"Forbidden"},
+		{"not joined", staff(`"team": ["red", "blue"]`), "oss://team-docs/teams/red,blue/x.docx",
+			"", "Forbidden"},
+		{"not printed", staff(`"team": ["red"]`), "oss://team-docs/teams/[red]/x.docx", "",
+			"Forbidden"},
 		{"empty", staff(`"team": []`), "oss://team-docs/teams/red/x.docx", "", "Forbidden"},
-		{"team-a is not team-ab", staff(`"team": "team-a"`), "oss://team-docs/teams/team-ab/x.docx", "", "Forbidden"},
-		{"team-ab is not team-a", staff(`"team": "team-ab"`), "oss://team-docs/teams/team-a/x.docx", "", "Forbidden"},
+		{"team-a is not team-ab", staff(`"team": "team-a"`), "oss://team-docs/teams/team-ab/x.docx",
+			"", "Forbidden"},
+		{"team-ab is not team-a", staff(`"team": "team-ab"`), "oss://team-docs/teams/team-a/x.docx",
+			"", "Forbidden"},
 		{"the folder alone", staff(`"team": "red"`), "oss://team-docs/teams/red", "", "Forbidden"},
 		{"missing", staff(`"x": 1`), "oss://team-docs/teams/red/x.docx", "", "Forbidden"},
 		{"null", staff(`"team": null`), "oss://team-docs/teams/null/x.docx", "", "Forbidden"},
 		{"a number", staff(`"team": 5`), "oss://team-docs/teams/5/x.docx", "", "Forbidden"},
 		{"true", staff(`"team": true`), "oss://team-docs/teams/true/x.docx", "", "Forbidden"},
-		{"a map", staff(`"team": {"red": "red"}`), "oss://team-docs/teams/red/x.docx", "", "Forbidden"},
-		{"a list with a number", staff(`"team": ["red", 1]`), "oss://team-docs/teams/red/x.docx", "", "Forbidden"},
-		{"a list of lists", staff(`"team": [["red"]]`), "oss://team-docs/teams/red/x.docx", "", "Forbidden"},
+		{"a map", staff(`"team": {"red": "red"}`), "oss://team-docs/teams/red/x.docx", "",
+			"Forbidden"},
+		{"a list with a number", staff(`"team": ["red", 1]`), "oss://team-docs/teams/red/x.docx",
+			"", "Forbidden"},
+		{"a list of lists", staff(`"team": [["red"]]`), "oss://team-docs/teams/red/x.docx", "",
+			"Forbidden"},
 		{"upper case", staff(`"team": "red"`), "oss://team-docs/teams/RED/x.docx", "", "Forbidden"},
 	})
-	p := rules(t, "  - {name: two, documents: 'oss://team-docs/${team}/${sub}/*', callers: {issuer: staff}, grant: [view]}\n")
+	p := rules(t,
+		"  - {name: two, documents: 'oss://team-docs/${team}/${sub}/*', callers: {issuer: staff}, grant: [view]}\n")
 	visits(t, p, []visit{
 		{"both", staff(`"team": "red"`), "oss://team-docs/red/ann/x.docx", "", "two: view"},
-		{"the other way round", staff(`"team": "red"`), "oss://team-docs/ann/red/x.docx", "", "Forbidden"},
-		{"the second is another's", staff(`"team": "red"`), "oss://team-docs/red/bob/x.docx", "", "Forbidden"},
+		{"the other way round", staff(`"team": "red"`), "oss://team-docs/ann/red/x.docx", "",
+			"Forbidden"},
+		{"the second is another's", staff(`"team": "red"`), "oss://team-docs/red/bob/x.docx", "",
+			"Forbidden"},
 	})
 }
 
 func TestUnicodeFormsAreDifferentDocuments(t *testing.T) {
 	const composed, decomposed = "caf\u00e9", "cafe\u0301"
 	for pattern, other := range map[string]string{composed: decomposed, decomposed: composed} {
-		p := rules(t, "  - {name: r, documents: 'oss://team-docs/"+pattern+"/*', callers: anyone, grant: [view]}\n")
+		p := rules(t, "  - {name: r, documents: 'oss://team-docs/"+pattern+
+			"/*', callers: anyone, grant: [view]}\n")
 		visits(t, p, []visit{
 			{"the same form", "", "oss://team-docs/" + pattern + "/x.docx", "", "r: view"},
 			{"the other form", "", "oss://team-docs/" + other + "/x.docx", "", "Unauthenticated"},
 		})
 		visits(t, teams(t), []visit{
-			{"a claim in the same form", staff(`"team": "` + pattern + `"`), "oss://team-docs/teams/" + pattern + "/x.docx", "", "teams: view"},
-			{"a claim in the other form", staff(`"team": "` + other + `"`), "oss://team-docs/teams/" + pattern + "/x.docx", "", "Forbidden"},
+			{"a claim in the same form", staff(`"team": "` + pattern + `"`),
+				"oss://team-docs/teams/" + pattern + "/x.docx", "", "teams: view"},
+			{"a claim in the other form", staff(`"team": "` + other + `"`),
+				"oss://team-docs/teams/" + pattern + "/x.docx", "", "Forbidden"},
 		})
 	}
 }
 
 func TestKeysThatIMMMightReadOtherwise(t *testing.T) {
-	p := rules(t, "  - {name: r, documents: oss://team-docs/handbook/**, callers: anyone, grant: [view]}\n")
+	p := rules(t,
+		"  - {name: r, documents: oss://team-docs/handbook/**, callers: anyone, grant: [view]}\n")
 	for _, key := range []string{
-		"handbook/../pay/x.docx", "handbook/./x.docx", "handbook//x.docx", "/handbook/x.docx", "handbook/x.docx/", "handbook/%2e%2e/pay/x.docx",
-		"handbook/%2Fx.docx", "handbook/x.docx?a=b", "handbook/x.docx#a", `handbook\x.docx`, "handbook/x\x00.docx", "handbook/x\n.docx", "",
+		"handbook/../pay/x.docx", "handbook/./x.docx", "handbook//x.docx", "/handbook/x.docx",
+		"handbook/x.docx/", "handbook/%2e%2e/pay/x.docx",
+		"handbook/%2Fx.docx", "handbook/x.docx?a=b", "handbook/x.docx#a", `handbook\x.docx`,
+		"handbook/x\x00.docx", "handbook/x\n.docx", "",
 		"handbook/" + strings.Repeat("x", 1024-9-5) + ".docx", "handbook/\xff.docx",
 	} {
 		_, err := p.Decide(question(t, caller.Caller{}, "oss://team-docs/"+key, ""))
@@ -155,7 +190,8 @@ func TestKeysThatIMMMightReadOtherwise(t *testing.T) {
 			t.Errorf("%q: got %v, want a 400", key, err)
 		}
 	}
-	for _, key := range []string{"handbook/..x/x.docx", "handbook/%zz.docx", "handbook/100%.docx", "handbook/" + strings.Repeat("x", 1023-9-5) + ".docx"} {
+	for _, key := range []string{"handbook/..x/x.docx", "handbook/%zz.docx", "handbook/100%.docx",
+		"handbook/" + strings.Repeat("x", 1023-9-5) + ".docx"} {
 		decided(t, p, "", "oss://team-docs/"+key, "")
 	}
 }
@@ -211,26 +247,35 @@ func TestConditions(t *testing.T) {
 		for _, rule := range strings.Fields("text star any list bool number mixed both") {
 			_, err := p.Decide(question(t, who(t, p, as), "oss://team-docs/"+rule+"/x.docx", ""))
 			if want := strings.Contains(" "+holds+" ", " "+rule+" "); (err == nil) != want {
-				t.Errorf("the claim %s at the condition %s: opens %v, want %v", claim, rule, err == nil, want)
+				t.Errorf("the claim %s at the condition %s: opens %v, want %v", claim, rule,
+					err == nil, want)
 			}
 		}
 	}
 	visits(t, p, []visit{
-		{"claims are all needed", staff(`"role": "editor", "level": 2`), "oss://team-docs/both/x.docx", "", "both: view"},
-		{"one of them is not enough", staff(`"role": "editor", "level": 3`), "oss://team-docs/both/x.docx", "", "Forbidden"},
+		{"claims are all needed", staff(`"role": "editor", "level": 2`),
+			"oss://team-docs/both/x.docx", "", "both: view"},
+		{"one of them is not enough", staff(`"role": "editor", "level": 3`),
+			"oss://team-docs/both/x.docx", "", "Forbidden"},
 		{"nor is the other", staff(`"level": 2`), "oss://team-docs/both/x.docx", "", "Forbidden"},
-		{"names have case", staff(`"Role": "editor"`), "oss://team-docs/text/x.docx", "", "Forbidden"},
-		{"another issuer's claim", `{"issuer": "partners", "sub": "x", "oid": "x", "role": "editor"}`, "oss://team-docs/text/x.docx", "", "Forbidden"},
+		{"names have case", staff(`"Role": "editor"`), "oss://team-docs/text/x.docx", "",
+			"Forbidden"},
+		{"another issuer's claim",
+			`{"issuer": "partners", "sub": "x", "oid": "x", "role": "editor"}`,
+			"oss://team-docs/text/x.docx", "", "Forbidden"},
 		{"a guest", "", "oss://team-docs/any/x.docx", "", "Unauthenticated"},
 	})
 }
 
 func TestBigNumbersAreComparedExactly(t *testing.T) {
-	p := rules(t, "  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff, claims: {id: 9007199254740993}}, grant: [view]}\n")
+	p := rules(t,
+		"  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff, claims: {id: 9007199254740993}}, grant: [view]}\n")
 	visits(t, p, []visit{
 		{"the same", staff(`"id": 9007199254740993`), "oss://team-docs/x.docx", "", "r: view"},
-		{"its neighbour", staff(`"id": 9007199254740992`), "oss://team-docs/x.docx", "", "Forbidden"},
-		{"its neighbour, rounded", staff(`"id": 9007199254740993.0`), "oss://team-docs/x.docx", "", "Forbidden"},
+		{"its neighbour", staff(`"id": 9007199254740992`), "oss://team-docs/x.docx", "",
+			"Forbidden"},
+		{"its neighbour, rounded", staff(`"id": 9007199254740993.0`), "oss://team-docs/x.docx", "",
+			"Forbidden"},
 	})
 }
 
@@ -242,7 +287,9 @@ func TestDenyWithAClaimThatIsOmittedOrOfAnotherType(t *testing.T) {
   - {name: own, documents: 'oss://team-docs/own/${team}/**', callers: {issuer: staff}, deny: true}
   - {name: all, documents: oss://team-docs/**, callers: [{issuer: staff}, {issuer: partners}], grant: [view]}
 `)
-	const pay, levels, external, own = "oss://team-docs/pay/x.docx", "oss://team-docs/levels/x.docx", "oss://team-docs/external/x.docx", "oss://team-docs/own/red/x.docx"
+	const pay, levels, external, own = "oss://team-docs/pay/x.docx",
+		"oss://team-docs/levels/x.docx", "oss://team-docs/external/x.docx",
+		"oss://team-docs/own/red/x.docx"
 	visits(t, p, []visit{
 		{"contractor", staff(`"employment": "contractor"`), pay, "", "Forbidden"},
 		{"one of a list", staff(`"employment": ["x", "contractor"]`), pay, "", "Forbidden"},
@@ -255,8 +302,11 @@ func TestDenyWithAClaimThatIsOmittedOrOfAnotherType(t *testing.T) {
 		{"twin: permanent", staff(`"employment": "permanent"`), pay, "", "all: view"},
 		{"twin: a list", staff(`"employment": ["permanent"]`), pay, "", "all: view"},
 		{"twin: an empty list", staff(`"employment": []`), pay, "", "all: view"},
-		{"twin: other documents", staff(`"employment": "contractor"`), "oss://team-docs/x.docx", "", "all: view"},
-		{"twin: another issuer", `{"issuer": "partners", "sub": "x", "oid": "x", "employment": "contractor"}`, pay, "", "all: view"},
+		{"twin: other documents", staff(`"employment": "contractor"`), "oss://team-docs/x.docx", "",
+			"all: view"},
+		{"twin: another issuer",
+			`{"issuer": "partners", "sub": "x", "oid": "x", "employment": "contractor"}`, pay, "",
+			"all: view"},
 
 		{"level 1", staff(`"level": 1`), levels, "", "Forbidden"},
 		{"level 1.0", staff(`"level": 1.0`), levels, "", "Forbidden"},
@@ -284,18 +334,26 @@ func TestEmailCountsOnlyWhenVouchedFor(t *testing.T) {
   - {name: mail, documents: oss://team-docs/*, callers: [{issuer: staff, claims: {email: "*@example.com"}}, {issuer: partners, claims: {email: "*@example.com"}}], grant: [view]}
 `)
 	const x = "oss://team-docs/x.docx"
-	mail := func(address string) string { return staff(fmt.Sprintf(`"email_verified": true, "email": %q`, address)) }
-	partner := func(claims string) string { return `{"issuer": "partners", "sub": "x", "oid": "x", ` + claims + `}` }
+	mail := func(address string) string {
+		return staff(fmt.Sprintf(`"email_verified": true, "email": %q`, address))
+	}
+	partner := func(claims string) string {
+		return `{"issuer": "partners", "sub": "x", "oid": "x", ` + claims + `}`
+	}
 	visits(t, p, []visit{
 		{"verified", mail("ann@example.com"), x, "", "mail: view"},
 		{"an apostrophe is common", mail("o'brien@example.com"), x, "", "mail: view"},
 		{"a tag", mail("ann+docs@example.com"), x, "", "mail: view"},
-		{"verified as text, as some issuers send it", staff(`"email_verified": "true", "email": "ann@example.com"`), x, "", "mail: view"},
-		{"unverified", staff(`"email_verified": false, "email": "ann@example.com"`), x, "", "Forbidden"},
+		{"verified as text, as some issuers send it",
+			staff(`"email_verified": "true", "email": "ann@example.com"`), x, "", "mail: view"},
+		{"unverified", staff(`"email_verified": false, "email": "ann@example.com"`), x, "",
+			"Forbidden"},
 		{"nothing said", staff(`"email": "ann@example.com"`), x, "", "Forbidden"},
-		{"verified by 1", staff(`"email_verified": 1, "email": "ann@example.com"`), x, "", "Forbidden"},
+		{"verified by 1", staff(`"email_verified": 1, "email": "ann@example.com"`), x, "",
+			"Forbidden"},
 		{"trustEmail", partner(`"email": "ann@example.com"`), x, "", "mail: view"},
-		{"trustEmail, two @", partner(`"email": "ann@evil.example@example.com"`), x, "", "Forbidden"},
+		{"trustEmail, two @", partner(`"email": "ann@evil.example@example.com"`), x, "",
+			"Forbidden"},
 		{"two @", mail("ann@evil.example@example.com"), x, "", "Forbidden"},
 		{"quoted", mail(`"ann@evil.example"@example.com`), x, "", "Forbidden"},
 		{"quoted without @", mail(`"ann"@example.com`), x, "", "Forbidden"},
@@ -307,8 +365,11 @@ func TestEmailCountsOnlyWhenVouchedFor(t *testing.T) {
 		{"another domain", mail("ann@evil-example.com"), x, "", "Forbidden"},
 		{"a longer domain", mail("ann@example.com.evil.example"), x, "", "Forbidden"},
 		{"upper case", mail("ann@EXAMPLE.com"), x, "", "Forbidden"},
-		{"a list", staff(`"email_verified": true, "email": ["ann@example.com"]`), x, "", "Forbidden"},
-		{"a list with a quoted one", staff(`"email_verified": true, "email": ["\"x@evil.example\"@example.com"]`), x, "", "Forbidden"},
+		{"a list", staff(`"email_verified": true, "email": ["ann@example.com"]`), x, "",
+			"Forbidden"},
+		{"a list with a quoted one", staff(
+			`"email_verified": true, "email": ["\"x@evil.example\"@example.com"]`), x, "",
+			"Forbidden"},
 	})
 }
 
@@ -319,10 +380,13 @@ func TestEmailOfADenyRule(t *testing.T) {
 `)
 	const x = "oss://team-docs/x.docx"
 	visits(t, p, []visit{
-		{"outside", staff(`"email_verified": true, "email": "x@outside.example"`), x, "", "Forbidden"},
+		{"outside", staff(`"email_verified": true, "email": "x@outside.example"`), x, "",
+			"Forbidden"},
 		{"unverified counts as missing", staff(`"email": "ann@example.com"`), x, "", "Forbidden"},
-		{"quoted counts as missing", staff(`"email_verified": true, "email": "\"x\"@example.com"`), x, "", "Forbidden"},
-		{"twin: inside", staff(`"email_verified": true, "email": "ann@example.com"`), x, "", "all: view"},
+		{"quoted counts as missing", staff(`"email_verified": true, "email": "\"x\"@example.com"`),
+			x, "", "Forbidden"},
+		{"twin: inside", staff(`"email_verified": true, "email": "ann@example.com"`), x, "",
+			"all: view"},
 	})
 }
 
@@ -336,13 +400,17 @@ func TestFirstMatchingRuleDecides(t *testing.T) {
 `)
 	partner := `{"issuer": "partners", "sub": "x", "oid": "x"}`
 	visits(t, p, []visit{
-		{"the first, though the second grants more", staff(`"role": "editor"`), "oss://team-docs/a/x.docx", "", "first: view"},
-		{"the second", staff(`"role": "viewer"`), "oss://team-docs/a/x.docx", "", "second: view edit"},
+		{"the first, though the second grants more", staff(`"role": "editor"`),
+			"oss://team-docs/a/x.docx", "", "first: view"},
+		{"the second", staff(`"role": "viewer"`), "oss://team-docs/a/x.docx", "",
+			"second: view edit"},
 		{"one of several callers", partner, "oss://team-docs/a/x.docx", "", "first: view"},
 		{"a deny ends it", partner, "oss://team-docs/b/x.docx", "", "Forbidden"},
-		{"no rule", `{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`, "oss://team-docs/c/x.docx", "", "Forbidden"},
+		{"no rule", `{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`,
+			"oss://team-docs/c/x.docx", "", "Forbidden"},
 		{"a guest", "", "oss://team-docs/c/x.docx", "", "last: view"},
-		{"a person where anyone may enter", partner, "oss://team-docs/c/x.docx", "", "third: view copy"},
+		{"a person where anyone may enter", partner, "oss://team-docs/c/x.docx", "",
+			"third: view copy"},
 		{"a guest elsewhere", "", "oss://team-docs/a/x.docx", "", "Unauthenticated"},
 	})
 }
@@ -354,10 +422,13 @@ func TestDeniedAndUnknownDocumentsAnswerAlike(t *testing.T) {
 `)
 	for _, as := range []string{"", staff(`"x": 1`)} {
 		var answers []string
-		for _, uri := range []string{"oss://team-docs/pay/2026.xlsx", "oss://team-docs/pay/no-such.xlsx", "oss://team-docs/other.docx", "oss://no-such-bucket/x.docx"} {
+		for _, uri := range []string{"oss://team-docs/pay/2026.xlsx",
+			"oss://team-docs/pay/no-such.xlsx", "oss://team-docs/other.docx",
+			"oss://no-such-bucket/x.docx"} {
 			_, err := p.Decide(question(t, who(t, p, as), uri, ""))
 			public := weboffice.AsError(err)
-			answers = append(answers, fmt.Sprint(public.Kind, public.Code, public.Message, public.Recommend))
+			answers = append(answers, fmt.Sprint(public.Kind, public.Code, public.Message,
+				public.Recommend))
 		}
 		for _, answer := range answers[1:] {
 			if answer != answers[0] {
@@ -376,23 +447,36 @@ func TestPermissionIsGrantAndAskedAndFormat(t *testing.T) {
 `)
 	all := `{"Permission": {"Readonly": false, "Rename": true, "History": true, "Copy": true, "Export": true, "Print": true}}`
 	visits(t, p, []visit{
-		{"nothing asked", "", "oss://team-docs/all/x.docx", "", "all: view edit rename history copy print export"},
-		{"all asked", "", "oss://team-docs/all/x.docx", all, "all: view edit rename history copy print export"},
-		{"no Readonly asks for edit", "", "oss://team-docs/all/x.docx", `{"Permission": {}}`, "all: view edit"},
-		{"Readonly", "", "oss://team-docs/all/x.docx", `{"Permission": {"Readonly": true, "Copy": true}}`, "all: view copy"},
-		{"in a string", "", "oss://team-docs/all/x.docx", `{"Permission": "{'Readonly':'true','Print':'true'}"}`, "all: view print"},
-		{"history needs edit", "", "oss://team-docs/all/x.docx", `{"Permission": {"Readonly": true, "History": true}}`, "all: view"},
-		{"export needs print", "", "oss://team-docs/all/x.docx", `{"Permission": {"Export": true}}`, "all: view edit"},
-		{"export needs print in the grant too", "", "oss://team-docs/some/x.docx", all, "some: view edit copy"},
+		{"nothing asked", "", "oss://team-docs/all/x.docx", "",
+			"all: view edit rename history copy print export"},
+		{"all asked", "", "oss://team-docs/all/x.docx", all,
+			"all: view edit rename history copy print export"},
+		{"no Readonly asks for edit", "", "oss://team-docs/all/x.docx", `{"Permission": {}}`,
+			"all: view edit"},
+		{"Readonly", "", "oss://team-docs/all/x.docx",
+			`{"Permission": {"Readonly": true, "Copy": true}}`, "all: view copy"},
+		{"in a string", "", "oss://team-docs/all/x.docx",
+			`{"Permission": "{'Readonly':'true','Print':'true'}"}`, "all: view print"},
+		{"history needs edit", "", "oss://team-docs/all/x.docx",
+			`{"Permission": {"Readonly": true, "History": true}}`, "all: view"},
+		{"export needs print", "", "oss://team-docs/all/x.docx", `{"Permission": {"Export": true}}`,
+			"all: view edit"},
+		{"export needs print in the grant too", "", "oss://team-docs/some/x.docx", all,
+			"some: view edit copy"},
 		{"wider than the grant", "", "oss://team-docs/view/x.docx", all, "view: view"},
 		{"a PDF", "", "oss://team-docs/all/x.pdf", all, "all: view rename copy print"},
-		{"a PDF under another name", "", "oss://team-docs/all/x.pdf", `{"Filename": "x.docx"}`, "all: view rename copy print"},
-		{"a document shown as a PDF", "", "oss://team-docs/all/x.docx", `{"Filename": "x.pdf"}`, "all: view rename copy print"},
+		{"a PDF under another name", "", "oss://team-docs/all/x.pdf", `{"Filename": "x.docx"}`,
+			"all: view rename copy print"},
+		{"a document shown as a PDF", "", "oss://team-docs/all/x.docx", `{"Filename": "x.pdf"}`,
+			"all: view rename copy print"},
 		{"text", "", "oss://team-docs/all/x.txt", "", "all: view rename copy print export"},
-		{"upper case", "", "oss://team-docs/all/x.DOCX", "", "all: view edit rename history copy print export"},
-		{"some pages", "", "oss://team-docs/all/x.docx", `{"PreviewPages": 3}`, "all: view rename copy print export"},
+		{"upper case", "", "oss://team-docs/all/x.DOCX", "",
+			"all: view edit rename history copy print export"},
+		{"some pages", "", "oss://team-docs/all/x.docx", `{"PreviewPages": 3}`,
+			"all: view rename copy print export"},
 		{"no extension", "", "oss://team-docs/all/x", "", "InvalidArgument.SourceURI"},
-		{"no extension, but a Filename", "", "oss://team-docs/view/x", `{"Filename": "x.docx"}`, "view: view"},
+		{"no extension, but a Filename", "", "oss://team-docs/view/x", `{"Filename": "x.docx"}`,
+			"view: view"},
 	})
 	if d := decided(t, p, "", "oss://team-docs/all/x.DOCX", ""); d.Request.Filename != "x.docx" {
 		t.Errorf("Filename %q", d.Request.Filename)
@@ -413,31 +497,46 @@ func TestShareLinkIsHeldToItsDocumentAndGrants(t *testing.T) {
 	const a, view = "oss://team-docs/handbook/a.docx", `"view"`
 	visits(t, p, []visit{
 		{"its document", link(a, `"view", "copy", "export"`), a, "", "links: view copy"},
-		{"its document with less asked", link(a, `"view", "copy", "edit"`), a, `{"Permission": {"Readonly": true, "Copy": true, "Print": true}}`, "links: view copy"},
-		{"a link for A at B where anyone may open B", link(a, view), "oss://team-docs/handbook/b.docx", "", "Forbidden"},
-		{"where anyone may and no rule for links matches", link("oss://other-docs/**", view), "oss://other-docs/x.docx", "", "Forbidden"},
+		{"its document with less asked", link(a, `"view", "copy", "edit"`), a,
+			`{"Permission": {"Readonly": true, "Copy": true, "Print": true}}`, "links: view copy"},
+		{"a link for A at B where anyone may open B", link(a, view),
+			"oss://team-docs/handbook/b.docx", "", "Forbidden"},
+		{"where anyone may and no rule for links matches", link("oss://other-docs/**", view),
+			"oss://other-docs/x.docx", "", "Forbidden"},
 		{"a longer name", link(a, view), a + ".docx", "", "Forbidden"},
-		{"a folder", link("oss://team-docs/plans/**", view), "oss://team-docs/plans/2026/x.docx", "", "links: view"},
-		{"beside the folder", link("oss://team-docs/plans/**", view), "oss://team-docs/plansx/x.docx", "", "Forbidden"},
-		{"one level", link("oss://team-docs/plans/*.docx", view), "oss://team-docs/plans/2026/x.docx", "", "Forbidden"},
-		{"wider than the rules", link("oss://team-docs/**", view), "oss://team-docs/x.docx", "", "links: view"},
-		{"another bucket", link("oss://other-docs/**", view), "oss://team-docs/x.docx", "", "Forbidden"},
+		{"a folder", link("oss://team-docs/plans/**", view), "oss://team-docs/plans/2026/x.docx",
+			"", "links: view"},
+		{"beside the folder", link("oss://team-docs/plans/**", view),
+			"oss://team-docs/plansx/x.docx", "", "Forbidden"},
+		{"one level", link("oss://team-docs/plans/*.docx", view),
+			"oss://team-docs/plans/2026/x.docx", "", "Forbidden"},
+		{"wider than the rules", link("oss://team-docs/**", view), "oss://team-docs/x.docx", "",
+			"links: view"},
+		{"another bucket", link("oss://other-docs/**", view), "oss://team-docs/x.docx", "",
+			"Forbidden"},
 		{"any bucket", link("oss://*/**", view), "oss://team-docs/x.docx", "", "Forbidden"},
-		{"a pattern that cannot be read", link("oss://team-docs/a**", view), "oss://team-docs/ab.docx", "", "Forbidden"},
-		{"a claim in the link's pattern", `{"issuer": "links", "sub": "ann", "document": "oss://team-docs/${sub}/*", "grant": ["view"]}`, "oss://team-docs/ann/x.docx", "", "Forbidden"},
+		{"a pattern that cannot be read", link("oss://team-docs/a**", view),
+			"oss://team-docs/ab.docx", "", "Forbidden"},
+		{"a claim in the link's pattern",
+			`{"issuer": "links", "sub": "ann", "document": "oss://team-docs/${sub}/*", "grant": ["view"]}`, "oss://team-docs/ann/x.docx", "", "Forbidden"},
 		{"no view", link(a, `"edit", "copy"`), a, "", "Forbidden"},
-		{"anyone's deny", link("oss://team-docs/**", view), "oss://team-docs/closed/x.docx", "", "Forbidden"},
-		{"a deny for others", link("oss://team-docs/**", view), "oss://team-docs/staffless/x.docx", "", "links: view"},
-		{"twin: a guest where anyone may", "", "oss://team-docs/handbook/b.docx", "", "handbook: view edit rename history copy print export"},
+		{"anyone's deny", link("oss://team-docs/**", view), "oss://team-docs/closed/x.docx", "",
+			"Forbidden"},
+		{"a deny for others", link("oss://team-docs/**", view), "oss://team-docs/staffless/x.docx",
+			"", "links: view"},
+		{"twin: a guest where anyone may", "", "oss://team-docs/handbook/b.docx", "",
+			"handbook: view edit rename history copy print export"},
 	})
 	if got := decided(t, p, link(a, view), a, "").Request.User; *got != guest {
 		t.Errorf("a link without sub: %+v, want the guest", got)
 	}
-	named := decided(t, p, `{"issuer": "links", "name": "Ann\u202e", "document": "`+a+`", "grant": ["view"]}`, a, "").Request.User
+	named := decided(t, p, `{"issuer": "links", "name": "Ann\u202e", "document": "`+a+
+		`", "grant": ["view"]}`, a, "").Request.User
 	if *named != (weboffice.User{Id: guest.Id, Name: "Ann"}) {
 		t.Errorf("a link with a name alone: %+v", named)
 	}
-	person := decided(t, p, `{"issuer": "links", "sub": "ann", "name": "Ann", "document": "`+a+`", "grant": ["view"]}`, a, "").Request.User
+	person := decided(t, p, `{"issuer": "links", "sub": "ann", "name": "Ann", "document": "`+a+
+		`", "grant": ["view"]}`, a, "").Request.User
 	if *person != (weboffice.User{Id: weboffice.UserID(salt, "links", "ann"), Name: "Ann"}) {
 		t.Errorf("a link with sub: %+v", person)
 	}
@@ -448,13 +547,18 @@ func TestClaimsOfLinks(t *testing.T) {
   - {name: ann's, documents: 'oss://team-docs/${sub}/*', callers: {issuer: links, claims: {sub: "a*"}}, grant: [view], set: {Watermark: {Value: "${name}"}}}
 `)
 	link := func(more string) string {
-		return `{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]` + more + `}`
+		return `{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]` + more +
+			`}`
 	}
 	visits(t, p, []visit{
-		{"sub", link(`, "sub": "ann", "name": "Ann"`), "oss://team-docs/ann/x.docx", "", "ann's: view"},
-		{"another", link(`, "sub": "bob", "name": "Bob"`), "oss://team-docs/bob/x.docx", "", "Forbidden"},
-		{"another's folder", link(`, "sub": "ann", "name": "Ann"`), "oss://team-docs/adam/x.docx", "", "Forbidden"},
-		{"no name to fill in", link(`, "sub": "ann"`), "oss://team-docs/ann/x.docx", "", "Forbidden"},
+		{"sub", link(`, "sub": "ann", "name": "Ann"`), "oss://team-docs/ann/x.docx", "",
+			"ann's: view"},
+		{"another", link(`, "sub": "bob", "name": "Bob"`), "oss://team-docs/bob/x.docx", "",
+			"Forbidden"},
+		{"another's folder", link(`, "sub": "ann", "name": "Ann"`), "oss://team-docs/adam/x.docx",
+			"", "Forbidden"},
+		{"no name to fill in", link(`, "sub": "ann"`), "oss://team-docs/ann/x.docx", "",
+			"Forbidden"},
 	})
 }
 
@@ -470,11 +574,14 @@ func TestParametersOnlyThePolicyMaySet(t *testing.T) {
     set: {Referer: "https://docs.example.com"}
 `)
 	others := map[string]string{
-		"ProjectName": `"other"`, "CachePreview": `true`, "Referer": `"https://docs.example.com"`, "UserData": `"x"`, "ExternalUploaded": `true`,
-		"NotifyTopicName": `"topic"`, "User": `{"Id": "boss"}`, "Watermark": `{"Type": 0}`, "CredentialConfig": `{"ServiceRole": "r"}`,
-		"Notification": `{"MNS": {"TopicName": "t"}}`,
+		"ProjectName": `"other"`, "CachePreview": `true`, "Referer": `"https://docs.example.com"`,
+		"UserData": `"x"`, "ExternalUploaded": `true`,
+		"NotifyTopicName": `"topic"`, "User": `{"Id": "boss"}`, "Watermark": `{"Type": 0}`,
+		"CredentialConfig": `{"ServiceRole": "r"}`,
+		"Notification":     `{"MNS": {"TopicName": "t"}}`,
 	}
-	may := map[string]string{"Filename": `"x.docx"`, "Password": `"x"`, "Permission": `{}`, "Hidecmb": `true`, "PreviewPages": `1`}
+	may := map[string]string{"Filename": `"x.docx"`, "Password": `"x"`, "Permission": `{}`,
+		"Hidecmb": `true`, "PreviewPages": `1`}
 	for _, name := range weboffice.ParameterNames() {
 		if name == "SourceURI" {
 			continue
@@ -486,7 +593,8 @@ func TestParametersOnlyThePolicyMaySet(t *testing.T) {
 		ask := `{"` + name + `": ` + others[name] + `}`
 		_, err := p.Decide(question(t, caller.Caller{}, "oss://team-docs/plain/x.docx", ask))
 		public := weboffice.AsError(err)
-		if public.Kind != weboffice.Forbidden || public.Code != "Forbidden."+name || !strings.Contains(public.Recommend, "Permission, Hidecmb, PreviewPages") {
+		if public.Kind != weboffice.Forbidden || public.Code != "Forbidden."+name ||
+			!strings.Contains(public.Recommend, "Permission, Hidecmb, PreviewPages") {
 			t.Errorf("%s: got %+v", ask, public)
 		}
 		decided(t, p, staff(`"x": 1`), "oss://team-docs/servers/x.docx", ask)
@@ -494,7 +602,8 @@ func TestParametersOnlyThePolicyMaySet(t *testing.T) {
 	const fixed, servers = "oss://team-docs/fixed/x.docx", "oss://team-docs/servers/x.docx"
 	visits(t, p, []visit{
 		{"fixed values alone", "", fixed, "", "fixed: view"},
-		{"the same value", "", fixed, `{"Hidecmb": true, "Filename": "shown.docx", "Password": "secret"}`, "fixed: view"},
+		{"the same value", "", fixed,
+			`{"Hidecmb": true, "Filename": "shown.docx", "Password": "secret"}`, "fixed: view"},
 		{"another Hidecmb", "", fixed, `{"Hidecmb": false}`, "Forbidden.Hidecmb"},
 		{"another Filename", "", fixed, `{"Filename": "other.docx"}`, "Forbidden.Filename"},
 		{"another Password", "", fixed, `{"Password": "x"}`, "Forbidden.Password"},
@@ -503,32 +612,42 @@ func TestParametersOnlyThePolicyMaySet(t *testing.T) {
 		{"more pages", "", fixed, `{"PreviewPages": 21}`, "Forbidden.PreviewPages"},
 		{"no page", "", fixed, `{"PreviewPages": 0}`, "InvalidPreviewPages"},
 		{"minus one", "", fixed, `{"PreviewPages": -1}`, "InvalidPreviewPages"},
-		{"no page where none are set", "", "oss://team-docs/plain/x.docx", `{"PreviewPages": "0"}`, "InvalidPreviewPages"},
-		{"accepted but fixed", staff(`"x": 1`), servers, `{"Referer": "https://evil.example"}`, "Forbidden.Referer"},
-		{"too long", staff(`"x": 1`), servers, `{"UserData": "` + strings.Repeat("x", 2049) + `"}`, "InvalidArgument.UserData"},
+		{"no page where none are set", "", "oss://team-docs/plain/x.docx", `{"PreviewPages": "0"}`,
+			"InvalidPreviewPages"},
+		{"accepted but fixed", staff(`"x": 1`), servers, `{"Referer": "https://evil.example"}`,
+			"Forbidden.Referer"},
+		{"too long", staff(`"x": 1`), servers, `{"UserData": "` + strings.Repeat("x", 2049) + `"}`,
+			"InvalidArgument.UserData"},
 	})
-	if d := decided(t, p, "", fixed, ""); *d.Request.PreviewPages != 20 || !*d.Request.Hidecmb || d.Request.Filename != "shown.docx" || d.Request.Password != "secret" {
+	if d := decided(t, p, "", fixed, ""); *d.Request.PreviewPages != 20 || !*d.Request.Hidecmb ||
+		d.Request.Filename != "shown.docx" || d.Request.Password != "secret" {
 		t.Errorf("set gave %+v", d.Request)
 	}
 	if d := decided(t, p, "", fixed, `{"PreviewPages": 5}`); *d.Request.PreviewPages != 5 {
 		t.Errorf("PreviewPages %d, want 5", *d.Request.PreviewPages)
 	}
-	d := decided(t, p, staff(`"x": 1`), servers, `{"ProjectName": "other", "User": {"Id": "boss", "Name": "Boss\u0007"}, "CachePreview": true}`)
-	if d.Request.ProjectName != "other" || *d.Request.User != (weboffice.User{Id: "boss", Name: "Boss"}) || !d.Request.Permission.Readonly {
+	d := decided(t, p, staff(`"x": 1`), servers,
+		`{"ProjectName": "other", "User": {"Id": "boss", "Name": "Boss\u0007"}, "CachePreview": true}`)
+	if d.Request.ProjectName != "other" ||
+		*d.Request.User != (weboffice.User{Id: "boss", Name: "Boss"}) ||
+		!d.Request.Permission.Readonly {
 		t.Errorf("accepted parameters gave %+v %+v", d.Request, d.Request.User)
 	}
 	d = decided(t, p, staff(`"name": "Ann"`), servers, `{"User": {"Name": "Ann of Sales"}}`)
-	if *d.Request.User != (weboffice.User{Id: weboffice.UserID(salt, "https://login.example.com", "ann"), Name: "Ann of Sales"}) {
+	if *d.Request.User != (weboffice.User{Id: weboffice.UserID(salt, "https://login.example.com",
+		"ann"), Name: "Ann of Sales"}) {
 		t.Errorf("a part of User gave %+v", d.Request.User)
 	}
 }
 
 func TestHidecmbOnlyInPreviews(t *testing.T) {
-	p := rules(t, "  - {name: r, documents: oss://team-docs/*, callers: anyone, grant: [view, edit], set: {Hidecmb: true}}\n")
+	p := rules(t,
+		"  - {name: r, documents: oss://team-docs/*, callers: anyone, grant: [view, edit], set: {Hidecmb: true}}\n")
 	if d := decided(t, p, "", "oss://team-docs/x.docx", ""); d.Request.Hidecmb != nil {
 		t.Error("Hidecmb while editing")
 	}
-	if d := decided(t, p, "", "oss://team-docs/x.docx", `{"Permission": {"Readonly": true}}`); d.Request.Hidecmb == nil || !*d.Request.Hidecmb {
+	if d := decided(t, p, "", "oss://team-docs/x.docx",
+		`{"Permission": {"Readonly": true}}`); d.Request.Hidecmb == nil || !*d.Request.Hidecmb {
 		t.Error("no Hidecmb in a preview")
 	}
 }
@@ -547,12 +666,15 @@ func TestSetIsFilledFromClaims(t *testing.T) {
 	full := `"name": "Ann", "email": "ann@example.com", "email_verified": true, "team": "red"`
 	d := decided(t, p, staff(full), "oss://team-docs/a b.docx", "")
 	want := weboffice.Watermark{
-		Type: new(int64(1)), Value: "Ann · ann@example.com · team-docs/a b.docx", Rotate: new(-0.5), Horizontal: new(int64(50)),
+		Type: new(int64(1)), Value: "Ann · ann@example.com · team-docs/a b.docx", Rotate: new(-0.5),
+		Horizontal: new(int64(50)),
 	}
-	if !reflect.DeepEqual(*d.Request.Watermark, want) || d.Request.UserData != `{"team": "red"}` || d.Request.User.Name != "Ann (red)" {
+	if !reflect.DeepEqual(*d.Request.Watermark, want) || d.Request.UserData != `{"team": "red"}` ||
+		d.Request.User.Name != "Ann (red)" {
 		t.Errorf("got %+v %s %+v", d.Request.Watermark, d.Request.UserData, d.Request.User)
 	}
-	again := decided(t, p, strings.Replace(staff(full), "Ann", "${email}", 1), "oss://team-docs/a b.docx", "")
+	again := decided(t, p, strings.Replace(staff(full), "Ann", "${email}", 1),
+		"oss://team-docs/a b.docx", "")
 	if got := again.Request.Watermark.Value; !strings.HasPrefix(got, "${email} · ann@example.com") {
 		t.Errorf("a claim was filled in twice: %s", got)
 	}
@@ -570,13 +692,18 @@ func TestSetIsFilledFromClaims(t *testing.T) {
 		"too long":        strings.Replace(full, `"Ann"`, `"`+strings.Repeat("x", 1100)+`"`, 1),
 	} {
 		_, err := p.Decide(question(t, who(t, p, staff(claims)), "oss://team-docs/x.docx", ""))
-		if public := weboffice.AsError(err); public.Code != "Forbidden" || public.Fix == "" || public.Cause == nil {
+		if public := weboffice.AsError(err); public.Code != "Forbidden" || public.Fix == "" ||
+			public.Cause == nil {
 			t.Errorf("%s: got %+v", name, public)
-		} else if strings.Contains(public.Cause.Error(), "red") || strings.Contains(public.Cause.Error(), "Ann") {
+		} else if strings.Contains(public.Cause.Error(), "red") ||
+			strings.Contains(public.Cause.Error(), "Ann") {
 			t.Errorf("%s: a claim's value in %v", name, public.Cause)
 		}
 	}
-	if first, second := decided(t, p, staff(full), "oss://team-docs/x.docx", ""), decided(t, p, staff(full), "oss://team-docs/x.docx", ""); first.Request.Watermark == second.Request.Watermark || first.Request.Watermark.Type == second.Request.Watermark.Type {
+	if first, second := decided(t, p, staff(full), "oss://team-docs/x.docx", ""),
+		decided(t, p, staff(full), "oss://team-docs/x.docx",
+			""); first.Request.Watermark == second.Request.Watermark ||
+		first.Request.Watermark.Type == second.Request.Watermark.Type {
 		t.Error("two decisions share a structure")
 	}
 }
@@ -593,16 +720,19 @@ func TestClaimThatWouldWidenACredentialPolicy(t *testing.T) {
         Policy: '{"Statement":[{"Effect":"Allow","Action":"oss:GetObject","Resource":"acs:oss:*:*:${document.bucket}/${document.key}","Condition":{"x":"${team}"}}]}'
 `)
 	policyOf := func(key, team string) (string, error) {
-		d, err := p.Decide(question(t, who(t, p, staff(`"team": `+team)), "oss://team-docs/"+key, ""))
+		d, err := p.Decide(question(t, who(t, p, staff(`"team": `+team)), "oss://team-docs/"+key,
+			""))
 		if err != nil {
 			return "", err
 		}
 		return d.Request.CredentialConfig.Policy, nil
 	}
 	for _, attack := range []struct{ key, team string }{
-		{"a/*.docx", `"red"`}, {"a$.docx", `"red"`}, {"x.docx", `"*"`}, {"x.docx", `"r?d"`}, {"x.docx", `"${acs:SourceIp}"`}, {"x.docx", `""`}, {"x.docx", `["red"]`},
+		{"a/*.docx", `"red"`}, {"a$.docx", `"red"`}, {"x.docx", `"*"`}, {"x.docx", `"r?d"`},
+		{"x.docx", `"${acs:SourceIp}"`}, {"x.docx", `""`}, {"x.docx", `["red"]`},
 	} {
-		if text, err := policyOf(attack.key, attack.team); weboffice.AsError(err).Code != "Forbidden" || weboffice.AsError(err).Fix == "" {
+		if text, err := policyOf(attack.key, attack.team); weboffice.AsError(
+			err).Code != "Forbidden" || weboffice.AsError(err).Fix == "" {
 			t.Errorf("%+v: got %s, %v", attack, text, err)
 		}
 	}
@@ -621,43 +751,57 @@ func TestClaimThatWouldWidenACredentialPolicy(t *testing.T) {
 }
 
 func TestUserIds(t *testing.T) {
-	p := rules(t, "  - {name: r, documents: oss://team-docs/*, callers: [{issuer: staff}, {issuer: partners}, {issuer: links}], grant: [view]}\n"+
-		"  - {name: g, documents: oss://team-docs/*, callers: anyone, grant: [view]}\n")
-	user := func(as string) weboffice.User { return *decided(t, p, as, "oss://team-docs/x.docx", "").Request.User }
-	ann := user(`{"issuer": "staff", "sub": "ann", "name": "Ann", "picture": "https://example.com/ann.png"}`)
-	want := weboffice.User{Id: weboffice.UserID(salt, "https://login.example.com", "ann"), Name: "Ann", Avatar: "https://example.com/ann.png"}
+	p := rules(t,
+		"  - {name: r, documents: oss://team-docs/*, callers: [{issuer: staff}, {issuer: partners}, {issuer: links}], grant: [view]}\n"+
+			"  - {name: g, documents: oss://team-docs/*, callers: anyone, grant: [view]}\n")
+	user := func(as string) weboffice.User {
+		return *decided(t, p, as, "oss://team-docs/x.docx",
+			"").Request.User
+	}
+	ann := user(
+		`{"issuer": "staff", "sub": "ann", "name": "Ann", "picture": "https://example.com/ann.png"}`)
+	want := weboffice.User{Id: weboffice.UserID(salt, "https://login.example.com", "ann"),
+		Name: "Ann", Avatar: "https://example.com/ann.png"}
 	if ann != want {
 		t.Errorf("got %+v, want %+v", ann, want)
 	}
-	if later := user(`{"issuer": "staff", "sub": "ann", "name": "Ann Smith", "role": "x"}`); later.Id != ann.Id {
+	if later := user(
+		`{"issuer": "staff", "sub": "ann", "name": "Ann Smith", "role": "x"}`); later.Id != ann.Id {
 		t.Error("the Id changed with other claims")
 	}
-	same := user(`{"issuer": "partners", "sub": "x", "oid": "ann", "nick": "Annie", "name": "not asked for", "image": "http://example.com/a.png"}`)
+	same := user(
+		`{"issuer": "partners", "sub": "x", "oid": "ann", "nick": "Annie", "name": "not asked for", "image": "http://example.com/a.png"}`)
 	if same.Id == ann.Id || same.Name != "Annie" || same.Avatar != "" {
-		t.Errorf("two issuers' equal subjects, and the claims that user names: %+v and %+v", ann, same)
+		t.Errorf("two issuers' equal subjects, and the claims that user names: %+v and %+v", ann,
+			same)
 	}
-	if again := user(`{"issuer": "partners", "sub": "another", "oid": "ann"}`); again.Id != same.Id {
+	if again := user(
+		`{"issuer": "partners", "sub": "another", "oid": "ann"}`); again.Id != same.Id {
 		t.Error("the Id depends on sub although user.id names oid")
 	}
-	if link := user(`{"issuer": "links", "sub": "ann", "document": "oss://team-docs/**", "grant": ["view"]}`); link.Id == ann.Id || link.Id == same.Id {
+	if link := user(
+		`{"issuer": "links", "sub": "ann", "document": "oss://team-docs/**", "grant": ["view"]}`); link.Id == ann.Id || link.Id == same.Id {
 		t.Error("a link's subject is an issuer's")
 	}
 	if got := user(""); got != guest {
 		t.Errorf("a guest: %+v", got)
 	}
 	for name, shown := range map[string]string{
-		`"Ann"`: "Ann", `"  Ann  "`: "Ann", `"A\u0000n\nn\u202e"`: "Ann", `"张伟 <x>"`: "张伟 <x>", `""`: "User", `"\u0007"`: "User", `5`: "User",
+		`"Ann"`: "Ann", `"  Ann  "`: "Ann", `"A\u0000n\nn\u202e"`: "Ann", `"张伟 <x>"`: "张伟 <x>",
+		`""`: "User", `"\u0007"`: "User", `5`: "User",
 		`"` + strings.Repeat("é", 40) + `"`: strings.Repeat("é", 32),
 	} {
 		if got := user(staff(`"name": ` + name)).Name; got != shown {
 			t.Errorf("the name %s became %q, want %q", name, got, shown)
 		}
 	}
-	salted, err := policy.Parse([]byte(head+"rules:\n  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff}, grant: [view]}\n"), policy.Options{Salt: "another"})
+	salted, err := policy.Parse([]byte(head+
+		"rules:\n  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff}, grant: [view]}\n"), policy.Options{Salt: "another"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := decided(t, salted, staff(`"name": "Ann"`), "oss://team-docs/x.docx", "").Request.User.Id; got == ann.Id {
+	if got := decided(t, salted, staff(`"name": "Ann"`), "oss://team-docs/x.docx",
+		"").Request.User.Id; got == ann.Id {
 		t.Error("the salt does not matter")
 	}
 }
@@ -667,7 +811,8 @@ func TestSessionEnd(t *testing.T) {
   - {name: eight, documents: oss://team-docs/eight/*, callers: anyone, grant: [view], session: 8h}
   - {name: default, documents: oss://team-docs/default/*, callers: anyone, grant: [view]}
 `)
-	for folder, want := range map[string]time.Duration{"eight": 8 * time.Hour, "default": policy.DefaultSession} {
+	for folder, want := range map[string]time.Duration{"eight": 8 * time.Hour,
+		"default": policy.DefaultSession} {
 		d := decided(t, p, "", "oss://team-docs/"+folder+"/x.docx", "")
 		if d.End != start.Add(want) {
 			t.Errorf("%s: ends %v after the start", folder, d.End.Sub(start))
@@ -679,16 +824,19 @@ func TestProjects(t *testing.T) {
 	text := "rules:\n  - {name: a, documents: oss://team-docs/a/*, callers: anyone, grant: [view], project: of-rule}\n" +
 		"  - {name: b, documents: oss://team-docs/b/*, callers: anyone, grant: [view], set: {ProjectName: of-set}}\n" +
 		"  - {name: c, documents: oss://team-docs/c/*, callers: anyone, grant: [view]}\n"
-	for policyProject, want := range map[string]string{"project: of-policy\n": "of-policy", "": "of-options"} {
+	for policyProject, want := range map[string]string{"project: of-policy\n": "of-policy",
+		"": "of-options"} {
 		p, err := policy.Parse([]byte(policyProject+text), policy.Options{Project: "of-options"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(p.Projects(), " "); got != "of-rule of-set "+want || p.Project() != want {
+		if got := strings.Join(p.Projects(), " "); got != "of-rule of-set "+want ||
+			p.Project() != want {
 			t.Errorf("projects %s, project %s", got, p.Project())
 		}
 		for folder, project := range map[string]string{"a": "of-rule", "b": "of-set", "c": want} {
-			if got := decided(t, p, "", "oss://team-docs/"+folder+"/x.docx", "").Request.ProjectName; got != project {
+			if got := decided(t, p, "", "oss://team-docs/"+folder+"/x.docx",
+				"").Request.ProjectName; got != project {
 				t.Errorf("%s: project %s, want %s", folder, got, project)
 			}
 		}
@@ -696,14 +844,17 @@ func TestProjects(t *testing.T) {
 }
 
 func TestInvalidInputIs400BeforeAnyRule(t *testing.T) {
-	p := rules(t, "  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff}, grant: [view]}\n")
-	for _, ask := range []string{`{"PreviewPages": 6000}`, `{"Filename": "a/b.docx"}`, `{"Filename": "x.exe"}`, `{"Password": "\u0000"}`} {
+	p := rules(t,
+		"  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff}, grant: [view]}\n")
+	for _, ask := range []string{`{"PreviewPages": 6000}`, `{"Filename": "a/b.docx"}`,
+		`{"Filename": "x.exe"}`, `{"Password": "\u0000"}`} {
 		_, err := p.Decide(question(t, caller.Caller{}, "oss://team-docs/x.docx", ask))
 		if weboffice.AsError(err).Kind != weboffice.Invalid {
 			t.Errorf("%s: got %v", ask, err)
 		}
 	}
-	for _, uri := range []string{"", "https://team-docs/x.docx", "oss://team-docs", "oss://Team-Docs/x.docx", "oss://team-docs/../x.docx"} {
+	for _, uri := range []string{"", "https://team-docs/x.docx", "oss://team-docs",
+		"oss://Team-Docs/x.docx", "oss://team-docs/../x.docx"} {
 		q := question(t, caller.Caller{}, uri, "")
 		if _, err := p.Decide(q); weboffice.AsError(err).Kind != weboffice.Invalid {
 			t.Errorf("%s: got %v", uri, err)
@@ -723,7 +874,8 @@ func TestExplainStopsAtTheRuleThatDecides(t *testing.T) {
   - {name: e, documents: oss://team-docs/**, callers: {issuer: staff}, deny: true}
   - {name: f, documents: oss://team-docs/**, callers: {issuer: staff}, grant: [view]}
 `)
-	got := p.Explain(question(t, who(t, p, staff(`"role": "viewer", "team": "red"`)), "oss://team-docs/b/x.docx", ""))
+	got := p.Explain(question(t, who(t, p, staff(`"role": "viewer", "team": "red"`)),
+		"oss://team-docs/b/x.docx", ""))
 	want := []policy.Step{
 		{Rule: "a", Why: "the documents do not match"},
 		{Rule: "b", Why: "the caller is not of this issuer"},
@@ -734,15 +886,19 @@ func TestExplainStopsAtTheRuleThatDecides(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
-	links := p.Explain(question(t, who(t, p, `{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`), "oss://team-docs/a/x.docx", ""))
+	links := p.Explain(question(t, who(t, p,
+		`{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`),
+		"oss://team-docs/a/x.docx", ""))
 	if len(links) != 6 || links[0].Why != "a share link is decided by rules for links alone" {
 		t.Errorf("got %+v", links)
 	}
 }
 
 func TestErrorsAreForTheEdge(t *testing.T) {
-	p := rules(t, "  - {name: r, documents: oss://team-docs/a/*, callers: {issuer: staff}, grant: [view]}\n")
-	for as, kind := range map[string]weboffice.Kind{"": weboffice.Unauthenticated, staff(`"x": 1`): weboffice.Forbidden} {
+	p := rules(t,
+		"  - {name: r, documents: oss://team-docs/a/*, callers: {issuer: staff}, grant: [view]}\n")
+	for as, kind := range map[string]weboffice.Kind{"": weboffice.Unauthenticated,
+		staff(`"x": 1`): weboffice.Forbidden} {
 		_, err := p.Decide(question(t, who(t, p, as), "oss://team-docs/b/x.docx", ""))
 		var public *weboffice.Error
 		if !errors.As(err, &public) || public.Kind != kind || public.Message == "" {
@@ -764,21 +920,29 @@ revokedLinks: [one, two]
 rules:
   - {name: l, documents: oss://team-docs/*, callers: [{issuer: a}, {issuer: links}], grant: [view]}
 `)
-	wantLimits := policy.Limits{Anyone: policy.Rate{Events: 3, Per: time.Second}, Caller: policy.Rate{Events: 1000, Per: time.Hour}}
+	wantLimits := policy.Limits{Anyone: policy.Rate{Events: 3, Per: time.Second},
+		Caller: policy.Rate{Events: 1000, Per: time.Hour}}
 	wantIssuers := []caller.Issuer{
-		{Name: "a", URL: "http://127.0.0.1:9000/a", Audience: "x", MaxAge: 30 * time.Minute, TrustEmail: true, User: caller.UserClaims{ID: "oid"}},
+		{Name: "a", URL: "http://127.0.0.1:9000/a", Audience: "x", MaxAge: 30 * time.Minute,
+			TrustEmail: true, User: caller.UserClaims{ID: "oid"}},
 		{Name: "b", URL: "https://b.example", Audience: "weboffice", MaxAge: 24 * time.Hour},
 	}
-	if p.Limits() != wantLimits || !reflect.DeepEqual(p.Issuers(), wantIssuers) || !p.QuickStart() || !p.UsesLinks() || p.Rules() != 1 ||
-		!reflect.DeepEqual(p.Origins(), []string{"https://docs.example.com", "http://127.0.0.1:8080"}) || !reflect.DeepEqual(p.RevokedLinks(), []string{"one", "two"}) {
+	if p.Limits() != wantLimits || !reflect.DeepEqual(p.Issuers(), wantIssuers) ||
+		!p.QuickStart() || !p.UsesLinks() || p.Rules() != 1 ||
+		!reflect.DeepEqual(p.Origins(), []string{"https://docs.example.com",
+			"http://127.0.0.1:8080"}) ||
+		!reflect.DeepEqual(p.RevokedLinks(), []string{"one", "two"}) {
 		t.Errorf("got %+v", p)
 	}
-	p.Origins()[0], p.RevokedLinks()[0], p.Issuers()[0].URL = "https://evil.example", "three", "https://evil.example"
-	if p.Origins()[0] != "https://docs.example.com" || p.RevokedLinks()[0] != "one" || p.Issuers()[0].URL != wantIssuers[0].URL {
+	p.Origins()[0], p.RevokedLinks()[0], p.Issuers()[0].URL = "https://evil.example", "three",
+		"https://evil.example"
+	if p.Origins()[0] != "https://docs.example.com" || p.RevokedLinks()[0] != "one" ||
+		p.Issuers()[0].URL != wantIssuers[0].URL {
 		t.Error("a caller changed the policy")
 	}
 	plain := mustParse(t, "limits: {anyone: 1/m}\n")
-	if plain.Limits().Caller != (policy.Rate{Events: 60, Per: time.Minute}) || plain.UsesLinks() || plain.QuickStart() {
+	if plain.Limits().Caller != (policy.Rate{Events: 60, Per: time.Minute}) || plain.UsesLinks() ||
+		plain.QuickStart() {
 		t.Errorf("the defaults: %+v", plain)
 	}
 }

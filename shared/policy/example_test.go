@@ -36,17 +36,21 @@ func ExamplePolicy_Decide() {
 		fmt.Println(err)
 		return
 	}
-	asked, err := weboffice.ParseRequest([]byte(`{"SourceURI": "oss://team-docs/handbook/welcome.docx", "Permission": {"Copy": true, "Print": true}}`))
+	asked, err := weboffice.ParseRequest(
+		[]byte(
+			`{"SourceURI": "oss://team-docs/handbook/welcome.docx", "Permission": {"Copy": true, "Print": true}}`))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	decision, err := p.Decide(policy.Question{Asked: asked, Start: time.Now(), Guest: weboffice.NewGuest()})
+	decision, err := p.Decide(policy.Question{Asked: asked, Start: time.Now(),
+		Guest: weboffice.NewGuest()})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(decision.Rule, "grants", strings.Join(decision.Request.Permission.Grants(), ", "), "for", *decision.Request.PreviewPages, "pages")
+	fmt.Println(decision.Rule, "grants", strings.Join(decision.Request.Permission.Grants(), ", "),
+		"for", *decision.Request.PreviewPages, "pages")
 	// Output: handbook grants view, copy for 20 pages
 }
 
@@ -56,12 +60,14 @@ func ExamplePolicy_Explain() {
 		fmt.Println(err)
 		return
 	}
-	ann, err := p.CallerOf(map[string]any{"issuer": "staff", "sub": "ann", "groups": []string{"editors"}, "team": "red"})
+	ann, err := p.CallerOf(map[string]any{"issuer": "staff", "sub": "ann",
+		"groups": []string{"editors"}, "team": "red"})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for _, step := range p.Explain(policy.Question{Caller: ann, Asked: weboffice.Request{SourceURI: "oss://team-docs/teams/blue/plan.docx"}}) {
+	for _, step := range p.Explain(policy.Question{Caller: ann,
+		Asked: weboffice.Request{SourceURI: "oss://team-docs/teams/blue/plan.docx"}}) {
 		fmt.Printf("%s: %s\n", step.Rule, step.Why)
 	}
 	// Output:
@@ -79,9 +85,8 @@ rules:
     grant: [view, see]
 `), policy.Options{})
 	fmt.Println(err)
-	// Output:
-	// 3:5: callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps
-	// 4:16: ** must be a whole segment; inside a segment use *
-	// 5:5: unknown key "caller": use name, documents, callers, deny, grant, set, accept, project, session
-	// 6:12: unknown grant "see": use view, edit, rename, history, copy, print, export
+	// Output: 3:5: callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps 4:16: **
+	// must be a whole segment; inside a segment use * 5:5: unknown key "caller": use name,
+	// documents, callers, deny, grant, set, accept, project, session 6:12: unknown grant "see": use
+	// view, edit, rename, history, copy, print, export
 }

@@ -1,6 +1,7 @@
 package policy
 
-// Match says whether a document pattern matches a URI, with any claims. The error is why it is no pattern.
+// Match says whether a document pattern matches a URI, with any claims. The error is why it is no
+// pattern.
 func Match(text, uri string) (bool, error) {
 	p, err := parsePattern(text)
 	if err != nil {

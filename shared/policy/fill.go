@@ -14,9 +14,10 @@ import (
 // hole finds ${…} inside a text of `set`, one that is never closed included: Parse refuses that.
 var hole = regexp.MustCompile(`\$\{[^}]*\}?`)
 
-// fill returns the rule's set with every ${claim}, ${document.bucket} and ${document.key} replaced. A claim that is not text is refused, and
-// so is one that nobody would see, such as a watermark's name that is a space. Inside CredentialConfig the text goes escaped into its JSON,
-// and what could widen a RAM policy there (* ? $) is refused.
+// fill returns the rule's set with every ${claim}, ${document.bucket} and ${document.key} replaced.
+// A claim that is not text is refused, and so is one that nobody would see, such as a watermark's
+// name that is a space. Inside CredentialConfig the text goes escaped into its JSON, and what could
+// widen a RAM policy there (* ? $) is refused.
 func (a *ask) fill(r *rule) (weboffice.Request, error) {
 	if !r.holes {
 		return r.set, nil
@@ -33,14 +34,16 @@ func (a *ask) fill(r *rule) (weboffice.Request, error) {
 				value, isText = a.doc.Key, true
 			}
 			if !isText || !strings.ContainsFunc(value, visible) {
-				failed = unresolvable(fmt.Errorf("%s in %s has no text value, or a blank one", found, parameter))
+				failed = unresolvable(fmt.Errorf("%s in %s has no text value, or a blank one",
+					found, parameter))
 				return ""
 			}
 			if parameter != "CredentialConfig" {
 				return value
 			}
 			if strings.ContainsAny(value, "*?$") {
-				failed = unresolvable(fmt.Errorf("%s holds *, ? or $, which would widen a RAM policy", found))
+				failed = unresolvable(fmt.Errorf(
+					"%s holds *, ? or $, which would widen a RAM policy", found))
 			}
 			escaped, _ := json.Marshal(value) // text always marshals
 			return string(escaped[1 : len(escaped)-1])
@@ -51,8 +54,10 @@ func (a *ask) fill(r *rule) (weboffice.Request, error) {
 
 func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
-// mapTexts copies v with every text in it mapped; parameter is the name of the outermost field. The copy shares nothing that changes.
-func mapTexts(v reflect.Value, parameter string, change func(parameter, text string) string) reflect.Value {
+// mapTexts copies v with every text in it mapped; parameter is the name of the outermost field. The
+// copy shares nothing that changes.
+func mapTexts(v reflect.Value, parameter string,
+	change func(parameter, text string) string) reflect.Value {
 	c := reflect.New(v.Type()).Elem()
 	switch v.Kind() {
 	case reflect.String:

@@ -20,8 +20,8 @@ import (
 
 var placed = regexp.MustCompile(`^[0-9]+:[0-9]+: .`)
 
-// FuzzParse: nothing makes Parse panic, every mistake has its place, and what parses parses again, can be tested, and gives issuers that a
-// verifier takes.
+// FuzzParse: nothing makes Parse panic, every mistake has its place, and what parses parses again,
+// can be tested, and gives issuers that a verifier takes.
 func FuzzParse(f *testing.F) {
 	for _, file := range []string{"functions/policy.yaml", "scripts/dev/policy.yaml"} {
 		data, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(file)))
@@ -31,11 +31,21 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add(manyRules(3))
-	f.Add([]byte(rule("callers: [{issuer: staff, claims: {email: '*@example.com', 'a.b': [x*, 1, true]}}]\nset: {Watermark: {Value: '${name}'}}\nsession: 8h\naccept: [User]")))
-	f.Add([]byte(testing1("{as: {issuer: staff, sub: a, groups: [b], n: {c: d}}, open: oss://team-docs/x.docx, ask: {PreviewPages: 1}, expect: r, granted: [view]}")))
+	f.Add(
+		[]byte(
+			rule(
+				"callers: [{issuer: staff, claims: {email: '*@example.com', 'a.b': [x*, 1, true]}}]\nset: {Watermark: {Value: '${name}'}}\nsession: 8h\naccept: [User]")))
+	f.Add(
+		[]byte(
+			testing1(
+				"{as: {issuer: staff, sub: a, groups: [b], n: {c: d}}, open: oss://team-docs/x.docx, ask: {PreviewPages: 1}, expect: r, granted: [view]}")))
 	for _, text := range []string{
-		"", "a", "- a", "{", "a: &b {c: *b}", "? a\n: b", "<<: {project: a}", "project: !!binary /w==", "project: |\n  a\n  b", "limits:\n  ? [a]\n  : b", "---\n...\n", "%YAML 1.2\n---\n", "rules: [{}]", "rules: [~]",
-		"issuers: {a: ~}", "tests: [{as: {issuer: links}}]", "project: \"\\xff\"", "project: \xff", "\ufeffproject: a", "rules:\n- {documents: oss://team-docs/${a}/**}", strings.Repeat("[", 500), strings.Repeat("{a: ", 500), "a:\n\t- b", "project: a # b\n#",
+		"", "a", "- a", "{", "a: &b {c: *b}", "? a\n: b", "<<: {project: a}",
+		"project: !!binary /w==", "project: |\n  a\n  b", "limits:\n  ? [a]\n  : b", "---\n...\n",
+		"%YAML 1.2\n---\n", "rules: [{}]", "rules: [~]",
+		"issuers: {a: ~}", "tests: [{as: {issuer: links}}]", "project: \"\\xff\"", "project: \xff",
+		"\ufeffproject: a", "rules:\n- {documents: oss://team-docs/${a}/**}",
+		strings.Repeat("[", 500), strings.Repeat("{a: ", 500), "a:\n\t- b", "project: a # b\n#",
 	} {
 		f.Add([]byte(text))
 	}
@@ -49,12 +59,14 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		again, err := policy.Parse(data, o)
-		if err != nil || again.Rules() != p.Rules() || !slices.Equal(again.Warnings(), p.Warnings()) {
+		if err != nil || again.Rules() != p.Rules() ||
+			!slices.Equal(again.Warnings(), p.Warnings()) {
 			t.Fatalf("the second time: %v", err)
 		}
 		p.Test()
 		_, err = caller.NewVerifier(caller.Options{
-			Issuers: p.Issuers(), RevokedLinks: p.RevokedLinks(), Now: time.Now, Client: http.DefaultClient, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Issuers: p.Issuers(), RevokedLinks: p.RevokedLinks(), Now: time.Now,
+			Client: http.DefaultClient, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		})
 		if err != nil {
 			t.Errorf("no verifier takes its issuers: %v", err)
@@ -62,7 +74,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzDecide: nothing that a caller sends gets more than the rule that decides gives, and than was asked.
+// FuzzDecide: nothing that a caller sends gets more than the rule that decides gives, and than was
+// asked.
 func FuzzDecide(f *testing.F) {
 	p := rules(f, `
   - {name: pay, documents: oss://team-docs/teams/pay/**, callers: {issuer: staff, claims: {employment: contractor}}, deny: true}
@@ -75,18 +88,25 @@ func FuzzDecide(f *testing.F) {
   - {name: handbook, documents: oss://team-docs/handbook/**, callers: anyone, grant: [view, copy], set: {PreviewPages: 20, Hidecmb: true}}
 `)
 	most := map[string][]string{
-		"team folders": weboffice.Grants(), "share links": {"view", "edit", "copy", "print"}, "handbook": {"view", "copy"},
+		"team folders": weboffice.Grants(), "share links": {"view", "edit", "copy", "print"},
+		"handbook": {"view", "copy"},
 	}
 	for _, claims := range []string{
-		"", staff(`"name": "Ann", "email": "ann@example.com", "email_verified": true, "groups": ["editors"], "team": "red", "employment": "permanent"`),
-		staff(`"email": "a@b@example.com", "email_verified": "true", "groups": [1], "team": ["*", "**"], "employment": null`),
+		"",
+		staff(
+			`"name": "Ann", "email": "ann@example.com", "email_verified": true, "groups": ["editors"], "team": "red", "employment": "permanent"`),
+		staff(
+			`"email": "a@b@example.com", "email_verified": "true", "groups": [1], "team": ["*", "**"], "employment": null`),
 		`{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view", "export", "edit"], "name": "x"}`,
 		`{"issuer": "links", "document": "oss://team-docs/${sub}/[*", "grant": ["copy"], "sub": "ann"}`,
 		`{"issuer": "partners", "sub": 1e3, "oid": "x"}`, `{"issuer": 5}`,
 	} {
-		f.Add(claims, "oss://team-docs/teams/red/plan.docx", `{"Permission": {"Readonly": false, "Copy": true, "Print": true, "Export": true, "History": true, "Rename": true}}`)
-		f.Add(claims, "oss://team-docs/handbook/a.PDF", `{"PreviewPages": "20", "Hidecmb": true, "Permission": "{'Readonly':'true'}"}`)
-		f.Add(claims, `oss://team-docs/teams/red/"},"x":"$*?.docx`, `{"User": {"Id": "boss"}, "Filename": "x.docx", "UserData": "x"}`)
+		f.Add(claims, "oss://team-docs/teams/red/plan.docx",
+			`{"Permission": {"Readonly": false, "Copy": true, "Print": true, "Export": true, "History": true, "Rename": true}}`)
+		f.Add(claims, "oss://team-docs/handbook/a.PDF",
+			`{"PreviewPages": "20", "Hidecmb": true, "Permission": "{'Readonly':'true'}"}`)
+		f.Add(claims, `oss://team-docs/teams/red/"},"x":"$*?.docx`,
+			`{"User": {"Id": "boss"}, "Filename": "x.docx", "UserData": "x"}`)
 	}
 	f.Fuzz(func(t *testing.T, claims, uri, ask string) {
 		q := policy.Question{Start: start, Guest: guest}
@@ -114,7 +134,9 @@ func FuzzDecide(f *testing.F) {
 			t.Fatalf("Decide changed the question from %s to %s", before, after)
 		}
 		if err != nil {
-			if kind := weboffice.AsError(err).Kind; kind != weboffice.Invalid && kind != weboffice.Forbidden && (kind != weboffice.Unauthenticated || !q.Caller.Guest()) {
+			if kind := weboffice.AsError(err).Kind; kind != weboffice.Invalid &&
+				kind != weboffice.Forbidden &&
+				(kind != weboffice.Unauthenticated || !q.Caller.Guest()) {
 				t.Errorf("the error %+v", err)
 			}
 			return
@@ -138,13 +160,15 @@ func FuzzDecide(f *testing.F) {
 		switch {
 		case uriErr != nil || r.SourceURI != uri || !strings.HasPrefix(uri, "oss://team-docs/"):
 			t.Errorf("opened %q", r.SourceURI)
-		case r.ProjectName != "test-project" || r.UserData != "" || r.Notification != nil || r.NotifyTopicName != "" || r.CachePreview != nil:
+		case r.ProjectName != "test-project" || r.UserData != "" || r.Notification != nil ||
+			r.NotifyTopicName != "" || r.CachePreview != nil:
 			t.Errorf("sent %+v", r)
 		case r.User == nil || r.User.Id == "" || r.User.Name == "":
 			t.Errorf("the User %+v", r.User)
 		case r.PreviewPages != nil && !r.Permission.Readonly:
 			t.Error("PreviewPages of a document that may be edited")
-		case d.Rule == "handbook" && (*r.PreviewPages < 1 || *r.PreviewPages > 20 || !*r.Hidecmb || *r.User != guest && q.Caller.Guest()):
+		case d.Rule == "handbook" && (*r.PreviewPages < 1 || *r.PreviewPages > 20 || !*r.Hidecmb ||
+			*r.User != guest && q.Caller.Guest()):
 			t.Errorf("the handbook with %d pages", *r.PreviewPages)
 		case d.Rule == "team folders" && !json.Valid([]byte(r.CredentialConfig.Policy)):
 			t.Errorf("the credential policy %s", r.CredentialConfig.Policy)
@@ -157,16 +181,20 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// FuzzPattern: a pattern matches what the oracle's matcher says, and one that covers another matches all that the other does.
+// FuzzPattern: a pattern matches what the oracle's matcher says, and one that covers another
+// matches all that the other does.
 func FuzzPattern(f *testing.F) {
-	for _, p := range []string{"**", "*", "a/**", "a*c/*.docx", "${team}/**", "x/${team}/*", "**/a/**", "[a]{b}(c)|d+^$", "a/*/**/b*c", "$*"} {
-		for _, q := range []string{"a/b", "**/b", "*/*", "${team}/x", "abc/x.docx", "ab*c/**", "${other}/**"} {
+	for _, p := range []string{"**", "*", "a/**", "a*c/*.docx", "${team}/**", "x/${team}/*",
+		"**/a/**", "[a]{b}(c)|d+^$", "a/*/**/b*c", "$*"} {
+		for _, q := range []string{"a/b", "**/b", "*/*", "${team}/x", "abc/x.docx", "ab*c/**",
+			"${other}/**"} {
 			f.Add(p, q, "a/b/c", "c")
 		}
 	}
 	f.Fuzz(func(t *testing.T, p, q, key, filler string) {
 		p, q = "oss://team-docs/"+p, "oss://team-docs/"+q
-		if _, err := policy.Match(p, ""); err != nil || strings.Count(p+q, "*") > 12 || len(key)+len(filler) > 60 {
+		if _, err := policy.Match(p, ""); err != nil || strings.Count(p+q, "*") > 12 ||
+			len(key)+len(filler) > 60 {
 			return // the oracle is slow
 		}
 		keys := []string{key, instance(p, filler), instance(q, filler)}
@@ -181,7 +209,8 @@ func FuzzPattern(f *testing.F) {
 			for i, segment := range segments {
 				all[i] = segment
 			}
-			if got, _ := policy.Match(p, uri); got != fits(p, segments, func(string) any { return all }) {
+			if got, _ := policy.Match(p, uri); got != fits(p, segments,
+				func(string) any { return all }) {
 				t.Errorf("%s matches %s: %v", p, uri, got)
 			}
 			own := func(name string) any { return segments[len(name)%len(segments)] }
@@ -194,7 +223,8 @@ func FuzzPattern(f *testing.F) {
 
 // fits asks the oracle's matcher.
 func fits(pattern string, key []string, claim func(string) any) bool {
-	return path(strings.Split(strings.TrimPrefix(pattern, "oss://team-docs/"), "/"), key, claim, false)
+	return path(strings.Split(strings.TrimPrefix(pattern, "oss://team-docs/"), "/"), key, claim,
+		false)
 }
 
 // instance makes a key that a pattern may match.

@@ -12,8 +12,9 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// This file is a second implementation of what the package promises, written for the property test: slow, plain, and with nothing of the
-// package in it. It works on its own model of a policy; only the request's types are shared.
+// This file is a second implementation of what the package promises, written for the property test:
+// slow, plain, and with nothing of the package in it. It works on its own model of a policy; only
+// the request's types are shared.
 
 type model struct {
 	Project string
@@ -34,10 +35,11 @@ type modelRule struct {
 	Callers  []modelCallers // none: anyone
 	Deny     bool
 	Grant    []string
-	Set      map[string]any // Hidecmb bool, PreviewPages int, Filename, Watermark and UserData string
-	Accept   []string
-	Project  string
-	Hours    int // of the session; 0 is the default
+	// Hidecmb bool, PreviewPages int, Filename, Watermark and UserData string
+	Set     map[string]any
+	Accept  []string
+	Project string
+	Hours   int // of the session; 0 is the default
 }
 
 type modelCallers struct {
@@ -102,7 +104,8 @@ func (m model) fits(r modelRule, p *person, bucket string, key []string) bool {
 	}
 	if p != nil && p.Issuer == "links" && !r.Deny {
 		linkBucket, linkKey, _ := strings.Cut(strings.TrimPrefix(p.Document, "oss://"), "/")
-		return !strings.Contains(linkKey, "${") && linkBucket == bucket && path(strings.Split(linkKey, "/"), key, claim, false)
+		return !strings.Contains(linkKey, "${") && linkBucket == bucket &&
+			path(strings.Split(linkKey, "/"), key, claim, false)
 	}
 	return true
 }
@@ -115,9 +118,11 @@ func (m model) claims(p *person) func(string) any {
 			return value
 		}
 		address, _ := value.(string)
-		verified := p.Claims["email_verified"] == true || p.Claims["email_verified"] == "true" || m.Issuers[p.Issuer].TrustEmail
+		verified := p.Claims["email_verified"] == true || p.Claims["email_verified"] == "true" ||
+			m.Issuers[p.Issuer].TrustEmail
 		local, domain, _ := strings.Cut(address, "@")
-		if !verified || local == "" || domain == "" || strings.Contains(domain, "@") || strings.ContainsAny(address, " \"<>(),:;\\[]\t\n") {
+		if !verified || local == "" || domain == "" || strings.Contains(domain, "@") ||
+			strings.ContainsAny(address, " \"<>(),:;\\[]\t\n") {
 			return nil
 		}
 		return address
@@ -137,7 +142,8 @@ func path(pattern, key []string, claim func(string) any, deny bool) bool {
 		return path(pattern[1:], key[1:], claim, deny) || path(pattern, key[1:], claim, deny)
 	}
 	if name, isClaim := strings.CutPrefix(first, "${"); isClaim {
-		return meets(claim(strings.TrimSuffix(name, "}")), []any{key[0]}, deny, true) && path(pattern[1:], key[1:], claim, deny)
+		return meets(claim(strings.TrimSuffix(name, "}")), []any{key[0]}, deny, true) &&
+			path(pattern[1:], key[1:], claim, deny)
 	}
 	return starred(first, key[0]) && path(pattern[1:], key[1:], claim, deny)
 }
@@ -223,10 +229,12 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key
 		sent["CachePreview"] = *asked.CachePreview
 	}
 	out := map[string]any{}
-	for _, name := range []string{"ProjectName", "Filename", "CachePreview", "UserData", "PreviewPages", "Hidecmb", "User", "Watermark"} {
+	for _, name := range []string{"ProjectName", "Filename", "CachePreview", "UserData",
+		"PreviewPages", "Hidecmb", "User", "Watermark"} {
 		value, isSent := sent[name]
 		fixed, isFixed := r.Set[name]
-		if isSent && !has(r.Accept, name) && !has([]string{"Filename", "PreviewPages", "Hidecmb"}, name) {
+		if isSent && !has(r.Accept, name) && !has([]string{"Filename", "PreviewPages", "Hidecmb"},
+			name) {
 			return verdict{Code: "Forbidden." + name}
 		}
 		switch {
@@ -254,7 +262,8 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key
 		}
 	}
 	if a := asked.Permission; a != nil {
-		for g, wanted := range map[string]bool{"edit": !a.Readonly, "rename": a.Rename, "history": a.History, "copy": a.Copy, "print": a.Print, "export": a.Export} {
+		for g, wanted := range map[string]bool{"edit": !a.Readonly, "rename": a.Rename,
+			"history": a.History, "copy": a.Copy, "print": a.Print, "export": a.Export} {
 			grants[g] = grants[g] && wanted
 		}
 	}
@@ -300,7 +309,8 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key
 		v.PreviewPages = int64(pages)
 	}
 	cached := out["CachePreview"] == true
-	if v.PreviewPages > 0 || cached || strings.Contains(formats, ".pdf") || strings.Contains(formats, ".txt") {
+	if v.PreviewPages > 0 || cached || strings.Contains(formats, ".pdf") ||
+		strings.Contains(formats, ".txt") {
 		grants["edit"] = false
 	}
 	grants["print"] = grants["print"] && !cached
@@ -384,7 +394,10 @@ func fill(template string, claims map[string]any, bucket, key string) (string, b
 	case "document.key":
 		value, isText = key, true
 	}
-	seen := strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.C) }) != ""
+	seen := strings.TrimFunc(value, func(r rune) bool {
+		return unicode.IsSpace(r) ||
+			unicode.In(r, unicode.C)
+	}) != ""
 	tail, ok := fill(after, claims, bucket, key)
 	return before + value + tail, isText && seen && ok
 }
@@ -413,7 +426,8 @@ func (m model) yaml() []byte {
 	}
 	rules := []any{}
 	for _, r := range m.Rules {
-		text := map[string]any{"name": r.Name, "documents": "oss://" + r.Bucket + "/" + strings.Join(r.Segments, "/"), "callers": "anyone"}
+		text := map[string]any{"name": r.Name, "documents": "oss://" + r.Bucket + "/" +
+			strings.Join(r.Segments, "/"), "callers": "anyone"}
 		callers := []any{}
 		for _, c := range r.Callers {
 			one := map[string]any{"issuer": c.Issuer}
@@ -462,7 +476,8 @@ func (m model) yaml() []byte {
 		}
 		rules = append(rules, text)
 	}
-	data, err := json.Marshal(map[string]any{"project": m.Project, "issuers": issuers, "rules": rules})
+	data, err := json.Marshal(map[string]any{"project": m.Project, "issuers": issuers,
+		"rules": rules})
 	if err != nil {
 		panic(err)
 	}

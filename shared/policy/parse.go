@@ -79,7 +79,8 @@ type reader struct {
 	wildcards map[string]*regexp.Regexp // by their text
 }
 
-// Parse reads a policy. The error joins every mistake found, each as "line:column: what is wrong", in the order of the file.
+// Parse reads a policy. The error joins every mistake found, each as "line:column: what is wrong",
+// in the order of the file.
 func Parse(data []byte, o Options) (*Policy, error) {
 	if len(data) > maxPolicy {
 		return nil, fmt.Errorf("1:1: a policy is at most %d bytes", maxPolicy)
@@ -117,7 +118,8 @@ func plainYAMLError(err error) error {
 	return err
 }
 
-// problem notes what is wrong at a place such as rules, 2, "documents". What is not there is reported at what would hold it.
+// problem notes what is wrong at a place such as rules, 2, "documents". What is not there is
+// reported at what would hold it.
 func (r *reader) problem(what string, place ...any) {
 	node := r.body
 	for _, step := range place {
@@ -155,8 +157,9 @@ func (r *reader) note(node ast.Node, what string) {
 	r.mistakes = append(r.mistakes, mistake{at.Line, at.Column, what})
 }
 
-// read reads a node and holds it to the type that it goes into. Mistakes are unknown keys, values of another kind (true is no text, and
-// neither is a number), what says nothing, and what lets one line change another. It says whether all was of the right kind.
+// read reads a node and holds it to the type that it goes into. Mistakes are unknown keys, values
+// of another kind (true is no text, and neither is a number), what says nothing, and what lets one
+// line change another. It says whether all was of the right kind.
 func (r *reader) read(node ast.Node, into reflect.Value) bool {
 	var value any
 	kind, readable, empty := reflect.String, true, node.GetToken().Value == ""
@@ -170,7 +173,8 @@ func (r *reader) read(node ast.Node, into reflect.Value) bool {
 		value = n.Value.Value
 	case *ast.SequenceNode:
 		kind, empty = reflect.Slice, len(n.Values) == 0
-		list := reflect.MakeSlice(holder(into.Type(), reflect.TypeFor[[]any]()), len(n.Values), len(n.Values))
+		list := reflect.MakeSlice(holder(into.Type(), reflect.TypeFor[[]any]()), len(n.Values),
+			len(n.Values))
 		for i, element := range n.Values {
 			readable = r.read(element, list.Index(i)) && readable
 		}
@@ -189,7 +193,8 @@ func (r *reader) read(node ast.Node, into reflect.Value) bool {
 				member = reflect.New(members.Type().Elem()).Elem()
 			}
 			var key any
-			readable = r.read(entry.Key(), reflect.ValueOf(&key).Elem()) && r.read(entry.Value(), member) && readable
+			readable = r.read(entry.Key(), reflect.ValueOf(&key).Elem()) &&
+				r.read(entry.Value(), member) && readable
 			if value != nil {
 				members.SetMapIndex(reflect.ValueOf(entry.Key().GetToken().Value), member)
 			}
@@ -217,11 +222,13 @@ func (r *reader) read(node ast.Node, into reflect.Value) bool {
 }
 
 var words = map[reflect.Kind]string{
-	reflect.Struct: "a map", reflect.Map: "a map", reflect.Slice: "a list", reflect.Bool: "true or false", reflect.String: "text",
+	reflect.Struct: "a map", reflect.Map: "a map", reflect.Slice: "a list",
+	reflect.Bool: "true or false", reflect.String: "text",
 	reflect.Float64: "a number",
 }
 
-// holder is the type to read a list or a map into: the wanted one, or where something else is wanted one that holds anything.
+// holder is the type to read a list or a map into: the wanted one, or where something else is
+// wanted one that holds anything.
 func holder(wanted, anything reflect.Type) reflect.Type {
 	if wanted.Kind() == anything.Kind() {
 		return wanted
@@ -229,7 +236,8 @@ func holder(wanted, anything reflect.Type) reflect.Type {
 	return anything
 }
 
-// field is the field of a struct that stands under a key, or for an unknown key, which is a mistake, a place for anything.
+// field is the field of a struct that stands under a key, or for an unknown key, which is a
+// mistake, a place for anything.
 func (r *reader) field(of reflect.Value, key ast.Node) reflect.Value {
 	keys := make([]string, of.NumField())
 	for i := range keys {
@@ -237,19 +245,23 @@ func (r *reader) field(of reflect.Value, key ast.Node) reflect.Value {
 			return of.Field(i)
 		}
 	}
-	r.note(key, fmt.Sprintf("unknown key %q: use %s", key.GetToken().Value, strings.Join(keys, ", ")))
+	r.note(key, fmt.Sprintf("unknown key %q: use %s", key.GetToken().Value,
+		strings.Join(keys, ", ")))
 	return reflect.New(reflect.TypeFor[any]()).Elem()
 }
 
 func (r *reader) policy(text document, o Options) *Policy {
 	p := &Policy{
-		project: text.Project, origins: text.Origins, quickStart: text.QuickStart, standIn: text.StandIn,
+		project: text.Project, origins: text.Origins, quickStart: text.QuickStart,
+		standIn:      text.StandIn,
 		revokedLinks: text.RevokedLinks, options: o,
 	}
 	p.limits.Anyone = r.limit(text.Limits.Anyone, Rate{10, time.Minute}, "anyone")
 	p.limits.Caller = r.limit(text.Limits.Caller, Rate{60, time.Minute}, "caller")
 	if text.StandIn && !o.Loopback {
-		r.problem("standIn is for a stand-in on this machine: the IMM endpoint is not a loopback address", "standIn")
+		r.problem(
+			"standIn is for a stand-in on this machine: the IMM endpoint is not a loopback address",
+			"standIn")
 	}
 	for i, origin := range text.Origins {
 		if err := checkOrigin(origin); err != nil {
@@ -258,7 +270,8 @@ func (r *reader) policy(text document, o Options) *Policy {
 	}
 	for _, name := range slices.Sorted(maps.Keys(text.Issuers)) {
 		issuer := r.issuer(name, text.Issuers[name])
-		if slices.ContainsFunc(p.issuers, func(other caller.Issuer) bool { return other.URL == issuer.URL }) {
+		if slices.ContainsFunc(p.issuers,
+			func(other caller.Issuer) bool { return other.URL == issuer.URL }) {
 			r.problem("another issuer has the same url", "issuers", name, "url")
 		}
 		p.issuers = append(p.issuers, issuer)
@@ -275,7 +288,8 @@ func (r *reader) policy(text document, o Options) *Policy {
 		return !r.deny && p.projectOf(r) == "" && !slices.Contains(r.accept, "ProjectName")
 	}
 	if i := slices.IndexFunc(p.rules, homeless); i >= 0 {
-		r.problem("no IMM project: set WEBOFFICE_PROJECT, or name a `project` in the policy or in the rule", "rules", i)
+		r.problem(
+			"no IMM project: set WEBOFFICE_PROJECT, or name a `project` in the policy or in the rule", "rules", i)
 	}
 	for i, t := range text.Tests {
 		p.tests = append(p.tests, r.test(t, p, names, i))
@@ -305,7 +319,8 @@ func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	switch {
 	case err != nil || !originForm.MatchString(origin):
-		return errors.New("an origin is written as browsers send it: https://host or https://host:port, lower case, no path and no *")
+		return errors.New(
+			"an origin is written as browsers send it: https://host or https://host:port, lower case, no path and no *")
 	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
 		return errors.New("browsers leave the default port out of an origin: do the same")
 	case u.Scheme == "http" && !weboffice.Loopback(u.Hostname()):
@@ -318,18 +333,25 @@ var issuerName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 	at := func(key string) []any { return []any{"issuers", name, key} }
-	if len(name) > 32 || !issuerName.MatchString(name) || name == caller.LinkIssuer || name == "anyone" {
-		r.problem("an issuer's name is lower-case letters, digits and -, and neither links nor anyone", "issuers", name)
+	if len(name) > 32 || !issuerName.MatchString(name) || name == caller.LinkIssuer ||
+		name == "anyone" {
+		r.problem(
+			"an issuer's name is lower-case letters, digits and -, and neither links nor anyone",
+			"issuers", name)
 	}
-	if (caller.Issuer{Name: "any", URL: t.URL, Audience: "any"}).Validate() != nil || strings.ContainsAny(t.URL, `\@`) {
-		r.problem("url is the issuer's https URL (or http on loopback), without query or fragment, exactly as its tokens' iss", at("url")...)
+	if (caller.Issuer{Name: "any", URL: t.URL, Audience: "any"}).Validate() != nil ||
+		strings.ContainsAny(t.URL, `\@`) {
+		r.problem(
+			"url is the issuer's https URL (or http on loopback), without query or fragment, exactly as its tokens' iss", at("url")...)
 	}
 	if t.Audience == "" {
-		r.problem("audience is required: tokens for other services must not open documents", at("audience")...)
+		r.problem("audience is required: tokens for other services must not open documents",
+			at("audience")...)
 	}
 	return caller.Issuer{
-		Name: name, URL: t.URL, Audience: t.Audience, TrustEmail: t.TrustEmail, MaxAge: r.duration(t.MaxAge, 24*time.Hour, at("maxAge")...),
-		User: caller.UserClaims(t.User),
+		Name: name, URL: t.URL, Audience: t.Audience, TrustEmail: t.TrustEmail,
+		MaxAge: r.duration(t.MaxAge, 24*time.Hour, at("maxAge")...),
+		User:   caller.UserClaims(t.User),
 	}
 }
 
@@ -345,31 +367,38 @@ func (r *reader) duration(text string, otherwise time.Duration, place ...any) ti
 }
 
 // guestsNever lists what a rule for anyone must not accept.
-var guestsNever = []string{"User", "ProjectName", "CredentialConfig", "Notification", "NotifyTopicName"}
+var guestsNever = []string{"User", "ProjectName", "CredentialConfig", "Notification",
+	"NotifyTopicName"}
 
 func (r *reader) rule(t ruleText, p *Policy, i int) *rule {
 	at := func(steps ...any) []any { return append([]any{"rules", i}, steps...) }
 	out := &rule{
-		name: t.Name, deny: t.Deny, accept: t.Accept, project: t.Project, callers: r.callers(t.Callers, p, at),
+		name: t.Name, deny: t.Deny, accept: t.Accept, project: t.Project,
+		callers: r.callers(t.Callers, p, at),
 		session: r.duration(t.Session, DefaultSession, at("session")...),
 	}
 	var err error
 	if out.pattern, err = parsePattern(t.Documents); err != nil {
 		r.problem(err.Error(), at("documents")...)
 	} else if isAnyone(out) && len(out.pattern.claims) > 0 {
-		r.problem("${"+out.pattern.claims[0]+"} can never match for callers: anyone", at("documents")...)
+		r.problem("${"+out.pattern.claims[0]+"} can never match for callers: anyone",
+			at("documents")...)
 	}
 	if out.grant, err = weboffice.PermissionOf(t.Grant); err != nil {
 		r.problem(err.Error(), at("grant")...)
 	} else if !t.Deny && !slices.Contains(t.Grant, "view") {
-		r.problem("grant must hold view, the right to open at all (or the rule is a `deny: true`)", at("grant")...)
+		r.problem("grant must hold view, the right to open at all (or the rule is a `deny: true`)",
+			at("grant")...)
 	}
-	if t.Deny && (t.Grant != nil || t.Set != nil || t.Accept != nil || t.Session != "" || t.Project != "") {
-		r.problem("a deny rule gives nothing: it has name, documents, callers and deny only", at("deny")...)
+	if t.Deny && (t.Grant != nil || t.Set != nil || t.Accept != nil || t.Session != "" ||
+		t.Project != "") {
+		r.problem("a deny rule gives nothing: it has name, documents, callers and deny only",
+			at("deny")...)
 	}
 	for j, name := range t.Accept {
 		if !slices.Contains(weboffice.ParameterNames(), name) {
-			r.problem("accept: "+name+" is no parameter of GenerateWebofficeToken", at("accept", j)...)
+			r.problem("accept: "+name+" is no parameter of GenerateWebofficeToken",
+				at("accept", j)...)
 		} else if isAnyone(out) && !p.standIn && slices.Contains(guestsNever, name) {
 			r.problem("accept: "+name+" cannot be left to anyone", at("accept", j)...)
 		}
@@ -392,7 +421,8 @@ func (r *reader) callers(written any, p *Policy, at func(...any) []any) (all []c
 		if m, isMap := element.(map[string]any); isMap {
 			all = append(all, r.callersOf(m, p, at("callers", j)))
 		} else {
-			r.problem("callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps", at("callers", j)...)
+			r.problem("callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps",
+				at("callers", j)...)
 		}
 	}
 	return all
@@ -401,7 +431,8 @@ func (r *reader) callers(written any, p *Policy, at func(...any) []any) (all []c
 func (r *reader) callersOf(m map[string]any, p *Policy, place []any) callers {
 	c := callers{}
 	c.issuer, _ = m["issuer"].(string)
-	if c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers, func(known caller.Issuer) bool { return known.Name == c.issuer }) {
+	if c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
+		func(known caller.Issuer) bool { return known.Name == c.issuer }) {
 		r.problem("issuer must be links or a name under `issuers`", append(place, "issuer")...)
 	}
 	for key := range m {
@@ -434,7 +465,9 @@ func (r *reader) condition(name string, written, place []any) condition {
 		case uint64, int64:
 			w.value = json.Number(fmt.Sprint(value))
 		default:
-			r.problem("a claim is compared with text, true, false, a whole number or a list of these", append(place, i)...)
+			r.problem(
+				"a claim is compared with text, true, false, a whole number or a list of these",
+				append(place, i)...)
 		}
 		if strings.Contains(text, "${") {
 			r.problem("a claim's pattern has * alone as special", append(place, i)...)
@@ -446,8 +479,10 @@ func (r *reader) condition(name string, written, place []any) condition {
 			w.expr = r.wildcards[text]
 		}
 		switch { // "*example.com" would let evilexample.com in
-		case name == "email" && (!isText || text != "*" && !plainEmail.MatchString(strings.ReplaceAll(text, "*", "x"))):
-			r.problem(`email takes an address, a pattern with an @ such as "*@example.com", or "*"`, append(place, i)...)
+		case name == "email" && (!isText || text != "*" &&
+			!plainEmail.MatchString(strings.ReplaceAll(text, "*", "x"))):
+			r.problem(`email takes an address, a pattern with an @ such as "*@example.com", or "*"`,
+				append(place, i)...)
 		case name == "sub" && !isText:
 			r.problem("sub is always text: put it in quotes", append(place, i)...)
 		}
@@ -459,7 +494,8 @@ func (r *reader) condition(name string, written, place []any) condition {
 func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
 	for _, never := range []string{"SourceURI", "Permission"} {
 		if _, ok := written[never]; ok {
-			r.problem("set cannot hold "+never+": documents and grant say that", at("set", never)...)
+			r.problem("set cannot hold "+never+": documents and grant say that",
+				at("set", never)...)
 		}
 	}
 	body, err := json.Marshal(written)
@@ -480,7 +516,8 @@ func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
 		}
 	}
 	if c := out.set.CredentialConfig; c != nil && c.Policy != "" && !json.Valid([]byte(c.Policy)) {
-		r.problem("CredentialConfig.Policy must be JSON, with ${…} inside its quotes", at("set", "CredentialConfig", "Policy")...)
+		r.problem("CredentialConfig.Policy must be JSON, with ${…} inside its quotes",
+			at("set", "CredentialConfig", "Policy")...)
 	}
 	for _, found := range holes(out.set) {
 		out.holes = true

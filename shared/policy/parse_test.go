@@ -10,12 +10,15 @@ import (
 	"weboffice-functions/shared/policy"
 )
 
-// rule wraps lines of one rule in a policy; what is not given is filled in so that the rest is right.
+// rule wraps lines of one rule in a policy; what is not given is filled in so that the rest is
+// right.
 func rule(lines string) string {
 	text := "rules:\n  - name: r\n"
-	for _, usual := range []string{"documents: oss://team-docs/**", "callers: {issuer: staff}", "grant: [view]"} {
+	for _, usual := range []string{"documents: oss://team-docs/**", "callers: {issuer: staff}",
+		"grant: [view]"} {
 		key, _, _ := strings.Cut(usual, ":")
-		if !strings.Contains(lines, key+":") && !strings.Contains(lines, "deny: true") || key != "grant" && !strings.Contains(lines, key+":") {
+		if !strings.Contains(lines, key+":") && !strings.Contains(lines, "deny: true") ||
+			key != "grant" && !strings.Contains(lines, key+":") {
 			text += "    " + usual + "\n"
 		}
 	}
@@ -28,177 +31,299 @@ func issuer(lines string) string { return "issuers:\n  " + lines + "\n" }
 // testing1 is a policy with one test.
 func testing1(lines string) string { return rule("session: 1h") + "tests:\n  - " + lines + "\n" }
 
-// TestMistakes has a § in front of each place where a mistake must be reported, and what must be said of each, in their order.
+// TestMistakes has a § in front of each place where a mistake must be reported, and what must be
+// said of each, in their order.
 func TestMistakes(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
 		want []string
 	}{
-		"not YAML":                 {"project: §[a\n", []string{"sequence end token ']' not found"}},
-		"a tab":                    {"\tprojec§t: p\n", []string{"tab character"}},
-		"empty":                    {"§", []string{"one YAML document"}},
-		"comments only":            {"§# nothing\n", []string{"one YAML document"}},
-		"two documents":            {"§project: p\n---\nproject: q\n", []string{"one YAML document"}},
-		"text":                     {"§hello", []string{"a map belongs here, not text"}},
-		"a list":                   {"§- hello", []string{"a map belongs here, not a list"}},
-		"a duplicate key":          {"project: p\n§project: q\n", []string{`"project" already defined`}},
-		"a duplicate key in a map": {"limits: {anyone: 1/m, §anyone: 2/m}\n", []string{"already defined"}},
+		"not YAML": {"project: §[a\n",
+			[]string{"sequence end token ']' not found"}},
+		"a tab":         {"\tprojec§t: p\n", []string{"tab character"}},
+		"empty":         {"§", []string{"one YAML document"}},
+		"comments only": {"§# nothing\n", []string{"one YAML document"}},
+		"two documents": {"§project: p\n---\nproject: q\n",
+			[]string{"one YAML document"}},
+		"text":   {"§hello", []string{"a map belongs here, not text"}},
+		"a list": {"§- hello", []string{"a map belongs here, not a list"}},
+		"a duplicate key": {"project: p\n§project: q\n",
+			[]string{`"project" already defined`}},
+		"a duplicate key in a map": {"limits: {anyone: 1/m, §anyone: 2/m}\n",
+			[]string{"already defined"}},
 		"unknown keys": {
 			"§proyect: p\nlimits: {§guests: 1/m}\nissuers:\n  staff: {url: https://a.example, audience: a, §skew: 1m, user: {§sub: x}}\nrules:\n" +
 				"  - name: r\n    documents: oss://team-docs/*\n    callers: {issuer: staff}\n    grant: [view]\n    §allow: true\n" +
 				"tests: [{as: anyone, open: oss://team-docs/x.docx, expect: refused, §because: no}]\nproject: p\n",
-			[]string{`"proyect"`, `"guests"`, `"skew"`, `"sub"`, `"allow": use name, documents, callers, deny, grant`, `"because"`},
+			[]string{`"proyect"`, `"guests"`, `"skew"`, `"sub"`,
+				`"allow": use name, documents, callers, deny, grant`, `"because"`},
 		},
 		"wrong kinds": {
 			"project: §[p]\norigins: §https://a.example\nquickStart: §yes\nstandIn: §\"true\"\nlimits: §5/m\nissuers: §[a]\n" +
 				"rules: {§name: r}\nrevokedLinks: [§12, §true, a]\ntests: §none\n",
-			[]string{"text belongs here, not a list", "a list belongs here, not text", "true or false belongs here, not text", "true or false", "a map belongs here", "a map belongs here, not a list", "a list belongs here, not a map", "text belongs here, not a number", "text belongs here, not true or false", "a list belongs here"},
+			[]string{"text belongs here, not a list", "a list belongs here, not text",
+				"true or false belongs here, not text", "true or false", "a map belongs here",
+				"a map belongs here, not a list", "a list belongs here, not a map",
+				"text belongs here, not a number", "text belongs here, not true or false",
+				"a list belongs here"},
 		},
 		"what says nothing": {
 			"project: §\"\"\norigins: §[]\nlimits: §{}\nrevokedLinks:§\nissuers:\n  staff: {url: https://a.example, audience: a, maxAge: §'', user: §{}}\n" +
 				"rules:\n  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff, claims: {a: §[], b: §null, c: §{}}}, grant: [view], set: §{}, project: p}\n",
 			[]string{
-				"nothing stands", "nothing stands", "nothing stands", "nothing stands", "nothing stands", "nothing stands", "nothing stands",
-				"nothing stands", "a claim is compared", "nothing stands", "a claim is compared", "nothing stands",
+				"nothing stands", "nothing stands", "nothing stands", "nothing stands",
+				"nothing stands", "nothing stands", "nothing stands",
+				"nothing stands", "a claim is compared", "nothing stands", "a claim is compared",
+				"nothing stands",
 			},
 		},
 		"anchors and aliases": {"project: §&p x\norigins: [§*p]\n", []string{"anchors", "anchors"}},
 		"an anchor on a key":  {"§&p project: x\n", []string{"unknown key", "anchors"}},
 		"a tag":               {"project: §!!str x\n", []string{"tags"}},
 		"a key after ?":       {"§? project\n: x\n", []string{"unknown key", "? are not read"}},
-		"a merge":             {head + "rules:\n  - {name: r, documents: oss://team-docs/*, callers: {§<<: {issuer: staff}}, grant: [view]}\n", []string{"merges"}},
+		"a merge": {head +
+			"rules:\n  - {name: r, documents: oss://team-docs/*, callers: {§<<: {issuer: staff}}, grant: [view]}\n", []string{"merges"}},
 
 		"origins": {
 			"origins:\n  - https://docs.example.com\n  - §https://docs.example.com/\n  - §https://*.example.com\n  - §HTTPS://docs.example.com\n  - §https://Docs.example.com\n" +
 				"  - §https://docs.example.com:443\n  - §http://docs.example.com\n  - http://localhost:8080\n  - §http://localhost:80\n  - 'http://[::1]:8080'\n  - §\"null\"\n" +
 				"  - §docs.example.com\n  - §https://user@docs.example.com\n  - §\"https://docs.example.com:\"\n  - §https://döcs.example.com\n  - §file:///x\n  - §\"*\"\n  - §\"https://a.example?x\"\n" +
 				"  - §http://localhost.evil.example\n  - http://127.0.0.1\n  - https://xn--dcs-sna.example.com:8443\n  - §https://docs.example.com:08443\n",
-			[]string{"no path", "no *", "lower case", "lower case", "default port", "https, or http on a loopback", "default port", "as browsers send it", "as browsers", "as browsers", "as browsers", "as browsers", "as browsers", "as browsers", "as browsers", "loopback address", "as browsers"},
+			[]string{"no path", "no *", "lower case", "lower case", "default port",
+				"https, or http on a loopback", "default port", "as browsers send it",
+				"as browsers", "as browsers", "as browsers", "as browsers", "as browsers",
+				"as browsers", "as browsers", "loopback address", "as browsers"},
 		},
 		"limits": {
-			"limits:\n  anyone: §'10'\n  caller: §0/m\n", []string{"10/s, 10/m or 10/h", "10/s, 10/m or 10/h"},
+			"limits:\n  anyone: §'10'\n  caller: §0/m\n",
+			[]string{"10/s, 10/m or 10/h", "10/s, 10/m or 10/h"},
 		},
-		"limits, once more":  {"limits: {anyone: §10/d, caller: §-1/s}\n", []string{"10/s", "10/s"}},
-		"limits, too many":   {"limits: {anyone: §1000001/s, caller: §1/m/s}\n", []string{"10/s", "10/s"}},
-		"no audience":        {issuer("staff:\n    §url: https://a.example"), []string{"audience is required"}},
-		"an http issuer":     {issuer("staff: {url: §http://login.example.com, audience: a}"), []string{"https URL"}},
-		"no url":             {issuer("staff: {§audience: a}"), []string{"https URL"}},
-		"a url with a query": {issuer("staff: {url: §\"https://a.example?x=y\", audience: a}"), []string{"without query"}},
-		"a url with a user":  {issuer("staff: {url: §https://a@b.example, audience: a}"), []string{"https URL"}},
-		"a url with an @":    {issuer("staff: {url: §https://b.example/@a, audience: a}"), []string{"https URL"}},
-		"a url without host": {issuer("staff: {url: §https://:8080, audience: a}"), []string{"https URL"}},
-		"maxAge":             {issuer("staff: {url: https://a.example, audience: a, maxAge: §1d}"), []string{"30m or 8h"}},
-		"maxAge, short":      {issuer("staff: {url: https://a.example, audience: a, maxAge: §30s}"), []string{"at least 1m"}},
-		"an issuer's length": {issuer(strings.Repeat("s", 33) + ": {§url: https://a.example, audience: a}"), []string{"lower-case"}},
-		"an issuer's name":   {issuer("Staff: {§url: https://a.example, audience: a}"), []string{"lower-case"}},
-		"the issuer links":   {issuer("links: {§url: https://a.example, audience: a}"), []string{"neither links nor anyone"}},
-		"the issuer anyone":  {issuer("anyone: {§url: https://a.example, audience: a}"), []string{"neither links nor anyone"}},
+		"limits, once more": {"limits: {anyone: §10/d, caller: §-1/s}\n",
+			[]string{"10/s", "10/s"}},
+		"limits, too many": {"limits: {anyone: §1000001/s, caller: §1/m/s}\n",
+			[]string{"10/s", "10/s"}},
+		"no audience": {issuer("staff:\n    §url: https://a.example"),
+			[]string{"audience is required"}},
+		"an http issuer": {issuer("staff: {url: §http://login.example.com, audience: a}"),
+			[]string{"https URL"}},
+		"no url": {issuer("staff: {§audience: a}"), []string{"https URL"}},
+		"a url with a query": {issuer("staff: {url: §\"https://a.example?x=y\", audience: a}"),
+			[]string{"without query"}},
+		"a url with a user": {issuer("staff: {url: §https://a@b.example, audience: a}"),
+			[]string{"https URL"}},
+		"a url with an @": {issuer("staff: {url: §https://b.example/@a, audience: a}"),
+			[]string{"https URL"}},
+		"a url without host": {issuer("staff: {url: §https://:8080, audience: a}"),
+			[]string{"https URL"}},
+		"maxAge": {issuer("staff: {url: https://a.example, audience: a, maxAge: §1d}"),
+			[]string{"30m or 8h"}},
+		"maxAge, short": {issuer("staff: {url: https://a.example, audience: a, maxAge: §30s}"),
+			[]string{"at least 1m"}},
+		"an issuer's length": {issuer(strings.Repeat("s", 33) +
+			": {§url: https://a.example, audience: a}"), []string{"lower-case"}},
+		"an issuer's name": {issuer("Staff: {§url: https://a.example, audience: a}"),
+			[]string{"lower-case"}},
+		"the issuer links": {issuer("links: {§url: https://a.example, audience: a}"),
+			[]string{"neither links nor anyone"}},
+		"the issuer anyone": {issuer("anyone: {§url: https://a.example, audience: a}"),
+			[]string{"neither links nor anyone"}},
 		"two issuers of one url": {
-			issuer("a: {url: https://a.example, audience: a}\n  b: {url: §https://a.example, audience: b}"), []string{"same url"},
+			issuer(
+				"a: {url: https://a.example, audience: a}\n  b: {url: §https://a.example, audience: b}"), []string{"same url"},
 		},
 
-		"a rule with nothing": {"project: p\nrules:\n  - §session: 1h\n", []string{"name of its own", "callers is anyone", "oss://bucket/key", "must hold view"}},
+		"a rule with nothing": {"project: p\nrules:\n  - §session: 1h\n",
+			[]string{"name of its own", "callers is anyone", "oss://bucket/key", "must hold view"}},
 		"two rules of a name": {
-			head + "rules:\n  - {name: r, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n" +
+			head +
+				"rules:\n  - {name: r, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n" +
 				"  - {name: §r, documents: oss://team-docs/b, callers: {issuer: staff}, grant: [view]}\n", []string{"name of its own"},
 		},
-		"a rule called refused": {head + "rules:\n  - {name: §refused, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n", []string{"name of its own"}},
-		"no project":            {"rules:\n  - {§name: r, documents: oss://team-docs/*, callers: anyone, grant: [view]}\n", []string{"WEBOFFICE_PROJECT"}},
+		"a rule called refused": {head +
+			"rules:\n  - {name: §refused, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n", []string{"name of its own"}},
+		"no project": {
+			"rules:\n  - {§name: r, documents: oss://team-docs/*, callers: anyone, grant: [view]}\n", []string{"WEBOFFICE_PROJECT"}},
 
-		"a pattern for any bucket":   {rule("documents: §oss://*/x"), []string{"a bucket is literal"}},
-		"a pattern without key":      {rule("documents: §oss://team-docs"), []string{"oss://bucket/key"}},
-		"a pattern with an empty":    {rule("documents: §oss://team-docs/"), []string{"oss://bucket/key"}},
-		"a pattern of a URL":         {rule("documents: §https://team-docs/x"), []string{"oss://bucket/key"}},
-		"a bucket in upper case":     {rule("documents: §oss://Team-Docs/x"), []string{"no document can match"}},
-		"a pattern with ..":          {rule("documents: §oss://team-docs/a/../x"), []string{"no document can match"}},
-		"a pattern with //":          {rule("documents: §oss://team-docs/a//x"), []string{"no document can match"}},
-		"a pattern that ends in /":   {rule("documents: §oss://team-docs/a/"), []string{"no document can match"}},
-		"a pattern with %2F":         {rule("documents: §oss://team-docs/a%2Fx"), []string{"no document can match"}},
-		"a pattern with ?":           {rule("documents: §oss://team-docs/a?x"), []string{"no document can match"}},
-		"a pattern with a backslash": {rule(`documents: §oss://team-docs/a\x`), []string{"no document can match"}},
-		"a pattern that is too long": {rule("documents: §oss://team-docs/" + strings.Repeat("x", 1024)), []string{"no document can match"}},
-		"** in a segment":            {rule("documents: §oss://team-docs/a**"), []string{"whole segment"}},
-		"*** as a segment":           {rule("documents: §oss://team-docs/***/x"), []string{"whole segment"}},
-		"a claim in a segment":       {rule("documents: §'oss://team-docs/team-${team}/x'"), []string{"whole segment"}},
-		"a claim without a name":     {rule("documents: §'oss://team-docs/${}/x'"), []string{"name of a claim"}},
-		"a claim with a long name":   {rule("documents: §'oss://team-docs/${" + strings.Repeat("n", 101) + "}/x'"), []string{"name of a claim"}},
-		"a claim that stays open":    {rule("documents: §'oss://team-docs/${team/x'"), []string{"whole segment"}},
-		"a claim behind **":          {rule("documents: §'oss://team-docs/**/${team}/x'"), []string{"must stand before **"}},
-		"a claim for anyone":         {rule("documents: §'oss://team-docs/${team}/x'\ncallers: anyone"), []string{"can never match for callers: anyone"}},
+		"a pattern for any bucket": {rule("documents: §oss://*/x"),
+			[]string{"a bucket is literal"}},
+		"a pattern without key": {rule("documents: §oss://team-docs"),
+			[]string{"oss://bucket/key"}},
+		"a pattern with an empty": {rule("documents: §oss://team-docs/"),
+			[]string{"oss://bucket/key"}},
+		"a pattern of a URL": {rule("documents: §https://team-docs/x"),
+			[]string{"oss://bucket/key"}},
+		"a bucket in upper case": {rule("documents: §oss://Team-Docs/x"),
+			[]string{"no document can match"}},
+		"a pattern with ..": {rule("documents: §oss://team-docs/a/../x"),
+			[]string{"no document can match"}},
+		"a pattern with //": {rule("documents: §oss://team-docs/a//x"),
+			[]string{"no document can match"}},
+		"a pattern that ends in /": {rule("documents: §oss://team-docs/a/"),
+			[]string{"no document can match"}},
+		"a pattern with %2F": {rule("documents: §oss://team-docs/a%2Fx"),
+			[]string{"no document can match"}},
+		"a pattern with ?": {rule("documents: §oss://team-docs/a?x"),
+			[]string{"no document can match"}},
+		"a pattern with a backslash": {rule(`documents: §oss://team-docs/a\x`),
+			[]string{"no document can match"}},
+		"a pattern that is too long": {rule("documents: §oss://team-docs/" +
+			strings.Repeat("x", 1024)), []string{"no document can match"}},
+		"** in a segment": {rule("documents: §oss://team-docs/a**"),
+			[]string{"whole segment"}},
+		"*** as a segment": {rule("documents: §oss://team-docs/***/x"),
+			[]string{"whole segment"}},
+		"a claim in a segment": {rule("documents: §'oss://team-docs/team-${team}/x'"),
+			[]string{"whole segment"}},
+		"a claim without a name": {rule("documents: §'oss://team-docs/${}/x'"),
+			[]string{"name of a claim"}},
+		"a claim with a long name": {rule("documents: §'oss://team-docs/${" +
+			strings.Repeat("n", 101) + "}/x'"), []string{"name of a claim"}},
+		"a claim that stays open": {rule("documents: §'oss://team-docs/${team/x'"),
+			[]string{"whole segment"}},
+		"a claim behind **": {rule("documents: §'oss://team-docs/**/${team}/x'"),
+			[]string{"must stand before **"}},
+		"a claim for anyone": {rule(
+			"documents: §'oss://team-docs/${team}/x'\ncallers: anyone"),
+			[]string{"can never match for callers: anyone"}},
 
-		"callers as text":         {rule("callers: §staff"), []string{"callers is anyone"}},
-		"callers in a list":       {rule("callers: [{issuer: staff}, §anyone, §5]"), []string{"callers is anyone", "callers is anyone"}},
-		"an unknown issuer":       {rule("callers: {issuer: §staf}"), []string{"issuer must be links or a name"}},
-		"no issuer":               {rule("callers: {§claims: {a: b}}"), []string{"issuer must be links or a name"}},
-		"an issuer that is 5":     {rule("callers: {issuer: §5}"), []string{"issuer must be links or a name"}},
-		"an unknown caller key":   {rule("callers: [{issuer: staff, group: §a}]"), []string{"callers has issuer and claims"}},
-		"claims as a list":        {rule("callers: {issuer: staff, claims: §[a]}"), []string{"claims is a map"}},
-		"claims as text":          {rule("callers: {issuer: staff, claims: §a}"), []string{"claims is a map"}},
-		"a claim that is a map":   {rule("callers: {issuer: staff, claims: {a: {§b: c}}}"), []string{"a claim is compared with"}},
-		"a claim that is 1.5":     {rule("callers: {issuer: staff, claims: {a: §1.5}}"), []string{"a whole number"}},
-		"a list in a list":        {rule("callers: {issuer: staff, claims: {a: [§[b]]}}"), []string{"a claim is compared with"}},
-		"a claim of a claim":      {rule("callers: {issuer: staff, claims: {a: §'${b}'}}"), []string{"* alone as special"}},
-		"a claim with dots":       {rule("callers: {issuer: staff, claims: {'https://example.com/a.b[0]': §1.5}}"), []string{"a whole number"}},
-		"a domain for an address": {rule("callers: {issuer: staff, claims: {email: §example.com}}"), []string{"email takes an address"}},
-		"an address that is true": {rule("callers: {issuer: staff, claims: {email: §true}}"), []string{"email takes an address"}},
-		"an address with two @":   {rule("callers: {issuer: staff, claims: {email: §'a@b@example.com'}}"), []string{"email takes an address"}},
-		"addresses without an @":  {rule("callers: {issuer: staff, claims: {email: [§'*example.com', §'ann*', §'**', '*', '*@example.com', §'*@', §'@*', '*@*', 'a*@*.example.com', §'*@*@example.com']}}"), slices.Repeat([]string{"a pattern with an @"}, 6)},
-		"a subject of digits":     {rule("callers: {issuer: staff, claims: {sub: [§7, '7', §true, '*']}}"), []string{"put it in quotes", "put it in quotes"}},
+		"callers as text": {rule("callers: §staff"), []string{"callers is anyone"}},
+		"callers in a list": {rule("callers: [{issuer: staff}, §anyone, §5]"),
+			[]string{"callers is anyone", "callers is anyone"}},
+		"an unknown issuer": {rule("callers: {issuer: §staf}"),
+			[]string{"issuer must be links or a name"}},
+		"no issuer": {rule("callers: {§claims: {a: b}}"),
+			[]string{"issuer must be links or a name"}},
+		"an issuer that is 5": {rule("callers: {issuer: §5}"),
+			[]string{"issuer must be links or a name"}},
+		"an unknown caller key": {rule("callers: [{issuer: staff, group: §a}]"),
+			[]string{"callers has issuer and claims"}},
+		"claims as a list": {rule("callers: {issuer: staff, claims: §[a]}"),
+			[]string{"claims is a map"}},
+		"claims as text": {rule("callers: {issuer: staff, claims: §a}"),
+			[]string{"claims is a map"}},
+		"a claim that is a map": {rule("callers: {issuer: staff, claims: {a: {§b: c}}}"),
+			[]string{"a claim is compared with"}},
+		"a claim that is 1.5": {rule("callers: {issuer: staff, claims: {a: §1.5}}"),
+			[]string{"a whole number"}},
+		"a list in a list": {rule("callers: {issuer: staff, claims: {a: [§[b]]}}"),
+			[]string{"a claim is compared with"}},
+		"a claim of a claim": {rule("callers: {issuer: staff, claims: {a: §'${b}'}}"),
+			[]string{"* alone as special"}},
+		"a claim with dots": {rule(
+			"callers: {issuer: staff, claims: {'https://example.com/a.b[0]': §1.5}}"),
+			[]string{"a whole number"}},
+		"a domain for an address": {rule("callers: {issuer: staff, claims: {email: §example.com}}"),
+			[]string{"email takes an address"}},
+		"an address that is true": {rule("callers: {issuer: staff, claims: {email: §true}}"),
+			[]string{"email takes an address"}},
+		"an address with two @": {rule(
+			"callers: {issuer: staff, claims: {email: §'a@b@example.com'}}"),
+			[]string{"email takes an address"}},
+		"addresses without an @": {rule(
+			"callers: {issuer: staff, claims: {email: [§'*example.com', §'ann*', §'**', '*', '*@example.com', §'*@', §'@*', '*@*', 'a*@*.example.com', §'*@*@example.com']}}"), slices.Repeat([]string{"a pattern with an @"}, 6)},
+		"a subject of digits": {rule(
+			"callers: {issuer: staff, claims: {sub: [§7, '7', §true, '*']}}"),
+			[]string{"put it in quotes", "put it in quotes"}},
 
-		"an unknown grant":        {rule("grant: §[view, wiew]"), []string{`unknown grant "wiew": use view, edit`}},
-		"no grant":                {head + "rules:\n  - {§name: r, documents: oss://team-docs/*, callers: {issuer: staff}}\n", []string{"grant must hold view"}},
-		"a grant without view":    {rule("grant: §[edit]"), []string{"grant must hold view"}},
-		"a deny that grants":      {rule("deny: §true\ngrant: [view]"), []string{"a deny rule gives nothing"}},
-		"a deny that sets":        {rule("deny: §true\nset: {Hidecmb: true}"), []string{"a deny rule gives nothing"}},
-		"a deny that accepts":     {rule("deny: §true\naccept: [User]"), []string{"a deny rule gives nothing"}},
-		"a deny with a session":   {rule("deny: §true\nsession: 1h"), []string{"a deny rule gives nothing"}},
-		"a deny with a project":   {rule("deny: §true\nproject: p"), []string{"a deny rule gives nothing"}},
-		"a session without unit":  {rule("session: §'8'"), []string{"30m or 8h"}},
-		"a session of a number":   {rule("session: §8"), []string{"text belongs here, not a number"}},
+		"an unknown grant": {rule("grant: §[view, wiew]"),
+			[]string{`unknown grant "wiew": use view, edit`}},
+		"no grant": {head +
+			"rules:\n  - {§name: r, documents: oss://team-docs/*, callers: {issuer: staff}}\n",
+			[]string{"grant must hold view"}},
+		"a grant without view": {rule("grant: §[edit]"), []string{"grant must hold view"}},
+		"a deny that grants": {rule("deny: §true\ngrant: [view]"),
+			[]string{"a deny rule gives nothing"}},
+		"a deny that sets": {rule("deny: §true\nset: {Hidecmb: true}"),
+			[]string{"a deny rule gives nothing"}},
+		"a deny that accepts": {rule("deny: §true\naccept: [User]"),
+			[]string{"a deny rule gives nothing"}},
+		"a deny with a session": {rule("deny: §true\nsession: 1h"),
+			[]string{"a deny rule gives nothing"}},
+		"a deny with a project": {rule("deny: §true\nproject: p"),
+			[]string{"a deny rule gives nothing"}},
+		"a session without unit": {rule("session: §'8'"), []string{"30m or 8h"}},
+		"a session of a number": {rule("session: §8"),
+			[]string{"text belongs here, not a number"}},
 		"a session that is short": {rule("session: §59s"), []string{"at least 1m"}},
 		"a session of ten years":  {rule("session: §87600h"), []string{"at most a year"}},
 
-		"set SourceURI":          {rule("set: {SourceURI: §oss://team-docs/x.docx}"), []string{"set cannot hold SourceURI"}},
-		"set Permission":         {rule("set: {Permission: {§Readonly: true}}"), []string{"set cannot hold Permission"}},
-		"set an unknown":         {rule("set: {§hidecmb: true}"), []string{"Use Hidecmb"}},
-		"set an unknown member":  {rule("set: {§Watermark: {Text: x}}"), []string{"not a known member of Watermark"}},
-		"set PreviewPages 0":     {rule("set: {§PreviewPages: 0}"), []string{"PreviewPages is not valid"}},
-		"set PreviewPages 2.5":   {rule("set: {§PreviewPages: 2.5}"), []string{"PreviewPages is not valid"}},
-		"set a Filename":         {rule("set: {§Filename: x.exe}"), []string{"supported extension"}},
-		"set not a number":       {rule("set: {§Watermark: {Rotate: .nan}}"), []string{"set:"}},
-		"set an open claim":      {rule("set: {§UserData: '${team'}"), []string{"${team names no claim"}},
-		"set a nameless claim":   {rule("set: {§UserData: '${}'}"), []string{"${} names no claim"}},
-		"set a long claim":       {rule("set: {§UserData: '${" + strings.Repeat("n", 101) + "}'}"), []string{"names no claim"}},
-		"set of the document":    {rule("set: {§UserData: '${document.size}'}"), []string{"names no claim"}},
-		"set a claim for anyone": {rule("callers: anyone\nset: {§UserData: '${team}'}"), []string{"can never be filled"}},
+		"set SourceURI": {rule("set: {SourceURI: §oss://team-docs/x.docx}"),
+			[]string{"set cannot hold SourceURI"}},
+		"set Permission": {rule("set: {Permission: {§Readonly: true}}"),
+			[]string{"set cannot hold Permission"}},
+		"set an unknown": {rule("set: {§hidecmb: true}"), []string{"Use Hidecmb"}},
+		"set an unknown member": {rule("set: {§Watermark: {Text: x}}"),
+			[]string{"not a known member of Watermark"}},
+		"set PreviewPages 0": {rule("set: {§PreviewPages: 0}"),
+			[]string{"PreviewPages is not valid"}},
+		"set PreviewPages 2.5": {rule("set: {§PreviewPages: 2.5}"),
+			[]string{"PreviewPages is not valid"}},
+		"set a Filename": {rule("set: {§Filename: x.exe}"),
+			[]string{"supported extension"}},
+		"set not a number": {rule("set: {§Watermark: {Rotate: .nan}}"), []string{"set:"}},
+		"set an open claim": {rule("set: {§UserData: '${team'}"),
+			[]string{"${team names no claim"}},
+		"set a nameless claim": {rule("set: {§UserData: '${}'}"), []string{"${} names no claim"}},
+		"set a long claim": {rule("set: {§UserData: '${" + strings.Repeat("n", 101) + "}'}"),
+			[]string{"names no claim"}},
+		"set of the document": {rule("set: {§UserData: '${document.size}'}"),
+			[]string{"names no claim"}},
+		"set a claim for anyone": {rule("callers: anyone\nset: {§UserData: '${team}'}"),
+			[]string{"can never be filled"}},
 		"a credential policy that is not JSON": {
 			rule("set: {CredentialConfig: {Policy: §'{'}}"), []string{"must be JSON"},
 		},
 		"a claim outside of the quotes of a credential policy": {
-			rule("set: {CredentialConfig: {Policy: §'{\"a\": ${team}}'}}"), []string{"inside its quotes"},
+			rule("set: {CredentialConfig: {Policy: §'{\"a\": ${team}}'}}"),
+			[]string{"inside its quotes"},
 		},
 		"set to nothing": {
-			rule("set: {Filename: x.docx, Password: §'', Referer: §'', Hidecmb: false, PreviewPages: §null, UserData: x}"),
-			[]string{"Password holds no value", "Referer holds no value", "nothing stands here", "PreviewPages holds no value"},
+			rule(
+				"set: {Filename: x.docx, Password: §'', Referer: §'', Hidecmb: false, PreviewPages: §null, UserData: x}"),
+			[]string{"Password holds no value", "Referer holds no value", "nothing stands here",
+				"PreviewPages holds no value"},
 		},
-		"set a control character": {rule("set: {§Watermark: {Value: \"a\\u0007\"}}"), []string{"without control characters"}},
-		"accept an unknown":       {rule("accept: [User, §Userdata]"), []string{"no parameter"}},
+		"set a control character": {rule("set: {§Watermark: {Value: \"a\\u0007\"}}"),
+			[]string{"without control characters"}},
+		"accept an unknown": {rule("accept: [User, §Userdata]"), []string{"no parameter"}},
 		"accept under anyone": {
-			rule("callers: anyone\naccept: [Referer, §User, §ProjectName, §CredentialConfig, §Notification, §NotifyTopicName, UserData]"),
-			[]string{"User cannot be left to anyone", "ProjectName cannot", "CredentialConfig cannot", "Notification cannot", "NotifyTopicName cannot"},
+			rule(
+				"callers: anyone\naccept: [Referer, §User, §ProjectName, §CredentialConfig, §Notification, §NotifyTopicName, UserData]"),
+			[]string{"User cannot be left to anyone", "ProjectName cannot",
+				"CredentialConfig cannot", "Notification cannot", "NotifyTopicName cannot"},
 		},
 		"standIn against a real endpoint": {"standIn: §true\n", []string{"not a loopback address"}},
 
-		"a test of nothing":           {testing1("§granted: [view]"), []string{"expect is the name", "open: SourceURI is required", "as is anyone"}},
-		"a test's rule":               {testing1("{as: anyone, open: oss://team-docs/x.docx, expect: §s}"), []string{"expect is the name of a rule"}},
-		"a test's document":           {testing1("{as: anyone, open: §oss://team-docs, expect: refused}"), []string{"open: SourceURI must have"}},
-		"a test's claims":             {testing1("{as: {§issuer: staff}, open: oss://team-docs/x.docx, expect: r}"), []string{"as: sub"}},
-		"a test's issuer":             {testing1("{as: {§issuer: stuff, sub: a}, open: oss://team-docs/x.docx, expect: r}"), []string{"issuer must be links or"}},
-		"a test as somebody":          {testing1("{as: §somebody, open: oss://team-docs/x.docx, expect: r}"), []string{"as is anyone or a map"}},
-		"a test's link":               {testing1("{as: {§issuer: links, grant: [view]}, open: oss://team-docs/x.docx, expect: refused}"), []string{"as: document is missing"}},
-		"a test's question":           {testing1("{as: anyone, open: oss://team-docs/x.docx, expect: refused, ask: {§previewPages: 1}}"), []string{"ask: previewPages is not a known"}},
-		"a test's grants":             {testing1("{as: anyone, open: oss://team-docs/x.docx, expect: r, granted: §[see]}"), []string{"unknown grant"}},
-		"a test's grants of a refuse": {testing1("{as: anyone, open: oss://team-docs/x.docx, expect: refused, granted: §[view]}"), []string{"granted means nothing"}},
+		"a test of nothing": {testing1("§granted: [view]"),
+			[]string{"expect is the name", "open: SourceURI is required", "as is anyone"}},
+		"a test's rule": {
+			testing1("{as: anyone, open: oss://team-docs/x.docx, expect: §s}"),
+			[]string{"expect is the name of a rule"}},
+		"a test's document": {
+			testing1("{as: anyone, open: §oss://team-docs, expect: refused}"),
+			[]string{"open: SourceURI must have"}},
+		"a test's claims": {
+			testing1("{as: {§issuer: staff}, open: oss://team-docs/x.docx, expect: r}"),
+			[]string{"as: sub"}},
+		"a test's issuer": {
+			testing1("{as: {§issuer: stuff, sub: a}, open: oss://team-docs/x.docx, expect: r}"),
+			[]string{"issuer must be links or"}},
+		"a test as somebody": {
+			testing1("{as: §somebody, open: oss://team-docs/x.docx, expect: r}"),
+			[]string{"as is anyone or a map"}},
+		"a test's link": {
+			testing1(
+				"{as: {§issuer: links, grant: [view]}, open: oss://team-docs/x.docx, expect: refused}"), []string{"as: document is missing"}},
+		"a test's question": {
+			testing1(
+				"{as: anyone, open: oss://team-docs/x.docx, expect: refused, ask: {§previewPages: 1}}"), []string{"ask: previewPages is not a known"}},
+		"a test's grants": {
+			testing1("{as: anyone, open: oss://team-docs/x.docx, expect: r, granted: §[see]}"),
+			[]string{"unknown grant"}},
+		"a test's grants of a refuse": {
+			testing1(
+				"{as: anyone, open: oss://team-docs/x.docx, expect: refused, granted: §[view]}"),
+			[]string{"granted means nothing"}},
 		"many at once": {
 			"origins: [§https://*]\nissuers:\n  Staff: {§url: §http://a.example, audience: §''}\nrules:\n  - {§name: r, documents: §x, callers: §all, grant: §[sea], session: §x}\ntests: [{as: §x, open: oss://team-docs/x.docx, expect: §y}]\n",
 			nil,
@@ -223,7 +348,8 @@ func TestMistakes(t *testing.T) {
 			for _, line := range got {
 				reported[strings.Join(strings.SplitN(line, ":", 3)[:2], ":")] = true
 			}
-			if found := slices.Sorted(maps.Keys(reported)); !slices.Equal(found, slices.Sorted(slices.Values(places))) {
+			if found := slices.Sorted(maps.Keys(reported)); !slices.Equal(found,
+				slices.Sorted(slices.Values(places))) {
 				t.Errorf("at %v, want %v", found, places)
 			}
 			if t.Failed() {
@@ -252,12 +378,14 @@ func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
 	text := "origins: [https://*]\nissuers:\n  a: {url: x, audience: a}\n  b: {url: y, audience: b}\n  c: {url: z, audience: c}\nrules:\n  - {name: r, documents: x, callers: {issuer: d, claims: {a: 1.5, b: 1.5, c: 1.5}}, grant: [x]}\n"
 	_, first := policy.Parse([]byte(text), policy.Options{})
 	for range 20 {
-		if _, again := policy.Parse([]byte(text), policy.Options{}); again.Error() != first.Error() {
+		if _, again := policy.Parse([]byte(text),
+			policy.Options{}); again.Error() != first.Error() {
 			t.Fatalf("the order changes:\n%v\n\n%v", first, again)
 		}
 	}
 	for i, line := range strings.Split(first.Error(), "\n") {
-		if want := []int{1, 3, 4, 5, 7, 7, 7, 7, 7, 7, 7}; !strings.HasPrefix(line, fmt.Sprint(want[min(i, len(want)-1)])+":") {
+		if want := []int{1, 3, 4, 5, 7, 7, 7, 7, 7, 7, 7}; !strings.HasPrefix(line,
+			fmt.Sprint(want[min(i, len(want)-1)])+":") {
 			t.Errorf("mistake %d is %q", i+1, line)
 		}
 	}
@@ -267,7 +395,8 @@ func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
 func TestLongestNamesAreRead(t *testing.T) {
 	claim, name := strings.Repeat("n", 100), strings.Repeat("s", 32)
 	for _, text := range []string{
-		rule("documents: 'oss://team-docs/${" + claim + "}/x'"), rule("set: {UserData: '${" + claim + "}'}"),
+		rule("documents: 'oss://team-docs/${" + claim + "}/x'"),
+		rule("set: {UserData: '${" + claim + "}'}"),
 		"project: p\n" + issuer(name+": {url: https://a.example, audience: a}"),
 	} {
 		if _, err := policy.Parse([]byte(text), policy.Options{}); err != nil {
@@ -278,10 +407,12 @@ func TestLongestNamesAreRead(t *testing.T) {
 
 func TestAPolicyOfAMebibyteIsRead(t *testing.T) {
 	large := "project: p\n" + strings.Repeat("# "+strings.Repeat("x", 97)+"\n", 10485)
-	if _, err := policy.Parse([]byte(large), policy.Options{}); err != nil || len(large) < 1_000_000 {
+	if _, err := policy.Parse([]byte(large), policy.Options{}); err != nil ||
+		len(large) < 1_000_000 {
 		t.Errorf("%d bytes: %v", len(large), err)
 	}
-	if _, err := policy.Parse([]byte(large+strings.Repeat("#", 1<<20-len(large)+1)), policy.Options{}); err == nil {
+	if _, err := policy.Parse([]byte(large+strings.Repeat("#", 1<<20-len(large)+1)),
+		policy.Options{}); err == nil {
 		t.Error("a policy of more than a mebibyte was read")
 	}
 }
@@ -291,18 +422,21 @@ func TestStandInOnLoopbackLetsAnyoneSendEverything(t *testing.T) {
 rules:
   - {name: r, documents: oss://team-docs/*, callers: anyone, grant: [view, edit], accept: [User, ProjectName, CredentialConfig, Notification, NotifyTopicName]}
 `
-	if _, err := policy.Parse([]byte(text), policy.Options{}); err == nil || !strings.Contains(err.Error(), "loopback") {
+	if _, err := policy.Parse([]byte(text), policy.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "loopback") {
 		t.Errorf("against a real endpoint: %v", err)
 	}
 	p, err := policy.Parse([]byte(text), policy.Options{Loopback: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := decided(t, p, "", "oss://team-docs/x.docx", `{"User": {"Id": "u1", "Name": "U"}, "ProjectName": "other"}`)
+	d := decided(t, p, "", "oss://team-docs/x.docx",
+		`{"User": {"Id": "u1", "Name": "U"}, "ProjectName": "other"}`)
 	if d.Request.User.Id != "u1" || d.Request.ProjectName != "other" {
 		t.Errorf("got %+v", d.Request)
 	}
-	if _, err := policy.Parse([]byte(strings.Replace(text, "standIn: true\n", "", 1)), policy.Options{Loopback: true}); err == nil {
+	if _, err := policy.Parse([]byte(strings.Replace(text, "standIn: true\n", "", 1)),
+		policy.Options{Loopback: true}); err == nil {
 		t.Error("without standIn anyone may still send User")
 	}
 }

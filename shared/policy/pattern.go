@@ -10,14 +10,16 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// pattern matches document URIs. The bucket is literal; in the key `*` stays inside one segment, `**` is a whole segment that stands for
-// one or more, and `${claim}` is a whole segment that must equal a claim. Nothing else is special.
+// pattern matches document URIs. The bucket is literal; in the key `*` stays inside one segment,
+// `**` is a whole segment that stands for one or more, and `${claim}` is a whole segment that must
+// equal a claim. Nothing else is special.
 type pattern struct {
 	segments []string // of the key, as written
 	bucket   string
-	prefix   string                // literal text before anything special: a cheap first look
-	compiled func() *regexp.Regexp // anchored on both sides; one group for each claim. Made when a document first has the prefix
-	claims   []string              // what each group must equal
+	prefix   string // literal text before anything special: a cheap first look
+	// anchored on both sides; one group for each claim. Made when a document first has the prefix
+	compiled func() *regexp.Regexp
+	claims   []string // what each group must equal
 }
 
 // maxClaim is the longest name of a claim in a ${…}, in bytes.
@@ -48,13 +50,18 @@ func parsePattern(text string) (*pattern, error) {
 		probe[i] = strings.ReplaceAll(segment, "*", "x")
 		switch claim, isClaim := placeholder(segment); {
 		case isClaim && crossed:
-			return nil, fmt.Errorf("${%s} must stand before **: behind it nobody could say which segment it is", claim)
+			return nil,
+				fmt.Errorf(
+					"${%s} must stand before **: behind it nobody could say which segment it is",
+					claim)
 		case isClaim:
 			p.claims = append(p.claims, claim)
 			expression += "/([^/]+)"
 			probe[i] = "x"
 		case strings.Contains(segment, "${"):
-			return nil, errors.New("${claim} must be a whole segment, with the name of a claim: letters, digits and _ . : -")
+			return nil,
+				errors.New(
+					"${claim} must be a whole segment, with the name of a claim: letters, digits and _ . : -")
 		case segment == "**":
 			crossed = true
 			expression += "/.*"
@@ -64,10 +71,12 @@ func parsePattern(text string) (*pattern, error) {
 			expression += "/" + strings.ReplaceAll(regexp.QuoteMeta(segment), `\*`, `[^/]*`)
 		}
 	}
-	if _, err := weboffice.ParseSourceURI("oss://" + bucket + "/" + strings.Join(probe, "/")); err != nil {
+	if _, err := weboffice.ParseSourceURI("oss://" + bucket + "/" +
+		strings.Join(probe, "/")); err != nil {
 		return nil, fmt.Errorf("no document can match: %w", err)
 	}
-	p.compiled = sync.OnceValue(func() *regexp.Regexp { // of at most 1,023 quoted bytes, which always compile
+	// of at most 1,023 quoted bytes, which always compile
+	p.compiled = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile("(?s)^" + regexp.QuoteMeta("oss://"+bucket) + expression + "$")
 	})
 	p.prefix, _, _ = strings.Cut(text, "*")
@@ -90,27 +99,30 @@ func (p *pattern) match(uri string) (captured []string, ok bool) {
 	return groups[1:], true
 }
 
-// covers says whether every document that q matches is matched by p too, judged segment by segment. It may miss a cover, it never
-// invents one.
+// covers says whether every document that q matches is matched by p too, judged segment by segment.
+// It may miss a cover, it never invents one.
 func (p *pattern) covers(q *pattern) bool {
 	return p.bucket == q.bucket && segmentsCover(p.segments, q.segments)
 }
 
-// segmentsCover reads a as a pattern of segments and b as its text, in which ** is one more segment that only a's ** can stand for.
+// segmentsCover reads a as a pattern of segments and b as its text, in which ** is one more segment
+// that only a's ** can stand for.
 func segmentsCover(a, b []string) bool {
 	row := make([]bool, len(b)+1) // row[j]: the segments of a so far cover b[:j]
 	row[0] = true
 	for _, segment := range a {
 		next := make([]bool, len(b)+1)
 		for j, other := range b {
-			next[j+1] = segment == "**" && (row[j] || next[j]) || row[j] && other != "**" && textCovers(segment, other)
+			next[j+1] = segment == "**" && (row[j] || next[j]) || row[j] && other != "**" &&
+				textCovers(segment, other)
 		}
 		row = next
 	}
 	return row[len(b)]
 }
 
-// textCovers compares two segments or two texts of claims. b's own * is a letter that only a's * can stand for.
+// textCovers compares two segments or two texts of claims. b's own * is a letter that only a's *
+// can stand for.
 func textCovers(a, b string) bool {
 	if a == "*" || a == b {
 		return true
@@ -120,5 +132,6 @@ func textCovers(a, b string) bool {
 
 // wildcard compiles text in which * stands for any text.
 func wildcard(text string) *regexp.Regexp {
-	return regexp.MustCompile("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, `.*`) + "$")
+	return regexp.MustCompile("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, `.*`) +
+		"$")
 }

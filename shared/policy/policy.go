@@ -1,13 +1,17 @@
-// Package policy says who may open which document with which rights. Parse reads a policy file into an immutable Policy; Decide answers
-// one question; Explain says for the same question why each rule decided or did not. Server, tests of a policy and command line share
-// these three, so what was tested is what runs.
+// Package policy says who may open which document with which rights. Parse reads a policy file into
+// an immutable Policy; Decide answers one question; Explain says for the same question why each
+// rule decided or did not. Server, tests of a policy and command line share these three, so what
+// was tested is what runs.
 //
-// Promises: the first rule that matches decides, and without one the answer is no. What a caller gets is never more than the rule's grant,
-// never more than what was asked and never more than the format allows. A claim is compared, never put into a pattern. A condition whose
-// claim is missing, null or of another type does not match; in a deny rule it does. Mistakes in a file are reported with line
-// and column, all of a kind together: the YAML, then the kinds of values, then what they say.
+// Promises: the first rule that matches decides, and without one the answer is no. What a caller
+// gets is never more than the rule's grant, never more than what was asked and never more than the
+// format allows. A claim is compared, never put into a pattern. A condition whose claim is missing,
+// null or of another type does not match; in a deny rule it does. Mistakes in a file are reported
+// with line and column, all of a kind together: the YAML, then the kinds of values, then what they
+// say.
 //
-// Limits: a policy is at most 1 MiB; documents are judged by their URI alone, nothing is asked of OSS.
+// Limits: a policy is at most 1 MiB; documents are judged by their URI alone, nothing is asked of
+// OSS.
 package policy
 
 import (
@@ -19,7 +23,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// DefaultSession is the longest a document stays open, from its first generate, when a rule says nothing.
+// DefaultSession is the longest a document stays open, from its first generate, when a rule says
+// nothing.
 const DefaultSession = 12 * time.Hour
 
 // Policy is a parsed policy. It never changes and is safe for concurrent use.
@@ -38,9 +43,10 @@ type Policy struct {
 
 // Options is what a policy file does not say itself.
 type Options struct {
-	Project  string           // the project where neither rule nor policy names one
-	Salt     weboffice.Secret // goes into every User.Id
-	Loopback bool             // the IMM endpoint is a loopback address, so `standIn: true` is allowed
+	Project string           // the project where neither rule nor policy names one
+	Salt    weboffice.Secret // goes into every User.Id
+	// the IMM endpoint is a loopback address, so `standIn: true` is allowed
+	Loopback bool
 }
 
 // Limits are the requests that one instance answers.
@@ -73,7 +79,8 @@ func (p *Policy) RevokedLinks() []string { return slices.Clone(p.revokedLinks) }
 // UsesLinks says whether a rule lets share links in.
 func (p *Policy) UsesLinks() bool {
 	return slices.ContainsFunc(p.rules, func(r *rule) bool {
-		return slices.ContainsFunc(r.callers, func(c callers) bool { return c.issuer == caller.LinkIssuer })
+		return slices.ContainsFunc(r.callers,
+			func(c callers) bool { return c.issuer == caller.LinkIssuer })
 	})
 }
 
@@ -105,14 +112,16 @@ type Question struct {
 
 // Decision is the right that a rule gives.
 type Decision struct {
-	Rule    string
-	Request weboffice.Request // complete: what to send to GenerateWebofficeToken; never changed, it may share structures with the policy
-	End     time.Time         // the absolute end of the session
+	Rule string
+	// complete: what to send to GenerateWebofficeToken; never changed, it may share structures with
+	// the policy
+	Request weboffice.Request
+	End     time.Time // the absolute end of the session
 }
 
-// Decide answers q. The errors are *weboffice.Error: 400 for input that no rule could accept, 401 for a guest whom no rule lets in,
-// 403 Forbidden for a caller whom none does, the same whether the document exists or not, and 403 Forbidden.PARAMETER for a parameter
-// that only the policy may set.
+// Decide answers q. The errors are *weboffice.Error: 400 for input that no rule could accept, 401
+// for a guest whom no rule lets in, 403 Forbidden for a caller whom none does, the same whether the
+// document exists or not, and 403 Forbidden.PARAMETER for a parameter that only the policy may set.
 func (p *Policy) Decide(q Question) (Decision, error) {
 	doc, err := weboffice.ParseSourceURI(q.Asked.SourceURI)
 	if err != nil {
@@ -165,7 +174,8 @@ func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	if err := request.Validate(); err != nil { // claims may have made a set text too long, or brought control characters
+	// claims may have made a set text too long, or brought control characters
+	if err := request.Validate(); err != nil {
 		return Decision{}, unresolvable(err)
 	}
 	return Decision{Rule: r.name, Request: request, End: q.Start.Add(r.session)}, nil
@@ -175,7 +185,8 @@ func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
 func (p *Policy) user(q Question, given *weboffice.User) *weboffice.User {
 	user, person := q.Guest, q.Caller.User
 	if person.ID != "" {
-		user = weboffice.User{Id: weboffice.UserID(p.options.Salt, q.Caller.IssuerURL, person.ID), Avatar: person.Avatar}
+		user = weboffice.User{Id: weboffice.UserID(p.options.Salt, q.Caller.IssuerURL, person.ID),
+			Avatar: person.Avatar}
 	}
 	if person.ID != "" || person.Name != "" { // a share link may name its guest
 		user.Name = weboffice.CleanName(person.Name)

@@ -36,8 +36,10 @@ func (d dice) uri() string {
 	for i := range folders {
 		folders[i] = pick(d, "red", "blue", "team-a", "team-ab", "r*d")
 	}
-	name := pick(d, "plan.docx", "plan.docx", "plan.xlsx", "PLAN.DOCX", "plan.pdf", "note.txt", "red.pptx")
-	return "oss://" + pick(d, "team-docs", "team-docs", "team-docs", "other-docs") + "/" + strings.Join(append(folders, name), "/")
+	name := pick(d, "plan.docx", "plan.docx", "plan.xlsx", "PLAN.DOCX", "plan.pdf", "note.txt",
+		"red.pptx")
+	return "oss://" + pick(d, "team-docs", "team-docs", "team-docs", "other-docs") + "/" +
+		strings.Join(append(folders, name), "/")
 }
 
 // pattern makes a document's URI more general, a step at a time.
@@ -67,7 +69,8 @@ func (d dice) pattern(claims bool) (bucket string, segments []string) {
 
 func (d dice) condition(name string) []any {
 	values := map[string][]any{
-		"email": {"*@example.com", "ann@example.com", "*"}, "groups": {"editors", "viewers", "ed*", "*s", "*"}, "level": {1, 2, 0, true, "1", "*"},
+		"email":  {"*@example.com", "ann@example.com", "*"},
+		"groups": {"editors", "viewers", "ed*", "*s", "*"}, "level": {1, 2, 0, true, "1", "*"},
 		"staff": {true, false, "true"}, "team": {"red", "r*", "blue", "r*d"},
 	}[name]
 	var wants []any
@@ -80,7 +83,8 @@ func (d dice) condition(name string) []any {
 func (d dice) rule(name string) modelRule {
 	r := modelRule{Name: name, Deny: d.one(10)}
 	for range d.IntN(3) {
-		c := modelCallers{Issuer: pick(d, "staff", "staff", "partners", "links"), Claims: map[string][]any{}}
+		c := modelCallers{Issuer: pick(d, "staff", "staff", "partners", "links"),
+			Claims: map[string][]any{}}
 		for _, claim := range d.some("email", "groups", "level", "staff", "team") {
 			if d.one(3) {
 				c.Claims[claim] = d.condition(claim)
@@ -92,7 +96,8 @@ func (d dice) rule(name string) modelRule {
 	if r.Deny {
 		return r
 	}
-	r.Grant = append([]string{"view"}, d.some("edit", "edit", "rename", "history", "copy", "print", "print", "export")...)
+	r.Grant = append([]string{"view"}, d.some("edit", "edit", "rename", "history", "copy", "print",
+		"print", "export")...)
 	r.Set = map[string]any{}
 	if d.one(4) {
 		r.Set["Hidecmb"] = d.one(2)
@@ -142,13 +147,16 @@ func (d dice) person() *person {
 	}}
 	names := []any{"Ann", "", " ", "a\u0007b", strings.Repeat("long name ", 5), 5.0, nil}
 	for claim, values := range map[string][]any{
-		"email":          {"ann@example.com", "ann@example.com", `"x"@example.com`, "a@b@example.com", "x@other.example", true, []any{"ann@example.com"}},
+		"email": {"ann@example.com", "ann@example.com", `"x"@example.com`,
+			"a@b@example.com", "x@other.example", true, []any{"ann@example.com"}},
 		"email_verified": {true, true, false, "true"},
-		"groups":         {"editors", []any{"viewers", "editors"}, []any{"viewers"}, []any{}, []any{"editors", 1.0}, "Editors", nil},
-		"level":          {1.0, 2.0, 0.0, 1.5, "1", true, nil, "red"},
-		"staff":          {true, false, "true", 1.0, nil},
-		"team":           {"red", "blue", "team-a", []any{"red", "team-ab"}, "r*d", "*", "**", "{red,blue}", "", 5.0, nil, []any{}},
-		"name":           names, "nick": names,
+		"groups": {"editors", []any{"viewers", "editors"}, []any{"viewers"}, []any{},
+			[]any{"editors", 1.0}, "Editors", nil},
+		"level": {1.0, 2.0, 0.0, 1.5, "1", true, nil, "red"},
+		"staff": {true, false, "true", 1.0, nil},
+		"team": {"red", "blue", "team-a", []any{"red", "team-ab"}, "r*d", "*", "**",
+			"{red,blue}", "", 5.0, nil, []any{}},
+		"name": names, "nick": names,
 	} {
 		if !d.one(4) {
 			p.Claims[claim] = pick(d, values...)
@@ -178,7 +186,8 @@ func (d dice) request() weboffice.Request {
 	r := weboffice.Request{SourceURI: d.uri()}
 	if d.one(2) {
 		yes := func() bool { return !d.one(3) }
-		r.Permission = &weboffice.Permission{Readonly: d.one(3), Rename: yes(), History: yes(), Copy: yes(), Export: yes(), Print: yes()}
+		r.Permission = &weboffice.Permission{Readonly: d.one(3), Rename: yes(), History: yes(),
+			Copy: yes(), Export: yes(), Print: yes()}
 	}
 	if d.one(6) {
 		r.Hidecmb = new(d.one(2))
@@ -234,7 +243,8 @@ func (d dice) aim(r modelRule, p *person, asked *weboffice.Request) *person {
 	for _, segment := range r.Segments {
 		if name, isClaim := strings.CutPrefix(segment, "${"); isClaim {
 			segment = "red"
-			if text, isText := p.Claims[strings.TrimSuffix(name, "}")].(string); isText && text != "" {
+			if text, isText := p.Claims[strings.TrimSuffix(name, "}")].(string); isText &&
+				text != "" {
 				segment = text
 			}
 		}
@@ -268,7 +278,8 @@ func verdictOf(d policy.Decision, err error) verdict {
 	}
 	r := d.Request
 	v := verdict{
-		Rule: d.Rule, Project: r.ProjectName, Filename: r.Filename, UserData: r.UserData, Grants: strings.Join(r.Permission.Grants(), " "), User: *r.User, End: d.End,
+		Rule: d.Rule, Project: r.ProjectName, Filename: r.Filename, UserData: r.UserData,
+		Grants: strings.Join(r.Permission.Grants(), " "), User: *r.User, End: d.End,
 	}
 	if r.Watermark != nil {
 		v.Watermark = r.Watermark.Value
@@ -307,25 +318,32 @@ func TestDecideEqualsTheOracle(t *testing.T) {
 		t.Run("", func(t *testing.T) {
 			t.Logf("seed %d", seed)
 			d := dice{rand.New(rand.NewPCG(seed, 0))}
-			count := tally{given: map[string]int{}, withheld: map[string]int{}, codes: map[string]int{}}
+			count := tally{given: map[string]int{}, withheld: map[string]int{},
+				codes: map[string]int{}}
 			for range policies {
 				compare(t, d, &count)
 				if t.Failed() {
 					return
 				}
 			}
-			t.Logf("%d questions, %d opened, given %v, withheld %v, refused with %v, %d hidden rules", count.asked, count.opened, count.given, count.withheld, count.codes, count.hidden)
+			t.Logf(
+				"%d questions, %d opened, given %v, withheld %v, refused with %v, %d hidden rules",
+				count.asked, count.opened, count.given, count.withheld, count.codes, count.hidden)
 			if count.opened*10 < count.asked*3 {
 				t.Errorf("only %d of %d questions open a document", count.opened, count.asked)
 			}
 			for _, grant := range weboffice.Grants()[1:] {
-				if count.given[grant] < count.opened/100 || count.withheld[grant] < count.opened/100 {
-					t.Errorf("%s was given %d times and withheld %d times", grant, count.given[grant], count.withheld[grant])
+				if count.given[grant] < count.opened/100 ||
+					count.withheld[grant] < count.opened/100 {
+					t.Errorf("%s was given %d times and withheld %d times", grant,
+						count.given[grant], count.withheld[grant])
 				}
 			}
 			for _, code := range []string{
-				"Forbidden", "Unauthenticated", "Forbidden.PreviewPages", "Forbidden.Hidecmb", "Forbidden.Filename", "Forbidden.User",
-				"Forbidden.Watermark", "Forbidden.ProjectName", "Forbidden.UserData", "Forbidden.CachePreview",
+				"Forbidden", "Unauthenticated", "Forbidden.PreviewPages", "Forbidden.Hidecmb",
+				"Forbidden.Filename", "Forbidden.User",
+				"Forbidden.Watermark", "Forbidden.ProjectName", "Forbidden.UserData",
+				"Forbidden.CachePreview",
 			} {
 				if count.codes[code] == 0 {
 					t.Errorf("%s never came up", code)
@@ -369,7 +387,8 @@ func compare(t *testing.T, d dice, count *tally) {
 			t.Fatalf("the second time %+v, after %+v", again, got)
 		}
 		if without := verdictOf(shown.Decide(q)); without != got {
-			t.Fatalf("without the hidden rules %+v, with them %+v\n%s\n%v", without, got, text, p.Warnings())
+			t.Fatalf("without the hidden rules %+v, with them %+v\n%s\n%v", without, got, text,
+				p.Warnings())
 		}
 		explained(t, p.Explain(q), m, got)
 		count.asked++
@@ -392,11 +411,13 @@ func compare(t *testing.T, d dice, count *tally) {
 func withoutHidden(t *testing.T, m model, p *policy.Policy) (*policy.Policy, int) {
 	hidden := map[string]bool{}
 	for _, warning := range p.Warnings() {
-		if rule, rest, _ := strings.Cut(strings.TrimPrefix(warning, `rule "`), `"`); strings.HasPrefix(rest, " is hidden by ") {
+		if rule, rest, _ := strings.Cut(strings.TrimPrefix(warning, `rule "`),
+			`"`); strings.HasPrefix(rest, " is hidden by ") {
 			hidden[rule] = true
 		}
 	}
-	m.Rules = slices.DeleteFunc(slices.Clone(m.Rules), func(r modelRule) bool { return hidden[r.Name] })
+	m.Rules = slices.DeleteFunc(slices.Clone(m.Rules),
+		func(r modelRule) bool { return hidden[r.Name] })
 	shown, err := policy.Parse(m.yaml(), policy.Options{Salt: salt})
 	if err != nil {
 		t.Fatal(err)
@@ -404,16 +425,19 @@ func withoutHidden(t *testing.T, m model, p *policy.Policy) (*policy.Policy, int
 	return shown, len(hidden)
 }
 
-// explained checks that an explanation names every rule up to the one that decided, and that one only.
+// explained checks that an explanation names every rule up to the one that decided, and that one
+// only.
 func explained(t *testing.T, steps []policy.Step, m model, got verdict) {
 	t.Helper()
 	for i, step := range steps {
-		if step.Rule != m.Rules[i].Name || step.Deny != m.Rules[i].Deny || step.Decides != (step.Why == "") || step.Decides && i != len(steps)-1 {
+		if step.Rule != m.Rules[i].Name || step.Deny != m.Rules[i].Deny ||
+			step.Decides != (step.Why == "") || step.Decides && i != len(steps)-1 {
 			t.Fatalf("step %d of %+v", i, steps)
 		}
 	}
 	last := steps[len(steps)-1]
-	if got.Rule != "" && (!last.Decides || last.Rule != got.Rule) || !last.Decides && len(steps) != len(m.Rules) {
+	if got.Rule != "" && (!last.Decides || last.Rule != got.Rule) || !last.Decides &&
+		len(steps) != len(m.Rules) {
 		t.Fatalf("%+v explains %+v", steps, got)
 	}
 }

@@ -73,10 +73,12 @@ func newAsk(c caller.Caller, doc weboffice.Document) *ask {
 	return a
 }
 
-// plainEmail is an address without quotes, spaces or a second @: `*@example.com` must not let "a@evil.example"@example.com in.
+// plainEmail is an address without quotes, spaces or a second @: `*@example.com` must not let
+// "a@evil.example"@example.com in.
 var plainEmail = regexp.MustCompile(`^[^\s@"<>(),:;\\\[\]]+@[^\s@"<>(),:;\\\[\]]+$`)
 
-// usable returns what conditions can compare of a claim: text, true or false, a whole number by its value, a list of texts; else nil.
+// usable returns what conditions can compare of a claim: text, true or false, a whole number by its
+// value, a list of texts; else nil.
 func usable(name string, claim any) any {
 	switch value := claim.(type) {
 	case string:
@@ -93,7 +95,8 @@ func usable(name string, claim any) any {
 			return value
 		}
 	case []any:
-		if name != "email" && !slices.ContainsFunc(value, func(element any) bool { return !sameType(element, "") }) {
+		if name != "email" && !slices.ContainsFunc(value,
+			func(element any) bool { return !sameType(element, "") }) {
 			return value
 		}
 	}
@@ -123,14 +126,15 @@ func (a *ask) why(r *rule) string {
 			return "the segment ${" + name + "} is not the caller's"
 		}
 	}
-	if a.caller.Link != nil && !r.deny && (a.linkDocs == nil || !a.linkDocs.compiled().MatchString(a.uri)) {
+	if a.caller.Link != nil && !r.deny &&
+		(a.linkDocs == nil || !a.linkDocs.compiled().MatchString(a.uri)) {
 		return "the link is for other documents"
 	}
 	return ""
 }
 
-// whyCallers judges one alternative. Whoever bears a share link is judged by the rules for links alone, but anyone's deny holds for
-// links too.
+// whyCallers judges one alternative. Whoever bears a share link is judged by the rules for links
+// alone, but anyone's deny holds for links too.
 func (a *ask) whyCallers(c callers, deny bool) string {
 	if c.anyone {
 		if a.caller.Issuer == caller.LinkIssuer && !deny {
@@ -149,12 +153,14 @@ func (a *ask) whyCallers(c callers, deny bool) string {
 	return ""
 }
 
-// holds says whether the claim, or one element of a list claim, is one of the wanted values. For a deny rule it holds as well where the
-// claim is missing or none of the wanted values is of its type. A list counts as text: one that holds none of the wanted texts, an empty
-// one too, is not denied.
+// holds says whether the claim, or one element of a list claim, is one of the wanted values. For a
+// deny rule it holds as well where the claim is missing or none of the wanted values is of its
+// type. A list counts as text: one that holds none of the wanted texts, an empty one too, is not
+// denied.
 func (c condition) holds(claim any, deny bool) bool {
 	if list, isList := claim.([]any); isList {
-		return slices.ContainsFunc(list, func(element any) bool { return c.holds(element, false) }) || deny && !c.wants("")
+		return slices.ContainsFunc(list,
+			func(element any) bool { return c.holds(element, false) }) || deny && !c.wants("")
 	}
 	text, isText := claim.(string)
 	for _, w := range c.any {
@@ -171,23 +177,29 @@ func (c condition) wants(value any) bool {
 }
 
 // sendable lists what any caller may send; everything else must stand in the rule's `accept`.
-var sendable = []string{"SourceURI", "Filename", "Password", "Permission", "Hidecmb", "PreviewPages"}
+var sendable = []string{"SourceURI", "Filename", "Password", "Permission", "Hidecmb",
+	"PreviewPages"}
 
-// admit refuses parameters that only the policy may set. A caller may repeat the value that `set` fixes, and ask for fewer PreviewPages.
+// admit refuses parameters that only the policy may set. A caller may repeat the value that `set`
+// fixes, and ask for fewer PreviewPages.
 func (r *rule) admit(asked weboffice.Request) error {
 	for _, name := range asked.Sent() {
-		refusal := &weboffice.Error{Kind: weboffice.Forbidden, Code: "Forbidden." + name, Recommend: "Leave " + name + " out."}
+		refusal := &weboffice.Error{Kind: weboffice.Forbidden, Code: "Forbidden." + name,
+			Recommend: "Leave " + name + " out."}
 		fixed := reflect.ValueOf(r.set).FieldByName(name)
 		switch {
 		case !slices.Contains(sendable, name) && !slices.Contains(r.accept, name):
 			refusal.Message = name + " is set by the policy alone."
-			refusal.Recommend += " A caller may send " + strings.Join(slices.Concat(sendable, r.accept), ", ") + "."
-		case fixed.IsZero() || reflect.DeepEqual(fixed.Interface(), reflect.ValueOf(asked).FieldByName(name).Interface()):
+			refusal.Recommend += " A caller may send " +
+				strings.Join(slices.Concat(sendable, r.accept), ", ") + "."
+		case fixed.IsZero() || reflect.DeepEqual(fixed.Interface(),
+			reflect.ValueOf(asked).FieldByName(name).Interface()):
 			continue
 		case name != "PreviewPages":
 			refusal.Message = name + " is fixed by the policy."
 		case *asked.PreviewPages > *r.set.PreviewPages:
-			refusal.Message = fmt.Sprintf("PreviewPages may be 1 to %d for this document.", *r.set.PreviewPages)
+			refusal.Message = fmt.Sprintf("PreviewPages may be 1 to %d for this document.",
+				*r.set.PreviewPages)
 		default:
 			continue
 		}

@@ -21,8 +21,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// bureau is IMM, whose documents are whatever is asked for, and the two brokers that call it: one from before a policy was changed and one
-// from after that. They open each other's sealed tokens.
+// bureau is IMM, whose documents are whatever is asked for, and the two brokers that call it: one
+// from before a policy was changed and one from after that. They open each other's sealed tokens.
 type bureau struct {
 	*office.Server
 	t       *testing.T
@@ -47,15 +47,19 @@ func newOffice(t *testing.T, models ...model) *bureau {
 	web := httptest.NewServer(o)
 	keys := o.Credentials()
 	client, err := imm.New(imm.Options{
-		Endpoint: web.URL, Region: "cn-shanghai", Now: o.clock, Logger: slog.New(slog.DiscardHandler), Credentials: credentials.Static(credentials.Credentials{
-			AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret), SecurityToken: weboffice.Secret(keys.SecurityToken),
+		Endpoint: web.URL, Region: "cn-shanghai", Now: o.clock,
+		Logger: slog.New(slog.DiscardHandler),
+		Credentials: credentials.Static(credentials.Credentials{
+			AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret),
+			SecurityToken: weboffice.Secret(keys.SecurityToken),
 		}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(web.Close)
-	sealer, err := session.NewSealer([][]byte{[]byte(strings.Repeat("key of 8", 4))}, "of-policy", "cn-shanghai")
+	sealer, err := session.NewSealer([][]byte{[]byte(strings.Repeat("key of 8", 4))}, "of-policy",
+		"cn-shanghai")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +69,8 @@ func newOffice(t *testing.T, models ...model) *bureau {
 			t.Fatalf("%v\n%s", err, m.yaml())
 		}
 		o.brokers = append(o.brokers, broker.New(broker.Options{
-			Policy: p, IMM: client, Sealer: sealer, Now: o.clock, Logger: slog.New(slog.DiscardHandler),
+			Policy: p, IMM: client, Sealer: sealer, Now: o.clock,
+			Logger: slog.New(slog.DiscardHandler),
 		}))
 	}
 	return o
@@ -76,14 +81,16 @@ func (o *bureau) sent(since int) (actions []string, grants string) {
 	for _, r := range o.Requests()[since:] {
 		actions = append(actions, r.Action)
 		var permission weboffice.Permission
-		if text := r.Parameters["Permission"]; text != "" && json.Unmarshal([]byte(text), &permission) == nil {
+		if text := r.Parameters["Permission"]; text != "" &&
+			json.Unmarshal([]byte(text), &permission) == nil {
 			grants = strings.Join(permission.Grants(), " ")
 		}
 	}
 	return actions, grants
 }
 
-// settings are what a refresh carries on: of a verdict all but its name, its end and what is only for display.
+// settings are what a refresh carries on: of a verdict all but its name, its end and what is only
+// for display.
 func settings(v verdict) verdict {
 	v.Rule, v.End, v.User.Name, v.User.Avatar = "", time.Time{}, "", ""
 	return v
@@ -109,8 +116,9 @@ func (d dice) changed(m model) model {
 	return m
 }
 
-// TestIMMIsAskedForWhatTheOracleSays follows random sessions over the wire: the permission that IMM gets is the oracle's at the first
-// generate and at every later refresh, under a policy that may have changed; and a visitor whom it refuses causes no call.
+// TestIMMIsAskedForWhatTheOracleSays follows random sessions over the wire: the permission that IMM
+// gets is the oracle's at the first generate and at every later refresh, under a policy that may
+// have changed; and a visitor whom it refuses causes no call.
 func TestIMMIsAskedForWhatTheOracleSays(t *testing.T) {
 	policies := 400
 	if testing.Short() {
@@ -136,7 +144,8 @@ func TestIMMIsAskedForWhatTheOracleSays(t *testing.T) {
 		}
 	}
 	t.Logf("%d sessions: %v", cases, outcomes)
-	if outcomes["opened"]*10 < cases*3 || min(outcomes["refreshed"], outcomes["opened anew"], outcomes["ended"], outcomes["refused"]) < cases/100 {
+	if outcomes["opened"]*10 < cases*3 || min(outcomes["refreshed"], outcomes["opened anew"],
+		outcomes["ended"], outcomes["refused"]) < cases/100 {
 		t.Errorf("too little came up in %d sessions: %v", cases, outcomes)
 	}
 }
@@ -160,7 +169,9 @@ func (o *bureau) follow(d dice, p *person, asked weboffice.Request, outcomes map
 		if turn == 0 {
 			answer, err = o.brokers[0].Generate(o.t.Context(), visitor, asked)
 		} else {
-			answer, err = o.brokers[which].Refresh(o.t.Context(), visitor, weboffice.RefreshRequest{AccessToken: held.AccessToken, RefreshToken: held.RefreshToken})
+			answer, err = o.brokers[which].Refresh(o.t.Context(), visitor,
+				weboffice.RefreshRequest{AccessToken: held.AccessToken,
+					RefreshToken: held.RefreshToken})
 		}
 		code := ""
 		if err != nil {
@@ -183,7 +194,8 @@ func (o *bureau) follow(d dice, p *person, asked weboffice.Request, outcomes map
 			claims, _ := json.Marshal(p)
 			request, _ := json.Marshal(asked)
 			o.t.Fatalf("turn %d: %q, %v with %q, answered %v\nwant %+v, %v\nafter %+v\n%s\n%s\n%s",
-				turn, code, actions, grants, answer.Permission, want, wanted, before, o.models[which].yaml(), claims, request)
+				turn, code, actions, grants, answer.Permission, want, wanted, before,
+				o.models[which].yaml(), claims, request)
 		}
 		if outcomes[outcome]++; want.Code != "" {
 			return

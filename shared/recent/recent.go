@@ -1,5 +1,6 @@
-// Package recent is a bounded memory: a map that keeps at least the newest half of its limit and whatever is in use. It has two generations,
-// the older dropped when the newer is full, and so needs no clock and no sweep.
+// Package recent is a bounded memory: a map that keeps at least the newest half of its limit and
+// whatever is in use. It has two generations, the older dropped when the newer is full, and so
+// needs no clock and no sweep.
 package recent
 
 import "sync"

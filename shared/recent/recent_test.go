@@ -11,7 +11,8 @@ func keyOf(n int) (key [32]byte) {
 	return key
 }
 
-// Whoever brings a new key with each request must neither fill the memory nor make it forget the newest.
+// Whoever brings a new key with each request must neither fill the memory nor make it forget the
+// newest.
 func TestMapIsBoundedAndKeepsTheNewest(t *testing.T) {
 	const limit = 100
 	m := New[int](limit)

@@ -52,20 +52,29 @@ func full() session.Session {
 	return session.Session{
 		RefreshToken: "f1fd1afd79ee445f95d3dd99f34f35ffv3",
 		WebofficeURL: "https://office-cn-shanghai.imm.aliyuncs.com/office/w/7c1a?_w_tokentype=1&x=<y>",
-		Issuer:       "https://login.example.com", Subject: "ann", Start: start, Guest: weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
-		Issued: start.Add(time.Hour), AccessExpires: start.Add(90 * time.Minute).UTC().Add(856132358),
+		Issuer:       "https://login.example.com", Subject: "ann", Start: start,
+		Guest:  weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
+		Issued: start.Add(time.Hour), AccessExpires: start.Add(90 * time.Minute).UTC().Add(
+			856132358),
 		RefreshExpires: start.Add(25 * time.Hour).UTC(),
-		Life:           30 * time.Minute, Access: session.HashAccess("access"), Decision: [32]byte{1, 2, 3},
+		Life:           30 * time.Minute, Access: session.HashAccess("access"),
+		Decision: [32]byte{1, 2, 3},
 		Asked: weboffice.Request{
-			ProjectName: "test-project", SourceURI: "oss://test-bucket/报告/a&b <1>.docx", Filename: "a.docx", CachePreview: ptr(false), Referer: "*",
-			UserData: "{\"fid\": \"123\"}\x00\u2028", PreviewPages: ptr(int64(5)), Password: "hunter2<&>", ExternalUploaded: ptr(true),
-			NotifyTopicName: "topic", Hidecmb: ptr(false), Permission: &weboffice.Permission{Readonly: true, Copy: true},
-			User: &weboffice.User{Id: "u", Name: "安娜", Avatar: "https://example.com/a.png"},
-			Watermark: &weboffice.Watermark{Type: ptr(int64(0)), Value: "水印值", Font: "bold 20px Serif", FillStyle: "rgba(1,1,1,0.6)",
+			ProjectName: "test-project", SourceURI: "oss://test-bucket/报告/a&b <1>.docx",
+			Filename: "a.docx", CachePreview: ptr(false), Referer: "*",
+			UserData: "{\"fid\": \"123\"}\x00\u2028", PreviewPages: ptr(int64(5)),
+			Password: "hunter2<&>", ExternalUploaded: ptr(true),
+			NotifyTopicName: "topic", Hidecmb: ptr(false),
+			Permission: &weboffice.Permission{Readonly: true, Copy: true},
+			User:       &weboffice.User{Id: "u", Name: "安娜", Avatar: "https://example.com/a.png"},
+			Watermark: &weboffice.Watermark{Type: ptr(int64(0)), Value: "水印值",
+				Font: "bold 20px Serif", FillStyle: "rgba(1,1,1,0.6)",
 				Rotate: ptr(-0.5), Horizontal: ptr(int64(0)), Vertical: ptr(int64(50))},
 			CredentialConfig: &weboffice.CredentialConfig{ServiceRole: "r", Policy: "{}",
-				Chain: []weboffice.CredentialConfigChain{{Role: "a", RoleType: "b", AssumeRoleFor: "c"}}},
-			Notification: &weboffice.Notification{ExtendedMessageURI: "e", MNS: &weboffice.MNS{TopicName: "t"},
+				Chain: []weboffice.CredentialConfigChain{
+					{Role: "a", RoleType: "b", AssumeRoleFor: "c"}}},
+			Notification: &weboffice.Notification{ExtendedMessageURI: "e",
+				MNS:      &weboffice.MNS{TopicName: "t"},
 				RocketMQ: &weboffice.RocketMQ{InstanceId: "i", TopicName: "t"}},
 		},
 	}
@@ -75,7 +84,8 @@ func TestSealedSessionComesBackWhole(t *testing.T) {
 	s := newSealer(t, newKey())
 	for name, want := range map[string]session.Session{
 		"everything": full(),
-		"little":     {Start: time.UnixMilli(5), Issued: time.UnixMilli(7), Asked: weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}},
+		"little": {Start: time.UnixMilli(5), Issued: time.UnixMilli(7),
+			Asked: weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}},
 	} {
 		token := seal(t, s, want)
 		got, err := s.Open(token)
@@ -117,7 +127,8 @@ func TestOrdinaryTokenHasAtMost2000Characters(t *testing.T) {
 func TestLargestRequestThatIsAcceptedCanBeOpened(t *testing.T) {
 	s := newSealer(t, newKey())
 	large := full()
-	large.Subject, large.WebofficeURL = strings.Repeat("\x01", 255), large.WebofficeURL+strings.Repeat("x", 2048)
+	large.Subject, large.WebofficeURL = strings.Repeat("\x01", 255), large.WebofficeURL+
+		strings.Repeat("x", 2048)
 	fillUp(t, s, &large)
 	token := seal(t, s, large)
 	t.Logf("the longest token has %d characters", len(token))
@@ -126,7 +137,8 @@ func TestLargestRequestThatIsAcceptedCanBeOpened(t *testing.T) {
 	}
 }
 
-// fillUp puts into every text of what was asked whatever makes the longest token and is still accepted.
+// fillUp puts into every text of what was asked whatever makes the longest token and is still
+// accepted.
 func fillUp(t *testing.T, s *session.Sealer, large *session.Session) {
 	t.Helper()
 	asked := &large.Asked
@@ -184,7 +196,8 @@ func texts(v reflect.Value) (all []reflect.Value) {
 	return all
 }
 
-// Two tokens of one session share nothing that would tell that they are alike, and hold nothing that can be read.
+// Two tokens of one session share nothing that would tell that they are alike, and hold nothing
+// that can be read.
 func TestTokensShowNothing(t *testing.T) {
 	s := newSealer(t, newKey())
 	one, two := seal(t, s, full()), seal(t, s, full())
@@ -200,7 +213,8 @@ func TestTokensShowNothing(t *testing.T) {
 			t.Errorf("%s can be read", part)
 		}
 	}
-	if printed := fmt.Sprintf("%v %+v %#v", one, full().RefreshToken, full().Asked.Password); strings.Contains(printed, "hunter2") ||
+	if printed := fmt.Sprintf("%v %+v %#v", one, full().RefreshToken,
+		full().Asked.Password); strings.Contains(printed, "hunter2") ||
 		strings.Contains(printed, "f1fd") {
 		t.Errorf("printed: %s", printed)
 	}
@@ -211,7 +225,8 @@ func refused(t *testing.T, name string, s *session.Sealer, token weboffice.Secre
 	t.Helper()
 	got, err := s.Open(token)
 	var public *weboffice.Error
-	if !errors.As(err, &public) || !reflect.DeepEqual(public, session.Refused()) || !reflect.DeepEqual(got, session.Session{}) {
+	if !errors.As(err, &public) || !reflect.DeepEqual(public, session.Refused()) ||
+		!reflect.DeepEqual(got, session.Session{}) {
 		t.Errorf("%s: %+v, %v", name, got, err)
 	}
 }
@@ -226,10 +241,12 @@ func TestTamperedTokenIsRefused(t *testing.T) {
 	for i := range raw { // version, key id, salt, text and tag, bit by bit
 		changed := append([]byte(nil), raw...)
 		changed[i] ^= 1 << (i % 8)
-		refused(t, fmt.Sprintf("byte %d", i), s, weboffice.Secret(base64.RawURLEncoding.EncodeToString(changed)))
+		refused(t, fmt.Sprintf("byte %d", i), s,
+			weboffice.Secret(base64.RawURLEncoding.EncodeToString(changed)))
 	}
 	for i := range len(raw) {
-		refused(t, fmt.Sprintf("cut to %d", i), s, weboffice.Secret(base64.RawURLEncoding.EncodeToString(raw[:i])))
+		refused(t, fmt.Sprintf("cut to %d", i), s,
+			weboffice.Secret(base64.RawURLEncoding.EncodeToString(raw[:i])))
 	}
 	if _, err := s.Open(token); err != nil {
 		t.Error("the token itself:", err)
@@ -243,12 +260,16 @@ func TestSecondSpellingOfATokenIsRefused(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, token[len(token)-1])
 	for name, other := range map[string]string{
-		"a line break inside": token[:40] + "\n" + token[40:], "a line break behind": token + "\r\n", "a line break before": "\n" + token,
-		"padding": token + "=", "a space": token + " ", "more": token + "AAAA", "twice": token + token, "half": token[:len(token)/2],
-		"nothing":     "",
-		"unused bits": token[:len(token)-1] + string(alphabet[last^1]), "upper case": strings.ToUpper(token),
+		"a line break inside": token[:40] + "\n" + token[40:], "a line break behind": token +
+			"\r\n", "a line break before": "\n" + token,
+		"padding": token + "=", "a space": token + " ", "more": token + "AAAA", "twice": token +
+			token, "half": token[:len(token)/2],
+		"nothing":        "",
+		"unused bits":    token[:len(token)-1] + string(alphabet[last^1]),
+		"upper case":     strings.ToUpper(token),
 		"too long":       strings.Repeat("A", session.MaxToken+1),
-		"other alphabet": base64.StdEncoding.EncodeToString([]byte(token)), "not base64": "!" + token[1:],
+		"other alphabet": base64.StdEncoding.EncodeToString([]byte(token)), "not base64": "!" +
+			token[1:],
 	} {
 		refused(t, name, s, weboffice.Secret(other))
 	}
@@ -268,10 +289,12 @@ func TestTokenOfAnotherDeploymentIsRefused(t *testing.T) {
 	}
 }
 
-// Append the new key, move it first, drop the old one: at each step every token that is still wanted opens.
+// Append the new key, move it first, drop the old one: at each step every token that is still
+// wanted opens.
 func TestRotationOfKeys(t *testing.T) {
 	old, fresh := newKey(), newKey()
-	before, appended, moved, dropped := newSealer(t, old), newSealer(t, old, fresh), newSealer(t, fresh, old), newSealer(t, fresh)
+	before, appended, moved, dropped := newSealer(t, old), newSealer(t, old, fresh),
+		newSealer(t, fresh, old), newSealer(t, fresh)
 	for name, step := range map[string]struct {
 		by    *session.Sealer
 		opens []*session.Sealer
@@ -311,13 +334,15 @@ func TestTokenOfAnotherCallerOrAccessTokenDoesNotBelong(t *testing.T) {
 	}
 	guests := full()
 	guests.Issuer, guests.Subject = "", ""
-	if !guests.BelongsTo("", "", "access") || guests.BelongsTo("https://login.example.com", "ann", "access") {
+	if !guests.BelongsTo("", "", "access") || guests.BelongsTo("https://login.example.com", "ann",
+		"access") {
 		t.Error("a guest's token is not the guest's alone")
 	}
 }
 
 func TestKeysMustBeOfTheRightLength(t *testing.T) {
-	for name, keys := range map[string][][]byte{"none": nil, "short": {make([]byte, 31)}, "long": {newKey(), make([]byte, 33)},
+	for name, keys := range map[string][][]byte{"none": nil, "short": {make([]byte, 31)},
+		"long":  {newKey(), make([]byte, 33)},
 		"empty": {{}}} {
 		if _, err := session.NewSealer(keys, "p", "r"); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -355,15 +380,18 @@ func FuzzOpen(f *testing.F) {
 // FuzzRoundTrip: what callers send comes back as it was, and one changed bit is refused.
 func FuzzRoundTrip(f *testing.F) {
 	s := newSealer(f, newKey())
-	f.Add("https://login.example.com", "ann", "oss://test-bucket/a.docx", "hunter2", "data", int64(1_800_000_000_000), 17)
+	f.Add("https://login.example.com", "ann", "oss://test-bucket/a.docx", "hunter2", "data",
+		int64(1_800_000_000_000), 17)
 	f.Add("", "", "oss://test-bucket/报告/\u2028<&>.docx", "\"\\\x00", "\x7f", int64(0), 0)
-	f.Fuzz(func(t *testing.T, issuer, subject, uri, password, userData string, start int64, bit int) {
+	f.Fuzz(func(t *testing.T, issuer, subject, uri, password, userData string, start int64,
+		bit int) {
 		for _, text := range []*string{&issuer, &subject, &uri, &password, &userData} {
 			*text = strings.ToValidUTF8(*text, "") // the decoders before let no other text through
 		}
 		want := full()
 		want.Issuer, want.Subject, want.Start = issuer, subject, time.UnixMilli(start)
-		want.Asked = weboffice.Request{SourceURI: uri, Password: weboffice.Secret(password), UserData: userData}
+		want.Asked = weboffice.Request{SourceURI: uri, Password: weboffice.Secret(password),
+			UserData: userData}
 		token, err := s.Seal(want)
 		if err != nil {
 			t.Fatal(err)
@@ -378,7 +406,8 @@ func FuzzRoundTrip(f *testing.F) {
 		raw, _ := base64.RawURLEncoding.DecodeString(token.Reveal())
 		at := max(bit, -bit-1) % (8 * len(raw))
 		raw[at/8] ^= 1 << (at % 8)
-		if _, err := s.Open(weboffice.Secret(base64.RawURLEncoding.EncodeToString(raw))); err == nil {
+		if _, err := s.Open(weboffice.Secret(
+			base64.RawURLEncoding.EncodeToString(raw))); err == nil {
 			t.Fatalf("opens with bit %d changed", at)
 		}
 	})

@@ -18,11 +18,13 @@ func TestModule(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("node is not installed, and CI must test weboffice.js: install node 20 or newer")
+			t.Fatal(
+				"node is not installed, and CI must test weboffice.js: install node 20 or newer")
 		}
 		t.Skip("node is not installed: weboffice.js is not tested here")
 	}
-	if _, err := os.Stat("weboffice.test.mjs"); err != nil { // also tells go test that its result depends on this file
+	// also tells go test that its result depends on this file
+	if _, err := os.Stat("weboffice.test.mjs"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -53,22 +55,26 @@ func TestHandler(t *testing.T) {
 	server := httptest.NewServer(Handler("http://127.0.0.1:1"))
 	defer server.Close()
 	for path, contentType := range map[string]string{
-		"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript", "/weboffice.js": "text/javascript",
-		"/icon.svg": "image/svg+xml",
+		"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript",
+		"/weboffice.js": "text/javascript",
+		"/icon.svg":     "image/svg+xml",
 	} {
 		answer, body := get(t, server, path)
-		if answer.StatusCode != http.StatusOK || body == "" || !strings.HasPrefix(answer.Header.Get("Content-Type"), contentType) {
+		if answer.StatusCode != http.StatusOK || body == "" ||
+			!strings.HasPrefix(answer.Header.Get("Content-Type"), contentType) {
 			t.Errorf("%s: %d %s", path, answer.StatusCode, answer.Header.Get("Content-Type"))
 		}
 		policy := answer.Header.Get("Content-Security-Policy")
 		for _, part := range []string{
-			"default-src 'none'", "script-src 'self' http://127.0.0.1:1;", "frame-src http://127.0.0.1:1;", "connect-src 'self';",
+			"default-src 'none'", "script-src 'self' http://127.0.0.1:1;",
+			"frame-src http://127.0.0.1:1;", "connect-src 'self';",
 		} {
 			if !strings.Contains(policy, part) {
 				t.Errorf("%s: policy %q lacks %q", path, policy, part)
 			}
 		}
-		if strings.Contains(policy, "unsafe") || answer.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if strings.Contains(policy, "unsafe") ||
+			answer.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: headers %v", path, answer.Header)
 		}
 	}
@@ -89,19 +95,25 @@ func TestPageKeepsItsPolicy(t *testing.T) {
 		return string(content)
 	}
 	page := read("index.html")
-	if found := regexp.MustCompile(`<style|\sstyle=|\son[a-z]+=|<script(?: [^>]*)?>[^<]|javascript:`).FindString(page); found != "" {
+	if found := regexp.MustCompile(
+		`<style|\sstyle=|\son[a-z]+=|<script(?: [^>]*)?>[^<]|javascript:`).FindString(
+		page); found != "" {
 		t.Errorf("index.html has %q, which its policy blocks", found)
 	}
-	for _, match := range regexp.MustCompile(`(?:src|href)="([^"#]+)"`).FindAllStringSubmatch(page, -1) {
+	for _, match := range regexp.MustCompile(`(?:src|href)="([^"#]+)"`).FindAllStringSubmatch(page,
+		-1) {
 		read(match[1])
 	}
-	known := regexp.MustCompile(`http://www\.w3\.org/2000/svg|https://g\.alicdn\.com/IMM/|https://…`)
+	known := regexp.MustCompile(
+		`http://www\.w3\.org/2000/svg|https://g\.alicdn\.com/IMM/|https://…`)
 	for _, name := range []string{"index.html", "page.css", "page.js", "weboffice.js", "icon.svg"} {
-		if found := regexp.MustCompile(`https?://\S*|@import|url\(`).FindString(known.ReplaceAllString(read(name), "")); found != "" {
+		if found := regexp.MustCompile(`https?://\S*|@import|url\(`).FindString(
+			known.ReplaceAllString(read(name), "")); found != "" {
 			t.Errorf("%s asks another host: %q", name, found)
 		}
 	}
-	for _, match := range regexp.MustCompile(`byID\('([^']+)'\)`).FindAllStringSubmatch(read("page.js"), -1) {
+	for _, match := range regexp.MustCompile(`byID\('([^']+)'\)`).FindAllStringSubmatch(
+		read("page.js"), -1) {
 		if !strings.Contains(page, `id="`+match[1]+`"`) {
 			t.Errorf("page.js asks for #%s, which index.html does not have", match[1])
 		}

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// decodeObject reads an object into a struct: the one lenient decoder for requests and for a policy's `set`.
-// parameter is the outermost parameter's name, "" at the top.
+// decodeObject reads an object into a struct: the one lenient decoder for requests and for a
+// policy's `set`. parameter is the outermost parameter's name, "" at the top.
 func decodeObject(raw []byte, parameter string, into reflect.Value) error {
 	seen := map[string]bool{}
 	return eachMember(raw, parameter, func(name string, value json.RawMessage) error {
@@ -32,8 +32,8 @@ func decodeObject(raw []byte, parameter string, into reflect.Value) error {
 	})
 }
 
-// fieldNamed finds the field by its exact name: unlike encoding/json, which also takes other case, so that two spellings of one
-// parameter can never both be read.
+// fieldNamed finds the field by its exact name: unlike encoding/json, which also takes other case,
+// so that two spellings of one parameter can never both be read.
 func fieldNamed(v reflect.Value, name string) reflect.Value {
 	if field, ok := v.Type().FieldByName(name); ok {
 		return v.FieldByIndex(field.Index)
@@ -55,7 +55,8 @@ func eachMember(raw []byte, parameter string, visit func(string, json.RawMessage
 		if err := d.Decode(&value); err != nil {
 			return notJSON(parameter)
 		}
-		if err := visit(name.(string), value); err != nil { // an object's keys are strings, or Token fails
+		// an object's keys are strings, or Token fails
+		if err := visit(name.(string), value); err != nil {
 			return err
 		}
 	}
@@ -144,7 +145,8 @@ func jsonText(raw json.RawMessage, text string, quoted bool) string {
 	return doubleQuoted(text)
 }
 
-// doubleQuoted rewrites single-quoted text, as the vendor's scenarios spell structures, as JSON. Text inside double quotes stays.
+// doubleQuoted rewrites single-quoted text, as the vendor's scenarios spell structures, as JSON.
+// Text inside double quotes stays.
 func doubleQuoted(text string) string {
 	var b strings.Builder
 	var open byte // the quote that is open, 0 outside
@@ -177,7 +179,8 @@ func doubleQuoted(text string) string {
 // notJSON uses the vendor's code and sentence for a structure that cannot be read.
 func notJSON(parameter string) *Error {
 	if parameter == "" {
-		return &Error{Kind: Invalid, Code: "InvalidArgument", Message: "The body must be one JSON object of GenerateWebofficeToken's parameters."}
+		return &Error{Kind: Invalid, Code: "InvalidArgument",
+			Message: "The body must be one JSON object of GenerateWebofficeToken's parameters."}
 	}
 	return &Error{
 		Kind: Invalid, Code: "InvalidJSON parsing error, " + parameter,
@@ -187,14 +190,16 @@ func notJSON(parameter string) *Error {
 
 func invalidPreviewPages() *Error {
 	return &Error{
-		Kind: Invalid, Code: "InvalidPreviewPages", Message: "Specified parameter PreviewPages is not valid.",
+		Kind: Invalid, Code: "InvalidPreviewPages",
+		Message:   "Specified parameter PreviewPages is not valid.",
 		Recommend: "Send a whole number from 1 to 5000.",
 	}
 }
 
 func repeated(name string) *Error {
 	if !showable(name) {
-		return &Error{Kind: Invalid, Code: "InvalidArgument", Message: "A parameter is sent more than once."}
+		return &Error{Kind: Invalid, Code: "InvalidArgument",
+			Message: "A parameter is sent more than once."}
 	}
 	return Invalidf(name, "%s is sent more than once.", name)
 }
@@ -223,5 +228,6 @@ func unknown(name, parameter string, t reflect.Type) *Error {
 	if showable(name) {
 		shown = name
 	}
-	return &Error{Kind: Invalid, Code: code, Message: shown + " is not a known " + of + ".", Recommend: "Use " + strings.Join(known, ", ") + "."}
+	return &Error{Kind: Invalid, Code: code, Message: shown + " is not a known " + of + ".",
+		Recommend: "Use " + strings.Join(known, ", ") + "."}
 }

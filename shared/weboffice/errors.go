@@ -29,10 +29,10 @@ const (
 	Timeout                      // 504, IMM did not answer in time
 )
 
-// Error is a failure with a public face. Code, Message and Recommend may be shown to the page and follow the vendor's
-// spellings where the vendor has one; Fix and Cause go to the log only.
-// No field but Cause may hold anything a caller sent other than parameter names, or what IMM's own sentence quotes of it, and none may
-// hold a secret.
+// Error is a failure with a public face. Code, Message and Recommend may be shown to the page and
+// follow the vendor's spellings where the vendor has one; Fix and Cause go to the log only. No
+// field but Cause may hold anything a caller sent other than parameter names, or what IMM's own
+// sentence quotes of it, and none may hold a secret.
 type Error struct {
 	Kind       Kind
 	Code       string        // such as "InvalidArgument.SourceURI"
@@ -62,21 +62,28 @@ func (e *Error) Attributes() []slog.Attr {
 	return attributes
 }
 
-// LogPanic writes one line about a panic that was recovered. The value may hold anything, so only its type and the stack are in it.
+// LogPanic writes one line about a panic that was recovered. The value may hold anything, so only
+// its type and the stack are in it.
 func LogPanic(ctx context.Context, log *slog.Logger, value any) {
-	log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+	log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "type", fmt.Sprintf("%T", value),
+		"stack", string(debug.Stack()))
 }
 
-// AsError returns err as an *Error. Any other error becomes an Internal one with a neutral sentence.
+// AsError returns err as an *Error. Any other error becomes an Internal one with a neutral
+// sentence.
 func AsError(err error) *Error {
 	var public *Error
 	if errors.As(err, &public) {
 		return public
 	}
-	return &Error{Kind: Internal, Code: "InternalError", Message: "The function failed. Try again, and report the RequestId if it stays so.", Cause: err}
+	return &Error{Kind: Internal, Code: "InternalError",
+		Message: "The function failed. Try again, and report the RequestId if it stays so.",
+		Cause:   err}
 }
 
-// Invalidf returns a 400 for one parameter; the sentence names the parameter and the allowed values.
+// Invalidf returns a 400 for one parameter; the sentence names the parameter and the allowed
+// values.
 func Invalidf(parameter, format string, args ...any) *Error {
-	return &Error{Kind: Invalid, Code: "InvalidArgument." + parameter, Message: fmt.Sprintf(format, args...)}
+	return &Error{Kind: Invalid, Code: "InvalidArgument." + parameter,
+		Message: fmt.Sprintf(format, args...)}
 }

@@ -9,29 +9,35 @@ import (
 // Format is what IMM can do with one kind of file.
 type Format struct{ Editable, PDF bool }
 
-// The vendor's tables of formats. rtf, csv and pdf are preview-only by the table of the quick start; txt stands in no editing list.
+// The vendor's tables of formats. rtf, csv and pdf are preview-only by the table of the quick
+// start; txt stands in no editing list.
 var (
-	editable    = strings.Fields("doc docx dot wps wpt dotx docm dotm ppt pptx pptm ppsx ppsm pps potx potm dpt dps et xls xlt xlsx xlsm xltx xltm")
+	editable = strings.Fields(
+		"doc docx dot wps wpt dotx docm dotm ppt pptx pptm ppsx ppsm pps potx potm dpt dps et xls xlt xlsx xlsm xltx xltm")
 	previewOnly = strings.Fields("txt rtf csv pdf")
 )
 
 // Extensions lists the supported extensions, without dots.
 func Extensions() []string { return slices.Concat(editable, previewOnly) }
 
-// FormatOf returns the format that a name's extension stands for, in any case; false for a name without a supported one.
+// FormatOf returns the format that a name's extension stands for, in any case; false for a name
+// without a supported one.
 func FormatOf(name string) (Format, bool) {
 	extension := strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
 	f := Format{Editable: slices.Contains(editable, extension), PDF: extension == "pdf"}
 	return f, f.Editable || slices.Contains(previewOnly, extension)
 }
 
-// Settle returns r as IMM can serve it for its document. r.Permission holds what is granted and must be set; it can only shrink:
-//   - read-only where the object's or the Filename's format cannot be edited, with PreviewPages, and with CachePreview;
-//   - no Export of a PDF, no Print in a cached preview, no Export without Print, no History while read-only;
+// Settle returns r as IMM can serve it for its document. r.Permission holds what is granted and
+// must be set; it can only shrink:
+//   - read-only where the object's or the Filename's format cannot be edited, with PreviewPages,
+//     and with CachePreview;
+//   - no Export of a PDF, no Print in a cached preview, no Export without Print, no History while
+//     read-only;
 //   - no Hidecmb while editing (IMM hides the toolbar in previews only).
 //
-// An upper-case extension gets a Filename with a lower-case one, which IMM needs. An object whose extension is none of the supported ones
-// opens by its Filename; without a Filename that is a 400.
+// An upper-case extension gets a Filename with a lower-case one, which IMM needs. An object whose
+// extension is none of the supported ones opens by its Filename; without a Filename that is a 400.
 func (r Request) Settle(doc Document) (Request, error) {
 	name := r.Filename
 	if name == "" {
@@ -39,7 +45,9 @@ func (r Request) Settle(doc Document) (Request, error) {
 	}
 	byName, ok := FormatOf(name)
 	if !ok {
-		return Request{}, Invalidf("SourceURI", "SourceURI's object must end in a supported extension, or Filename must: %s.", strings.Join(Extensions(), ", "))
+		return Request{}, Invalidf("SourceURI",
+			"SourceURI's object must end in a supported extension, or Filename must: %s.",
+			strings.Join(Extensions(), ", "))
 	}
 	byKey, ok := FormatOf(doc.Key)
 	if !ok {
@@ -50,7 +58,8 @@ func (r Request) Settle(doc Document) (Request, error) {
 	}
 	p := *r.Permission
 	cached := r.CachePreview != nil && *r.CachePreview
-	p.Readonly = p.Readonly || !byName.Editable || !byKey.Editable || r.PreviewPages != nil || cached
+	p.Readonly = p.Readonly || !byName.Editable || !byKey.Editable || r.PreviewPages != nil ||
+		cached
 	p.Print = p.Print && !cached
 	p.Export = p.Export && p.Print && !byName.PDF && !byKey.PDF
 	p.History = p.History && !p.Readonly

@@ -9,17 +9,22 @@ import (
 	"unicode/utf8"
 )
 
-// Request holds the parameters of GenerateWebofficeToken under the vendor's own names; a zero field is a parameter that was not sent.
-// Its JSON form leaves Password out: whoever must keep the password takes it by Reveal.
+// Request holds the parameters of GenerateWebofficeToken under the vendor's own names; a zero field
+// is a parameter that was not sent. Its JSON form leaves Password out: whoever must keep the
+// password takes it by Reveal.
 type Request struct {
-	ProjectName      string            `json:",omitempty"`
-	SourceURI        string            `json:",omitempty"` // oss://bucket/key
-	Filename         string            `json:",omitempty"` // with a supported extension; default: the last segment of SourceURI
-	CachePreview     *bool             `json:",omitempty"` // a snapshot: no live updates, no search, no print; read-only
-	Referer          string            `json:",omitempty"` // for OSS hotlink protection
-	UserData         string            `json:",omitempty"` // at most 2,048 bytes, comes back in notifications
-	PreviewPages     *int64            `json:",omitempty"` // 1 to 5,000: only the first pages; read-only
-	Password         Secret            `json:"-"`          // opens a protected document
+	ProjectName string `json:",omitempty"`
+	SourceURI   string `json:",omitempty"` // oss://bucket/key
+	// with a supported extension; default: the last segment of SourceURI
+	Filename string `json:",omitempty"`
+	// a snapshot: no live updates, no search, no print; read-only
+	CachePreview *bool  `json:",omitempty"`
+	Referer      string `json:",omitempty"` // for OSS hotlink protection
+	// at most 2,048 bytes, comes back in notifications
+	UserData string `json:",omitempty"`
+	// 1 to 5,000: only the first pages; read-only
+	PreviewPages     *int64            `json:",omitempty"`
+	Password         Secret            `json:"-"` // opens a protected document
 	ExternalUploaded *bool             `json:",omitempty"`
 	NotifyTopicName  string            `json:",omitempty"`
 	Hidecmb          *bool             `json:",omitempty"` // hide the toolbar, preview only
@@ -30,10 +35,12 @@ type Request struct {
 	Notification     *Notification     `json:",omitempty"`
 }
 
-// Permission is IMM's permission structure. At IMM an absent Readonly means that editing is allowed, so all six are always sent.
+// Permission is IMM's permission structure. At IMM an absent Readonly means that editing is
+// allowed, so all six are always sent.
 type Permission struct{ Readonly, Rename, History, Copy, Export, Print bool }
 
-// User is who the editor shows. Users with different Ids are different people to the editor's comments.
+// User is who the editor shows. Users with different Ids are different people to the editor's
+// comments.
 type User struct {
 	Id     string `json:",omitempty"`
 	Name   string `json:",omitempty"`
@@ -88,7 +95,8 @@ const (
 	MaxPreviewPages = 5000
 	MaxUserData     = 2048 // bytes
 	maxText         = 1024 // bytes: ours, for every other text parameter; the vendor states none
-	maxStructure    = 4096 // bytes: ours, for CredentialConfig and Notification, which hold policies and names
+	// bytes: ours, for CredentialConfig and Notification, which hold policies and names
+	maxStructure = 4096
 )
 
 // ParameterNames lists the parameters of GenerateWebofficeToken in the vendor's spelling.
@@ -101,9 +109,10 @@ func ParameterNames() []string {
 	return names
 }
 
-// ParseRequest reads a JSON object of parameters. Structures may be objects, JSON in a string or single-quoted text in a string;
-// booleans and numbers may be quoted. Errors are 400s that name the parameter: unknown or repeated names included.
-// The values are not yet held to their limits: see Validate.
+// ParseRequest reads a JSON object of parameters. Structures may be objects, JSON in a string or
+// single-quoted text in a string; booleans and numbers may be quoted. Errors are 400s that name the
+// parameter: unknown or repeated names included. The values are not yet held to their limits: see
+// Validate.
 func ParseRequest(body []byte) (Request, error) {
 	var r Request
 	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
@@ -112,7 +121,8 @@ func ParseRequest(body []byte) (Request, error) {
 	return r, nil
 }
 
-// ParseQuery reads the parameters of a GET, each as one text; jQuery's Permission[Readonly]=true is read too.
+// ParseQuery reads the parameters of a GET, each as one text; jQuery's Permission[Readonly]=true is
+// read too.
 func ParseQuery(query url.Values) (Request, error) {
 	body, err := queryObject(query)
 	if err != nil {
@@ -171,13 +181,16 @@ func (r Request) With(other Request) Request {
 	return r
 }
 
-// Validate holds every parameter that r holds to the vendor's limits. SourceURI is judged by ParseSourceURI.
+// Validate holds every parameter that r holds to the vendor's limits. SourceURI is judged by
+// ParseSourceURI.
 func (r Request) Validate() error {
 	for _, p := range []struct{ name, text string }{
-		{"ProjectName", r.ProjectName}, {"Filename", r.Filename}, {"Referer", r.Referer}, {"Password", r.Password.Reveal()}, {"NotifyTopicName", r.NotifyTopicName},
+		{"ProjectName", r.ProjectName}, {"Filename", r.Filename}, {"Referer", r.Referer},
+		{"Password", r.Password.Reveal()}, {"NotifyTopicName", r.NotifyTopicName},
 	} {
 		if !plain(p.text, maxText) {
-			return Invalidf(p.name, "%s must be at most %d bytes of text without control characters.", p.name, maxText)
+			return Invalidf(p.name,
+				"%s must be at most %d bytes of text without control characters.", p.name, maxText)
 		}
 	}
 	if len(r.UserData) > MaxUserData || !utf8.ValidString(r.UserData) {
@@ -191,7 +204,8 @@ func (r Request) Validate() error {
 			return Invalidf("Filename", "Filename must be one name without / or \\.")
 		}
 		if _, ok := FormatOf(r.Filename); !ok {
-			return Invalidf("Filename", "Filename must end in a supported extension: %s.", strings.Join(Extensions(), ", "))
+			return Invalidf("Filename", "Filename must end in a supported extension: %s.",
+				strings.Join(Extensions(), ", "))
 		}
 	}
 	if w := r.Watermark; w != nil {
@@ -199,24 +213,32 @@ func (r Request) Validate() error {
 			return Invalidf("Watermark", "Watermark.Type must be 0 (none) or 1 (text).")
 		}
 		if !plain(w.Value+w.Font+w.FillStyle, maxText) {
-			return Invalidf("Watermark", "Watermark's texts must be at most %d bytes together, without control characters.", maxText)
+			return Invalidf("Watermark",
+				"Watermark's texts must be at most %d bytes together, without control characters.",
+				maxText)
 		}
 	}
 	if r.CredentialConfig != nil && tooLarge(r.CredentialConfig) {
-		return Invalidf("CredentialConfig", "CredentialConfig must be at most %d bytes of JSON.", maxStructure)
+		return Invalidf("CredentialConfig", "CredentialConfig must be at most %d bytes of JSON.",
+			maxStructure)
 	}
 	if r.Notification != nil && tooLarge(r.Notification) {
-		return Invalidf("Notification", "Notification must be at most %d bytes of JSON.", maxStructure)
+		return Invalidf("Notification", "Notification must be at most %d bytes of JSON.",
+			maxStructure)
 	}
-	if u := r.User; u != nil && (!plain(u.Id, 64) || len(u.Name) > 128 || !plain(u.Avatar, maxText)) {
-		return Invalidf("User", "User takes a Name of at most 128 bytes, and an Id of 64 and an Avatar of %d without control characters.", maxText)
+	if u := r.User; u != nil && (!plain(u.Id, 64) || len(u.Name) > 128 ||
+		!plain(u.Avatar, maxText)) {
+		return Invalidf("User",
+			"User takes a Name of at most 128 bytes, and an Id of 64 and an Avatar of %d without control characters.", maxText)
 	}
 	return nil
 }
 
-// plain keeps control characters out as well because JSON writes one in six bytes: what is accepted must fit into a sealed token.
+// plain keeps control characters out as well because JSON writes one in six bytes: what is accepted
+// must fit into a sealed token.
 func plain(text string, limit int) bool {
-	return len(text) <= limit && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+	return len(text) <= limit && utf8.ValidString(text) &&
+		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
 func tooLarge(structure any) bool {

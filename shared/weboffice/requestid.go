@@ -8,7 +8,8 @@ import (
 
 type requestIDKey struct{}
 
-// WithRequestID returns a context that carries the RequestId of one request: the platform's where it has one.
+// WithRequestID returns a context that carries the RequestId of one request: the platform's where
+// it has one.
 func WithRequestID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestIDKey{}, id)
 }
@@ -19,7 +20,8 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-// NewRequestID returns a random RequestId in the vendor's form, 8-4-4-4-12 upper-case hexadecimal digits.
+// NewRequestID returns a random RequestId in the vendor's form, 8-4-4-4-12 upper-case hexadecimal
+// digits.
 func NewRequestID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails

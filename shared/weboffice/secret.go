@@ -9,15 +9,16 @@ import (
 // secretMarker is what every printed form of a Secret shows.
 const secretMarker = "[secret]"
 
-// Secret is text that must not reach a log, an error or a URL: tokens, passwords, keys, share links.
-// Every way of printing it (fmt verbs, JSON, slog) gives a marker; only Reveal gives the text.
-// A Secret read from JSON takes the text.
+// Secret is text that must not reach a log, an error or a URL: tokens, passwords, keys, share
+// links. Every way of printing it (fmt verbs, JSON, slog) gives a marker; only Reveal gives the
+// text. A Secret read from JSON takes the text.
 type Secret string
 
 // Reveal returns the text itself, for the one place that puts it on the wire.
 func (s Secret) Reveal() string { return string(s) }
 
-// Format implements fmt.Formatter for all verbs, %x and %#v included: a Stringer would cover only some.
+// Format implements fmt.Formatter for all verbs, %x and %#v included: a Stringer would cover only
+// some.
 func (s Secret) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(s.String())) }
 
 // String gives the marker, or nothing for an empty Secret.

@@ -1,7 +1,8 @@
-// Package cloud stands in for the platforms that package platform serves on: Function Compute's go1 runtime, its custom
-// runtime, and Lambda. Each stand-in has the process's side (a runtime API to poll, or calls of the process's port) and the
-// callers' side: Invoke is what `s invoke` and `aws lambda invoke` do, RoundTrip is the HTTP gateway, so that
-// http.Client{Transport: runtime} asks a function as a page does.
+// Package cloud stands in for the platforms that package platform serves on: Function Compute's go1
+// runtime, its custom runtime, and Lambda. Each stand-in has the process's side (a runtime API to
+// poll, or calls of the process's port) and the callers' side: Invoke is what `s invoke` and `aws
+// lambda invoke` do, RoundTrip is the HTTP gateway, so that http.Client{Transport: runtime} asks a
+// function as a page does.
 //
 //	runtime, err := cloud.NewFunctionCompute()
 //	defer runtime.Close()
@@ -11,8 +12,9 @@
 //	defer command.Process.Kill()
 //	answer, err := (&http.Client{Transport: runtime}).Post("https://function.example.com/", "application/json", body)
 //
-// A runtime belongs to one process at a time. Stop the process before Close: Function Compute's SDK asks a lost runtime API again
-// without end, Lambda's ends its process. Everything stays on loopback. Only tests and scripts import this package.
+// A runtime belongs to one process at a time. Stop the process before Close: Function Compute's SDK
+// asks a lost runtime API again without end, Lambda's ends its process. Everything stays on
+// loopback. Only tests and scripts import this package.
 package cloud
 
 import (
@@ -33,9 +35,11 @@ import (
 // Role is the RAM role that Function Compute gives a function.
 type Role struct{ AccessKeyID, AccessKeySecret, SecurityToken string }
 
-// Runtime is the stand-in of one platform. Its methods may be used concurrently, its fields be changed between calls.
+// Runtime is the stand-in of one platform. Its methods may be used concurrently, its fields be
+// changed between calls.
 type Runtime struct {
-	Role     Role          // STS.local, local-secret, local-token: what the IMM stand-in takes. Lambda has none
+	// STS.local, local-secret, local-token: what the IMM stand-in takes. Lambda has none
+	Role     Role
 	Timeout  time.Duration // the function's, 30 seconds
 	ClientIP string        // the address that requests of RoundTrip come from, 203.0.113.7
 
@@ -72,7 +76,8 @@ func NewFunctionCompute() (*Runtime, error) { return newRuntime(functionCompute)
 // NewLambda starts the runtime API of a Lambda function.
 func NewLambda() (*Runtime, error) { return newRuntime(lambda) }
 
-// NewCustomRuntime chooses a free port for the process to listen on. The first call waits for the port to open.
+// NewCustomRuntime chooses a free port for the process to listen on. The first call waits for the
+// port to open.
 func NewCustomRuntime() (*Runtime, error) { return newRuntime(customRuntime) }
 
 func newRuntime(platform string) (*Runtime, error) {
@@ -106,36 +111,45 @@ func (r *Runtime) Close() {
 	}
 }
 
-// Env is the environment that the platform gives a process; on Lambda with the credentials of an AWS role.
+// Env is the environment that the platform gives a process; on Lambda with the credentials of an
+// AWS role.
 func (r *Runtime) Env() []string {
 	if r.platform == lambda {
 		return []string{
-			"AWS_LAMBDA_RUNTIME_API=" + r.address, "AWS_LAMBDA_FUNCTION_NAME=test-function", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+			"AWS_LAMBDA_RUNTIME_API=" + r.address, "AWS_LAMBDA_FUNCTION_NAME=test-function",
+			"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
 			"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128", "AWS_REGION=eu-central-1", "_HANDLER=bootstrap",
-			"AWS_ACCESS_KEY_ID=ASIALOCAL", "AWS_SECRET_ACCESS_KEY=local-aws-secret", "AWS_SESSION_TOKEN=local-aws-token",
+			"AWS_ACCESS_KEY_ID=ASIALOCAL", "AWS_SECRET_ACCESS_KEY=local-aws-secret",
+			"AWS_SESSION_TOKEN=local-aws-token",
 		}
 	}
 	env := []string{
-		"FC_FUNCTION_NAME=test-function", "FC_FUNCTION_HANDLER=bootstrap", "FC_FUNCTION_MEMORY_SIZE=128",
+		"FC_FUNCTION_NAME=test-function", "FC_FUNCTION_HANDLER=bootstrap",
+		"FC_FUNCTION_MEMORY_SIZE=128",
 		"FC_REGION=cn-shanghai", "FC_ACCOUNT_ID=1234567890123456",
 	}
 	if r.platform == functionCompute {
 		return append(env, "FC_RUNTIME_API="+r.address)
 	}
 	_, port, _ := net.SplitHostPort(r.address)
-	return append(env, "FC_CUSTOM_LISTEN_PORT="+port, "ALIBABA_CLOUD_ACCESS_KEY_ID="+r.Role.AccessKeyID,
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET="+r.Role.AccessKeySecret, "ALIBABA_CLOUD_SECURITY_TOKEN="+r.Role.SecurityToken)
+	return append(env, "FC_CUSTOM_LISTEN_PORT="+port, "ALIBABA_CLOUD_ACCESS_KEY_ID="+
+		r.Role.AccessKeyID,
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET="+r.Role.AccessKeySecret, "ALIBABA_CLOUD_SECURITY_TOKEN="+
+			r.Role.SecurityToken)
 }
 
-// Invoke gives the function an event and returns what it answers. A failed invocation is an error, and so is the end of ctx.
+// Invoke gives the function an event and returns what it answers. A failed invocation is an error,
+// and so is the end of ctx.
 func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	return r.call(ctx, "/invoke", event)
 }
 
-// Initialize calls the initializer hook, as Function Compute does once per instance where one is configured. Lambda has none.
+// Initialize calls the initializer hook, as Function Compute does once per instance where one is
+// configured. Lambda has none.
 func (r *Runtime) Initialize(ctx context.Context) error { return r.hook(ctx, "/initialize") }
 
-// PreStop calls the pre-stop hook, as Function Compute does before it ends an instance. Lambda has none.
+// PreStop calls the pre-stop hook, as Function Compute does before it ends an instance. Lambda has
+// none.
 func (r *Runtime) PreStop(ctx context.Context) error { return r.hook(ctx, "/pre-stop") }
 
 func (r *Runtime) hook(ctx context.Context, path string) error {
@@ -217,7 +231,8 @@ func (r *Runtime) tell(header http.Header, path string) (id string) {
 		id = fmt.Sprintf("5f0c1d2e-0000-4000-8000-%012x", n)
 		header.Set("Lambda-Runtime-Aws-Request-Id", id)
 		header.Set("Lambda-Runtime-Deadline-Ms", deadline)
-		header.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:123456789012:function:test-function")
+		header.Set("Lambda-Runtime-Invoked-Function-Arn",
+			"arn:aws:lambda:eu-central-1:123456789012:function:test-function")
 		header.Set("Lambda-Runtime-Trace-Id", "Root=1-5f0c1d2e-000000000000000000000001;Sampled=0")
 		return id
 	}
@@ -226,9 +241,13 @@ func (r *Runtime) tell(header http.Header, path string) (id string) {
 	for name, value := range map[string]string{
 		"request-id": id, "function-deadline": deadline, "function-type": functionType,
 		"function-timeout": strconv.Itoa(int((r.Timeout + time.Second - 1) / time.Second)),
-		"access-key-id":    r.Role.AccessKeyID, "access-key-secret": r.Role.AccessKeySecret, "security-token": r.Role.SecurityToken,
-		"region": "cn-shanghai", "account-id": "1234567890123456", "function-name": "test-function", "function-handler": "bootstrap",
-		"function-memory": "128", "qualifier": "LATEST", "version-id": "", "service-name": "", "retry-count": "0", "control-path": path,
+		"access-key-id":    r.Role.AccessKeyID, "access-key-secret": r.Role.AccessKeySecret,
+		"security-token": r.Role.SecurityToken,
+		"region":         "cn-shanghai", "account-id": "1234567890123456",
+		"function-name":    "test-function",
+		"function-handler": "bootstrap",
+		"function-memory":  "128", "qualifier": "LATEST", "version-id": "", "service-name": "",
+		"retry-count": "0", "control-path": path,
 	} {
 		header.Set("X-Fc-"+name, value)
 	}
@@ -247,7 +266,8 @@ func (r *Runtime) callPort(ctx context.Context, path string, payload []byte) ([]
 	if path == "/pre-stop" {
 		method = http.MethodGet
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+r.address+path, bytes.NewReader(payload))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+r.address+path,
+		bytes.NewReader(payload))
 	if err != nil {
 		return nil, err
 	}

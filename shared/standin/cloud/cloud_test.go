@@ -15,7 +15,8 @@ func TestFailedInvocation(t *testing.T) {
 		accepted int
 	}{
 		{NewFunctionCompute, "/2020-11-11/runtime/invocation/", "X-Fc-Request-Id", http.StatusOK},
-		{NewLambda, "/2018-06-01/runtime/invocation/", "Lambda-Runtime-Aws-Request-Id", http.StatusAccepted},
+		{NewLambda, "/2018-06-01/runtime/invocation/", "Lambda-Runtime-Aws-Request-Id",
+			http.StatusAccepted},
 	} {
 		r, err := c.start()
 		if err != nil {
@@ -23,7 +24,8 @@ func TestFailedInvocation(t *testing.T) {
 		}
 		t.Cleanup(r.Close)
 		base := "http://" + r.address + c.base
-		reports := []struct{ action, body string }{{"error", `{"errorMessage":"out of memory"}`}, {"response", "not JSON"}, {"response", `{"statusCode":201}`}}
+		reports := []struct{ action, body string }{{"error", `{"errorMessage":"out of memory"}`},
+			{"response", "not JSON"}, {"response", `{"statusCode":201}`}}
 		finished := make(chan struct{})
 		go func() {
 			defer close(finished)
@@ -34,8 +36,10 @@ func TestFailedInvocation(t *testing.T) {
 					return
 				}
 				_ = next.Body.Close()
-				for _, want := range []int{c.accepted, http.StatusBadRequest} { // the second report finds nothing running
-					answer, err := http.Post(base+next.Header.Get(c.id)+"/"+report.action, "application/json", strings.NewReader(report.body))
+				// the second report finds nothing running
+				for _, want := range []int{c.accepted, http.StatusBadRequest} {
+					answer, err := http.Post(base+next.Header.Get(c.id)+"/"+report.action,
+						"application/json", strings.NewReader(report.body))
 					if err != nil {
 						t.Error(err)
 						return
@@ -63,7 +67,8 @@ func TestFailedInvocation(t *testing.T) {
 			}
 		}
 		<-finished
-		if answer, err := http.Get("http://" + r.address + "/other"); err != nil || answer.StatusCode != http.StatusNotFound {
+		if answer, err := http.Get("http://" + r.address + "/other"); err != nil ||
+			answer.StatusCode != http.StatusNotFound {
 			t.Errorf("another path: %v, %v", answer, err)
 		}
 	}

@@ -13,8 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// RoundTrip implements http.RoundTripper: the platform's HTTP gateway in front of the function. Host and scheme of the URL do not
-// matter. A failed invocation is a 502, as on the platforms; the error is for the end of the request's context only.
+// RoundTrip implements http.RoundTripper: the platform's HTTP gateway in front of the function.
+// Host and scheme of the URL do not matter. A failed invocation is a 502, as on the platforms; the
+// error is for the end of the request's context only.
 func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body []byte
 	if req.Body != nil {
@@ -25,7 +26,8 @@ func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	header := req.Header.Clone()
-	header.Set("X-Forwarded-For", strings.Join(append(header.Values("X-Forwarded-For"), r.ClientIP), ", "))
+	header.Set("X-Forwarded-For", strings.Join(append(header.Values("X-Forwarded-For"), r.ClientIP),
+		", "))
 	if r.platform == customRuntime {
 		return r.forward(req, header, body)
 	}
@@ -67,16 +69,19 @@ func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
 		out.Add("Set-Cookie", cookie)
 	}
 	return &http.Response{
-		Status: strconv.Itoa(answer.StatusCode) + " " + http.StatusText(answer.StatusCode), StatusCode: answer.StatusCode,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: out, Request: req,
+		Status:     strconv.Itoa(answer.StatusCode) + " " + http.StatusText(answer.StatusCode),
+		StatusCode: answer.StatusCode,
+		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: out, Request: req,
 		Body: io.NopCloser(bytes.NewReader(content)), ContentLength: int64(len(content)),
 	}, nil
 }
 
 // forward passes a request on to a custom runtime's process.
-func (r *Runtime) forward(req *http.Request, header http.Header, body []byte) (*http.Response, error) {
+func (r *Runtime) forward(req *http.Request, header http.Header, body []byte) (*http.Response,
+	error) {
 	onward := req.Clone(req.Context())
-	onward.Header, onward.Body, onward.ContentLength = header, io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	onward.Header, onward.Body, onward.ContentLength = header, io.NopCloser(bytes.NewReader(body)),
+		int64(len(body))
 	onward.Host, onward.URL.Scheme, onward.URL.Host = req.URL.Host, "http", r.address
 	r.tell(onward.Header, "/http-invoke")
 	answer, err := r.client.Transport.RoundTrip(onward)
@@ -87,13 +92,15 @@ func (r *Runtime) forward(req *http.Request, header http.Header, body []byte) (*
 }
 
 // functionComputeEvent is an HTTP trigger's event, version v1.
-func (r *Runtime) functionComputeEvent(req *http.Request, header http.Header, body []byte) map[string]any {
+func (r *Runtime) functionComputeEvent(req *http.Request, header http.Header,
+	body []byte) map[string]any {
 	event := r.event(req, "v1", joined(header), body)
 	event["queryParameters"] = joined(req.URL.Query())
 	return event
 }
 
-// lambdaEvent is a function URL's event, payload version 2.0: header names in lower case, cookies apart.
+// lambdaEvent is a function URL's event, payload version 2.0: header names in lower case, cookies
+// apart.
 func (r *Runtime) lambdaEvent(req *http.Request, header http.Header, body []byte) map[string]any {
 	cookies := []string{}
 	for _, line := range header.Values("Cookie") {
@@ -105,23 +112,28 @@ func (r *Runtime) lambdaEvent(req *http.Request, header http.Header, body []byte
 		lower[strings.ToLower(name)] = value
 	}
 	event := r.event(req, "2.0", lower, body)
-	maps.Copy(event, map[string]any{"routeKey": "$default", "rawQueryString": req.URL.RawQuery, "cookies": cookies})
+	maps.Copy(event, map[string]any{"routeKey": "$default", "rawQueryString": req.URL.RawQuery,
+		"cookies": cookies})
 	return event
 }
 
 // event has what both platforms' events have.
-func (r *Runtime) event(req *http.Request, version string, headers map[string]string, body []byte) map[string]any {
+func (r *Runtime) event(req *http.Request, version string, headers map[string]string,
+	body []byte) map[string]any {
 	text, isBase64 := string(body), !utf8.Valid(body)
 	if isBase64 {
 		text = base64.StdEncoding.EncodeToString(body)
 	}
 	return map[string]any{
-		"version": version, "rawPath": req.URL.EscapedPath(), "headers": headers, "body": text, "isBase64Encoded": isBase64,
+		"version": version, "rawPath": req.URL.EscapedPath(), "headers": headers, "body": text,
+		"isBase64Encoded": isBase64,
 		"requestContext": map[string]any{
-			"accountId": "1234567890123456", "domainName": req.URL.Host, "domainPrefix": "function", "requestId": "of-the-gateway",
-			"time": time.Now().UTC().Format(time.RFC3339),
+			"accountId": "1234567890123456", "domainName": req.URL.Host, "domainPrefix": "function",
+			"requestId": "of-the-gateway",
+			"time":      time.Now().UTC().Format(time.RFC3339),
 			"http": map[string]any{
-				"method": req.Method, "path": req.URL.Path, "protocol": "HTTP/1.1", "sourceIp": r.ClientIP, "userAgent": req.UserAgent(),
+				"method": req.Method, "path": req.URL.Path, "protocol": "HTTP/1.1",
+				"sourceIp": r.ClientIP, "userAgent": req.UserAgent(),
 			},
 		},
 	}

@@ -1,6 +1,7 @@
-// Package issuer is an OIDC provider for tests and for trying things out on one machine. It serves a discovery document and a key
-// set, signs any token that it is asked for, and can be told to fail in the ways that providers fail. It authenticates nobody: whoever
-// holds a Provider can be anyone. It keeps no secrets and must not be reachable from elsewhere; Start listens on loopback only.
+// Package issuer is an OIDC provider for tests and for trying things out on one machine. It serves
+// a discovery document and a key set, signs any token that it is asked for, and can be told to fail
+// in the ways that providers fail. It authenticates nobody: whoever holds a Provider can be anyone.
+// It keeps no secrets and must not be reachable from elsewhere; Start listens on loopback only.
 package issuer
 
 import (
@@ -56,7 +57,8 @@ type Options struct {
 	Lifetime  time.Duration    // of a token, default an hour
 }
 
-// Provider is an OIDC provider. It is an http.Handler for the paths below its URL and safe for concurrent use.
+// Provider is an OIDC provider. It is an http.Handler for the paths below its URL and safe for
+// concurrent use.
 type Provider struct {
 	options Options
 
@@ -85,7 +87,8 @@ func New(o Options) *Provider {
 	if o.Lifetime == 0 {
 		o.Lifetime = time.Hour
 	}
-	return &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}), requests: map[string]int{}}
+	return &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}),
+		requests: map[string]int{}}
 }
 
 // Start serves on a free port of 127.0.0.1, which sets the URL, until Close.
@@ -103,7 +106,8 @@ func (p *Provider) Start() error {
 // Close ends what Start began, open requests included.
 func (p *Provider) Close() error { return p.server.Close() }
 
-// SetURL says under which URL the provider is mounted. It is the issuer of the tokens signed from now on.
+// SetURL says under which URL the provider is mounted. It is the issuer of the tokens signed from
+// now on.
 func (p *Provider) SetURL(url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,19 +166,22 @@ func (p *Provider) AwaitRequests(ctx context.Context, path string, n int) error 
 	}
 }
 
-// Token signs a token with iss, aud, sub "ann", iat and exp. The claims are added; one that is nil is left out.
+// Token signs a token with iss, aud, sub "ann", iat and exp. The claims are added; one that is nil
+// is left out.
 func (p *Provider) Token(claims map[string]any) weboffice.Secret {
 	now := p.options.Now()
 	all := map[string]any{
-		"iss": p.URL(), "aud": p.options.Audience, "sub": "ann", "iat": now.Unix(), "exp": now.Add(p.options.Lifetime).Unix(),
+		"iss": p.URL(), "aud": p.options.Audience, "sub": "ann", "iat": now.Unix(),
+		"exp": now.Add(p.options.Lifetime).Unix(),
 	}
 	maps.Copy(all, claims)
 	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
 	return p.Sign(nil, mustJSON(all))
 }
 
-// Sign signs any payload with the current key. The header's alg, kid and typ are those of an honest token, unless header has others; one
-// that is nil is left out. The signature is always made with the provider's own algorithm, whatever the header says.
+// Sign signs any payload with the current key. The header's alg, kid and typ are those of an honest
+// token, unless header has others; one that is nil is left out. The signature is always made with
+// the provider's own algorithm, whatever the header says.
 func (p *Provider) Sign(header map[string]any, payload []byte) weboffice.Secret {
 	signer, public := p.key()
 	all := map[string]any{"alg": public.Algorithm, "kid": public.KeyID, "typ": "JWT"}
@@ -220,7 +227,8 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.serve(w, r, fault)
 }
 
-// serve answers as a provider without fault does, apart from the content that Huge and WrongIssuer change.
+// serve answers as a provider without fault does, apart from the content that Huge and WrongIssuer
+// change.
 func (p *Provider) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
 	issuer, document := p.URL(), any(nil)
 	_, public := p.key()
@@ -231,8 +239,10 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
 			named += "/another"
 		}
 		document = map[string]any{
-			"issuer": named, "jwks_uri": issuer + KeysPath, "response_types_supported": []string{"id_token"},
-			"subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{public.Algorithm},
+			"issuer": named, "jwks_uri": issuer + KeysPath,
+			"response_types_supported":              []string{"id_token"},
+			"subject_types_supported":               []string{"public"},
+			"id_token_signing_alg_values_supported": []string{public.Algorithm},
 		}
 	case KeysPath:
 		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}}
@@ -275,7 +285,8 @@ func (p *Provider) key() (crypto.Signer, jose.JSONWebKey) {
 		p.signer = newSigner(p.options.Algorithm)
 	}
 	public := jose.JSONWebKey{Key: p.signer.Public(), Use: "sig", Algorithm: p.options.Algorithm}
-	thumbprint := must(public.Thumbprint(crypto.SHA256)) // so that a provider started anew does not reuse a key id
+	// so that a provider started anew does not reuse a key id
+	thumbprint := must(public.Thumbprint(crypto.SHA256))
 	public.KeyID = encode(thumbprint[:12])
 	return p.signer, public
 }

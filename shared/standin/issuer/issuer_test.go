@@ -46,17 +46,20 @@ func TestProviderSpeaksOIDC(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	for _, algorithm := range []string{"RS256", "ES256", "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
-			p := start(t, issuer.Options{Now: func() time.Time { return now }, Algorithm: algorithm, Lifetime: time.Minute})
+			p := start(t, issuer.Options{Now: func() time.Time { return now }, Algorithm: algorithm,
+				Lifetime: time.Minute})
 			var discovery map[string]any
 			response := get(t, p.URL()+issuer.DiscoveryPath, &discovery)
 			header := response.Header
-			if discovery["issuer"] != p.URL() || header.Get("Content-Type") != "application/json" || header.Get("Cache-Control") == "" {
+			if discovery["issuer"] != p.URL() || header.Get("Content-Type") != "application/json" ||
+				header.Get("Cache-Control") == "" {
 				t.Errorf("got %v, %v", discovery, header)
 			}
 			var set jose.JSONWebKeySet
 			get(t, discovery["jwks_uri"].(string), &set)
 			text := p.Token(map[string]any{"team": "red", "sub": nil}).Reveal()
-			token, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+			token, err := jwt.ParseSigned(text,
+				[]jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,11 +68,13 @@ func TestProviderSpeaksOIDC(t *testing.T) {
 			if err := token.Claims(set, &claims, &all); err != nil {
 				t.Fatal(err)
 			}
-			want := jwt.Expected{Issuer: p.URL(), AnyAudience: jwt.Audience{"weboffice"}, Time: now.Add(time.Minute)}
+			want := jwt.Expected{Issuer: p.URL(), AnyAudience: jwt.Audience{"weboffice"},
+				Time: now.Add(time.Minute)}
 			if err := claims.ValidateWithLeeway(want, 0); err != nil {
 				t.Error(err)
 			}
-			if want.Time = now.Add(time.Minute + time.Second); claims.ValidateWithLeeway(want, 0) == nil {
+			if want.Time = now.Add(time.Minute + time.Second); claims.ValidateWithLeeway(want,
+				0) == nil {
 				t.Error("Lifetime is not kept")
 			}
 			if _, there := all["sub"]; there || all["team"] != "red" {

@@ -23,7 +23,8 @@ func TestOpenAsWhoeverAsks(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	for _, c := range []struct{ way, group, role string }{
-		{"/page.html", "", "Read-only"}, {"/page.html", "viewers", "Read-only"}, {"/page.html", "editors", "Editing"},
+		{"/page.html", "", "Read-only"}, {"/page.html", "viewers", "Read-only"},
+		{"/page.html", "editors", "Editing"},
 		{"/page.html?readonly", "editors", "Read-only"},
 	} {
 		s.site.become(strings.Fields(c.group)...)
@@ -70,7 +71,8 @@ func TestSignInLater(t *testing.T) {
 	b.quiet()
 }
 
-// The button that brings the document back hides: the focus goes with the person, into the document.
+// The button that brings the document back hides: the focus goes with the person, into the
+// document.
 func TestFocusAfterTryAgain(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
@@ -96,13 +98,15 @@ func TestThreeRefreshes(t *testing.T) {
 	b.quiet()
 }
 
-// A page as the vendor's quick start writes it works; one with the usual mistake, an async callback, loses the document.
+// A page as the vendor's quick start writes it works; one with the usual mistake, an async
+// callback, loses the document.
 func TestQuickStart(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		query, state string
 		refreshes    int
-	}{"as it is printed": {"", "open", 3}, "with an async callback": {"?callback=async", "lost", 0}} {
+	}{"as it is printed": {"", "open", 3}, "with an async callback": {"?callback=async", "lost",
+		0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, life)
@@ -111,7 +115,8 @@ func TestQuickStart(t *testing.T) {
 			b.until(fmt.Sprintf(`document.getElementById('state').textContent === %q`, c.state))
 			b.until(fmt.Sprintf(`document.getElementById('refreshes').value >= %d`, c.refreshes))
 			equal(b, `document.getElementById('state').textContent`, c.state)
-			if got := s.IMM.Calls(); got.Generate != 1 || got.Refresh < c.refreshes || c.refreshes == 0 && got.Refresh > 0 {
+			if got := s.IMM.Calls(); got.Generate != 1 || got.Refresh < c.refreshes ||
+				c.refreshes == 0 && got.Refresh > 0 {
 				t.Errorf("%+v", got)
 			}
 			b.quiet()
@@ -125,7 +130,8 @@ func TestChangedRights(t *testing.T) {
 	s.site.become("editors")
 	b := s.opened("/page.html")
 	s.typeText(b, " While I may.") // and the right ends before the frame has saved it by itself
-	for i, c := range []struct{ group, role string }{{"viewers", "Read-only"}, {"editors", "Editing"}} {
+	for i, c := range []struct{ group, role string }{{"viewers", "Read-only"},
+		{"editors", "Editing"}} {
 		s.site.become(c.group)
 		s.sleep(b, 25*time.Minute)
 		b.until(fmt.Sprintf(`times('changed') === %d && session.state === 'open'`, i+1))
@@ -158,7 +164,8 @@ func TestRightThatEnds(t *testing.T) {
 	b.quiet("403")
 }
 
-// The same token opened elsewhere takes the document: it is taken back once, then it is the person's choice.
+// The same token opened elsewhere takes the document: it is taken back once, then it is the
+// person's choice.
 func TestAccessTakenElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, time.Minute) // the frame looks every two seconds, and nothing is due
@@ -185,7 +192,8 @@ func TestSessionEnds(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	s.site.become("editors")
-	b := s.opened("/page.html?src=" + url.QueryEscape("oss://test-bucket/test-object.xlsx")) // its rule has session: 1m
+	// its rule has session: 1m
+	b := s.opened("/page.html?src=" + url.QueryEscape("oss://test-bucket/test-object.xlsx"))
 	s.sleep(b, 26*time.Minute)
 	b.until(`session.state === 'ended' && !session.instance`)
 	equal(b, `session.error.status`, 410)
@@ -197,7 +205,8 @@ func TestSessionEnds(t *testing.T) {
 	b.quiet("410")
 }
 
-// Offline for longer than a token lives: the document comes back, and what was written meanwhile is in it.
+// Offline for longer than a token lives: the document comes back, and what was written meanwhile is
+// in it.
 func TestOffline(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, life)
@@ -211,7 +220,8 @@ func TestOffline(t *testing.T) {
 	b.offline(false)
 	b.until(`session.state === 'open' && times('refreshed') > 0`)
 	equal(b, `says('title') + says('detail')`, "")
-	s.eventually("what was written offline is saved", func() bool { return strings.Contains(s.IMM.Text(document), "On the train.") })
+	s.eventually("what was written offline is saved",
+		func() bool { return strings.Contains(s.IMM.Text(document), "On the train.") })
 	if got := s.IMM.Calls(); got.Generate != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -223,7 +233,8 @@ func TestSleep(t *testing.T) {
 	s := newStage(t, 30*time.Minute)
 	b := s.opened("/page.html")
 	s.sleep(b, 8*time.Hour)
-	b.until(`times('refreshed') === 1 && times('frame') === 2 && session.state === 'open'`) // a reader's frame is made anew
+	// a reader's frame is made anew
+	b.until(`times('refreshed') === 1 && times('frame') === 2 && session.state === 'open'`)
 	s.calls(1, 1)
 	s.sleep(b, 11*time.Minute) // not yet due
 	s.sleep(b, 14*time.Minute)
@@ -233,7 +244,8 @@ func TestSleep(t *testing.T) {
 	b.quiet()
 }
 
-// IMM did the work and its answer got lost: the function generates in the same request, and no token is used twice.
+// IMM did the work and its answer got lost: the function generates in the same request, and no
+// token is used twice.
 func TestAnswerLostBehindTheFunction(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
@@ -251,12 +263,13 @@ func TestAnswerLostBeforeThePage(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	b := s.opened("/page.html")
-	lost := b.intercept(s.URL+"/refresh", fetch.RequestStageResponse, func(_ fetch.EventRequestPaused, n int) any {
-		if n == 1 {
-			return fetch.FailRequestParams{ErrorReason: network.ErrorReasonConnectionReset}
-		}
-		return nil
-	})
+	lost := b.intercept(s.URL+"/refresh", fetch.RequestStageResponse,
+		func(_ fetch.EventRequestPaused, n int) any {
+			if n == 1 {
+				return fetch.FailRequestParams{ErrorReason: network.ErrorReasonConnectionReset}
+			}
+			return nil
+		})
 	s.sleep(b, 25*time.Minute)
 	b.until(`times('retrying') === 1 && times('refreshed') === 1 && session.state === 'open'`)
 	s.calls(1, 1)
@@ -276,7 +289,8 @@ func TestThrottledThenFine(t *testing.T) {
 	s.sleep(b, 25*time.Minute)
 	b.until(`session.state === 'retrying' && session.error.status === 429`)
 	equal(b, `session.error.wait`, 3000)
-	b.run(`dispatchEvent(new Event('online')); session.retry()`) // waking is no reason to ask sooner
+	// waking is no reason to ask sooner
+	b.run(`dispatchEvent(new Event('online')); session.retry()`)
 	b.until(`times('refreshed') === 1 && session.state === 'open'`)
 	var asked []time.Time
 	for _, request := range s.IMM.Requests() {
@@ -308,7 +322,8 @@ func TestTwoTabs(t *testing.T) {
 	s.calls(2, 4)
 }
 
-// A duplicated tab has a copy of its first one's storage: it gets a session of its own and takes nothing away.
+// A duplicated tab has a copy of its first one's storage: it gets a session of its own and takes
+// nothing away.
 func TestDuplicatedTab(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
@@ -412,7 +427,8 @@ func TestWrongOrigin(t *testing.T) {
 	b.open(other.URL + "/page.html")
 	b.until(`window.session?.state === 'failed'`)
 	equal(b, `session.error.code`, "Network")
-	if says := value[string](b, `says('detail')`); !strings.Contains(says, "origins") || !strings.Contains(says, s.URL) {
+	if says := value[string](b, `says('detail')`); !strings.Contains(says, "origins") ||
+		!strings.Contains(says, s.URL) {
 		t.Errorf("%q does not say what to do", says)
 	}
 	if got := s.IMM.Calls(); got != (office.Calls{}) {
@@ -426,8 +442,10 @@ func TestImageOfAnotherSite(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	b := s.tab("/page.css")
-	b.run(fmt.Sprintf(`new Promise(done => { const image = new Image(); image.onerror = done; image.src = %q; })`,
-		s.URL+"/generate?SourceURI="+url.QueryEscape(document)))
+	b.run(
+		fmt.Sprintf(
+			`new Promise(done => { const image = new Image(); image.onerror = done; image.src = %q; })`,
+			s.URL+"/generate?SourceURI="+url.QueryEscape(document)))
 	if got := s.IMM.Calls(); got != (office.Calls{}) {
 		t.Errorf("%+v", got)
 	}
@@ -440,11 +458,13 @@ func TestImageOfAnotherSite(t *testing.T) {
 func (s *stage) readmePolicy(sdk string) string {
 	s.t.Helper()
 	readme := readFile(s.t, "../../../README.md")
-	found := regexp.MustCompile("\\*\\*CSP\\*\\* that the page needs: `(.* connect-src)` the two functions").FindStringSubmatch(readme)
+	found := regexp.MustCompile(
+		"\\*\\*CSP\\*\\* that the page needs: `(.* connect-src)` the two functions").FindStringSubmatch(readme)
 	if found == nil {
 		s.t.Fatal("README does not say which CSP a page needs")
 	}
-	return strings.NewReplacer("https://g.alicdn.com", sdk, "https://*.imm.aliyuncs.com", s.IMMURL).Replace(found[1]) + " " + s.URL
+	return strings.NewReplacer("https://g.alicdn.com", sdk, "https://*.imm.aliyuncs.com",
+		s.IMMURL).Replace(found[1]) + " " + s.URL
 }
 
 // strictPolicy allows what README names and nothing besides.
@@ -470,7 +490,8 @@ func TestStrictCSP(t *testing.T) {
 	s.site.allow(s.strictPolicy() + "; img-src data:")
 	b := s.tab("/plain.html")
 	b.until(plainSession + `?.state === 'open'`)
-	frame := value[float64](b, `document.querySelector('weboffice-document iframe').getBoundingClientRect().height`)
+	frame := value[float64](b,
+		`document.querySelector('weboffice-document iframe').getBoundingClientRect().height`)
 	if frame < 200 {
 		t.Errorf("the frame is %v high", frame)
 	}
@@ -484,13 +505,16 @@ func TestCSPThatLacksSomething(t *testing.T) {
 	s := newStage(t, 30*time.Minute)
 	s.site.add("/plain.html", s.plainPage())
 	strict := s.strictPolicy()
-	for _, c := range []struct{ directive, host string }{{"script-src", s.IMMURL}, {"frame-src", s.IMMURL}, {"connect-src", s.URL}} {
-		s.site.allow(regexp.MustCompile(c.directive+`[^;]*`).ReplaceAllStringFunc(strict, func(directive string) string {
-			return strings.ReplaceAll(directive, c.host, "")
-		}))
+	for _, c := range []struct{ directive, host string }{{"script-src", s.IMMURL},
+		{"frame-src", s.IMMURL}, {"connect-src", s.URL}} {
+		s.site.allow(regexp.MustCompile(c.directive+`[^;]*`).ReplaceAllStringFunc(strict,
+			func(directive string) string {
+				return strings.ReplaceAll(directive, c.host, "")
+			}))
 		b := s.tab("/plain.html")
 		b.until(plainSession + `?.state === 'failed'`)
-		equal(b, plainSession+`.error.code + ' ' + `+plainSession+`.error.value`, "CSP "+c.directive+" "+c.host)
+		equal(b, plainSession+`.error.code + ' ' + `+plainSession+`.error.value`,
+			"CSP "+c.directive+" "+c.host)
 		b.quiet("Content Security Policy", "violates")
 	}
 	if got := s.IMM.Calls(); got.Generate > 2 || got.Refresh > 0 {
@@ -547,7 +571,9 @@ func TestSecondElement(t *testing.T) {
 	b := s.opened("/page.html")
 	b.run(`window.second = element.cloneNode(false); document.body.append(second)`)
 	b.until(`second.getAttribute('state') === 'failed'`)
-	if says := value[string](b, `second.shadowRoot.getElementById('detail').textContent`); !strings.Contains(says, "close()") {
+	if says := value[string](b,
+		`second.shadowRoot.getElementById('detail').textContent`); !strings.Contains(says,
+		"close()") {
 		t.Errorf("%q", says)
 	}
 	equal(b, `session.state`, "open")
@@ -557,8 +583,10 @@ func TestSecondElement(t *testing.T) {
 // typeText writes at the end of the document's first page, in the frame.
 func (s *stage) typeText(b *tab, text string) {
 	s.t.Helper()
-	at := value[[]float64](b, `(({left, top, width}) => [left + width / 2, top + 250])(document.querySelector('iframe').getBoundingClientRect())`)
-	b.do(chromedp.MouseClickXY(at[0], at[1]), chromedp.KeyEvent(kb.End, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	at := value[[]float64](b,
+		`(({left, top, width}) => [left + width / 2, top + 250])(document.querySelector('iframe').getBoundingClientRect())`)
+	b.do(chromedp.MouseClickXY(at[0], at[1]),
+		chromedp.KeyEvent(kb.End, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	for _, letter := range text {
 		b.do(chromedp.KeyEvent(string(letter)))
 	}
@@ -591,18 +619,22 @@ func (b *tab) block(patterns ...string) {
 		blocked = append(blocked, &network.BlockPattern{URLPattern: pattern, Block: true})
 	}
 	b.call(func(ctx context.Context, s *chromedp.Target) error {
-		_, err := cdp.Call(ctx, s, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: blocked})
+		_, err := cdp.Call(ctx, s, network.SetBlockedURLs,
+			network.SetBlockedURLsParams{URLPatterns: blocked})
 		return err
 	})
 }
 
-// intercept hands requests, but no preflights, to decide, which says how each goes on: with its number, from 1. The function that comes
-// back counts them.
-func (b *tab) intercept(pattern string, stage fetch.RequestStage, decide func(e fetch.EventRequestPaused, n int) any) (count func() int) {
+// intercept hands requests, but no preflights, to decide, which says how each goes on: with its
+// number, from 1. The function that comes back counts them.
+func (b *tab) intercept(pattern string, stage fetch.RequestStage,
+	decide func(e fetch.EventRequestPaused, n int) any) (count func() int) {
 	b.t.Helper()
 	paused := chromedp.Events(b.ctx, fetch.RequestPaused)
 	b.call(func(ctx context.Context, s *chromedp.Target) error {
-		_, err := cdp.Call(ctx, s, fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: pattern, RequestStage: stage}}})
+		_, err := cdp.Call(ctx, s, fetch.Enable,
+			fetch.EnableParams{Patterns: []*fetch.RequestPattern{
+				{URLPattern: pattern, RequestStage: stage}}})
 		return err
 	})
 	numbers := make(chan int, 1)
@@ -626,7 +658,8 @@ func (b *tab) intercept(pattern string, stage fetch.RequestStage, decide func(e 
 				p.RequestID = e.RequestID
 				_, err = chromedp.Call(b.ctx, fetch.FulfillRequest, p)
 			default:
-				_, err = chromedp.Call(b.ctx, fetch.ContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+				_, err = chromedp.Call(b.ctx, fetch.ContinueRequest,
+					fetch.ContinueRequestParams{RequestID: e.RequestID})
 			}
 			if err != nil {
 				return // the tab is closed

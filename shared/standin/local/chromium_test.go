@@ -22,8 +22,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a test waits for something that must come; life is an access token's where refreshes are watched as they come.
-// Nothing is measured by either.
+// patience is how long a test waits for something that must come; life is an access token's where
+// refreshes are watched as they come. Nothing is measured by either.
 const (
 	patience = 40 * time.Second
 	life     = 9 * time.Second
@@ -50,18 +50,23 @@ var (
 
 func startChromium() (context.Context, error) {
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), chromedp.Flag("lang", "en-US"),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU,
+		chromedp.NoDefaultBrowserCheck,
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.Flag("lang", "en-US"),
 	}
 	for _, name := range []string{
-		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-default-apps", "disable-extensions",
-		"disable-dev-shm-usage", "disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
+		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync",
+		"disable-default-apps", "disable-extensions",
+		"disable-dev-shm-usage", "disable-background-timer-throttling",
+		"disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 		"disable-popup-blocking",
 	} {
 		options = append(options, chromedp.Flag(name, true))
 	}
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, stop := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // what matters comes back as an error
+	// what matters comes back as an error
+	ctx, stop := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
 	stopChromium = func() { stop(); stopAllocator() }
 	return ctx, chromedp.Do(ctx)
 }
@@ -78,7 +83,8 @@ func browser(t *testing.T) context.Context {
 	case errors.Is(err, exec.ErrNotFound) && os.Getenv("CI") != "true":
 		t.Skip("Chromium is not installed: not tested in a browser")
 	case errors.Is(err, exec.ErrNotFound):
-		t.Fatal("Chromium is not installed, and CI must test in a browser: install the package chromium")
+		t.Fatal(
+			"Chromium is not installed, and CI must test in a browser: install the package chromium")
 	default:
 		t.Fatal(err)
 	}
@@ -110,7 +116,8 @@ func attach(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 		t.Fatal(err)
 	}
 	b.call(func(ctx context.Context, s *chromedp.Target) error {
-		_, err := cdp.Call(ctx, s, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: movableClock})
+		_, err := cdp.Call(ctx, s, page.AddScriptToEvaluateOnNewDocument,
+			page.AddScriptToEvaluateOnNewDocumentParams{Source: movableClock})
 		return err
 	})
 	return b
@@ -149,13 +156,15 @@ func (b *tab) hear(event any) {
 	}
 }
 
-// quiet fails the test if the console has errors or warnings but those that hold one of the expected words.
+// quiet fails the test if the console has errors or warnings but those that hold one of the
+// expected words.
 func (b *tab) quiet(expected ...string) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, problem := range b.problems {
-		if !slices.ContainsFunc(expected, func(word string) bool { return strings.Contains(problem, word) }) {
+		if !slices.ContainsFunc(expected,
+			func(word string) bool { return strings.Contains(problem, word) }) {
 			b.t.Errorf("the console says %q", problem)
 		}
 	}
@@ -243,13 +252,17 @@ func (b *tab) describe() string {
 func (b *tab) offline(off bool) {
 	b.t.Helper()
 	b.call(func(ctx context.Context, s *chromedp.Target) error {
-		state := network.OverrideNetworkStateParams{Offline: off, DownloadThroughput: -1, UploadThroughput: -1}
+		state := network.OverrideNetworkStateParams{Offline: off, DownloadThroughput: -1,
+			UploadThroughput: -1}
 		if _, err := cdp.Call(ctx, s, network.OverrideNetworkState, state); err != nil {
 			return err
 		}
-		_, err := cdp.Call(ctx, s, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
-			MatchedNetworkConditions: []*network.Conditions{{Offline: off, DownloadThroughput: -1, UploadThroughput: -1}},
-		})
+		_, err := cdp.Call(ctx, s, network.EmulateNetworkConditionsByRule,
+			network.EmulateNetworkConditionsByRuleParams{
+				MatchedNetworkConditions: []*network.Conditions{
+					{Offline: off, DownloadThroughput: -1,
+						UploadThroughput: -1}},
+			})
 		return err
 	})
 }
@@ -258,7 +271,8 @@ func (b *tab) offline(off bool) {
 func (b *tab) popup(script string) *tab {
 	b.t.Helper()
 	found := chromedp.WaitNewTarget(b.ctx, func(info *target.Info) bool { return info.URL != "" })
-	b.do(chromedp.Evaluate[chromedp.Void](script, func(p *runtime.EvaluateParams) { p.UserGesture = new(true) }))
+	b.do(chromedp.Evaluate[chromedp.Void](script,
+		func(p *runtime.EvaluateParams) { p.UserGesture = new(true) }))
 	select {
 	case id := <-found:
 		return attach(b.t, b.ctx, chromedp.WithTargetID(id))

@@ -35,11 +35,14 @@ type outcome struct {
 
 // faults are the stand-in's ways to fail, by their names in testdata/day.mjs.
 var faults = map[string]office.Fault{
-	"throttled": office.Throttled(3 * time.Second), "unavailable": office.Unavailable(), "error after": office.InternalError().AfterWork(),
-	"cut": office.Cut(), "cut after": office.Cut().AfterWork(), "html": office.HTML(), "truncated": office.Truncated(),
+	"throttled": office.Throttled(3 * time.Second), "unavailable": office.Unavailable(),
+	"error after": office.InternalError().AfterWork(),
+	"cut":         office.Cut(), "cut after": office.Cut().AfterWork(), "html": office.HTML(),
+	"truncated": office.Truncated(),
 }
 
-// plays runs testdata/day.mjs in node against functions and a stand-in of its own, whose clock it sets.
+// plays runs testdata/day.mjs in node against functions and a stand-in of its own, whose clock it
+// sets.
 func plays(t *testing.T, play string) (outcome, *local.Local) {
 	t.Helper()
 	if testing.Short() {
@@ -56,7 +59,8 @@ func plays(t *testing.T, play string) (outcome, *local.Local) {
 	var present atomic.Int64 // ms
 	present.Store(time.Now().UnixMilli())
 	l := start(t, local.Options{
-		Policy: []byte(strings.ReplaceAll(rules, "SITES", "https://docs.example.com")), Now: func() time.Time { return time.UnixMilli(present.Load()) },
+		Policy: []byte(strings.ReplaceAll(rules, "SITES", "https://docs.example.com")),
+		Now:    func() time.Time { return time.UnixMilli(present.Load()) },
 		Logger: slog.New(slog.DiscardHandler), // it fails all day
 	})
 	mux := http.NewServeMux()
@@ -67,7 +71,8 @@ func plays(t *testing.T, play string) (outcome, *local.Local) {
 		http.Redirect(w, r, l.URL+r.URL.Path, http.StatusTemporaryRedirect)
 	})
 	mux.HandleFunc("GET /token", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprint(w, l.People.Token(map[string]any{"sub": r.URL.Query().Get("sub"), "name": "Erin", "groups": []string{"editors"}}).Reveal())
+		_, _ = fmt.Fprint(w, l.People.Token(map[string]any{"sub": r.URL.Query().Get("sub"),
+			"name": "Erin", "groups": []string{"editors"}}).Reveal())
 	})
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if now, err := strconv.ParseInt(r.Header.Get("X-Now"), 10, 64); err == nil {
@@ -80,12 +85,14 @@ func plays(t *testing.T, play string) (outcome, *local.Local) {
 		mux.ServeHTTP(w, r)
 	}))
 	t.Cleanup(hook.Close)
-	if _, err := os.Stat("testdata/day.mjs"); err != nil { // also tells go test that its result depends on this file
+	// also tells go test that its result depends on this file
+	if _, err := os.Stat("testdata/day.mjs"); err != nil {
 		t.Fatal(err)
 	}
 	setting, err := json.Marshal(map[string]any{
 		"url": hook.URL, "sdk": l.IMMURL + office.SDKPath, "play": play,
-		"documents": []string{document, "oss://test-bucket/test-object.pptx", "oss://test-bucket/ten-pages.docx"},
+		"documents": []string{document, "oss://test-bucket/test-object.pptx",
+			"oss://test-bucket/ten-pages.docx"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
-// Package local runs everything on one machine, with no account: the IMM stand-in, a test identity provider, both functions and the
-// sample page. scripts/dev serves it to a person, scripts/smoke and end-to-end tests drive it. Loopback only; its credentials are no
-// secrets and open nothing but the stand-in.
+// Package local runs everything on one machine, with no account: the IMM stand-in, a test identity
+// provider, both functions and the sample page. scripts/dev serves it to a person, scripts/smoke
+// and end-to-end tests drive it. Loopback only; its credentials are no secrets and open nothing but
+// the stand-in.
 package local
 
 import (
@@ -66,7 +67,8 @@ func Start(o Options) (*Local, error) {
 	if o.Lifetime == 0 {
 		o.Lifetime = 30 * time.Minute
 	}
-	l := &Local{decisions: &decisions{Handler: o.Logger.Handler(), now: o.Now}, lifetime: o.Lifetime, now: o.Now}
+	l := &Local{decisions: &decisions{Handler: o.Logger.Handler(), now: o.Now},
+		lifetime: o.Lifetime, now: o.Now}
 	page, err := listen(o.Addr)
 	if err != nil {
 		return nil, err
@@ -77,7 +79,8 @@ func Start(o Options) (*Local, error) {
 		return nil, err
 	}
 	l.URL, l.IMMURL = "http://"+page.Addr().String(), "http://"+immListener.Addr().String()
-	l.IMM = office.New(office.Options{Now: o.Now, AccessTokenLife: o.Lifetime, PublicURL: l.IMMURL, Logger: o.Logger})
+	l.IMM = office.New(office.Options{Now: o.Now, AccessTokenLife: o.Lifetime, PublicURL: l.IMMURL,
+		Logger: o.Logger})
 	l.People = issuer.New(issuer.Options{Now: o.Now, Algorithm: "ES256"})
 	l.People.SetURL(l.URL + "/people")
 	err = errors.Join(l.layDocuments(o.Documents), l.startFunctions(o))
@@ -123,17 +126,21 @@ func (l *Local) startFunctions(o Options) error {
 	l.LinkKey = weboffice.Secret(linkKey)
 	credentials := l.IMM.Credentials()
 	environment := map[string]string{
-		"WEBOFFICE_SESSION_KEYS": o.SessionKeys, "WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString(linkKey),
-		"WEBOFFICE_POLICY_FILE": policyFile, "WEBOFFICE_REGION": "cn-shanghai", "WEBOFFICE_IMM_ENDPOINT": l.IMMURL,
-		"ALIBABA_CLOUD_ACCESS_KEY_ID": credentials.AccessKeyID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials.Secret,
-		"ALIBABA_CLOUD_SECURITY_TOKEN": credentials.SecurityToken,
+		"WEBOFFICE_SESSION_KEYS": o.SessionKeys,
+		"WEBOFFICE_LINK_KEYS":    base64.StdEncoding.EncodeToString(linkKey),
+		"WEBOFFICE_POLICY_FILE":  policyFile, "WEBOFFICE_REGION": "cn-shanghai",
+		"WEBOFFICE_IMM_ENDPOINT":          l.IMMURL,
+		"ALIBABA_CLOUD_ACCESS_KEY_ID":     credentials.AccessKeyID,
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials.Secret,
+		"ALIBABA_CLOUD_SECURITY_TOKEN":    credentials.SecurityToken,
 	}
 	if o.SessionKeys == "" {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails
 		environment["WEBOFFICE_SESSION_KEYS"] = base64.StdEncoding.EncodeToString(key)
 	}
-	l.App, err = app.New(func(name string) string { return environment[name] }, o.Now, slog.New(l.decisions))
+	l.App, err = app.New(func(name string) string { return environment[name] }, o.Now,
+		slog.New(l.decisions))
 	return err
 }
 

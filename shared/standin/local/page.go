@@ -24,7 +24,8 @@ import (
 //go:embed quickstart
 var quickstart embed.FS
 
-// pages serves the sample page and, for comparison, one that does what the vendor's quick start does.
+// pages serves the sample page and, for comparison, one that does what the vendor's quick start
+// does.
 func (l *Local) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler(l.IMMURL))
@@ -47,8 +48,10 @@ type persona struct {
 var personas = []persona{
 	{ID: "guest", Title: "Guest", About: "brings no proof"},
 	{ID: "link", Title: "Link holder", About: "bears a share link for one document"},
-	{ID: "viewer", Title: "Viewer", About: "signed in, in the group viewers", claims: map[string]any{"sub": "victor", "name": "Victor", "groups": []string{"viewers"}}},
-	{ID: "editor", Title: "Editor", About: "signed in, in the group editors", claims: map[string]any{"sub": "erin", "name": "Erin", "groups": []string{"editors"}}},
+	{ID: "viewer", Title: "Viewer", About: "signed in, in the group viewers",
+		claims: map[string]any{"sub": "victor", "name": "Victor", "groups": []string{"viewers"}}},
+	{ID: "editor", Title: "Editor", About: "signed in, in the group editors",
+		claims: map[string]any{"sub": "erin", "name": "Erin", "groups": []string{"editors"}}},
 }
 
 // document is one that the sample page offers.
@@ -57,13 +60,14 @@ type document struct {
 	Title string `json:"title"`
 }
 
-// Token returns a fresh proof of a persona; "" for one that has none. A link holder's is for one document, and the same link each time:
-// who comes back with it finds open what was open.
+// Token returns a fresh proof of a persona; "" for one that has none. A link holder's is for one
+// document, and the same link each time: who comes back with it finds open what was open.
 func (l *Local) Token(id, uri string) (weboffice.Secret, error) {
 	if id == "link" {
 		now := l.now()
 		return caller.MintLink(l.LinkKey, caller.LinkClaims{
-			ID: "dev", Document: uri, Grant: []string{"view", "edit", "copy"}, Name: "Lin", IssuedAt: now, Expires: now.Add(24 * time.Hour),
+			ID: "dev", Document: uri, Grant: []string{"view", "edit", "copy"}, Name: "Lin",
+			IssuedAt: now, Expires: now.Add(24 * time.Hour),
 		})
 	}
 	for _, p := range personas {
@@ -76,7 +80,8 @@ func (l *Local) Token(id, uri string) (weboffice.Secret, error) {
 
 func (l *Local) serveSetting(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{
-		"sdk": l.IMMURL + office.SDKPath, "personas": personas, "documents": l.documents, "lifetime": l.lifetime.Milliseconds(),
+		"sdk": l.IMMURL + office.SDKPath, "personas": personas, "documents": l.documents,
+		"lifetime": l.lifetime.Milliseconds(),
 	})
 }
 
@@ -95,7 +100,8 @@ func (l *Local) serveToken(w http.ResponseWriter, r *http.Request) {
 
 func (l *Local) serveState(w http.ResponseWriter, _ *http.Request) {
 	calls := l.IMM.Calls()
-	writeJSON(w, map[string]any{"generate": calls.Generate, "refresh": calls.Refresh, "decisions": l.decisions.latest()})
+	writeJSON(w, map[string]any{"generate": calls.Generate, "refresh": calls.Refresh,
+		"decisions": l.decisions.latest()})
 }
 
 func writeJSON(w http.ResponseWriter, body any) {
@@ -104,15 +110,19 @@ func writeJSON(w http.ResponseWriter, body any) {
 	_ = json.NewEncoder(w).Encode(body) // the page may be gone
 }
 
-// layDocuments lists the stand-in's documents and adds those of a folder: the text of text files, a line about every other file.
+// layDocuments lists the stand-in's documents and adds those of a folder: the text of text files, a
+// line about every other file.
 func (l *Local) layDocuments(folder string) error {
 	for _, d := range []document{
-		{Title: "Word"}, {URI: "xlsx", Title: "Excel"}, {URI: "pptx", Title: "PowerPoint"}, {URI: "pdf", Title: "PDF"}, {URI: "txt", Title: "Text"}, {URI: "DOCX", Title: "Upper-case name"},
+		{Title: "Word"}, {URI: "xlsx", Title: "Excel"}, {URI: "pptx", Title: "PowerPoint"},
+		{URI: "pdf", Title: "PDF"}, {URI: "txt", Title: "Text"},
+		{URI: "DOCX", Title: "Upper-case name"},
 	} {
 		if d.URI == "" {
 			d.URI = "docx"
 		}
-		l.documents = append(l.documents, document{"oss://test-bucket/test-object." + d.URI, d.Title})
+		l.documents = append(l.documents, document{"oss://test-bucket/test-object." + d.URI,
+			d.Title})
 	}
 	l.documents = append(l.documents, document{"oss://test-bucket/ten-pages.docx", "Ten pages"})
 	if folder == "" {
@@ -133,8 +143,10 @@ func (l *Local) layDocuments(folder string) error {
 		if err != nil {
 			return err
 		}
-		text := fmt.Sprintf("%s\n\n%d bytes. The stand-in shows text files only.", entry.Name(), info.Size())
-		if format := path.Ext(file); strings.EqualFold(format, ".txt") || strings.EqualFold(format, ".csv") {
+		text := fmt.Sprintf("%s\n\n%d bytes. The stand-in shows text files only.", entry.Name(),
+			info.Size())
+		if format := path.Ext(file); strings.EqualFold(format, ".txt") ||
+			strings.EqualFold(format, ".csv") {
 			content, err := os.ReadFile(file)
 			if err != nil {
 				return err
@@ -147,7 +159,8 @@ func (l *Local) layDocuments(folder string) error {
 	})
 }
 
-// decisions is a log handler that keeps the latest audit lines for the page, and passes everything on.
+// decisions is a log handler that keeps the latest audit lines for the page, and passes everything
+// on.
 type decisions struct {
 	slog.Handler
 	now  func() time.Time
@@ -155,7 +168,8 @@ type decisions struct {
 	last []map[string]any
 }
 
-// Enabled implements slog.Handler: the page shows decisions also where the log is about trouble only.
+// Enabled implements slog.Handler: the page shows decisions also where the log is about trouble
+// only.
 func (d *decisions) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo
 }

@@ -17,7 +17,8 @@ import (
 // vendorSDK is where pages get the vendor's SDK; in these tests the stand-in's comes from there.
 const vendorSDK = "https://g.alicdn.com" + office.SDKPath
 
-// printed is the first block of a language in README's section about pages, with the functions' real addresses.
+// printed is the first block of a language in README's section about pages, with the functions'
+// real addresses.
 func (s *stage) printed(language string) string {
 	s.t.Helper()
 	_, section, found := strings.Cut(readFile(s.t, "../../../README.md"), "\n## A page\n")
@@ -46,17 +47,21 @@ func (s *stage) vendor(b *tab) (requests func() int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return b.intercept("https://*", fetch.RequestStageRequest, func(e fetch.EventRequestPaused, _ int) any {
-		if e.Request.URL != vendorSDK {
-			return fetch.FulfillRequestParams{ResponseCode: http.StatusNotFound}
-		}
-		return fetch.FulfillRequestParams{
-			ResponseCode: http.StatusOK, ResponseHeaders: []*fetch.HeaderEntry{{Name: "Content-Type", Value: "text/javascript"}}, Body: script,
-		}
-	})
+	return b.intercept("https://*", fetch.RequestStageRequest,
+		func(e fetch.EventRequestPaused, _ int) any {
+			if e.Request.URL != vendorSDK {
+				return fetch.FulfillRequestParams{ResponseCode: http.StatusNotFound}
+			}
+			return fetch.FulfillRequestParams{
+				ResponseCode: http.StatusOK,
+				ResponseHeaders: []*fetch.HeaderEntry{
+					{Name: "Content-Type", Value: "text/javascript"}}, Body: script,
+			}
+		})
 }
 
-// README's page of five lines, as it is printed but for the functions' addresses, under the policy that README names.
+// README's page of five lines, as it is printed but for the functions' addresses, under the policy
+// that README names.
 func TestReadmePage(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
@@ -70,7 +75,8 @@ func TestReadmePage(t *testing.T) {
 	requests := s.vendor(b)
 	b.open(s.site.URL + "/")
 	b.until(plainSession + `?.state === 'open'`)
-	equal(b, `document.querySelector('weboffice-document').getBoundingClientRect().height`, value[float64](b, `innerHeight`))
+	equal(b, `document.querySelector('weboffice-document').getBoundingClientRect().height`,
+		value[float64](b, `innerHeight`))
 	if n := requests(); n != 1 {
 		t.Errorf("%d requests to other hosts, want one for the SDK", n)
 	}
@@ -101,7 +107,8 @@ func TestReadmeFields(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	readme := readFile(t, "../../../README.md")
-	command := regexp.MustCompile(`curl -s http://127\.0\.0\.1:8080/generate -H 'Content-Type: application/json' -d '(.*)'`).FindStringSubmatch(readme)
+	command := regexp.MustCompile(
+		`curl -s http://127\.0\.0\.1:8080/generate -H 'Content-Type: application/json' -d '(.*)'`).FindStringSubmatch(readme)
 	fields := regexp.MustCompile(`(?m)^\{("RequestId".*)\}$`).FindStringSubmatch(readme)
 	if command == nil || fields == nil {
 		t.Fatal("README has no curl command, or no fields")

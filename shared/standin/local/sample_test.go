@@ -26,7 +26,8 @@ func sampleStage(t *testing.T, lifetime time.Duration) *stage {
 	t.Helper()
 	browser(t)
 	s := &stage{t: t, clock: &clock{}}
-	s.Local = start(t, local.Options{Policy: []byte(readFile(t, "../../../scripts/dev/policy.yaml")), Lifetime: lifetime, Now: s.clock.now})
+	s.Local = start(t, local.Options{Policy: []byte(
+		readFile(t, "../../../scripts/dev/policy.yaml")), Lifetime: lifetime, Now: s.clock.now})
 	return s
 }
 
@@ -53,8 +54,10 @@ func TestSamplePageForEachPersona(t *testing.T) {
 		before := s.IMM.Calls().Generate
 		b := s.sample(c.as, document)
 		b.until(`document.getElementById('rule').textContent === '` + c.rule + `'`)
-		equal(b, `[...document.querySelectorAll('#rights .granted')].map(one => one.textContent).join(', ')`, c.rights)
-		equal(b, `document.querySelector('weboffice-document').shadowRoot.getElementById('role').textContent`, c.role)
+		equal(b,
+			`[...document.querySelectorAll('#rights .granted')].map(one => one.textContent).join(', ')`, c.rights)
+		equal(b,
+			`document.querySelector('weboffice-document').shadowRoot.getElementById('role').textContent`, c.role)
 		equal(b, `document.querySelector('#people :checked').value`, c.as)
 		b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
 		if n := s.IMM.Calls().Generate - before; n != 1 {
@@ -70,14 +73,16 @@ func TestSamplePageChoices(t *testing.T) {
 	t.Parallel()
 	s := sampleStage(t, 30*time.Minute)
 	b := s.sample("editor", document)
-	choices := value[[]string](b, `[...document.querySelectorAll('#choices input')].map(one => '[name=' + one.name + '][value="' + one.value + '"]')`)
+	choices := value[[]string](b,
+		`[...document.querySelectorAll('#choices input')].map(one => '[name=' + one.name + '][value="' + one.value + '"]')`)
 	for _, choice := range choices {
 		before := value[string](b, sampleSession+`.requestId`)
 		if value[bool](b, `document.querySelector('#choices `+choice+`').checked`) {
 			continue
 		}
 		b.run(`document.querySelector('#choices ` + choice + `').click()`)
-		b.until(sampleSession + `?.state === 'open' && ` + sampleSession + `.requestId !== ` + quote(before))
+		b.until(sampleSession + `?.state === 'open' && ` + sampleSession + `.requestId !== ` +
+			quote(before))
 	}
 	// A guest does not bear the link that the page followed a moment ago.
 	b.run(`document.querySelector('[name=open][value="` + document + `"]').click()`)
@@ -86,7 +91,8 @@ func TestSamplePageChoices(t *testing.T) {
 		b.until(`document.getElementById('rule').textContent === '` + c.rule + `'`)
 	}
 	equal(b, `document.querySelectorAll('weboffice-document').length`, 1)
-	equal(b, `document.querySelector('pre code').textContent.includes('src="' + document.querySelector('[name=open]:checked').value + '"')`, true)
+	equal(b,
+		`document.querySelector('pre code').textContent.includes('src="' + document.querySelector('[name=open]:checked').value + '"')`, true)
 	b.quiet()
 }
 
@@ -97,7 +103,8 @@ func TestSamplePageReloadsAndRefreshes(t *testing.T) {
 	for i := range 2 {
 		b.do(chromedp.Reload())
 		b.until(sampleSession + `?.state === 'open'`)
-		b.until(fmt.Sprintf(`JSON.parse(sessionStorage.ledger || '{}').opens?.length === %d`, i+2)) // none got lost between two looks
+		// none got lost between two looks
+		b.until(fmt.Sprintf(`JSON.parse(sessionStorage.ledger || '{}').opens?.length === %d`, i+2))
 	}
 	s.calls(1, 0)
 	for range 2 {
@@ -106,7 +113,9 @@ func TestSamplePageReloadsAndRefreshes(t *testing.T) {
 	}
 	s.calls(1, 2)
 	b.until(`document.getElementById('refreshes').textContent === '2'`)
-	b.until(`/^3 billed calls so far; .* would have made [5-9]\./.test(document.getElementById('cost-text').textContent)`) // over the reloads
+	// over the reloads
+	b.until(
+		`/^3 billed calls so far; .* would have made [5-9]\./.test(document.getElementById('cost-text').textContent)`)
 	b.until(`document.querySelectorAll('#log .billed').length === 3`)
 	equal(b, `document.querySelectorAll('#chart path').length`, 4)
 	b.open(s.URL + "/?as=guest") // who comes anew begins anew
@@ -124,7 +133,8 @@ func TestSamplePageReloadOfALinkHolder(t *testing.T) {
 	b.until(sampleSession + `?.state === 'open'`)
 	s.calls(1, 0)
 	s.sleep(b, 25*time.Minute)
-	b.until(sampleSession + `?.state === 'open' && document.getElementById('refreshes').textContent === '1'`)
+	b.until(sampleSession +
+		`?.state === 'open' && document.getElementById('refreshes').textContent === '1'`)
 	equal(b, sampleSession+`.permission.Readonly`, false)
 	s.calls(1, 1)
 	b.quiet()
@@ -132,7 +142,8 @@ func TestSamplePageReloadOfALinkHolder(t *testing.T) {
 
 // controls are the roles that need a name of their own.
 var controls = []string{
-	"button", "link", "radio", "checkbox", "textbox", "combobox", "Iframe", "image", "img", "region", "group", "complementary", "form", "main", "heading",
+	"button", "link", "radio", "checkbox", "textbox", "combobox", "Iframe", "image", "img",
+	"region", "group", "complementary", "form", "main", "heading",
 }
 
 func TestSamplePageIsForEverybody(t *testing.T) {
@@ -142,11 +153,13 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 	b.until(`document.getElementById('rule').textContent === 'editors'`)
 	for _, state := range []string{"open", "refused"} {
 		if state == "refused" { // the cover with its words and its button
-			b.run(`document.querySelector('weboffice-document').setAttribute('src', 'oss://nowhere/x.docx')`)
+			b.run(
+				`document.querySelector('weboffice-document').setAttribute('src', 'oss://nowhere/x.docx')`)
 			b.until(sampleSession + `?.state === 'refused'`)
 		}
 		names := map[string]int{}
-		tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+		tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree,
+			accessibility.GetFullAXTreeParams{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +172,8 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 				t.Errorf("%s: a %s has no name (node %d)", state, role, node.BackendDOMNodeID)
 			}
 		}
-		if names["radio"] < 10 || names["heading"] < 6 || state == "open" && names["Iframe"] != 1 || state == "refused" && names["button"] != 1 {
+		if names["radio"] < 10 || names["heading"] < 6 || state == "open" && names["Iframe"] != 1 ||
+			state == "refused" && names["button"] != 1 {
 			t.Errorf("%s: %v", state, names)
 		}
 		for _, scheme := range []string{"light", "dark"} {
@@ -178,7 +192,8 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 				}
 				for _, direction := range []string{"rtl", "ltr"} {
 					b.run(`document.documentElement.dir = '` + direction + `'`)
-					if wide := value[int64](b, `document.documentElement.scrollWidth`); wide > width {
+					if wide := value[int64](b,
+						`document.documentElement.scrollWidth`); wide > width {
 						t.Errorf("%s, %s: %d wide in a window of %d", state, direction, wide, width)
 					}
 				}
@@ -205,7 +220,8 @@ func TestSamplePageFromTheKeyboard(t *testing.T) {
 	b.quiet()
 }
 
-// TestPictures makes pictures of the sample page; page.png is README's. go test ./shared/standin/local -run Pictures -pictures FOLDER
+// TestPictures makes pictures of the sample page; page.png is README's. go test
+// ./shared/standin/local -run Pictures -pictures FOLDER
 func TestPictures(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("no -pictures")
@@ -217,7 +233,8 @@ func TestPictures(t *testing.T) {
 		b.until(sampleSession + `?.left() > 29 * 60e3 && ` + sampleSession + `.state === 'open'`)
 	}
 	s.typeText(b, " Ours is called Tuppence.")
-	b.until(`document.querySelector('weboffice-document').shadowRoot.getElementById('file').textContent === 'Saved'`)
+	b.until(
+		`document.querySelector('weboffice-document').shadowRoot.getElementById('file').textContent === 'Saved'`)
 	s.sleep(b, 6*time.Minute)
 	b.until(`/^4 billed calls/.test(document.getElementById('cost-text').textContent)`)
 	b.until(`document.getElementById('clock').textContent.startsWith('23:')`)
@@ -226,7 +243,10 @@ func TestPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The frame's own clock, which the stand-in sets every five seconds.
-	b.do(chromedp.Poll[chromedp.Void](`document.getElementById('life').textContent.startsWith('Token 23:')`, chromedp.WithPollingInFrame(frame[0])))
+	b.do(
+		chromedp.Poll[chromedp.Void](
+			`document.getElementById('life').textContent.startsWith('Token 23:')`,
+			chromedp.WithPollingInFrame(frame[0])))
 	b.run(`document.querySelector('.left').getAnimations().map(one => one.finish())`)
 	b.picture("page.png")
 	b.scheme("dark")

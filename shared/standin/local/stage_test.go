@@ -64,7 +64,8 @@ func (c *clock) move(d time.Duration) {
 	c.ahead += d
 }
 
-// stage is what most tests play on: the functions and the stand-in, and a site of another origin whose pages open documents.
+// stage is what most tests play on: the functions and the stand-in, and a site of another origin
+// whose pages open documents.
 type stage struct {
 	*local.Local
 	t     *testing.T
@@ -77,7 +78,8 @@ func newStage(t *testing.T, lifetime time.Duration) *stage {
 	t.Helper()
 	browser(t) // or no test at all
 	s := &stage{t: t, clock: &clock{}, site: newSite(t)}
-	s.Local = start(t, local.Options{Policy: []byte(strings.ReplaceAll(rules, "SITES", s.site.URL)), Lifetime: lifetime, Now: s.clock.now})
+	s.Local = start(t, local.Options{Policy: []byte(strings.ReplaceAll(rules, "SITES", s.site.URL)),
+		Lifetime: lifetime, Now: s.clock.now})
 	s.site.setting["generate"], s.site.setting["refresh"] = s.URL+"/generate", s.URL+"/refresh"
 	s.site.setting["sdk"], s.site.setting["document"] = s.IMMURL+office.SDKPath, document
 	s.site.people = s.Local
@@ -153,21 +155,26 @@ func (s *stage) sleep(b *tab, d time.Duration) {
 // wake ends the sleep of a tab's machine.
 func (b *tab) wake(d time.Duration) {
 	b.t.Helper()
-	b.run(fmt.Sprintf(`sleepFor(%d); document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))`, d.Milliseconds()))
+	b.run(
+		fmt.Sprintf(
+			`sleepFor(%d); document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))`,
+			d.Milliseconds()))
 }
 
 // calls compares what was billed.
 func (s *stage) calls(generates, refreshes int) {
 	s.t.Helper()
 	if got := s.IMM.Calls(); got.Generate != generates || got.Refresh != refreshes {
-		s.t.Errorf("%d generates and %d refreshes are billed, want %d and %d", got.Generate, got.Refresh, generates, refreshes)
+		s.t.Errorf("%d generates and %d refreshes are billed, want %d and %d", got.Generate,
+			got.Refresh, generates, refreshes)
 	}
 	if spends := s.IMM.DoubleSpends(); len(spends) > 0 {
 		s.t.Errorf("%d refresh tokens were used twice", len(spends))
 	}
 }
 
-// site is a static site: its page from testdata, and weboffice.js beside it as an adopter would copy it.
+// site is a static site: its page from testdata, and weboffice.js beside it as an adopter would
+// copy it.
 type site struct {
 	*httptest.Server
 	people *local.Local

@@ -8,15 +8,19 @@ import (
 	"time"
 )
 
-// Document is what lies in the stand-in's bucket. Real office files are not read: the content is plain text.
+// Document is what lies in the stand-in's bucket. Real office files are not read: the content is
+// plain text.
 type Document struct {
-	Title    string // default: the object's name
-	Text     string // pages divided by form feeds; a page's first line is its heading, and in a spreadsheet tabs divide cells
+	Title string // default: the object's name
+	// pages divided by form feeds; a page's first line is its heading, and in a spreadsheet tabs
+	// divide cells
+	Text     string
 	Pages    int    // how many pages it has, at least; blank ones are added to those in Text
 	Password string // what opens it, if anything
 }
 
-// document is a Document as the editor changes it. Versions number its saves, starting with 1 for what was there.
+// document is a Document as the editor changes it. Versions number its saves, starting with 1 for
+// what was there.
 type document struct {
 	title    string
 	pages    []string
@@ -58,16 +62,20 @@ func sampleDocuments() map[string]*document {
 			if letter == "s" {
 				sample.Text = sampleTable
 			}
-			documents["oss://test-bucket/test-object."+extension] = newDocument("test-object."+extension, sample)
+			documents["oss://test-bucket/test-object."+extension] = newDocument("test-object."+
+				extension, sample)
 		}
 	}
-	documents["oss://test-bucket/test-object.DOCX"] = newDocument("test-object.DOCX", Document{Text: sampleText})
-	documents["oss://test-bucket/ten-pages.docx"] = newDocument("ten-pages.docx", Document{Text: sampleText, Pages: 10})
+	documents["oss://test-bucket/test-object.DOCX"] = newDocument("test-object.DOCX",
+		Document{Text: sampleText})
+	documents["oss://test-bucket/ten-pages.docx"] = newDocument("ten-pages.docx",
+		Document{Text: sampleText, Pages: 10})
 	return documents
 }
 
 func newDocument(name string, from Document) *document {
-	d := &document{title: from.Title, pages: strings.Split(from.Text, "\f"), password: from.Password, versions: []version{{Version: 1}}}
+	d := &document{title: from.Title, pages: strings.Split(from.Text, "\f"),
+		password: from.Password, versions: []version{{Version: 1}}}
 	if d.title == "" {
 		d.title = name
 	}
@@ -77,8 +85,8 @@ func newDocument(name string, from Document) *document {
 	return d
 }
 
-// AddDocument lays a document at oss://bucket/object, over one that is there; any bucket will do. The extension, in lower case,
-// must be a supported format's.
+// AddDocument lays a document at oss://bucket/object, over one that is there; any bucket will do.
+// The extension, in lower case, must be a supported format's.
 func (s *Server) AddDocument(uri string, d Document) error {
 	object := objectOf(uri)
 	if object == "" {
@@ -87,7 +95,10 @@ func (s *Server) AddDocument(uri string, d Document) error {
 	if editorKind(strings.ToLower(extension(object))) == "" {
 		return errors.New("not a format that IMM opens")
 	}
-	s.locked(func() { s.documents[uri] = newDocument(object[strings.LastIndexByte(object, '/')+1:], d) })
+	s.locked(func() {
+		s.documents[uri] = newDocument(object[strings.LastIndexByte(object, '/')+1:],
+			d)
+	})
 	return nil
 }
 
@@ -101,7 +112,8 @@ func (s *Server) Openings(uri string) (n int) {
 	return n
 }
 
-// Text returns a document's text as it was saved last, pages divided by form feeds; "" for one that is not there.
+// Text returns a document's text as it was saved last, pages divided by form feeds; "" for one that
+// is not there.
 func (s *Server) Text(uri string) (text string) {
 	s.locked(func() {
 		if found := s.documents[uri]; found != nil {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Fault is a way to fail, made by the functions below. Unless AfterWork says otherwise it shows before the work: nothing is
-// done, billed or spent. Truncated and WrongTypes damage a good answer, so they always come after the work.
+// Fault is a way to fail, made by the functions below. Unless AfterWork says otherwise it shows
+// before the work: nothing is done, billed or spent. Truncated and WrongTypes damage a good answer,
+// so they always come after the work.
 type Fault struct {
 	name      string
 	afterWork bool
@@ -23,7 +24,8 @@ type Fault struct {
 	release   <-chan struct{}
 }
 
-// AfterWork returns the same fault shown after the work: tokens are issued or spent and the call is billed, but the answer is lost.
+// AfterWork returns the same fault shown after the work: tokens are issued or spent and the call is
+// billed, but the answer is lost.
 func (f Fault) AfterWork() Fault { f.afterWork = true; return f }
 
 // Refused answers with an error in the vendor's body.
@@ -31,14 +33,16 @@ func Refused(status int, code, message string) Fault {
 	return Fault{name: code, refusal: &apiError{status, code, message}}
 }
 
-// Throttled answers 429 Throttling.User. With a retryAfter it says how long to wait, in Retry-After (whole seconds, rounded up)
-// and in the header that the official SDK reads; 0 says nothing.
+// Throttled answers 429 Throttling.User. With a retryAfter it says how long to wait, in Retry-After
+// (whole seconds, rounded up) and in the header that the official SDK reads; 0 says nothing.
 func Throttled(retryAfter time.Duration) Fault {
-	f := Refused(http.StatusTooManyRequests, "Throttling.User", "Request was denied due to user flow control.")
+	f := Refused(http.StatusTooManyRequests, "Throttling.User",
+		"Request was denied due to user flow control.")
 	if retryAfter > 0 {
 		f.header = map[string]string{
-			"Retry-After":          strconv.Itoa(int((retryAfter + time.Second - 1) / time.Second)),
-			"X-Ratelimit-User-Api": "Limit:10,Remain:0,TimeLeft:" + strconv.FormatInt(retryAfter.Milliseconds(), 10),
+			"Retry-After": strconv.Itoa(int((retryAfter + time.Second - 1) / time.Second)),
+			"X-Ratelimit-User-Api": "Limit:10,Remain:0,TimeLeft:" +
+				strconv.FormatInt(retryAfter.Milliseconds(), 10),
 		}
 	}
 	return f
@@ -46,7 +50,8 @@ func Throttled(retryAfter time.Duration) Fault {
 
 // InternalError answers 500.
 func InternalError() Fault {
-	return Refused(500, "InternalError", "The request processing has failed due to some unknown error.")
+	return Refused(500, "InternalError",
+		"The request processing has failed due to some unknown error.")
 }
 
 // NoPermission answers 403, as for a role without the right.
@@ -64,7 +69,8 @@ func SignatureDoesNotMatch() Fault { return Fault{name: badSignature.code, refus
 
 var userNameRefused = argument("User", "The parameter User.Name is not valid")
 
-// UserNameRefused answers a 4xx that names User.Name, as Switches.UserNameStrict does for names outside the documented alphabet.
+// UserNameRefused answers a 4xx that names User.Name, as Switches.UserNameStrict does for names
+// outside the documented alphabet.
 func UserNameRefused() Fault { return Fault{name: userNameRefused.code, refusal: userNameRefused} }
 
 // Unavailable answers 503 with an empty body.
@@ -72,13 +78,15 @@ func Unavailable() Fault { return Fault{name: "503 empty", status: http.StatusSe
 
 // HTML answers 502 with a proxy's page instead of JSON.
 func HTML() Fault {
-	return Fault{name: "HTML", status: http.StatusBadGateway, header: map[string]string{"Content-Type": "text/html; charset=utf-8"},
+	return Fault{name: "HTML", status: http.StatusBadGateway,
+		header:  map[string]string{"Content-Type": "text/html; charset=utf-8"},
 		content: "<!doctype html><title>502 Bad Gateway</title><h1>Bad Gateway</h1>"}
 }
 
 // Truncated answers 200 with half of the answer.
 func Truncated() Fault {
-	return Fault{name: "truncated", afterWork: true, damage: func(answer []byte) []byte { return answer[:len(answer)/2] }}
+	return Fault{name: "truncated", afterWork: true,
+		damage: func(answer []byte) []byte { return answer[:len(answer)/2] }}
 }
 
 // WrongTypes answers 200 with every value of the answer in an array.
@@ -93,9 +101,12 @@ func WrongTypes() Fault {
 // Cut closes the connection without an answer.
 func Cut() Fault { return Fault{name: "cut", cut: true} }
 
-// Slow holds the request until release is closed, then goes on as if nothing had been; or until the client gives up. A nil
-// release holds it for ever.
-func Slow(release <-chan struct{}) Fault { return Fault{name: "slow", slow: true, release: release} }
+// Slow holds the request until release is closed, then goes on as if nothing had been; or until the
+// client gives up. A nil release holds it for ever.
+func Slow(release <-chan struct{}) Fault {
+	return Fault{name: "slow", slow: true,
+		release: release}
+}
 
 // injected is a fault that waits for its calls.
 type injected struct {
@@ -104,8 +115,9 @@ type injected struct {
 	fault  Fault
 }
 
-// Fail lets the next times calls of an action fail; "" is either action, times 0 all calls until ClearFaults. Faults queue up:
-// each call takes the oldest that fits it. Only properly signed requests meet them.
+// Fail lets the next times calls of an action fail; "" is either action, times 0 all calls until
+// ClearFaults. Faults queue up: each call takes the oldest that fits it. Only properly signed
+// requests meet them.
 func (s *Server) Fail(action string, times int, f Fault) {
 	if times == 0 {
 		times = -1
@@ -120,7 +132,8 @@ func (s *Server) ClearFaults() { s.locked(func() { s.faults = nil }) }
 func (s *Server) nextFault(action string) (next *Fault) {
 	s.locked(func() {
 		for _, waiting := range s.faults {
-			if next == nil && waiting.left != 0 && (waiting.action == "" || waiting.action == action) {
+			if next == nil && waiting.left != 0 &&
+				(waiting.action == "" || waiting.action == action) {
 				waiting.left--
 				next = &waiting.fault
 			}

@@ -14,9 +14,11 @@ import (
 // FuzzAuthorization: what is taken reads back the same, so that no two headers mean one proof.
 func FuzzAuthorization(f *testing.F) {
 	const signature = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	f.Add("ACS3-HMAC-SHA256 Credential=STS.local,SignedHeaders=host;x-acs-date,Signature=" + signature)
+	f.Add("ACS3-HMAC-SHA256 Credential=STS.local,SignedHeaders=host;x-acs-date,Signature=" +
+		signature)
 	f.Add("ACS3-HMAC-SHA256 Credential=a,SignedHeaders=x-acs-date;host,Signature=" + signature)
-	f.Add("ACS3-HMAC-SHA256 Credential=a,SignedHeaders=host;;host,Signature=" + strings.ToUpper(signature))
+	f.Add("ACS3-HMAC-SHA256 Credential=a,SignedHeaders=host;;host,Signature=" +
+		strings.ToUpper(signature))
 	f.Add("ACS3-HMAC-SHA256 Credential=a,b,SignedHeaders=host,Signature=" + signature + "\n")
 	f.Add("Bearer x")
 	f.Fuzz(func(t *testing.T, header string) {
@@ -24,12 +26,14 @@ func FuzzAuthorization(f *testing.F) {
 		if !ok {
 			return
 		}
-		back := algorithm + " Credential=" + proof.accessKeyID + ",SignedHeaders=" + strings.Join(proof.signed, ";") +
+		back := algorithm + " Credential=" + proof.accessKeyID + ",SignedHeaders=" +
+			strings.Join(proof.signed, ";") +
 			",Signature=" + hex.EncodeToString(proof.signature)
 		if back != header || len(proof.signature) != 32 {
 			t.Errorf("%q reads back as %q", header, back)
 		}
-		if once := slices.Compact(slices.Sorted(slices.Values(proof.signed))); !slices.Equal(once, proof.signed) {
+		if once := slices.Compact(slices.Sorted(slices.Values(proof.signed))); !slices.Equal(once,
+			proof.signed) {
 			t.Errorf("signed headers %q are not sorted, or doubled", proof.signed)
 		}
 	})
@@ -58,8 +62,10 @@ func FuzzQueryParameters(f *testing.F) {
 
 // FuzzStructure: what is taken has known fields only, and reads the same when it is written again.
 func FuzzStructure(f *testing.F) {
-	for _, seed := range []string{`{"Readonly":true}`, `{"Type":1,"Value":"imm","Rotate":-0.7}`, `{"Chain":[{"Role":"r"}]}`,
-		`{"MNS":{"TopicName":"t"}}`, `{'Readonly':'true'}`, `{"Readonly":true}{`, `null`, `{"Horizontal":1e400}`} {
+	for _, seed := range []string{`{"Readonly":true}`, `{"Type":1,"Value":"imm","Rotate":-0.7}`,
+		`{"Chain":[{"Role":"r"}]}`,
+		`{"MNS":{"TopicName":"t"}}`, `{'Readonly':'true'}`, `{"Readonly":true}{`, `null`,
+		`{"Horizontal":1e400}`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -81,7 +87,8 @@ func FuzzStructure(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if again, ok := parseStructure(string(text), known); !ok || !reflect.DeepEqual(again, value) {
+			if again, ok := parseStructure(string(text), known); !ok ||
+				!reflect.DeepEqual(again, value) {
 				t.Errorf("%s %q reads %v, then %v", name, raw, value, again)
 			}
 		}
@@ -90,12 +97,15 @@ func FuzzStructure(f *testing.F) {
 
 // FuzzGenerate: whatever the parameters, an answer holds a session that the rules allow.
 func FuzzGenerate(f *testing.F) {
-	f.Add("oss://test-bucket/test-object.docx", "a.docx", "5", `{"Readonly":true}`, `{"Id":"a","Name":"Ann"}`)
+	f.Add("oss://test-bucket/test-object.docx", "a.docx", "5", `{"Readonly":true}`,
+		`{"Id":"a","Name":"Ann"}`)
 	f.Add("oss://test-bucket/test-object.pdf", "", "-1", `{"Export":true}`, `{}`)
-	f.Add("oss://test-bucket/test-object.DOCX", "a.b.docx", "", `{"History":true,"Print":true,"Export":true}`, `{"Name":"王"}`)
+	f.Add("oss://test-bucket/test-object.DOCX", "a.b.docx", "",
+		`{"History":true,"Print":true,"Export":true}`, `{"Name":"王"}`)
 	f.Fuzz(func(t *testing.T, uri, name, pages, permission, user string) {
-		request := &Request{Action: Generate, Parameters: map[string]string{"ProjectName": "test-project", "SourceURI": uri,
-			"Filename": name, "PreviewPages": pages, "Permission": permission, "User": user}}
+		request := &Request{Action: Generate,
+			Parameters: map[string]string{"ProjectName": "test-project", "SourceURI": uri,
+				"Filename": name, "PreviewPages": pages, "Permission": permission, "User": user}}
 		maps.DeleteFunc(request.Parameters, func(_, value string) bool { return value == "" })
 		s := New(Options{})
 		answer, failure := s.generateTokens(request, "http://office")
@@ -104,7 +114,8 @@ func FuzzGenerate(f *testing.F) {
 		}
 		given := s.access[answer.AccessToken].grant
 		if _, err := url.Parse(answer.WebofficeURL); err != nil || s.documents[given.uri] == nil ||
-			given.History && given.preview() || given.Export && !given.Print || given.UserID == "" || given.UserName == "" {
+			given.History && given.preview() || given.Export && !given.Print ||
+			given.UserID == "" || given.UserName == "" {
 			t.Errorf("%v gave %+v at %s", request.Parameters, given.settings, answer.WebofficeURL)
 		}
 	})

@@ -18,7 +18,8 @@ var assets embed.FS
 const framePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors http: https:"
 
-// handleOffice adds the editor side: the JS-SDK, the frame with its files, and the frame's own calls.
+// handleOffice adds the editor side: the JS-SDK, the frame with its files, and the frame's own
+// calls.
 func (s *Server) handleOffice() {
 	serve := func(pattern, file, contentType string, header map[string]string) {
 		content, err := assets.ReadFile("assets/" + file)
@@ -36,12 +37,14 @@ func (s *Server) handleOffice() {
 		})
 	}
 	serve("GET "+SDKPath, "aliyun-web-office-sdk.min.js", "text/javascript",
-		map[string]string{"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"})
+		map[string]string{"Access-Control-Allow-Origin": "*",
+			"Cross-Origin-Resource-Policy": "cross-origin"})
 	serve("GET /office/assets/frame.css", "frame.css", "text/css", nil)
 	serve("GET /office/assets/frame.js", "frame.js", "text/javascript", nil)
 	serve("GET /office/{kind}/{file}", "frame.html", "text/html",
 		map[string]string{"Content-Security-Policy": framePolicy, "Referrer-Policy": "no-referrer"})
-	s.mux.Handle("POST /office/session", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.serveSession)))
+	s.mux.Handle("POST /office/session",
+		http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.serveSession)))
 }
 
 // frameRequest is one call of the frame.
@@ -57,11 +60,13 @@ type frameRequest struct {
 
 // frameAnswer tells the frame whether its session lives, and after open and renew what to show.
 type frameAnswer struct {
-	State     string // open, locked (a password is needed), expired, revoked, unknown, or refused for a right that is not granted
-	ExpiresIn int64  `json:",omitempty"` // milliseconds that the token still lives
-	Life      int64  // milliseconds that every access token lives
-	Version   int    `json:",omitempty"`
-	View      *view  `json:",omitempty"`
+	// open, locked (a password is needed), expired, revoked, unknown, or refused for a right that
+	// is not granted
+	State     string
+	ExpiresIn int64 `json:",omitempty"` // milliseconds that the token still lives
+	Life      int64 // milliseconds that every access token lives
+	Version   int   `json:",omitempty"`
+	View      *view `json:",omitempty"`
 }
 
 // view is all that a frame shows: no page beyond the granted ones ever reaches the browser.
@@ -79,7 +84,8 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request) {
 	var request frameRequest
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&request); err != nil || request.Frame == "" || len(request.Frame) > 64 {
+	if err := decoder.Decode(&request); err != nil || request.Frame == "" ||
+		len(request.Frame) > 64 {
 		http.Error(w, "not a frame's request", http.StatusBadRequest)
 		return
 	}
@@ -90,8 +96,9 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request) {
 	s.options.Logger.Debug("imm stand-in frame", "action", request.Action, "state", answer.State)
 }
 
-// session decides about one call of a frame. Opening takes the grant from the frame that had it; a renewal, which is a new token
-// in a frame that is open, does so only when no other frame has opened the grant.
+// session decides about one call of a frame. Opening takes the grant from the frame that had it; a
+// renewal, which is a new token in a frame that is open, does so only when no other frame has
+// opened the grant.
 func (s *Server) session(request frameRequest) frameAnswer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +120,8 @@ func (s *Server) session(request frameRequest) frameAnswer {
 		given.frame = request.Frame
 		shown.openings++
 	}
-	answer.State, answer.ExpiresIn, answer.Version = "open", token.expires.Sub(now).Milliseconds(), shown.version()
+	answer.State, answer.ExpiresIn, answer.Version = "open", token.expires.Sub(now).Milliseconds(),
+		shown.version()
 	if !given.unlocked(shown, request.Password) {
 		answer.State = "locked"
 		return answer
@@ -129,7 +137,8 @@ func (s *Server) session(request frameRequest) frameAnswer {
 		shown.save(request.Pages, now, given.UserName)
 		answer.Version = shown.version()
 	case "rename": // as at IMM, only announced: the object keeps its name
-		if !given.Rename || utf8.RuneCountInString(request.Name) > 255 || strings.TrimSpace(request.Name) == "" {
+		if !given.Rename || utf8.RuneCountInString(request.Name) > 255 ||
+			strings.TrimSpace(request.Name) == "" {
 			answer.State = "refused"
 			return answer
 		}
@@ -138,8 +147,9 @@ func (s *Server) session(request frameRequest) frameAnswer {
 	return answer
 }
 
-// unlocked says whether the document may be shown: a protected one when the Password of Generate, or what the reader typed, is
-// right. A Password for a document that has none protects this preview, and the reader must type it.
+// unlocked says whether the document may be shown: a protected one when the Password of Generate,
+// or what the reader typed, is right. A Password for a document that has none protects this
+// preview, and the reader must type it.
 func (g *grant) unlocked(d *document, typed string) bool {
 	if d.password != "" {
 		return g.password == d.password || typed == d.password
@@ -152,7 +162,8 @@ func (g *grant) view(d *document) *view {
 	if g.Cached {
 		pages = g.snapshot
 	}
-	v := &view{settings: g.settings, Title: d.title, Kind: editorKind(extension(g.Name)), Readonly: g.preview(), Pages: pages,
+	v := &view{settings: g.settings, Title: d.title, Kind: editorKind(extension(g.Name)),
+		Readonly: g.preview(), Pages: pages,
 		TotalPages: len(pages)}
 	if g.previewPages > 0 {
 		v.Pages = pages[:min(g.previewPages, len(pages))]

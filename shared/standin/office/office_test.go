@@ -36,18 +36,21 @@ type frameAnswer struct {
 }
 
 // frame makes one call as the frame at the answer's WebofficeURL would.
-func (b *bench) frame(t *testing.T, session *imm.GenerateWebofficeTokenResponseBody, action, frame string, more ...any) frameAnswer {
+func (b *bench) frame(t *testing.T, session *imm.GenerateWebofficeTokenResponseBody, action,
+	frame string, more ...any) frameAnswer {
 	t.Helper()
 	place, err := url.Parse(tea.StringValue(session.WebofficeURL))
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := map[string]any{"Action": action, "File": path.Base(place.Path), "Frame": frame, "Token": tea.StringValue(session.AccessToken)}
+	call := map[string]any{"Action": action, "File": path.Base(place.Path), "Frame": frame,
+		"Token": tea.StringValue(session.AccessToken)}
 	for i := 0; i < len(more); i += 2 {
 		call[more[i].(string)] = more[i+1]
 	}
 	text, _ := json.Marshal(call)
-	answer, err := b.web.Client().Post(b.web.URL+"/office/session", "application/json", bytes.NewReader(text))
+	answer, err := b.web.Client().Post(b.web.URL+"/office/session", "application/json",
+		bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,18 +63,22 @@ func (b *bench) frame(t *testing.T, session *imm.GenerateWebofficeTokenResponseB
 }
 
 // refreshed is a session with the tokens of a refresh.
-func refreshed(t *testing.T, client *imm.Client, session *imm.GenerateWebofficeTokenResponseBody) *imm.GenerateWebofficeTokenResponseBody {
+func refreshed(t *testing.T, client *imm.Client,
+	session *imm.GenerateWebofficeTokenResponseBody) *imm.GenerateWebofficeTokenResponseBody {
 	t.Helper()
-	answer, err := client.RefreshWebofficeToken(refreshRequest(session.AccessToken, session.RefreshToken))
+	answer, err := client.RefreshWebofficeToken(refreshRequest(session.AccessToken,
+		session.RefreshToken))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &imm.GenerateWebofficeTokenResponseBody{WebofficeURL: session.WebofficeURL, AccessToken: answer.Body.AccessToken,
+	return &imm.GenerateWebofficeTokenResponseBody{WebofficeURL: session.WebofficeURL,
+		AccessToken:  answer.Body.AccessToken,
 		RefreshToken: answer.Body.RefreshToken}
 }
 
 func editing(r *imm.GenerateWebofficeTokenRequest) {
-	r.Permission = &imm.WebofficePermission{Readonly: tea.Bool(false), Rename: tea.Bool(true), History: tea.Bool(true)}
+	r.Permission = &imm.WebofficePermission{Readonly: tea.Bool(false), Rename: tea.Bool(true),
+		History: tea.Bool(true)}
 }
 
 func expectState(t *testing.T, got frameAnswer, want string) {
@@ -92,14 +99,17 @@ func TestFrameOpens(t *testing.T) {
 	})
 	got := b.frame(t, session, "open", "one")
 	expectState(t, got, "open")
-	if v := got.View; v == nil || v.Title != "test-object.docx" || v.Kind != "w" || len(v.Pages) != 3 || v.TotalPages != 3 || !v.Readonly ||
-		!v.Copy || v.Print || v.UserName != "Ann Åkesson" || v.Watermark["Value"] != "imm" || v.Versions != nil {
+	if v := got.View; v == nil || v.Title != "test-object.docx" || v.Kind != "w" ||
+		len(v.Pages) != 3 || v.TotalPages != 3 || !v.Readonly ||
+		!v.Copy || v.Print || v.UserName != "Ann Åkesson" || v.Watermark["Value"] != "imm" ||
+		v.Versions != nil {
 		t.Errorf("the frame sees %+v", got.View)
 	}
 	if got.ExpiresIn != (30*time.Minute).Milliseconds() || got.Life != got.ExpiresIn {
 		t.Errorf("%d ms of %d are left", got.ExpiresIn, got.Life)
 	}
-	if b.Openings("oss://test-bucket/test-object.docx") != 1 || b.Openings("oss://test-bucket/test-object.pdf") != 0 ||
+	if b.Openings("oss://test-bucket/test-object.docx") != 1 ||
+		b.Openings("oss://test-bucket/test-object.pdf") != 0 ||
 		b.Openings("oss://nowhere/x") != 0 {
 		t.Error("openings are counted wrongly")
 	}
@@ -117,7 +127,8 @@ func TestLastOpenerWins(t *testing.T) {
 	expectState(t, b.frame(t, next, "renew", "one"), "revoked")
 	expectState(t, b.frame(t, next, "renew", "two"), "open")
 	other := generate(t, client)
-	expectState(t, b.frame(t, other, "renew", "one"), "open") // a new Generate gives the frame its document back
+	// a new Generate gives the frame its document back
+	expectState(t, b.frame(t, other, "renew", "one"), "open")
 	expectState(t, b.frame(t, next, "check", "two"), "open")
 	if got := b.Openings("oss://test-bucket/test-object.docx"); got != 3 {
 		t.Errorf("%d openings, want 3", got)
@@ -155,7 +166,8 @@ func TestPagesBeyondThePreviewNeverLeave(t *testing.T) {
 		r.Permission.Readonly = tea.Bool(false)
 	})
 	got := b.frame(t, session, "open", "one")
-	if got.View == nil || len(got.View.Pages) != 5 || got.View.TotalPages != 10 || !got.View.Readonly {
+	if got.View == nil || len(got.View.Pages) != 5 || got.View.TotalPages != 10 ||
+		!got.View.Readonly {
 		t.Errorf("the frame sees %+v", got.View)
 	}
 	expectState(t, b.frame(t, session, "save", "one", "Pages", got.View.Pages), "refused")
@@ -167,7 +179,9 @@ func TestEditsAreSaved(t *testing.T) {
 	client := b.client(t)
 	before := b.Text(uri)
 	viewer, editor := generate(t, client), generate(t, client, editing)
-	cached := generate(t, client, func(r *imm.GenerateWebofficeTokenRequest) { r.CachePreview = tea.Bool(true) })
+	cached := generate(t, client, func(r *imm.GenerateWebofficeTokenRequest) {
+		r.CachePreview = tea.Bool(true)
+	})
 	expectState(t, b.frame(t, viewer, "open", "viewer"), "open")
 	pages := b.frame(t, editor, "open", "editor").View.Pages
 	pages[0] = "Changed"
@@ -178,7 +192,8 @@ func TestEditsAreSaved(t *testing.T) {
 	if b.Text(uri) != before {
 		t.Fatal("a refused save changed the document")
 	}
-	if saved := b.frame(t, editor, "save", "editor", "Pages", pages); saved.State != "open" || saved.Version != 2 {
+	if saved := b.frame(t, editor, "save", "editor", "Pages", pages); saved.State != "open" ||
+		saved.Version != 2 {
 		t.Errorf("the save gave %+v", saved)
 	}
 	if !strings.HasPrefix(b.Text(uri), "Changed\f") {
@@ -196,7 +211,8 @@ func TestEditsAreSaved(t *testing.T) {
 	for range 30 {
 		b.frame(t, editor, "save", "editor", "Pages", pages)
 	}
-	if got := b.frame(t, editor, "renew", "editor").View; len(got.Versions) != 20 || got.Versions[19].Version != 32 {
+	if got := b.frame(t, editor, "renew", "editor").View; len(got.Versions) != 20 ||
+		got.Versions[19].Version != 32 {
 		t.Errorf("the history keeps %d versions", len(got.Versions))
 	}
 }
@@ -219,7 +235,8 @@ func TestRename(t *testing.T) {
 func TestPasswords(t *testing.T) {
 	const uri = "oss://test-bucket/locked.docx"
 	b := newBench(t)
-	if err := b.AddDocument(uri, office.Document{Title: "Locked", Text: "Secret", Pages: 2, Password: "open sesame"}); err != nil {
+	if err := b.AddDocument(uri, office.Document{Title: "Locked", Text: "Secret", Pages: 2,
+		Password: "open sesame"}); err != nil {
 		t.Fatal(err)
 	}
 	client := b.client(t)
@@ -259,7 +276,8 @@ func TestFrameRequestsThatAreNone(t *testing.T) {
 		"no frame":      {`{"Action":"open"}`, "same-origin", 400},
 		"too large":     {`{"Name":"` + strings.Repeat("x", 1<<20) + `"}`, "same-origin", 400},
 	} {
-		request, _ := http.NewRequestWithContext(t.Context(), "POST", b.web.URL+"/office/session", strings.NewReader(c.body))
+		request, _ := http.NewRequestWithContext(t.Context(), "POST", b.web.URL+"/office/session",
+			strings.NewReader(c.body))
 		request.Header.Set("Sec-Fetch-Site", c.site)
 		answer, err := b.web.Client().Do(request)
 		if err != nil {
@@ -291,14 +309,18 @@ func TestPagesAndScripts(t *testing.T) {
 	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
 		t.Errorf("the frame's policy is %q", policy)
 	}
-	if !strings.Contains(page, "IMM stand-in") || strings.Contains(page, "<script>") || strings.Contains(page, "style=") {
+	if !strings.Contains(page, "IMM stand-in") || strings.Contains(page, "<script>") ||
+		strings.Contains(page, "style=") {
 		t.Error("the frame does not say what it is, or breaks its own policy")
 	}
-	for place, kind := range map[string]string{office.SDKPath: "text/javascript", "/office/assets/frame.js": "text/javascript",
+	for place, kind := range map[string]string{office.SDKPath: "text/javascript",
+		"/office/assets/frame.js":  "text/javascript",
 		"/office/assets/frame.css": "text/css"} {
 		answer, text := get(place)
-		if answer.StatusCode != 200 || !strings.HasPrefix(answer.Header.Get("Content-Type"), kind) || len(text) < 1000 {
-			t.Errorf("%s: %d %s, %d bytes", place, answer.StatusCode, answer.Header.Get("Content-Type"), len(text))
+		if answer.StatusCode != 200 || !strings.HasPrefix(answer.Header.Get("Content-Type"),
+			kind) || len(text) < 1000 {
+			t.Errorf("%s: %d %s, %d bytes", place, answer.StatusCode,
+				answer.Header.Get("Content-Type"), len(text))
 		}
 	}
 	if _, text := get("/office/assets/sample.txt"); strings.Contains(text, "Paper Boat") {
@@ -316,7 +338,8 @@ func TestScriptsParse(t *testing.T) {
 		t.Skip("no node here")
 	}
 	for _, script := range []string{"assets/frame.js", "assets/aliyun-web-office-sdk.min.js"} {
-		if out, err := exec.CommandContext(t.Context(), node, "--check", script).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), node, "--check",
+			script).CombinedOutput(); err != nil {
 			t.Errorf("%s: %s", script, out)
 		}
 	}

@@ -36,17 +36,23 @@ var credentialConfig = fields{
 // actions are the parameters of each action: a kind, or the fields of a JSON structure.
 var actions = map[string]fields{
 	Generate: {
-		"ProjectName": text, "SourceURI": text, "Filename": text, "UserData": text, "Password": text, "Referer": text,
-		"NotifyTopicName": text, "CachePreview": boolean, "ExternalUploaded": boolean, "Hidecmb": boolean, "PreviewPages": integer,
-		"Permission": fields{"Readonly": boolean, "Rename": boolean, "History": boolean, "Copy": boolean, "Export": boolean, "Print": boolean},
-		"User":       fields{"Id": text, "Name": text, "Avatar": text},
-		"Watermark": fields{"Type": integer, "Value": text, "Font": text, "FillStyle": text, "Rotate": number, "Horizontal": integer,
+		"ProjectName": text, "SourceURI": text, "Filename": text, "UserData": text,
+		"Password": text, "Referer": text,
+		"NotifyTopicName": text, "CachePreview": boolean, "ExternalUploaded": boolean,
+		"Hidecmb": boolean, "PreviewPages": integer,
+		"Permission": fields{"Readonly": boolean, "Rename": boolean, "History": boolean,
+			"Copy": boolean, "Export": boolean, "Print": boolean},
+		"User": fields{"Id": text, "Name": text, "Avatar": text},
+		"Watermark": fields{"Type": integer, "Value": text, "Font": text, "FillStyle": text,
+			"Rotate": number, "Horizontal": integer,
 			"Vertical": integer},
 		"CredentialConfig": credentialConfig,
-		"Notification": fields{"MNS": fields{"TopicName": text}, "RocketMQ": fields{"InstanceId": text, "TopicName": text},
+		"Notification": fields{"MNS": fields{"TopicName": text},
+			"RocketMQ":           fields{"InstanceId": text, "TopicName": text},
 			"ExtendedMessageURI": text},
 	},
-	Refresh: {"ProjectName": text, "AccessToken": text, "RefreshToken": text, "CredentialConfig": credentialConfig},
+	Refresh: {"ProjectName": text, "AccessToken": text, "RefreshToken": text,
+		"CredentialConfig": credentialConfig},
 }
 
 const (
@@ -70,7 +76,8 @@ var (
 	}
 )
 
-// editorKind returns the letter of the editor for a lower-case extension, or "" for a format that is not supported.
+// editorKind returns the letter of the editor for a lower-case extension, or "" for a format that
+// is not supported.
 func editorKind(extension string) string {
 	for letter, extensions := range formatsByEditorKind {
 		if extension != "" && strings.Contains(" "+extensions+" ", " "+extension+" ") {
@@ -100,11 +107,12 @@ type settings struct {
 	Watermark                                     map[string]any
 }
 
-// preview says whether the frame must refuse edits: as asked, or because pages or a cache limit what is shown.
+// preview says whether the frame must refuse edits: as asked, or because pages or a cache limit
+// what is shown.
 func (c *settings) preview() bool { return c.readonly || c.Cached || c.previewPages > 0 }
 
-// parse checks the required parameters, each one's type and the project, and returns the values: string, bool, int64, or a
-// decoded structure. The caller holds the lock.
+// parse checks the required parameters, each one's type and the project, and returns the values:
+// string, bool, int64, or a decoded structure. The caller holds the lock.
 func (s *Server) parse(request *Request, required ...string) (map[string]any, *apiError) {
 	for _, name := range required {
 		if request.Parameters[name] == "" {
@@ -124,7 +132,8 @@ func (s *Server) parse(request *Request, required ...string) (map[string]any, *a
 			values[name], ok = n, err == nil && strconv.FormatInt(n, 10) == raw
 		default: // never nil: verify refuses parameters that the table lacks
 			if values[name], ok = parseStructure(raw, shape.(fields)); !ok {
-				return nil, badRequest("InvalidJSON parsing error, "+name, "Specified parameter JSON parsing error, "+name+" is not valid.")
+				return nil, badRequest("InvalidJSON parsing error, "+name,
+					"Specified parameter JSON parsing error, "+name+" is not valid.")
 			}
 		}
 		if !ok {
@@ -137,7 +146,8 @@ func (s *Server) parse(request *Request, required ...string) (map[string]any, *a
 	return values, nil
 }
 
-// parseStructure reads one JSON object of exactly the given shape; a quoted boolean or number is not one.
+// parseStructure reads one JSON object of exactly the given shape; a quoted boolean or number is
+// not one.
 func parseStructure(raw string, shape fields) (value map[string]any, ok bool) {
 	decoder := json.NewDecoder(strings.NewReader(raw))
 	decoder.UseNumber()
@@ -177,16 +187,19 @@ func conforms(value, shape any) bool {
 	return false
 }
 
-// newSettings checks every rule of GenerateWebofficeToken that concerns more than a parameter's type.
+// newSettings checks every rule of GenerateWebofficeToken that concerns more than a parameter's
+// type.
 func newSettings(values map[string]any, strictName bool) (*settings, *apiError) {
 	c := &settings{}
-	for name, field := range map[string]*string{"ProjectName": &c.project, "SourceURI": &c.uri, "Filename": &c.Name,
+	for name, field := range map[string]*string{"ProjectName": &c.project, "SourceURI": &c.uri,
+		"Filename": &c.Name,
 		"Password": &c.password} {
 		*field, _ = values[name].(string)
 	}
 	permission, _ := values["Permission"].(map[string]any)
-	for name, field := range map[string]*bool{"Readonly": &c.readonly, "Rename": &c.Rename, "History": &c.History,
-		"Copy": &c.Copy, "Export": &c.Export, "Print": &c.Print} {
+	for name, field := range map[string]*bool{"Readonly": &c.readonly, "Rename": &c.Rename,
+		"History": &c.History,
+		"Copy":    &c.Copy, "Export": &c.Export, "Print": &c.Print} {
 		*field, _ = permission[name].(bool)
 	}
 	c.Cached, _ = values["CachePreview"].(bool)
@@ -209,7 +222,8 @@ func newSettings(values map[string]any, strictName bool) (*settings, *apiError) 
 	}
 	user, _ := values["User"].(map[string]any)
 	c.Watermark, _ = values["Watermark"].(map[string]any)
-	for _, failure := range []*apiError{c.takeUser(user, strictName), checkWatermark(c.Watermark), c.checkCombinations()} {
+	for _, failure := range []*apiError{c.takeUser(user, strictName), checkWatermark(c.Watermark),
+		c.checkCombinations()} {
 		if failure != nil {
 			return nil, failure
 		}
@@ -217,7 +231,8 @@ func newSettings(values map[string]any, strictName bool) (*settings, *apiError) 
 	return c, nil
 }
 
-// takeUser checks User. Its reference calls it optional and an error page required: a caller that leaves it out relies on one.
+// takeUser checks User. Its reference calls it optional and an error page required: a caller that
+// leaves it out relies on one.
 func (c *settings) takeUser(user map[string]any, strictName bool) *apiError {
 	id, hasID := user["Id"].(string)
 	name, hasName := user["Name"].(string)
@@ -249,21 +264,26 @@ func checkWatermark(watermark map[string]any) *apiError {
 	return nil
 }
 
-// checkCombinations refuses what IMM cannot serve, so that nobody believes a right to be granted that is not.
+// checkCombinations refuses what IMM cannot serve, so that nobody believes a right to be granted
+// that is not.
 func (c *settings) checkCombinations() *apiError {
 	formats := []string{strings.ToLower(extension(c.Name)), strings.ToLower(extension(c.uri))}
-	previewOnly := slices.ContainsFunc(formats, func(format string) bool { return previewOnlyFormats[format] })
+	previewOnly := slices.ContainsFunc(formats,
+		func(format string) bool { return previewOnlyFormats[format] })
 	for _, rule := range []struct {
 		broken            bool
 		parameter, reason string
 	}{
-		{previewOnly && !c.readonly, "Permission", "This format can only be previewed: Readonly must be true"},
+		{previewOnly && !c.readonly, "Permission",
+			"This format can only be previewed: Readonly must be true"},
 		{c.Export && slices.Contains(formats, "pdf"), "Permission", "A PDF cannot be exported"},
 		{c.Cached && !c.readonly, "CachePreview", "A cached preview needs Readonly"},
 		{c.Cached && c.Print, "Permission", "A cached preview cannot be printed"},
 		{c.Export && !c.Print, "Permission", "Export needs Print"},
-		{c.History && c.preview(), "Permission", "Historical versions can be viewed only while editing"},
-		{c.Hidecmb && !c.readonly, "Hidecmb", "The toolbar can be hidden only in a preview: Readonly must be true"},
+		{c.History && c.preview(), "Permission",
+			"Historical versions can be viewed only while editing"},
+		{c.Hidecmb && !c.readonly, "Hidecmb",
+			"The toolbar can be hidden only in a preview: Readonly must be true"},
 	} {
 		if rule.broken {
 			return argument(rule.parameter, rule.reason)

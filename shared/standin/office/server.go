@@ -1,26 +1,30 @@
-// Package office is a stand-in for IMM WebOffice, for tests, scripts/dev and scripts/smoke: the API, the editor frame and the
-// JS-SDK in one handler, with no account and no network.
+// Package office is a stand-in for IMM WebOffice, for tests, scripts/dev and scripts/smoke: the
+// API, the editor frame and the JS-SDK in one handler, with no account and no network.
 //
 //	server := office.New(office.Options{})
 //	web := httptest.NewServer(server)      // the official SDK's endpoint: web.Listener.Addr(), by http
 //	server.Fail(office.Refresh, 1, office.Cut().AfterWork())
 //	… server.Calls(), server.Requests(), server.DoubleSpends()
 //
-// It is strict on purpose: what IMM may forgive, or forgives today, is an error here. It has its own tables of parameters and
-// formats, so that it and the functions check each other. What it promises:
+// It is strict on purpose: what IMM may forgive, or forgives today, is an error here. It has its
+// own tables of parameters and formats, so that it and the functions check each other. What it
+// promises:
 //
-//   - POST / is the API. Every request must be signed by ACS3-HMAC-SHA256 with temporary credentials, dated within 15 minutes,
-//     with a nonce never seen before, and have all its parameters in the query, as the official SDK does it. Errors have the
-//     vendor's body and, where one is documented, the vendor's code.
-//   - Access tokens and refresh tokens are random and live by Options.Now. A refresh token works once. A refresh issues the same
-//     settings again, without WebofficeURL. One Generate serves one frame: the last that opens it; the others lose it.
-//   - The editor side (SDKPath, /office/…) is a JS-SDK with the real one's surface and traps, and a frame that says on its face
-//     that it is a stand-in. Edits are saved into memory.
+//   - POST / is the API. Every request must be signed by ACS3-HMAC-SHA256 with temporary
+//     credentials, dated within 15 minutes, with a nonce never seen before, and have all its
+//     parameters in the query, as the official SDK does it. Errors have the vendor's body and,
+//     where one is documented, the vendor's code.
+//   - Access tokens and refresh tokens are random and live by Options.Now. A refresh token works
+//     once. A refresh issues the same settings again, without WebofficeURL. One Generate serves one
+//     frame: the last that opens it; the others lose it.
+//   - The editor side (SDKPath, /office/…) is a JS-SDK with the real one's surface and traps, and a
+//     frame that says on its face that it is a stand-in. Edits are saved into memory.
 //   - It counts calls as billing does, remembers the last requests, and fails on demand (Fail).
 //
-// Where the vendor documents nothing it chooses: a spent, expired or unknown refresh token is 400 InvalidRefreshToken, and
-// Switches.OldTokensDie says whether a refresh ends the old access token. Limits: it keeps state in memory, reads no office
-// files (documents are plain text), knows two actions, and has one account, whose keys are no secrets.
+// Where the vendor documents nothing it chooses: a spent, expired or unknown refresh token is 400
+// InvalidRefreshToken, and Switches.OldTokensDie says whether a refresh ends the old access token.
+// Limits: it keeps state in memory, reads no office files (documents are plain text), knows two
+// actions, and has one account, whose keys are no secrets.
 package office
 
 import (
@@ -52,25 +56,32 @@ const (
 	keptRequests = 1000
 )
 
-// Credentials are the one set of temporary credentials that signs requests. They open nothing but a stand-in.
+// Credentials are the one set of temporary credentials that signs requests. They open nothing but a
+// stand-in.
 type Credentials struct{ AccessKeyID, Secret, SecurityToken string }
 
 // Options say how a stand-in behaves for its whole life. The zero value is a good one.
 type Options struct {
-	Now              func() time.Time // the clock of tokens, Date headers and documents; default time.Now
-	SignatureNow     func() time.Time // the clock that x-acs-date is held against; default time.Now, which the official SDK uses
-	AccessTokenLife  time.Duration    // default 30 minutes
-	RefreshTokenLife time.Duration    // default 24 hours
-	Credentials      Credentials      // default STS.local, local-secret, local-token
-	PublicURL        string           // what a WebofficeURL starts with; default http:// and the Host of the request
-	Logger           *slog.Logger     // one line per API request, never with a parameter's value; default none
+	// the clock of tokens, Date headers and documents; default time.Now
+	Now func() time.Time
+	// the clock that x-acs-date is held against; default time.Now, which the official SDK uses
+	SignatureNow     func() time.Time
+	AccessTokenLife  time.Duration // default 30 minutes
+	RefreshTokenLife time.Duration // default 24 hours
+	Credentials      Credentials   // default STS.local, local-secret, local-token
+	// what a WebofficeURL starts with; default http:// and the Host of the request
+	PublicURL string
+	// one line per API request, never with a parameter's value; default none
+	Logger *slog.Logger
 }
 
-// Switches are the behaviours that the vendor leaves open, or that differ between projects. They may change at any time.
+// Switches are the behaviours that the vendor leaves open, or that differ between projects. They
+// may change at any time.
 type Switches struct {
 	UserNameStrict bool // User.Name outside [A-Za-z0-9-_+/=@] is refused, as documented
 	OldTokensDie   bool // a refresh ends the access token that it was made with, at once
-	NewURLEachTime bool // each Generate has a WebofficeURL of its own, not one per document and Filename
+	// each Generate has a WebofficeURL of its own, not one per document and Filename
+	NewURLEachTime bool
 }
 
 // Calls count API requests as billing does.
@@ -85,7 +96,8 @@ type Request struct {
 	ID         string
 	Action     string
 	Parameters map[string]string // as on the wire, tokens and passwords included
-	Code       string            // "" when the work was done, else the error's code or the fault's name
+	// "" when the work was done, else the error's code or the fault's name
+	Code string
 }
 
 // Server is the stand-in. It is safe for concurrent use.
@@ -111,8 +123,8 @@ type Server struct {
 	doubleSpends        []Request
 }
 
-// New returns a stand-in that knows project test-project and bucket test-bucket with test-object in every supported format,
-// test-object.DOCX and ten-pages.docx.
+// New returns a stand-in that knows project test-project and bucket test-bucket with test-object in
+// every supported format, test-object.DOCX and ten-pages.docx.
 func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -123,10 +135,12 @@ func New(o Options) *Server {
 	o.AccessTokenLife = cmp.Or(o.AccessTokenLife, fullAccessLife)
 	o.RefreshTokenLife = cmp.Or(o.RefreshTokenLife, 24*time.Hour)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	o.Credentials = cmp.Or(o.Credentials, Credentials{AccessKeyID: "STS.local", Secret: "local-secret", SecurityToken: "local-token"})
+	o.Credentials = cmp.Or(o.Credentials,
+		Credentials{AccessKeyID: "STS.local", Secret: "local-secret", SecurityToken: "local-token"})
 	s := &Server{
 		options: o, mux: http.NewServeMux(), publicURL: o.PublicURL, credentials: o.Credentials,
-		projects: map[string]bool{"test-project": true}, documents: sampleDocuments(), nonces: map[string]bool{},
+		projects: map[string]bool{"test-project": true}, documents: sampleDocuments(),
+		nonces: map[string]bool{},
 		access: map[string]*accessToken{}, refresh: map[string]*refreshToken{},
 	}
 	s.mux.HandleFunc("/{$}", s.serveAPI)
@@ -146,7 +160,8 @@ func (s *Server) locked(do func()) {
 	do()
 }
 
-// SetPublicURL sets what a WebofficeURL starts with, for servers that know their address only once they listen.
+// SetPublicURL sets what a WebofficeURL starts with, for servers that know their address only once
+// they listen.
 func (s *Server) SetPublicURL(base string) {
 	s.locked(func() { s.publicURL = base })
 }
@@ -154,7 +169,8 @@ func (s *Server) SetPublicURL(base string) {
 // SetSwitches replaces all switches.
 func (s *Server) SetSwitches(to Switches) { s.locked(func() { s.switches = to }) }
 
-// SetCredentials replaces the credentials, as a role's renewal does; requests signed with the old ones are refused from now on.
+// SetCredentials replaces the credentials, as a role's renewal does; requests signed with the old
+// ones are refused from now on.
 func (s *Server) SetCredentials(c Credentials) { s.locked(func() { s.credentials = c }) }
 
 // Credentials returns the credentials that requests must be signed with.
@@ -172,8 +188,8 @@ func (s *Server) Requests() (r []Request) {
 	return r
 }
 
-// DoubleSpends returns the last 1,000 refreshes that came with a refresh token which had been used already. A client may cause
-// one only where it cannot know; most tests want none.
+// DoubleSpends returns the last 1,000 refreshes that came with a refresh token which had been used
+// already. A client may cause one only where it cannot know; most tests want none.
 func (s *Server) DoubleSpends() (r []Request) {
 	s.locked(func() { r = slices.Clone(s.doubleSpends) })
 	return r
@@ -202,22 +218,26 @@ func argument(parameter, message string) *apiError {
 }
 
 func notFound(resource string) *apiError {
-	return &apiError{http.StatusNotFound, "ResourceNotFound", "The specified resource " + resource + " is not found"}
+	return &apiError{http.StatusNotFound, "ResourceNotFound", "The specified resource " + resource +
+		" is not found"}
 }
 
 // body is the vendor's error body.
 func (e *apiError) body(host, id string) map[string]string {
 	return map[string]string{
 		"RequestId": id, "HostId": host, "Code": e.code, "Message": e.message,
-		"Recommend": "https://api.alibabacloud.com/troubleshoot?q=" + url.QueryEscape(e.code) + "&product=imm&requestId=" + id,
+		"Recommend": "https://api.alibabacloud.com/troubleshoot?q=" + url.QueryEscape(e.code) +
+			"&product=imm&requestId=" + id,
 	}
 }
 
 // serveAPI answers one API request: proof, fault before the work, the work, fault after it.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
-	request := &Request{Time: s.options.Now(), ID: newRequestID(), Action: r.Header.Get("X-Acs-Action")}
+	request := &Request{Time: s.options.Now(), ID: newRequestID(),
+		Action: r.Header.Get("X-Acs-Action")}
 	defer func() {
-		s.options.Logger.Info("imm stand-in", "action", request.Action, "code", request.Code, "requestId", request.ID)
+		s.options.Logger.Info("imm stand-in", "action", request.Action, "code", request.Code,
+			"requestId", request.ID)
 	}()
 	var fault *Fault
 	failure := s.verify(r, request)
@@ -282,7 +302,8 @@ func write(w http.ResponseWriter, status int, requestID string, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// verify checks everything that is the same for all actions, and gives the request its parameters once its signature is right.
+// verify checks everything that is the same for all actions, and gives the request its parameters
+// once its signature is right.
 func (s *Server) verify(r *http.Request, request *Request) *apiError {
 	if r.Method != http.MethodPost {
 		return badRequest("UnsupportedHTTPMethod", "This http method is not supported.")
@@ -304,16 +325,20 @@ func (s *Server) verify(r *http.Request, request *Request) *apiError {
 	}
 	known := actions[request.Action]
 	if known == nil {
-		return &apiError{http.StatusNotFound, "InvalidAction.NotFound", "The specified action is not found."}
+		return &apiError{http.StatusNotFound, "InvalidAction.NotFound",
+			"The specified action is not found."}
 	}
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		if known[name] == nil {
-			return badRequest("InvalidParameter", fmt.Sprintf("%s has no parameter %q.", request.Action, name))
+			return badRequest("InvalidParameter",
+				fmt.Sprintf("%s has no parameter %q.", request.Action, name))
 		}
 	}
-	// Both actions are documented with their parameters in the query, and the gateway reads no others: what a body says is lost.
+	// Both actions are documented with their parameters in the query, and the gateway reads no
+	// others: what a body says is lost.
 	if len(body) > 0 {
-		return badRequest("InvalidParameter", request.Action+" takes its parameters in the query, not in a body.")
+		return badRequest("InvalidParameter", request.Action+
+			" takes its parameters in the query, not in a body.")
 	}
 	return nil
 }

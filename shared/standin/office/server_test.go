@@ -40,7 +40,8 @@ type bench struct {
 func newBench(t testing.TB, change ...func(*office.Options)) *bench {
 	t.Helper()
 	b := &bench{now: time.Date(2026, 11, 21, 12, 0, 0, 123456789, time.UTC)}
-	options := office.Options{Now: b.clock, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	options := office.Options{Now: b.clock,
+		Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, c := range change {
 		c(&options)
 	}
@@ -75,8 +76,9 @@ func (b *bench) host() string { return strings.TrimPrefix(b.web.URL, "http://") 
 func (b *bench) client(t testing.TB, change ...func(*openapi.Config)) *imm.Client {
 	t.Helper()
 	keys := b.Credentials()
-	config := &openapi.Config{AccessKeyId: &keys.AccessKeyID, AccessKeySecret: &keys.Secret, SecurityToken: &keys.SecurityToken,
-		Endpoint: tea.String(b.host()), Protocol: tea.String("http")}
+	config := &openapi.Config{AccessKeyId: &keys.AccessKeyID, AccessKeySecret: &keys.Secret,
+		SecurityToken: &keys.SecurityToken,
+		Endpoint:      tea.String(b.host()), Protocol: tea.String("http")}
 	for _, c := range change {
 		c(config)
 	}
@@ -89,11 +91,13 @@ func (b *bench) client(t testing.TB, change ...func(*openapi.Config)) *imm.Clien
 }
 
 // plainRequest is a request that breaks no rule; change makes it another.
-func plainRequest(change ...func(*imm.GenerateWebofficeTokenRequest)) *imm.GenerateWebofficeTokenRequest {
+func plainRequest(
+	change ...func(*imm.GenerateWebofficeTokenRequest)) *imm.GenerateWebofficeTokenRequest {
 	request := &imm.GenerateWebofficeTokenRequest{
-		ProjectName: tea.String("test-project"), SourceURI: tea.String("oss://test-bucket/test-object.docx"),
-		Permission: &imm.WebofficePermission{Readonly: tea.Bool(true)},
-		User:       &imm.WebofficeUser{Id: tea.String("ann1"), Name: tea.String("Ann Åkesson")},
+		ProjectName: tea.String("test-project"),
+		SourceURI:   tea.String("oss://test-bucket/test-object.docx"),
+		Permission:  &imm.WebofficePermission{Readonly: tea.Bool(true)},
+		User:        &imm.WebofficeUser{Id: tea.String("ann1"), Name: tea.String("Ann Åkesson")},
 	}
 	for _, c := range change {
 		c(request)
@@ -101,7 +105,8 @@ func plainRequest(change ...func(*imm.GenerateWebofficeTokenRequest)) *imm.Gener
 	return request
 }
 
-func generate(t testing.TB, client *imm.Client, change ...func(*imm.GenerateWebofficeTokenRequest)) *imm.GenerateWebofficeTokenResponseBody {
+func generate(t testing.TB, client *imm.Client,
+	change ...func(*imm.GenerateWebofficeTokenRequest)) *imm.GenerateWebofficeTokenResponseBody {
 	t.Helper()
 	answer, err := client.GenerateWebofficeToken(plainRequest(change...))
 	if err != nil {
@@ -111,7 +116,8 @@ func generate(t testing.TB, client *imm.Client, change ...func(*imm.GenerateWebo
 }
 
 func refreshRequest(access, refresh *string) *imm.RefreshWebofficeTokenRequest {
-	return &imm.RefreshWebofficeTokenRequest{ProjectName: tea.String("test-project"), AccessToken: access, RefreshToken: refresh}
+	return &imm.RefreshWebofficeTokenRequest{ProjectName: tea.String("test-project"),
+		AccessToken: access, RefreshToken: refresh}
 }
 
 // codeOf is the vendor's Code and the HTTP status of an SDK error.
@@ -127,7 +133,8 @@ func codeOf(t testing.TB, err error) (code string, status int) {
 	return tea.StringValue(typed.GetCode()), tea.IntValue(typed.GetStatusCode())
 }
 
-// raw is a request that is signed by the official SDK's own code and then sent as it is, or as a test damages it.
+// raw is a request that is signed by the official SDK's own code and then sent as it is, or as a
+// test damages it.
 type raw struct {
 	method  string
 	query   map[string]string
@@ -138,7 +145,8 @@ type raw struct {
 }
 
 func plainQuery() map[string]string {
-	return map[string]string{"ProjectName": "test-project", "SourceURI": "oss://test-bucket/test-object.docx",
+	return map[string]string{"ProjectName": "test-project",
+		"SourceURI":  "oss://test-bucket/test-object.docx",
 		"Permission": `{"Readonly":true}`, "User": `{"Id":"ann1","Name":"Ann"}`}
 }
 
@@ -152,9 +160,11 @@ func (b *bench) request(t testing.TB, r raw) *http.Request {
 	}
 	keys := b.Credentials()
 	hash := sha256.Sum256([]byte(r.body))
-	headers := map[string]string{"host": b.host(), "x-acs-action": office.Generate, "x-acs-version": "2020-09-30",
-		"x-acs-date": tea.StringValue(openapiutil.GetTimestamp()), "x-acs-signature-nonce": tea.StringValue(openapiutil.GetNonce()),
-		"x-acs-security-token": keys.SecurityToken, "x-acs-accesskey-id": keys.AccessKeyID,
+	headers := map[string]string{"host": b.host(), "x-acs-action": office.Generate,
+		"x-acs-version":         "2020-09-30",
+		"x-acs-date":            tea.StringValue(openapiutil.GetTimestamp()),
+		"x-acs-signature-nonce": tea.StringValue(openapiutil.GetNonce()),
+		"x-acs-security-token":  keys.SecurityToken, "x-acs-accesskey-id": keys.AccessKeyID,
 		"x-acs-content-sha256": hex.EncodeToString(hash[:])}
 	maps.Copy(headers, r.headers)
 	maps.DeleteFunc(headers, func(_, value string) bool { return value == "" })
@@ -164,13 +174,15 @@ func (b *bench) request(t testing.TB, r raw) *http.Request {
 	if r.secret == "" {
 		r.secret = keys.Secret
 	}
-	proof := openapiutil.GetAuthorization(signed, tea.String("ACS3-HMAC-SHA256"), tea.String(headers["x-acs-content-sha256"]),
+	proof := openapiutil.GetAuthorization(signed, tea.String("ACS3-HMAC-SHA256"),
+		tea.String(headers["x-acs-content-sha256"]),
 		tea.String(keys.AccessKeyID), tea.String(r.secret))
 	query := url.Values{}
 	for name, value := range r.query {
 		query.Set(name, value)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), r.method, b.web.URL+"/?"+query.Encode(), strings.NewReader(r.body))
+	request, err := http.NewRequestWithContext(t.Context(), r.method, b.web.URL+"/?"+query.Encode(),
+		strings.NewReader(r.body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,20 +233,25 @@ func TestOfficialSDKGeneratesAndRefreshes(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := answer.Body
-	if got, want := tea.StringValue(answer.Headers["date"]), "Sat, 21 Nov 2026 12:00:00 GMT"; got != want {
+	if got, want := tea.StringValue(answer.Headers["date"]),
+		"Sat, 21 Nov 2026 12:00:00 GMT"; got != want {
 		t.Errorf("Date %q, want the stand-in's clock, %q", got, want)
 	}
-	if got, want := tea.StringValue(first.AccessTokenExpiredTime), "2026-11-21T12:30:00.123456789Z"; got != want {
+	if got, want := tea.StringValue(first.AccessTokenExpiredTime),
+		"2026-11-21T12:30:00.123456789Z"; got != want {
 		t.Errorf("AccessTokenExpiredTime %s, want %s", got, want)
 	}
-	if got, want := tea.StringValue(first.RefreshTokenExpiredTime), "2026-11-22T12:00:00.123456789Z"; got != want {
+	if got, want := tea.StringValue(first.RefreshTokenExpiredTime),
+		"2026-11-22T12:00:00.123456789Z"; got != want {
 		t.Errorf("RefreshTokenExpiredTime %s, want %s", got, want)
 	}
 	frame, err := url.Parse(tea.StringValue(first.WebofficeURL))
-	if err != nil || frame.Host != b.host() || len(frame.Path) != len("/office/w/")+40 || frame.RawQuery != "_w_tokentype=1" {
+	if err != nil || frame.Host != b.host() || len(frame.Path) != len("/office/w/")+40 ||
+		frame.RawQuery != "_w_tokentype=1" {
 		t.Errorf("WebofficeURL %v is not of the vendor's form", frame)
 	}
-	second, err := client.RefreshWebofficeToken(refreshRequest(first.AccessToken, first.RefreshToken))
+	second, err := client.RefreshWebofficeToken(refreshRequest(first.AccessToken,
+		first.RefreshToken))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +260,8 @@ func TestOfficialSDKGeneratesAndRefreshes(t *testing.T) {
 	if err := json.Unmarshal(text, &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"RequestId", "AccessToken", "RefreshToken", "AccessTokenExpiredTime", "RefreshTokenExpiredTime"} {
+	for _, name := range []string{"RequestId", "AccessToken", "RefreshToken",
+		"AccessTokenExpiredTime", "RefreshTokenExpiredTime"} {
 		if fields[name] == "" || fields[name] == nil {
 			t.Errorf("no %s in the answer to Refresh", name)
 		}
@@ -258,11 +276,14 @@ func TestOfficialSDKGeneratesAndRefreshes(t *testing.T) {
 		t.Errorf("Calls() = %+v, want %+v", got, want)
 	}
 	sent := b.Requests()
-	if len(sent) != 2 || sent[0].Action != office.Generate || sent[0].Parameters["User"] != `{"Id":"ann1","Name":"Ann Åkesson"}` ||
-		sent[1].Parameters["RefreshToken"] != tea.StringValue(first.RefreshToken) || sent[0].Code != "" {
+	if len(sent) != 2 || sent[0].Action != office.Generate ||
+		sent[0].Parameters["User"] != `{"Id":"ann1","Name":"Ann Åkesson"}` ||
+		sent[1].Parameters["RefreshToken"] != tea.StringValue(first.RefreshToken) ||
+		sent[0].Code != "" {
 		t.Errorf("Requests() = %+v", sent)
 	}
-	if log := b.log.String(); strings.Contains(log, tea.StringValue(first.AccessToken)) || !strings.Contains(log, office.Refresh) {
+	if log := b.log.String(); strings.Contains(log, tea.StringValue(first.AccessToken)) ||
+		!strings.Contains(log, office.Refresh) {
 		t.Errorf("the log names a token, or no action: %s", log)
 	}
 }
@@ -275,13 +296,16 @@ func TestSameDocumentHasOneURLUntilSwitched(t *testing.T) {
 		return tea.StringValue(generate(t, client, change...).WebofficeURL)
 	}
 	first := urlOf()
-	if !strings.HasPrefix(first, "https://office.example.com/office/w/") || !strings.HasSuffix(first, "?_w_tokentype=1&_w_life=60000") {
+	if !strings.HasPrefix(first, "https://office.example.com/office/w/") ||
+		!strings.HasSuffix(first, "?_w_tokentype=1&_w_life=60000") {
 		t.Errorf("WebofficeURL %s lacks the public URL, or the short life for the JS-SDK", first)
 	}
 	if again := urlOf(); again != first {
 		t.Errorf("the same document got %s and %s", first, again)
 	}
-	if other := urlOf(func(r *imm.GenerateWebofficeTokenRequest) { r.Filename = tea.String("plan.docx") }); other == first {
+	if other := urlOf(func(r *imm.GenerateWebofficeTokenRequest) {
+		r.Filename = tea.String("plan.docx")
+	}); other == first {
 		t.Error("another Filename got the same URL")
 	}
 	b.SetSwitches(office.Switches{NewURLEachTime: true})
@@ -305,7 +329,8 @@ func TestTokensLiveByTheStandInsClock(t *testing.T) {
 			client := b.client(t)
 			first := generate(t, client)
 			b.pass(c.pass)
-			_, err := client.RefreshWebofficeToken(refreshRequest(first.AccessToken, first.RefreshToken))
+			_, err := client.RefreshWebofficeToken(refreshRequest(first.AccessToken,
+				first.RefreshToken))
 			if c.code == "" && err != nil {
 				t.Fatal(err)
 			}
@@ -347,7 +372,8 @@ func TestRefreshTokenSpentTwice(t *testing.T) {
 	if code, status := codeOf(t, err); code != "InvalidRefreshToken" || status != 400 {
 		t.Errorf("the second refresh got %d %s", status, code)
 	}
-	if spends := b.DoubleSpends(); len(spends) != 1 || spends[0].Parameters["RefreshToken"] != tea.StringValue(first.RefreshToken) {
+	if spends := b.DoubleSpends(); len(spends) != 1 ||
+		spends[0].Parameters["RefreshToken"] != tea.StringValue(first.RefreshToken) {
 		t.Errorf("DoubleSpends() = %+v", spends)
 	}
 	if got, want := b.Calls(), (office.Calls{Generate: 1, Refresh: 1, Failed: 1}); got != want {
@@ -362,8 +388,10 @@ func TestRefreshTokenSpentByManyAtOnce(t *testing.T) {
 	var group sync.WaitGroup
 	won := make(chan bool, many)
 	for range many { // by plain HTTP: the SDK is not safe for concurrent use
-		request := b.request(t, raw{headers: map[string]string{"x-acs-action": office.Refresh}, query: map[string]string{
-			"ProjectName": "test-project", "AccessToken": tea.StringValue(first.AccessToken), "RefreshToken": tea.StringValue(first.RefreshToken)}})
+		request := b.request(t, raw{headers: map[string]string{"x-acs-action": office.Refresh},
+			query: map[string]string{
+				"ProjectName": "test-project", "AccessToken": tea.StringValue(first.AccessToken),
+				"RefreshToken": tea.StringValue(first.RefreshToken)}})
 		group.Go(func() {
 			answer, err := b.web.Client().Do(request)
 			if err == nil {
@@ -381,7 +409,8 @@ func TestRefreshTokenSpentByManyAtOnce(t *testing.T) {
 		}
 	}
 	if winners != 1 || len(b.DoubleSpends()) != many-1 {
-		t.Errorf("%d won and %d double spends were seen, want 1 and %d", winners, len(b.DoubleSpends()), many-1)
+		t.Errorf("%d won and %d double spends were seen, want 1 and %d", winners,
+			len(b.DoubleSpends()), many-1)
 	}
 }
 
@@ -394,15 +423,19 @@ func TestRefreshRefuses(t *testing.T) {
 		request *imm.RefreshWebofficeTokenRequest
 		code    string
 	}{
-		"foreign access token":  {refreshRequest(theirs.AccessToken, mine.RefreshToken), "InvalidAccessToken"},
-		"unknown refresh token": {refreshRequest(mine.AccessToken, tea.String("0123")), "InvalidRefreshToken"},
+		"foreign access token": {refreshRequest(theirs.AccessToken, mine.RefreshToken),
+			"InvalidAccessToken"},
+		"unknown refresh token": {refreshRequest(mine.AccessToken, tea.String("0123")),
+			"InvalidRefreshToken"},
 		"access token as refresh token": {refreshRequest(mine.AccessToken, mine.AccessToken),
 			"InvalidRefreshToken"},
 		"no access token":  {refreshRequest(nil, mine.RefreshToken), "MissingAccessToken"},
 		"no refresh token": {refreshRequest(mine.AccessToken, nil), "MissingRefreshToken"},
-		"another project": {&imm.RefreshWebofficeTokenRequest{ProjectName: tea.String("other-project"), AccessToken: mine.AccessToken,
+		"another project": {&imm.RefreshWebofficeTokenRequest{
+			ProjectName: tea.String("other-project"), AccessToken: mine.AccessToken,
 			RefreshToken: mine.RefreshToken}, "InvalidRefreshToken"},
-		"unknown project": {&imm.RefreshWebofficeTokenRequest{ProjectName: tea.String("nowhere"), AccessToken: mine.AccessToken,
+		"unknown project": {&imm.RefreshWebofficeTokenRequest{ProjectName: tea.String("nowhere"),
+			AccessToken:  mine.AccessToken,
 			RefreshToken: mine.RefreshToken}, "ResourceNotFound"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -412,7 +445,8 @@ func TestRefreshRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := client.RefreshWebofficeToken(refreshRequest(mine.AccessToken, mine.RefreshToken)); err != nil {
+	if _, err := client.RefreshWebofficeToken(refreshRequest(mine.AccessToken,
+		mine.RefreshToken)); err != nil {
 		t.Errorf("the refusals spent the token: %v", err)
 	}
 	if len(b.DoubleSpends()) != 0 {
@@ -433,8 +467,10 @@ func TestKeepsTheLastThousandRequests(t *testing.T) {
 			t.Fatal(recorder.Body)
 		}
 	}
-	if sent := b.Requests(); len(sent) != 1000 || sent[0].Parameters["UserData"] != "c" || b.Calls().Generate != 1002 {
-		t.Errorf("%d requests kept of %d, the first is %s", len(sent), b.Calls().Generate, sent[0].Parameters["UserData"])
+	if sent := b.Requests(); len(sent) != 1000 || sent[0].Parameters["UserData"] != "c" ||
+		b.Calls().Generate != 1002 {
+		t.Errorf("%d requests kept of %d, the first is %s", len(sent), b.Calls().Generate,
+			sent[0].Parameters["UserData"])
 	}
 }
 
@@ -443,7 +479,8 @@ func TestErrorBodyIsTheVendors(t *testing.T) {
 	query := plainQuery()
 	query["SourceURI"] = "oss://test-bucket/absent.docx"
 	status, body := b.send(t, b.request(t, raw{query: query}))
-	if status != 404 || body["Code"] != "ResourceNotFound" || body["HostId"] != b.host() || len(body["RequestId"]) != 36 ||
+	if status != 404 || body["Code"] != "ResourceNotFound" || body["HostId"] != b.host() ||
+		len(body["RequestId"]) != 36 ||
 		body["Message"] != "The specified resource oss://test-bucket/absent.docx is not found" ||
 		!strings.Contains(body["Recommend"], body["RequestId"]) || len(body) != 5 {
 		t.Errorf("%d %v", status, body)
@@ -457,7 +494,8 @@ func TestSDKErrorTypes(t *testing.T) {
 
 	_, err := client.GenerateWebofficeToken(plainRequest(absent))
 	var refused *openapi.ClientError
-	if !errors.As(err, &refused) || tea.IntValue(refused.StatusCode) != 404 || len(tea.StringValue(refused.RequestId)) != 36 {
+	if !errors.As(err, &refused) || tea.IntValue(refused.StatusCode) != 404 ||
+		len(tea.StringValue(refused.RequestId)) != 36 {
 		t.Errorf("%T %v, want a ClientError with a RequestId", err, err)
 	}
 	b.Fail(office.Generate, 1, office.Throttled(1500*time.Millisecond))
@@ -475,12 +513,14 @@ func TestSDKErrorTypes(t *testing.T) {
 	client.DisableSDKError = tea.Bool(false)
 	_, err = client.GenerateWebofficeToken(plainRequest(absent))
 	var usual *tea.SDKError
-	if !errors.As(err, &usual) || tea.StringValue(usual.Code) != "ResourceNotFound" || tea.IntValue(usual.StatusCode) != 404 {
+	if !errors.As(err, &usual) || tea.StringValue(usual.Code) != "ResourceNotFound" ||
+		tea.IntValue(usual.StatusCode) != 404 {
 		t.Errorf("%T %v, want the usual SDKError", err, err)
 	}
 }
 
-// TestSDKWithConnectionOptions sees that what an application may set in the SDK does not matter to the stand-in.
+// TestSDKWithConnectionOptions sees that what an application may set in the SDK does not matter to
+// the stand-in.
 func TestSDKWithConnectionOptions(t *testing.T) {
 	b := newBench(t)
 	client := b.client(t, func(c *openapi.Config) { c.UserAgent = tea.String("weboffice (test)") })

@@ -15,35 +15,43 @@ import (
 )
 
 const (
-	algorithm   = "ACS3-HMAC-SHA256"
-	dateLayout  = "2006-01-02T15:04:05Z"
-	dateLeeway  = 15 * time.Minute
-	nonceMemory = 2 * dateLeeway // a date may lie ahead by the leeway and stays good for the leeway after that
+	algorithm  = "ACS3-HMAC-SHA256"
+	dateLayout = "2006-01-02T15:04:05Z"
+	dateLeeway = 15 * time.Minute
+	// a date may lie ahead by the leeway and stays good for the leeway after that
+	nonceMemory = 2 * dateLeeway
 )
 
 var (
-	badSignature = badRequest("SignatureDoesNotMatch", "Specified signature is not matched with our calculation.")
-	incomplete   = badRequest("IncompleteSignature", "The request signature does not conform to Aliyun standards.")
+	badSignature = badRequest("SignatureDoesNotMatch",
+		"Specified signature is not matched with our calculation.")
+	incomplete = badRequest("IncompleteSignature",
+		"The request signature does not conform to Aliyun standards.")
 )
 
-// authenticate checks who sent the request: the signature over all of it, the date, the security token and the nonce. The nonce
-// is remembered only once all the rest is right, so that nobody without the keys can burn one.
-func (s *Server) authenticate(r *http.Request, parameters map[string]string, body []byte) *apiError {
+// authenticate checks who sent the request: the signature over all of it, the date, the security
+// token and the nonce. The nonce is remembered only once all the rest is right, so that nobody
+// without the keys can burn one.
+func (s *Server) authenticate(r *http.Request, parameters map[string]string,
+	body []byte) *apiError {
 	proof, ok := parseAuthorization(r.Header.Get("Authorization"))
 	if !ok || !coversRequest(proof.signed, r) {
 		return incomplete
 	}
 	own := s.Credentials()
 	if subtle.ConstantTimeCompare([]byte(proof.accessKeyID), []byte(own.AccessKeyID)) == 0 {
-		return &apiError{http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found."}
+		return &apiError{http.StatusNotFound, "InvalidAccessKeyId.NotFound",
+			"Specified access key is not found."}
 	}
 	date, err := time.Parse(dateLayout, r.Header.Get("X-Acs-Date"))
 	if err != nil {
-		return badRequest("InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted.")
+		return badRequest("InvalidTimeStamp.Format",
+			"Specified time stamp or date value is not well formatted.")
 	}
 	now := s.options.SignatureNow()
 	if now.Sub(date).Abs() > dateLeeway {
-		return badRequest("InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
+		return badRequest("InvalidTimeStamp.Expired",
+			"Specified time stamp or date value is expired.")
 	}
 	content := sha256.Sum256(body)
 	contentHash := hex.EncodeToString(content[:])
@@ -60,13 +68,14 @@ func (s *Server) authenticate(r *http.Request, parameters map[string]string, bod
 	case token == "":
 		return missing("SecurityToken")
 	case subtle.ConstantTimeCompare([]byte(token), []byte(own.SecurityToken)) == 0:
-		return badRequest("InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey.")
+		return badRequest("InvalidSecurityToken.MismatchWithAccessKey",
+			"Specified SecurityToken mismatch with the AccessKey.")
 	}
 	return s.spendNonce(r.Header.Get("X-Acs-Signature-Nonce"), now)
 }
 
-// spendNonce refuses a nonce that was seen within the last half hour. Two generations of nonces, of which the older is dropped
-// whole, keep the memory flat under load.
+// spendNonce refuses a nonce that was seen within the last half hour. Two generations of nonces, of
+// which the older is dropped whole, keep the memory flat under load.
 func (s *Server) spendNonce(nonce string, now time.Time) *apiError {
 	if nonce == "" {
 		return missing("SignatureNonce")
@@ -79,7 +88,8 @@ func (s *Server) spendNonce(nonce string, now time.Time) *apiError {
 	if s.nonces[nonce] || s.olderNonces[nonce] {
 		return badRequest("SignatureNonceUsed", "Specified signature nonce was used already.")
 	}
-	s.nonces[strings.Clone(nonce)] = true // it is a part of the whole header, which would stay with it
+	// it is a part of the whole header, which would stay with it
+	s.nonces[strings.Clone(nonce)] = true
 	return nil
 }
 
@@ -92,7 +102,8 @@ type authorization struct {
 }
 
 var authorizationForm = regexp.MustCompile(
-	`^` + algorithm + ` Credential=([!-+\--~]+),SignedHeaders=([a-z0-9;-]+),Signature=([0-9a-f]{64})$`)
+	`^` + algorithm +
+		` Credential=([!-+\--~]+),SignedHeaders=([a-z0-9;-]+),Signature=([0-9a-f]{64})$`)
 
 func parseAuthorization(header string) (proof authorization, ok bool) {
 	parts := authorizationForm.FindStringSubmatch(header)
@@ -109,8 +120,8 @@ func parseAuthorization(header string) (proof authorization, ok bool) {
 	return authorization{accessKeyID: parts[1], signed: signed, signature: signature}, err == nil
 }
 
-// coversRequest says whether the signed headers are there, once each, and leave out none of those that must be signed: host,
-// content-type and everything that starts with x-acs-.
+// coversRequest says whether the signed headers are there, once each, and leave out none of those
+// that must be signed: host, content-type and everything that starts with x-acs-.
 func coversRequest(signed []string, r *http.Request) bool {
 	for _, name := range signed {
 		if name != "host" && len(r.Header.Values(name)) != 1 {
@@ -119,15 +130,18 @@ func coversRequest(signed []string, r *http.Request) bool {
 	}
 	for name := range r.Header {
 		name = strings.ToLower(name)
-		if (strings.HasPrefix(name, "x-acs-") || name == "content-type") && !slices.Contains(signed, name) {
+		if (strings.HasPrefix(name, "x-acs-") || name == "content-type") &&
+			!slices.Contains(signed, name) {
 			return false
 		}
 	}
 	return slices.Contains(signed, "host")
 }
 
-// canonicalRequest is the text whose hash is signed: method, path, query, headers, their names and the body's hash, a line each.
-func canonicalRequest(r *http.Request, parameters map[string]string, signed []string, contentHash string) string {
+// canonicalRequest is the text whose hash is signed: method, path, query, headers, their names and
+// the body's hash, a line each.
+func canonicalRequest(r *http.Request, parameters map[string]string, signed []string,
+	contentHash string) string {
 	pairs := make([]string, 0, len(parameters))
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		pairs = append(pairs, percentEncode(name)+"="+percentEncode(parameters[name]))
@@ -140,9 +154,13 @@ func canonicalRequest(r *http.Request, parameters map[string]string, signed []st
 		}
 		headers.WriteString(name + ":" + strings.TrimSpace(value) + "\n")
 	}
-	return strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.Join(pairs, "&"), headers.String(),
+	return strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.Join(pairs, "&"),
+		headers.String(),
 		strings.Join(signed, ";"), contentHash}, "\n")
 }
 
 // percentEncode encodes as RFC 3986 has it: all but letters, digits and -._~.
-func percentEncode(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
+func percentEncode(text string) string {
+	return strings.ReplaceAll(url.QueryEscape(text), "+",
+		"%20")
+}

@@ -14,13 +14,19 @@ func TestSignedRequestPasses(t *testing.T) {
 	b := newBench(t)
 	for name, r := range map[string]raw{
 		"plain": {},
-		"odd characters": {query: map[string]string{"ProjectName": "test-project", "SourceURI": "oss://test-bucket/test-object.docx",
-			"UserData": "a b+c*d~e&f=g/h?ü%20\n", "User": `{"Name":"王 *+~"}`}},
-		"date just inside, past":   {headers: map[string]string{"x-acs-date": at(-14 * time.Minute)}},
-		"date just inside, future": {headers: map[string]string{"x-acs-date": at(14 * time.Minute)}},
-		"content type signed":      {headers: map[string]string{"content-type": "application/x-www-form-urlencoded"}},
-		"other header unsigned":    {tamper: func(r *http.Request) { r.Header.Set("Accept", "application/json") }},
-		"without the key's id":     {headers: map[string]string{"x-acs-accesskey-id": ""}},
+		"odd characters": {query: map[string]string{"ProjectName": "test-project",
+			"SourceURI": "oss://test-bucket/test-object.docx",
+			"UserData":  "a b+c*d~e&f=g/h?ü%20\n", "User": `{"Name":"王 *+~"}`}},
+		"date just inside, past": {headers: map[string]string{
+			"x-acs-date": at(-14 * time.Minute)}},
+		"date just inside, future": {headers: map[string]string{
+			"x-acs-date": at(14 * time.Minute)}},
+		"content type signed": {headers: map[string]string{
+			"content-type": "application/x-www-form-urlencoded"}},
+		"other header unsigned": {tamper: func(r *http.Request) {
+			r.Header.Set("Accept", "application/json")
+		}},
+		"without the key's id": {headers: map[string]string{"x-acs-accesskey-id": ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if status, body := b.send(t, b.request(t, r)); status != 200 {
@@ -45,50 +51,80 @@ func TestForgedRequests(t *testing.T) {
 		"query changed after signing": {raw{tamper: func(r *http.Request) {
 			r.URL.RawQuery = strings.Replace(r.URL.RawQuery, "docx", "pptx", 1)
 		}}, "SignatureDoesNotMatch"},
-		"parameter added after signing": {raw{tamper: func(r *http.Request) { r.URL.RawQuery += "&Hidecmb=true" }}, "SignatureDoesNotMatch"},
-		"parameter given twice":         {raw{tamper: func(r *http.Request) { r.URL.RawQuery += "&ProjectName=other" }}, "InvalidParameter"},
-		"query not decodable":           {raw{tamper: func(r *http.Request) { r.URL.RawQuery += "&Filename=%zz" }}, "InvalidParameter"},
-		"action changed after signing": {raw{tamper: func(r *http.Request) { r.Header.Set("X-Acs-Action", office.Refresh) }},
+		"parameter added after signing": {
+			raw{tamper: func(r *http.Request) { r.URL.RawQuery += "&Hidecmb=true" }},
 			"SignatureDoesNotMatch"},
-		"security token changed after signing": {raw{tamper: func(r *http.Request) { r.Header.Set("X-Acs-Security-Token", "x") }},
+		"parameter given twice": {
+			raw{tamper: func(r *http.Request) { r.URL.RawQuery += "&ProjectName=other" }},
+			"InvalidParameter"},
+		"query not decodable": {
+			raw{tamper: func(r *http.Request) { r.URL.RawQuery += "&Filename=%zz" }},
+			"InvalidParameter"},
+		"action changed after signing": {
+			raw{tamper: func(r *http.Request) { r.Header.Set("X-Acs-Action", office.Refresh) }},
 			"SignatureDoesNotMatch"},
-		"host changed after signing": {raw{tamper: func(r *http.Request) { r.Host = "imm.example.com" }}, "SignatureDoesNotMatch"},
+		"security token changed after signing": {
+			raw{tamper: func(r *http.Request) { r.Header.Set("X-Acs-Security-Token", "x") }},
+			"SignatureDoesNotMatch"},
+		"host changed after signing": {raw{
+			tamper: func(r *http.Request) { r.Host = "imm.example.com" }}, "SignatureDoesNotMatch"},
 		"body added after signing": {raw{tamper: func(r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), 1
 		}}, "SignatureDoesNotMatch"},
 		"hash of another body": {raw{body: "x", headers: map[string]string{
 			"x-acs-content-sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}, "SignatureDoesNotMatch"},
-		"header slipped past the signature": {raw{tamper: func(r *http.Request) { r.Header.Set("X-Acs-Evil", "1") }}, "IncompleteSignature"},
-		"content type slipped past the signature": {raw{tamper: func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }},
+		"header slipped past the signature": {
+			raw{tamper: func(r *http.Request) { r.Header.Set("X-Acs-Evil", "1") }},
 			"IncompleteSignature"},
-		"signed header given twice": {raw{tamper: func(r *http.Request) { r.Header.Add("X-Acs-Date", at(0)) }}, "IncompleteSignature"},
-		"signed header left out":    {raw{tamper: func(r *http.Request) { r.Header.Del("X-Acs-Security-Token") }}, "IncompleteSignature"},
-		"no proof":                  {raw{tamper: func(r *http.Request) { r.Header.Del("Authorization") }}, "IncompleteSignature"},
+		"content type slipped past the signature": {
+			raw{tamper: func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }},
+			"IncompleteSignature"},
+		"signed header given twice": {raw{
+			tamper: func(r *http.Request) { r.Header.Add("X-Acs-Date", at(0)) }},
+			"IncompleteSignature"},
+		"signed header left out": {raw{
+			tamper: func(r *http.Request) { r.Header.Del("X-Acs-Security-Token") }},
+			"IncompleteSignature"},
+		"no proof": {raw{
+			tamper: func(r *http.Request) { r.Header.Del("Authorization") }},
+			"IncompleteSignature"},
 		"another algorithm": {raw{tamper: func(r *http.Request) {
-			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "SHA256", "SM3", 1))
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "SHA256",
+				"SM3", 1))
 		}}, "IncompleteSignature"},
 		"signature emptied": {raw{tamper: func(r *http.Request) {
 			before, _, _ := strings.Cut(r.Header.Get("Authorization"), ",Signature=")
 			r.Header.Set("Authorization", before+",Signature=")
 		}}, "IncompleteSignature"},
 		"host left out of the signed headers": {raw{tamper: func(r *http.Request) {
-			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "SignedHeaders=host;", "SignedHeaders=", 1))
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"),
+				"SignedHeaders=host;", "SignedHeaders=", 1))
 		}}, "IncompleteSignature"},
 		"unknown key": {raw{tamper: func(r *http.Request) {
-			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "STS.local", "STS.other", 1))
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"),
+				"STS.local", "STS.other", 1))
 		}}, "InvalidAccessKeyId.NotFound"},
-		"long-lived key, no security token": {raw{headers: map[string]string{"x-acs-security-token": ""}}, "MissingSecurityToken"},
+		"long-lived key, no security token": {
+			raw{headers: map[string]string{"x-acs-security-token": ""}}, "MissingSecurityToken"},
 		"foreign security token": {raw{headers: map[string]string{"x-acs-security-token": "other"}},
 			"InvalidSecurityToken.MismatchWithAccessKey"},
-		"old date":         {raw{headers: map[string]string{"x-acs-date": at(-16 * time.Minute)}}, "InvalidTimeStamp.Expired"},
-		"future date":      {raw{headers: map[string]string{"x-acs-date": at(16 * time.Minute)}}, "InvalidTimeStamp.Expired"},
-		"date of any form": {raw{headers: map[string]string{"x-acs-date": "yesterday"}}, "InvalidTimeStamp.Format"},
-		"no date":          {raw{headers: map[string]string{"x-acs-date": ""}}, "InvalidTimeStamp.Format"},
-		"no nonce":         {raw{headers: map[string]string{"x-acs-signature-nonce": ""}}, "MissingSignatureNonce"},
-		"GET":              {raw{method: "GET"}, "UnsupportedHTTPMethod"},
-		"another version":  {raw{headers: map[string]string{"x-acs-version": "2017-09-06"}}, "InvalidVersion"},
-		"unknown action":   {raw{headers: map[string]string{"x-acs-action": "DeleteProject"}}, "InvalidAction.NotFound"},
-		"no action":        {raw{headers: map[string]string{"x-acs-action": ""}}, "InvalidAction.NotFound"},
+		"old date": {raw{headers: map[string]string{"x-acs-date": at(-16 * time.Minute)}},
+			"InvalidTimeStamp.Expired"},
+		"future date": {raw{headers: map[string]string{"x-acs-date": at(16 * time.Minute)}},
+			"InvalidTimeStamp.Expired"},
+		"date of any form": {raw{headers: map[string]string{"x-acs-date": "yesterday"}},
+			"InvalidTimeStamp.Format"},
+		"no date": {raw{headers: map[string]string{"x-acs-date": ""}},
+			"InvalidTimeStamp.Format"},
+		"no nonce": {raw{headers: map[string]string{"x-acs-signature-nonce": ""}},
+			"MissingSignatureNonce"},
+		"GET": {raw{method: "GET"}, "UnsupportedHTTPMethod"},
+		"another version": {raw{headers: map[string]string{"x-acs-version": "2017-09-06"}},
+			"InvalidVersion"},
+		"unknown action": {raw{headers: map[string]string{"x-acs-action": "DeleteProject"}},
+			"InvalidAction.NotFound"},
+		"no action": {raw{headers: map[string]string{"x-acs-action": ""}},
+			"InvalidAction.NotFound"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, body := b.send(t, b.request(t, c.raw))
@@ -119,16 +155,19 @@ func TestNonceReplay(t *testing.T) {
 	if _, body := b.send(t, stolen); body["Code"] != "InvalidTimeStamp.Expired" {
 		t.Errorf("replayed when its date has passed: %v", body)
 	}
-	if status, body := b.send(t, b.request(t, raw{headers: map[string]string{"x-acs-date": at(31 * time.Minute)}})); status != 200 {
+	if status, body := b.send(t, b.request(t,
+		raw{headers: map[string]string{"x-acs-date": at(31 * time.Minute)}})); status != 200 {
 		t.Errorf("a fresh nonce: %d %v", status, body)
 	}
 }
 
-// TestNonceBurntByAStranger has a stranger send a nonce first: without the keys that must not spoil it for its owner.
+// TestNonceBurntByAStranger has a stranger send a nonce first: without the keys that must not spoil
+// it for its owner.
 func TestNonceBurntByAStranger(t *testing.T) {
 	b := newBench(t)
 	nonce := map[string]string{"x-acs-signature-nonce": "the-same"}
-	if _, body := b.send(t, b.request(t, raw{headers: nonce, secret: "guessed"})); body["Code"] != "SignatureDoesNotMatch" {
+	if _, body := b.send(t, b.request(t,
+		raw{headers: nonce, secret: "guessed"})); body["Code"] != "SignatureDoesNotMatch" {
 		t.Fatal(body)
 	}
 	if status, body := b.send(t, b.request(t, raw{headers: nonce})); status != 200 {
@@ -139,7 +178,8 @@ func TestNonceBurntByAStranger(t *testing.T) {
 func TestCredentialsRenewed(t *testing.T) {
 	b := newBench(t)
 	old := b.request(t, raw{})
-	b.SetCredentials(office.Credentials{AccessKeyID: "STS.next", Secret: "next-secret", SecurityToken: "next-token"})
+	b.SetCredentials(office.Credentials{AccessKeyID: "STS.next", Secret: "next-secret",
+		SecurityToken: "next-token"})
 	if _, body := b.send(t, old); body["Code"] != "InvalidAccessKeyId.NotFound" {
 		t.Errorf("the old credentials: %v", body)
 	}
@@ -153,12 +193,14 @@ func TestParametersInTheBody(t *testing.T) {
 	form := map[string]string{"content-type": "application/x-www-form-urlencoded"}
 	query := plainQuery()
 	for name, r := range map[string]raw{
-		"some":             {query: query, body: "Hidecmb=true", headers: form},
-		"all":              {query: map[string]string{}, body: "ProjectName=test-project", headers: form},
+		"some": {query: query, body: "Hidecmb=true", headers: form},
+		"all": {query: map[string]string{}, body: "ProjectName=test-project",
+			headers: form},
 		"larger than 1 MB": {query: query, body: strings.Repeat("x", 1<<20+1), headers: form},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if status, body := b.send(t, b.request(t, r)); status != 400 || body["Code"] != "InvalidParameter" && body["Code"] != "RequestTooLarge" {
+			if status, body := b.send(t, b.request(t, r)); status != 400 ||
+				body["Code"] != "InvalidParameter" && body["Code"] != "RequestTooLarge" {
 				t.Errorf("%d %v", status, body)
 			}
 		})

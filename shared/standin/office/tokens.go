@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// fullAccessLife is the real access token's life. A stand-in with another life says so in its WebofficeURL, for its JS-SDK.
+// fullAccessLife is the real access token's life. A stand-in with another life says so in its
+// WebofficeURL, for its JS-SDK.
 const fullAccessLife = 30 * time.Minute
 
 // tokens is the answer of both actions; a refresh has no WebofficeURL.
@@ -21,7 +22,8 @@ type tokens struct {
 	RefreshTokenExpiredTime string
 }
 
-// grant is what one Generate gave. All tokens that come from it share it, and with it the one frame that it serves.
+// grant is what one Generate gave. All tokens that come from it share it, and with it the one frame
+// that it serves.
 type grant struct {
 	*settings
 	file     string   // the last part of its WebofficeURL
@@ -67,9 +69,11 @@ func (s *Server) generateTokens(request *Request, base string) (*tokens, *apiErr
 		given.snapshot = found.pages
 	}
 	answer := s.issue(given, request.ID)
-	answer.WebofficeURL = base + "/office/" + editorKind(extension(chosen.Name)) + "/" + given.file + "?_w_tokentype=1"
+	answer.WebofficeURL = base + "/office/" + editorKind(extension(chosen.Name)) + "/" +
+		given.file + "?_w_tokentype=1"
 	if s.options.AccessTokenLife != fullAccessLife {
-		answer.WebofficeURL += "&_w_life=" + strconv.FormatInt(s.options.AccessTokenLife.Milliseconds(), 10)
+		answer.WebofficeURL += "&_w_life=" +
+			strconv.FormatInt(s.options.AccessTokenLife.Milliseconds(), 10)
 	}
 	return answer, nil
 }
@@ -80,16 +84,18 @@ func fileID(c *settings) string {
 	return hex.EncodeToString(sum[:20])
 }
 
-// refreshTokens does the work of RefreshWebofficeToken: the refresh token is spent, and the same settings are issued again.
-// The caller holds the lock.
+// refreshTokens does the work of RefreshWebofficeToken: the refresh token is spent, and the same
+// settings are issued again. The caller holds the lock.
 func (s *Server) refreshTokens(request *Request, _ string) (*tokens, *apiError) {
 	sent := request.Parameters
-	if _, failure := s.parse(request, "ProjectName", "AccessToken", "RefreshToken"); failure != nil {
+	if _, failure := s.parse(request, "ProjectName", "AccessToken",
+		"RefreshToken"); failure != nil {
 		return nil, failure
 	}
 	token := s.refresh[sent["RefreshToken"]]
 	switch {
-	case token == nil || token.grant.project != sent["ProjectName"] || !s.options.Now().Before(token.expires):
+	case token == nil || token.grant.project != sent["ProjectName"] ||
+		!s.options.Now().Before(token.expires):
 		return nil, invalid("RefreshToken")
 	case token.spent:
 		request.Code = invalid("RefreshToken").code
@@ -105,14 +111,18 @@ func (s *Server) refreshTokens(request *Request, _ string) (*tokens, *apiError) 
 	return s.issue(token.grant, request.ID), nil
 }
 
-// issue makes a new pair of tokens for a grant and forgets those that ended long ago; the caller holds the lock.
+// issue makes a new pair of tokens for a grant and forgets those that ended long ago; the caller
+// holds the lock.
 func (s *Server) issue(given *grant, requestID string) *tokens {
 	now := s.options.Now().UTC()
 	end, refreshEnd := now.Add(s.options.AccessTokenLife), now.Add(s.options.RefreshTokenLife)
-	answer := &tokens{RequestId: requestID, AccessToken: randomHex(16) + "v3", RefreshToken: randomHex(16) + "v3",
-		AccessTokenExpiredTime: end.Format(time.RFC3339Nano), RefreshTokenExpiredTime: refreshEnd.Format(time.RFC3339Nano)}
+	answer := &tokens{RequestId: requestID, AccessToken: randomHex(16) + "v3",
+		RefreshToken:            randomHex(16) + "v3",
+		AccessTokenExpiredTime:  end.Format(time.RFC3339Nano),
+		RefreshTokenExpiredTime: refreshEnd.Format(time.RFC3339Nano)}
 	s.access[answer.AccessToken] = &accessToken{grant: given, expires: end}
-	s.refresh[answer.RefreshToken] = &refreshToken{grant: given, access: answer.AccessToken, expires: refreshEnd}
+	s.refresh[answer.RefreshToken] = &refreshToken{grant: given, access: answer.AccessToken,
+		expires: refreshEnd}
 	s.accessQueue = append(s.accessQueue, answer.AccessToken)
 	s.refreshQueue = append(s.refreshQueue, answer.RefreshToken)
 	for now.After(s.access[s.accessQueue[0]].expires.Add(s.options.AccessTokenLife)) {
