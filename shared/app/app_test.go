@@ -177,7 +177,7 @@ func TestOperatorsMistakesAreFoundAtStart(t *testing.T) {
 func TestPolicysMistakesAreFoundAtStart(t *testing.T) {
 	for name, c := range map[string]struct{ policy, says string }{
 		"unknown key":              {closedPolicy + "rule: []\n", "5:1"},
-		"stand-in at the real IMM": {"office: true\n" + closedPolicy, "1:10"},
+		"stand-in at the real IMM": {"standIn: true\n" + closedPolicy, "1:10"},
 		"no project": {strings.ReplaceAll(closedPolicy, "project: test-project\n",
 			""), "WEBOFFICE_PROJECT"},
 		"links without keys": {strings.ReplaceAll(closedPolicy, "callers: anyone",
@@ -188,7 +188,7 @@ func TestPolicysMistakesAreFoundAtStart(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if err := start(environment(t, "office: true\n"+closedPolicy,
+	if err := start(environment(t, "standIn: true\n"+closedPolicy,
 		map[string]string{"WEBOFFICE_IMM_ENDPOINT": "http://127.0.0.1:9"})); err != nil {
 		t.Errorf("a stand-in on this machine: %v", err)
 	}

@@ -44,7 +44,7 @@ var shapes = map[string]*regexp.Regexp{
 func writtenSecrets(t *testing.T) *hunt {
 	t.Helper()
 	h := &hunt{forms: map[string]string{}}
-	for _, folder := range []string{".", "../shared"} {
+	for _, folder := range []string{"../../functions", ".."} {
 		err := filepath.WalkDir(folder, func(name string, _ os.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(name, "_test.go") &&
 				!(strings.HasSuffix(name, ".go") && strings.HasSuffix(filepath.Dir(name), "test")) {
@@ -96,7 +96,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	}
 	command := exec.CommandContext(t.Context(), "go", "test", "-short", "-v", "./functions/...",
 		"./scripts/...", "./shared/...")
-	command.Dir, command.Env = "..", append(os.Environ(), logsVariable+"=1")
+	command.Dir, command.Env = "../..", append(os.Environ(), logsVariable+"=1")
 	out, err := command.CombinedOutput()
 	text := string(out)
 	if passed := strings.Count(text, "--- PASS: "); passed < 500 ||

@@ -55,7 +55,7 @@ func serverlessDevs(envFile, name string, added map[string]any, shell map[string
 			Overlays struct{ Resources map[string]map[string]any }
 		}
 	}
-	text, err := os.ReadFile("../s.yaml")
+	text, err := os.ReadFile("../../s.yaml")
 	if err := errors.Join(err, yaml.Unmarshal(text, &file),
 		yaml.Unmarshal([]byte(envFile), &environments)); err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ type sam struct {
 // newSAM evaluates the template for these parameters, with the defaults of the others. A value that
 // the template would not take is an error.
 func newSAM(given map[string]string) (*sam, error) {
-	text, err := os.ReadFile("../template.yml")
+	text, err := os.ReadFile("../../template.yml")
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +273,7 @@ func (s *sam) mayAsk() map[string]any {
 
 func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
 	t.Parallel()
-	own, err := os.ReadFile("../scripts/env.yaml")
+	own, err := os.ReadFile("../../scripts/env.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

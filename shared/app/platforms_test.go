@@ -36,7 +36,7 @@ func TestBuiltFunctions(t *testing.T) {
 	for _, target := range [][]string{{"-target", "fc"}, {"-target", "lambda", "-arch", "amd64"}} {
 		build := exec.CommandContext(t.Context(), "go",
 			append([]string{"run", "./scripts/build", "-out", packages}, target...)...)
-		build.Dir = ".."
+		build.Dir = "../.."
 		if output, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, output)
 		}
@@ -148,7 +148,7 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 		"WEBOFFICE_LINK_KEYS": "${env('WEBOFFICE_LINK_KEYS')}",
 		"WEBOFFICE_USER_SALT": "${env('WEBOFFICE_USER_SALT')}",
 	}}
-	environments, err := os.ReadFile("../scripts/env.yaml")
+	environments, err := os.ReadFile("../../scripts/env.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,7 +486,7 @@ func recordedEvents(t *testing.T, d *deployment) {
 		"preflight":    {204, "", origin},
 		"wrong-origin": {403, "Forbidden.Origin", ""},
 	}
-	files, err := filepath.Glob("../scripts/smoke/events/" + prefix + "*.json")
+	files, err := filepath.Glob("../../scripts/smoke/events/" + prefix + "*.json")
 	if err != nil || len(files) != len(want) {
 		t.Fatalf("%d files, %v", len(files), err)
 	}

@@ -20,7 +20,7 @@ import (
 const scenarioPolicy = `
 project: test-project
 origins: [https://docs.example.com]
-office: true
+standIn: true
 quickStart: true
 limits: {anyone: 1000/m, caller: 1000/m}
 rules:
