@@ -246,9 +246,13 @@ func (d *doctor) checkDocument(ctx context.Context) {
 	}
 	asked := weboffice.Request{SourceURI: d.document,
 		Permission: &weboffice.Permission{Readonly: true}}
-	decision, err := d.rules.Decide(policy.Question{Caller: d.caller, Asked: asked, Start: d.now(),
-		Guest: weboffice.NewGuest()})
+	var decision policy.Decision
 	var tokens imm.Tokens
+	parsed, err := weboffice.ParseSourceURI(d.document)
+	if err == nil {
+		decision, err = d.rules.Decide(policy.Question{Caller: d.caller, Asked: asked,
+			Document: parsed, Start: d.now(), Guest: weboffice.NewGuest()}, d.now())
+	}
 	if err == nil {
 		tokens, err = client.Generate(ctx, decision.Request)
 	}

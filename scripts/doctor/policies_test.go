@@ -156,9 +156,9 @@ func TestConfinementToOneDocument(t *testing.T) {
 			t.Fatalf("%v in\n%s", err, text)
 		}
 		decide := func(key string) (string, error) {
-			decision, err := rules.Decide(
-				policy.Question{Asked: weboffice.Request{SourceURI: "oss://team-docs/" + key},
-					Start: time.Now(), Guest: weboffice.NewGuest()})
+			document := weboffice.Document{Bucket: "team-docs", Key: key}
+			decision, err := rules.Decide(policy.Question{Document: document, Start: time.Now(),
+				Asked: weboffice.Request{SourceURI: document.String()}}, time.Now())
 			if err != nil {
 				return "", err
 			}

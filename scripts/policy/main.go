@@ -138,8 +138,12 @@ func (t *tool) explain(args []string) error {
 	if err != nil {
 		return fmt.Errorf("%s is no policy:\n%w", *file, err)
 	}
-	q := policy.Question{Asked: weboffice.Request{SourceURI: t.flags.Arg(0)}, Start: time.Now(),
-		Guest: weboffice.NewGuest()}
+	document, err := weboffice.ParseSourceURI(t.flags.Arg(0))
+	if err != nil {
+		return err
+	}
+	q := policy.Question{Asked: weboffice.Request{SourceURI: document.String()},
+		Document: document, Start: time.Now(), Guest: weboffice.NewGuest()}
 	if *permission != "" {
 		asked, err := weboffice.PermissionOf(strings.Split(*permission, ","))
 		if err != nil {
@@ -223,7 +227,7 @@ func (t *tool) show(p *policy.Policy, q policy.Question) {
 		}
 		say("rule", "%s: %s", step.Rule, step.Why)
 	}
-	d, err := p.Decide(q)
+	d, err := p.Decide(q, q.Start)
 	if err != nil {
 		refusal := weboffice.AsError(err)
 		say("refused", "%s", refusal)

@@ -153,8 +153,6 @@ func TestExplain(t *testing.T) {
 			[]string{"anyone, without a proof", "handbook: decides", "another with each opening"}},
 		"anyone, closed": {[]string{"oss://team-docs/pay/x.docx"},
 			[]string{"pay: the caller is not of this issuer", "refused   Unauthenticated"}},
-		"no document": {[]string{"oss://team-docs"},
-			[]string{"refused   InvalidArgument.SourceURI"}},
 		"a watermark without a name": {
 			[]string{"-claims",
 				`{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`,
@@ -320,6 +318,8 @@ func TestWrongArguments(t *testing.T) {
 		"an unknown flag":    {nil, []string{"explain", "-document", "x"}, "not defined"},
 		"no document": {nil, []string{"explain", "-policy", file},
 			"takes one document"},
+		"half a document": {nil, []string{"explain", "-policy", file, "oss://team-docs"},
+			"InvalidArgument.SourceURI"},
 		"a flag behind": {nil,
 			[]string{"explain", "-policy", file, "oss://team-docs/x.docx", "-claims", "{}"},
 			"behind its flags"},

@@ -99,17 +99,18 @@ type ruling struct {
 	digest   [32]byte // of the decision
 }
 
-// decide asks the policy and notes what it says: of a refusal why each rule did not decide, unless
-// the request itself is wrong, of which rules say nothing.
-func (b *Broker) decide(rec *record, q policy.Question) (ruling, error) {
-	d, err := b.policy.Decide(q)
-	if err != nil {
-		if weboffice.AsError(err).Kind != weboffice.Invalid {
-			rec.steps = b.policy.Explain(q)
-		}
+// decide asks the policy and notes what it says: of a refusal why each rule for this document did
+// not decide.
+func (b *Broker) decide(rec *record, q policy.Question) (_ ruling, err error) {
+	if q.Document, err = weboffice.ParseSourceURI(q.Asked.SourceURI); err != nil {
 		return ruling{}, err
 	}
+	d, err := b.policy.Decide(q, b.now())
 	rec.rule, rec.granted = d.Rule, d.Request.Permission
+	if err != nil {
+		rec.steps = d.Steps
+		return ruling{}, err
+	}
 	if d.Request.User != nil {
 		rec.user = d.Request.User.Id
 	}

@@ -75,12 +75,13 @@ func BenchmarkDecide(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			uri := fmt.Sprintf("oss://team-docs/teams/team-%d/plans/2026/plan.docx", n-2)
+			q := policy.Question{Caller: ann, Document: weboffice.Document{Bucket: "team-docs",
+				Key: fmt.Sprintf("teams/team-%d/plans/2026/plan.docx", n-2)}}
+			q.Asked.SourceURI = q.Document.String()
 			b.Run(fmt.Sprint(n)+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					d, err := p.Decide(policy.Question{Caller: ann,
-						Asked: weboffice.Request{SourceURI: uri}})
+					d, err := p.Decide(q, q.Start)
 					if err != nil || n == 1000 && d.Rule == "handbook" {
 						b.Fatal(d.Rule, err)
 					}

@@ -19,10 +19,9 @@ const refused = "refused"
 
 // test is one entry of a policy's `tests`.
 type test struct {
-	caller  caller.Caller
-	asked   weboffice.Request
-	expect  string                // a rule's name or "refused"
-	granted *weboffice.Permission // nil: not asked
+	question Question
+	expect   string                // a rule's name or "refused"
+	granted  *weboffice.Permission // nil: not asked
 }
 
 type testText struct {
@@ -35,11 +34,13 @@ type testText struct {
 
 func (r *reader) test(t testText, p *Policy, rules map[string]bool, i int) test {
 	at := func(key string) []any { return []any{"tests", i, key} }
-	out := test{expect: t.Expect}
+	out := test{expect: t.Expect, question: Question{Start: time.Unix(0, 0)}}
+	q := &out.question
 	if !rules[t.Expect] && t.Expect != refused {
 		r.problem("expect is the name of a rule, or refused", at("expect")...)
 	}
-	if _, err := weboffice.ParseSourceURI(t.Open); err != nil {
+	var err error
+	if q.Document, err = weboffice.ParseSourceURI(t.Open); err != nil {
 		r.problem("open: "+weboffice.AsError(err).Message, at("open")...)
 	}
 	if granted, err := weboffice.PermissionOf(t.Granted); err != nil {
@@ -52,18 +53,18 @@ func (r *reader) test(t testText, p *Policy, rules map[string]bool, i int) test 
 	}
 	body, err := json.Marshal(t.Ask)
 	if err == nil && t.Ask != nil {
-		out.asked, err = weboffice.ParseRequest(body)
+		q.Asked, err = weboffice.ParseRequest(body)
 	}
 	if err != nil {
 		r.problem("ask: "+weboffice.AsError(err).Message, at("ask")...)
 	}
-	out.asked.SourceURI = t.Open
+	q.Asked.SourceURI = t.Open
 	if t.As == "anyone" {
 		return out
 	}
 	if claims, isMap := t.As.(map[string]any); !isMap {
 		r.problem("as is anyone or a map of an issuer's claims, with issuer: NAME", at("as")...)
-	} else if out.caller, err = p.CallerOf(claims); err != nil {
+	} else if q.Caller, err = p.CallerOf(claims); err != nil {
 		r.problem("as: "+err.Error(), at("as")...)
 	}
 	return out
@@ -97,11 +98,11 @@ func (p *Policy) Test() (ran int, failures []string) {
 	for i, t := range p.tests {
 		fail := func(expected, got string) {
 			failures = append(failures, fmt.Sprintf("test %d: %s: expected %s, got %s", i+1,
-				t.asked.SourceURI, expected, got))
+				t.question.Document, expected, got))
 		}
-		q := Question{Caller: t.caller, Asked: t.asked, Start: time.Unix(0, 0),
-			Guest: weboffice.NewGuest()}
-		d, err := p.Decide(q)
+		q := t.question
+		q.Guest = weboffice.NewGuest()
+		d, err := p.Decide(q, q.Start)
 		got := d.Rule
 		if public := weboffice.AsError(err); err != nil && public.Kind == weboffice.Invalid {
 			got = public.Error()

@@ -43,8 +43,14 @@ func ExamplePolicy_Decide() {
 		fmt.Println(err)
 		return
 	}
-	decision, err := p.Decide(policy.Question{Asked: asked, Start: time.Now(),
-		Guest: weboffice.NewGuest()})
+	document, err := weboffice.ParseSourceURI(asked.SourceURI)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	now := time.Now()
+	decision, err := p.Decide(policy.Question{Asked: asked, Document: document, Start: now,
+		Guest: weboffice.NewGuest()}, now)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -67,7 +73,7 @@ func ExamplePolicy_Explain() {
 		return
 	}
 	for _, step := range p.Explain(policy.Question{Caller: ann,
-		Asked: weboffice.Request{SourceURI: "oss://team-docs/teams/blue/plan.docx"}}) {
+		Document: weboffice.Document{Bucket: "team-docs", Key: "teams/blue/plan.docx"}}) {
 		fmt.Printf("%s: %s\n", step.Rule, step.Why)
 	}
 	// Output:

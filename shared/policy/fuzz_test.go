@@ -127,9 +127,13 @@ func FuzzDecide(f *testing.F) {
 			}
 		}
 		q.Asked.SourceURI = uri
+		var err error
+		if q.Document, err = weboffice.ParseSourceURI(uri); err != nil {
+			return
+		}
 		before, _ := json.Marshal(q.Asked)
 		steps := p.Explain(q)
-		d, err := p.Decide(q)
+		d, err := decide(p, q)
 		if after, _ := json.Marshal(q.Asked); string(after) != string(before) {
 			t.Fatalf("Decide changed the question from %s to %s", before, after)
 		}

@@ -104,41 +104,57 @@ func (p *Policy) projectOf(r *rule) string {
 
 // Question is what is asked of a policy. A proof's claims are in Caller, already verified.
 type Question struct {
-	Caller caller.Caller
-	Asked  weboffice.Request // what the caller sent
-	Start  time.Time         // the first generate of the session
-	Guest  weboffice.User    // the User of a caller who is not a person the policy knows
+	Caller   caller.Caller
+	Asked    weboffice.Request  // what the caller sent
+	Document weboffice.Document // Asked.SourceURI, parsed
+	Start    time.Time          // the first generate of the session
+	Guest    weboffice.User     // the User of a caller who is not a person the policy knows
 }
 
-// Decision is the right that a rule gives.
+// Decision is the right that a rule gives. Of a refusal only Steps is set,
+// and Rule where the session has ended.
 type Decision struct {
 	Rule string
+	// the rules whose documents matched, up to the one that decided
+	Steps []Step
 	// complete: what to send to GenerateWebofficeToken; never changed, it may share structures with
 	// the policy
 	Request weboffice.Request
 	End     time.Time // the absolute end of the session
 }
 
-// Decide answers q. The errors are *weboffice.Error: 400 for input that no rule could accept, 401
-// for a guest whom no rule lets in, 403 Forbidden for a caller whom none does, the same whether the
-// document exists or not, and 403 Forbidden.PARAMETER for a parameter that only the policy may set.
-func (p *Policy) Decide(q Question) (Decision, error) {
-	doc, err := weboffice.ParseSourceURI(q.Asked.SourceURI)
-	if err != nil {
-		return Decision{}, err
-	}
+// Decide answers q as of now. The errors are *weboffice.Error: 400 for input that no rule could
+// accept, 401 for a guest whom no rule lets in, 403 Forbidden for a caller whom none does, the same
+// whether the document exists or not, 403 Forbidden.PARAMETER for a parameter that only the policy
+// may set, and 410 for a session that is past its end.
+func (p *Policy) Decide(q Question, now time.Time) (Decision, error) {
 	if err := q.Asked.Validate(); err != nil {
 		return Decision{}, err
 	}
-	ask := newAsk(q.Caller, doc)
-	first := slices.IndexFunc(p.rules, func(r *rule) bool { return ask.why(r) == "" })
-	if first >= 0 && !p.rules[first].deny {
-		return p.grant(p.rules[first], ask, q)
+	ask := newAsk(q)
+	var steps []Step
+	for _, r := range p.rules {
+		failed, documents := ask.firstFailing(r)
+		if documents {
+			steps = append(steps, r.step(failed))
+		}
+		if failed != "" {
+			continue
+		}
+		if r.deny {
+			break
+		}
+		d, err := p.grant(r, ask, q)
+		if err == nil && !now.Before(d.End) {
+			d, err = Decision{Rule: r.name}, sessionEnded()
+		}
+		d.Steps = steps
+		return d, err
 	}
 	if q.Caller.Guest() {
-		return Decision{}, caller.Unauthenticated("no rule lets a guest in")
+		return Decision{Steps: steps}, caller.Unauthenticated("no rule lets a guest in")
 	}
-	return Decision{}, forbidden()
+	return Decision{Steps: steps}, forbidden()
 }
 
 // grant settles what the matching rule gives.
@@ -208,22 +224,30 @@ type Step struct {
 	Why     string // the first condition that failed, without values; "" where the rule decides
 }
 
-// Explain gives the rules in their order up to the one that decides.
+func (r *rule) step(failed string) Step {
+	return Step{Rule: r.name, Decides: failed == "", Deny: r.deny, Why: failed}
+}
+
+// Explain gives every rule up to the one that decides, those for other documents included.
 func (p *Policy) Explain(q Question) []Step {
-	doc, err := weboffice.ParseSourceURI(q.Asked.SourceURI)
-	if err != nil {
-		return nil
-	}
-	ask := newAsk(q.Caller, doc)
+	ask := newAsk(q)
 	var steps []Step
 	for _, r := range p.rules {
-		why := ask.why(r)
-		steps = append(steps, Step{Rule: r.name, Decides: why == "", Deny: r.deny, Why: why})
-		if why == "" {
+		failed, _ := ask.firstFailing(r)
+		steps = append(steps, r.step(failed))
+		if failed == "" {
 			break
 		}
 	}
 	return steps
+}
+
+func sessionEnded() *weboffice.Error {
+	return &weboffice.Error{
+		Kind: weboffice.SessionEnded, Code: "SessionEnded",
+		Message:   "This document has been open for as long as it may be.",
+		Recommend: "Open it anew.",
+	}
 }
 
 func forbidden() *weboffice.Error {

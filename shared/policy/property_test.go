@@ -371,22 +371,23 @@ func compare(t *testing.T, d dice, count *tally) {
 		if !d.one(6) {
 			visitor = d.aim(pick(d, m.Rules...), visitor, &asked)
 		}
-		q := policy.Question{Asked: asked, Start: start, Guest: guest}
+		q := question(t, who(t, p, ""), asked.SourceURI, "")
+		q.Asked = asked
 		if visitor != nil {
 			if q.Caller, err = p.CallerOf(visitor.claims()); err != nil {
 				t.Fatalf("%v\n%+v", err, visitor)
 			}
 		}
-		want, got := m.judge(visitor, asked), verdictOf(p.Decide(q))
+		want, got := m.judge(visitor, asked), verdictOf(decide(p, q))
 		if got != want {
 			claims, _ := json.Marshal(visitor)
 			request, _ := json.Marshal(asked)
 			t.Fatalf("got  %+v\nwant %+v\n%s\n%s\n%s", got, want, text, claims, request)
 		}
-		if again := verdictOf(p.Decide(q)); again != got {
+		if again := verdictOf(decide(p, q)); again != got {
 			t.Fatalf("the second time %+v, after %+v", again, got)
 		}
-		if without := verdictOf(shown.Decide(q)); without != got {
+		if without := verdictOf(decide(shown, q)); without != got {
 			t.Fatalf("without the hidden rules %+v, with them %+v\n%s\n%v", without, got, text,
 				p.Warnings())
 		}

@@ -58,8 +58,9 @@ type ask struct {
 	linkDocs *pattern       // a share link's own documents; nil where they cannot be read
 }
 
-func newAsk(c caller.Caller, doc weboffice.Document) *ask {
-	a := &ask{caller: c, doc: doc, uri: doc.String(), claims: map[string]any{}}
+func newAsk(q Question) *ask {
+	c := q.Caller
+	a := &ask{caller: c, doc: q.Document, uri: q.Document.String(), claims: map[string]any{}}
 	for name, value := range c.Claims {
 		if value = usable(name, value); value != nil {
 			a.claims[name] = value
@@ -105,37 +106,37 @@ func usable(name string, claim any) any {
 
 func sameType(a, b any) bool { return reflect.TypeOf(a) == reflect.TypeOf(b) }
 
-// why says which condition of the rule fails first, or "" when all hold.
-func (a *ask) why(r *rule) string {
+// firstFailing says which condition of the rule fails first, or "" when all hold, and whether the
+// documents match.
+func (a *ask) firstFailing(r *rule) (failed string, documents bool) {
 	captured, ok := r.pattern.match(a.uri)
 	if !ok {
-		return "the documents do not match"
+		return "the documents do not match", false
 	}
-	why := ""
 	for _, c := range r.callers {
-		if why = a.whyCallers(c, r.deny); why == "" {
+		if failed = a.failingCallers(c, r.deny); failed == "" {
 			break
 		}
 	}
-	if why != "" {
-		return why
+	if failed != "" {
+		return failed, true
 	}
 	for i, name := range r.pattern.claims {
 		segment := condition{any: []wanted{{value: captured[i]}}}
 		if !segment.holds(a.claims[name], r.deny) {
-			return "the segment ${" + name + "} is not the caller's"
+			return "the segment ${" + name + "} is not the caller's", true
 		}
 	}
 	if a.caller.Link != nil && !r.deny &&
 		(a.linkDocs == nil || !a.linkDocs.compiled().MatchString(a.uri)) {
-		return "the link is for other documents"
+		return "the link is for other documents", true
 	}
-	return ""
+	return "", true
 }
 
-// whyCallers judges one alternative. Whoever bears a share link is judged by the rules for links
+// failingCallers judges one alternative. Whoever bears a share link is judged by the rules for links
 // alone, but anyone's deny holds for links too.
-func (a *ask) whyCallers(c callers, deny bool) string {
+func (a *ask) failingCallers(c callers, deny bool) string {
 	if c.anyone {
 		if a.caller.Issuer == caller.LinkIssuer && !deny {
 			return "a share link is decided by rules for links alone"

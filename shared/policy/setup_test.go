@@ -70,8 +70,18 @@ func question(t testing.TB, c caller.Caller, open, ask string) policy.Question {
 			t.Fatalf("%s: %v", ask, err)
 		}
 	}
+	document, err := weboffice.ParseSourceURI(open)
+	if err != nil {
+		t.Fatalf("%s: %v", open, err)
+	}
 	request.SourceURI = open
-	return policy.Question{Caller: c, Asked: request, Start: start, Guest: guest}
+	return policy.Question{Caller: c, Asked: request, Document: document, Start: start,
+		Guest: guest}
+}
+
+// decide answers a question when its session starts.
+func decide(p *policy.Policy, q policy.Question) (policy.Decision, error) {
+	return p.Decide(q, q.Start)
 }
 
 // outcome puts a decision in one line: the rule and its grants, or the code of the refusal.
@@ -96,7 +106,7 @@ func visits(t *testing.T, p *policy.Policy, table []visit) {
 	for _, v := range table {
 		t.Run(v.name, func(t *testing.T) {
 			q := question(t, who(t, p, v.as), v.open, v.ask)
-			d, err := p.Decide(q)
+			d, err := decide(p, q)
 			if got := outcome(d, err); got != v.want {
 				t.Errorf("got %s, want %s\n%+v\n%+v", got, v.want, p.Explain(q), err)
 			}
@@ -108,7 +118,7 @@ func visits(t *testing.T, p *policy.Policy, table []visit) {
 func decided(t testing.TB, p *policy.Policy, as, open, ask string) policy.Decision {
 	t.Helper()
 	q := question(t, who(t, p, as), open, ask)
-	d, err := p.Decide(q)
+	d, err := decide(p, q)
 	if err != nil {
 		t.Fatalf("%v\n%+v", err, p.Explain(q))
 	}
