@@ -133,7 +133,7 @@ func Run(ctx context.Context, getenv func(string) string, stdout io.Writer,
 		"projects", a.Policy.Projects(), "rules", a.Policy.Rules(), "credentials",
 		credentials.Describe(a.source))
 	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger,
-		Warm: a.imm.Warm})
+		Listen: a.Config.Listen, Warm: a.imm.Warm})
 }
 
 // revision names what was built.

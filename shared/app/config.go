@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"weboffice-functions/shared/imm"
+	"weboffice-functions/shared/platform"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
@@ -27,6 +28,7 @@ type Config struct {
 	Region      string
 	IMMEndpoint string
 	LogLevel    slog.Level
+	Listen      platform.Listen
 }
 
 var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
@@ -68,6 +70,10 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 	}
 	if sdkDebug.MatchString(getenv("DEBUG")) {
 		r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
+	}
+	var err error
+	if c.Listen, err = platform.ReadListen(getenv); err != nil {
+		r.problem("%w", err)
 	}
 	return c, errors.Join(r.problems...)
 }

@@ -574,7 +574,7 @@ func TestChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := platform.Options{Getenv: os.Getenv, Logger: logger, Addr: "127.0.0.1:0"}
+	options := platform.Options{Getenv: os.Getenv, Logger: logger, Listen: platform.Listen{Addr: "127.0.0.1:0"}}
 	// the platform would open it to the world
 	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" {
 		if options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port); err != nil {

@@ -267,7 +267,7 @@ func TestFiftyAtOnce(t *testing.T) {
 // TestDeadline: a handler that waits for the end of its context still answers before the platform
 // gives up.
 func TestDeadline(t *testing.T) {
-	for _, name := range platforms[1:] {
+	for _, name := range invoked {
 		t.Run(name, func(t *testing.T) {
 			on := start(t, name)
 			if left := on.look(t, on.request(t, "GET", "/", nil)).Left; left <= 20*time.Second ||
@@ -312,7 +312,7 @@ func TestTermination(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 		wait.Wait()
-		if on.runtime == nil {
+		if on.name == "plain" {
 			if _, err := on.client.Get(on.url); err == nil {
 				t.Error("it still serves")
 			}
@@ -384,7 +384,7 @@ func TestCredentialsSpoofed(t *testing.T) {
 			t.Errorf("request id %q, headers %v", got.RequestID, got.Header)
 		}
 		switch on.name {
-		case "plain", "lambda":
+		case "plain", "container", "lambda":
 			if got.Credentials != nil {
 				t.Errorf("believed %q", got.Credentials)
 			}
@@ -394,7 +394,7 @@ func TestCredentialsSpoofed(t *testing.T) {
 				t.Errorf("%q", got.Credentials)
 			}
 		}
-		if on.name == "plain" && got.Left != 0 {
+		if (on.name == "plain" || on.name == "container") && got.Left != 0 {
 			t.Errorf("a client set a deadline: %v", got.Left)
 		}
 	})
@@ -448,7 +448,7 @@ func TestHooksRequestedByClient(t *testing.T) {
 func TestInvokeFunction(t *testing.T) {
 	event := `{"rawPath":"/from%2Fevent","headers":{"Origin":"https://docs.example.com","x-fc-security-token":"t"},"body":"` + encoded("hi") +
 		`","isBase64Encoded":true,"requestContext":{"http":{"method":"PUT","sourceIp":"192.0.2.1"}}}`
-	for _, name := range platforms[1:] {
+	for _, name := range invoked {
 		t.Run(name, func(t *testing.T) {
 			on := start(t, name)
 			invoke := func(event string) (status int, body string) {
@@ -508,7 +508,7 @@ func TestInitializer(t *testing.T) {
 					}
 				}
 				want := int64(1)
-				if name == "plain" {
+				if name == "plain" || name == "container" {
 					want = 0
 				}
 				if got := on.look(t, on.request(t, "GET", "/", nil)); got.Warmed != want {

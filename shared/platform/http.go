@@ -31,8 +31,8 @@ func (s *server) serveHTTP(ctx context.Context, o Options) error {
 		}
 	}
 	web := s.webServer()
-	s.logger.InfoContext(ctx, "serving", "platform", s.kind.String(), "address",
-		listener.Addr().String(),
+	s.logger.InfoContext(ctx, "serving", "platform", s.kind.String(),
+		"address", listener.Addr().String(), "trustedProxies", s.proxies,
 		"lookedFor", "FC_RUNTIME_API, FC_FUNCTION_NAME, AWS_LAMBDA_RUNTIME_API")
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(listener) }()
@@ -50,14 +50,58 @@ func (s *server) serveHTTP(ctx context.Context, o Options) error {
 	return nil
 }
 
-// listenAddress is loopback off Function Compute. Its custom runtime is reached from outside the
-// instance.
+// Listen says where plain HTTP listens and which proxies it believes. The other platforms do not
+// look at it.
+type Listen struct {
+	Addr    string // host:port; empty: 127.0.0.1:8080
+	Proxies int    // that stand before the program; each appends its peer to X-Forwarded-For
+}
+
+const maxProxies = 16
+
+// ReadListen reads WEBOFFICE_ADDR, else PORT, which opens every interface, and
+// WEBOFFICE_TRUSTED_PROXIES. Where the environment shows another platform than plain HTTP there is
+// nothing to read. The error joins all problems, each with its variable.
+func ReadListen(getenv func(string) string) (l Listen, err error) {
+	if Detect(getenv) != Plain {
+		return Listen{}, nil
+	}
+	var problems []error
+	if l.Addr = getenv("WEBOFFICE_ADDR"); l.Addr != "" {
+		_, port, err := net.SplitHostPort(l.Addr)
+		if err != nil || !isPort(port) && port != "0" { // 0 takes any free one
+			problems = append(problems, errors.New(
+				"WEBOFFICE_ADDR must be host:port, such as 0.0.0.0:8080"))
+		}
+	} else if port := getenv("PORT"); port != "" {
+		if l.Addr = net.JoinHostPort("0.0.0.0", port); !isPort(port) {
+			problems = append(problems, errors.New("PORT must be a port from 1 to 65535"))
+		}
+	}
+	if text := getenv("WEBOFFICE_TRUSTED_PROXIES"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 8)
+		if l.Proxies = int(n); err != nil || n > maxProxies {
+			problems = append(problems, fmt.Errorf("WEBOFFICE_TRUSTED_PROXIES must be how many "+
+				"proxies stand before the program, from 0 to %d", maxProxies))
+		}
+	}
+	return l, errors.Join(problems...)
+}
+
+// isPort says whether text is a port that a client can name.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// listenAddress is loopback unless the environment says otherwise. A custom runtime is reached from
+// outside the instance.
 func listenAddress(kind Kind, o Options) (string, error) {
 	if kind != CustomRuntime {
-		return cmp.Or(o.Addr, "127.0.0.1:8080"), nil
+		return cmp.Or(o.Listen.Addr, "127.0.0.1:8080"), nil
 	}
 	port := cmp.Or(o.Getenv("FC_CUSTOM_LISTEN_PORT"), "9000") // the platform's default
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	if !isPort(port) {
 		return "", errors.New("FC_CUSTOM_LISTEN_PORT must be a port from 1 to 65535")
 	}
 	return net.JoinHostPort("0.0.0.0", port), nil
@@ -109,14 +153,33 @@ func (s *server) serveRequest(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(s.serveEvent(ctx, payload, fcAnswer))
 	default:
 		r = r.WithContext(ctx)
+		r.RemoteAddr = s.client(r)
 		r.Header = cleaned(r.Header)
-		if hops := told.Values("X-Forwarded-For"); len(hops) > 0 {
-			last := hops[len(hops)-1] // the gateway appends; what stands before is the client's
-			r.RemoteAddr = remoteAddr(last[strings.LastIndex(last, ",")+1:])
-		}
 		a := s.answer(r)
 		maps.Copy(w.Header(), a.sent)
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body.Bytes()) // the client may have gone
 	}
+}
+
+// client is the address of who sent a request. Each proxy appends the address that it saw to
+// X-Forwarded-For; what stands further left is the client's own invention. The gateway before a
+// custom runtime is one such proxy, and the peer says nothing there.
+func (s *server) client(r *http.Request) string {
+	lines := r.Header.Values("X-Forwarded-For")
+	hops := strings.Split(strings.Join(lines, ","), ",")
+	switch {
+	case s.kind == CustomRuntime && len(lines) > 0:
+		return remoteAddr(hops[len(hops)-1])
+	case s.proxies == 0 || len(hops) < s.proxies:
+		return r.RemoteAddr
+	}
+	hop := strings.TrimSpace(hops[len(hops)-s.proxies])
+	if host, _, err := net.SplitHostPort(hop); err == nil {
+		hop = host
+	}
+	if found := remoteAddr(strings.Trim(hop, "[]")); found != noAddr {
+		return found
+	}
+	return r.RemoteAddr
 }

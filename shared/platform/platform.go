@@ -6,10 +6,11 @@
 // request:
 //   - method, path as it was escaped, query, headers, cookies and body. Repeated header lines are
 //     joined into one, so that "the first Authorization" and "the last" cannot differ between
-//     platforms. Hop-by-hop and platform headers are gone, every x-fc-* one among them: they hold
-//     keys on Function Compute and lies everywhere else.
-//   - RemoteAddr holds the client address that the platform vouches for, never one from a header
-//     that a client can write.
+//     platforms. Hop-by-hop and platform headers are gone, every x-fc-* one among them: on Function
+//     Compute they carry credentials, elsewhere any client can forge them.
+//   - RemoteAddr holds the client address that the platform vouches for, never one that a client
+//     can write. For plain HTTP that is the peer, or what the trusted proxies have appended to
+//     X-Forwarded-For (Listen).
 //   - The context carries the platform's request id (weboffice.RequestID), the invocation's RAM
 //     credentials where the platform brings them (credentials.FromContext), and the platform's
 //     deadline less a margin in which an answer can still be sent. It does not end when the client
@@ -84,9 +85,7 @@ type Options struct {
 	// logged and changes nothing else. Its error must be safe to log.
 	Warm func(context.Context) error
 
-	// Addr is where plain HTTP listens, 127.0.0.1:8080 when empty. Other platforms do not look at
-	// it.
-	Addr string
+	Listen Listen // where plain HTTP listens
 	// Listener, when set, is used in place of listening, by plain HTTP and the custom runtime.
 	// Serve closes it.
 	Listener net.Listener
@@ -106,6 +105,9 @@ const (
 // did not finish within 30 seconds.
 func Serve(ctx context.Context, handler http.Handler, o Options) error {
 	s := &server{kind: Detect(o.Getenv), handler: handler, logger: o.Logger, warm: o.Warm}
+	if s.kind == Plain {
+		s.proxies = o.Listen.Proxies
+	}
 	switch s.kind {
 	case FunctionCompute:
 		return s.serveFunctionCompute(ctx)
@@ -120,6 +122,7 @@ type server struct {
 	handler http.Handler
 	logger  *slog.Logger
 	warm    func(context.Context) error
+	proxies int          // that plain HTTP believes
 	running sync.RWMutex // held for reading by every invocation of an SDK
 }
 

@@ -46,10 +46,17 @@ func serveForTest(mode string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	var warmed atomic.Int64
+	where, err := platform.ReadListen(os.Getenv)
+	if err != nil {
+		return err
+	}
+	if where.Addr == "" {
+		where.Addr = "127.0.0.1:0"
+	}
 	options := platform.Options{
 		Getenv: os.Getenv,
 		Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil)),
-		Addr:   "127.0.0.1:0",
+		Listen: where,
 		Warm: func(ctx context.Context) error {
 			warmed.Add(1)
 			if mode == "cold" {
@@ -60,7 +67,6 @@ func serveForTest(mode string) error {
 	}
 	// the real server would listen on every interface
 	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" {
-		var err error
 		if options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port); err != nil {
 			return err
 		}
@@ -161,7 +167,10 @@ type target struct {
 	url     string // without a path
 }
 
-var platforms = []string{"plain", "go1", "custom", "lambda"}
+var (
+	platforms = []string{"plain", "container", "go1", "custom", "lambda"}
+	invoked   = platforms[2:] // those with invocations, and with a deadline for each
+)
 
 // everywhere runs a test on every platform.
 func everywhere(t *testing.T, test func(*testing.T, *target)) {
@@ -184,6 +193,8 @@ func start(t *testing.T, name string, env ...string) *target {
 		on.runtime, err = cloud.NewCustomRuntime()
 	case "lambda":
 		on.runtime, err = cloud.NewLambda()
+	case "container":
+		on.runtime, err = cloud.NewContainer()
 	}
 	if err != nil {
 		t.Fatal(err)

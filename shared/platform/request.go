@@ -67,12 +67,14 @@ func dropped(name string) bool {
 	return strings.HasPrefix(name, "x-fc-") || strings.HasPrefix(name, "x-amzn-")
 }
 
-// remoteAddr gives a client address the form that net/http's server gives it. An unusable one
-// becomes ":0", one name for all.
+// noAddr is one name for all clients whose address is unusable.
+const noAddr = ":0"
+
+// remoteAddr gives a client address the form that net/http's server gives it, or noAddr.
 func remoteAddr(ip string) string {
 	addr, err := netip.ParseAddr(strings.TrimSpace(ip))
 	if err != nil {
-		return ":0"
+		return noAddr
 	}
 	return net.JoinHostPort(addr.Unmap().WithZone("").String(), "0")
 }

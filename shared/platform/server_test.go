@@ -60,30 +60,58 @@ func TestDetect(t *testing.T) {
 	}
 }
 
-// TestPortOpenedToTheWorld: nothing but Function Compute's own variable makes the server leave
-// loopback by itself.
+// TestPortOpenedToTheWorld: nothing but what an operator or a platform sets for this purpose makes
+// the server leave loopback.
 func TestPortOpenedToTheWorld(t *testing.T) {
+	const fc = "FC_FUNCTION_NAME=f"
 	for _, c := range []struct {
-		kind Kind
-		o    Options
-		want string // "" is an error
+		env  []string
+		want string
 	}{
-		{Plain, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001")}, "127.0.0.1:8080"},
-		{Plain, Options{Getenv: env(), Addr: "127.0.0.1:0"}, "127.0.0.1:0"},
-		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001")}, "0.0.0.0:9001"},
-		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=9001"), Addr: "127.0.0.1:1"},
-			"0.0.0.0:9001"},
-		{CustomRuntime, Options{Getenv: env()}, "0.0.0.0:9000"},
-		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=0")}, ""},
-		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=65536")}, ""},
-		{CustomRuntime, Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=:80")}, ""},
+		{nil, "127.0.0.1:8080"},
+		{[]string{"FC_CUSTOM_LISTEN_PORT=9001"}, "127.0.0.1:8080"},
+		{[]string{"WEBOFFICE_ADDR=127.0.0.1:0"}, "127.0.0.1:0"},
+		{[]string{"WEBOFFICE_ADDR=[::1]:80", "PORT=9077"}, "[::1]:80"},
+		{[]string{"WEBOFFICE_ADDR=:80"}, ":80"},
+		{[]string{"PORT=9077"}, "0.0.0.0:9077"},
+		{[]string{fc, "FC_CUSTOM_LISTEN_PORT=9001"}, "0.0.0.0:9001"},
+		{[]string{fc, "FC_CUSTOM_LISTEN_PORT=9001", "WEBOFFICE_ADDR=127.0.0.1:1"}, "0.0.0.0:9001"},
+		{[]string{fc, "PORT=nonsense"}, "0.0.0.0:9000"}, // it is not looked at
 	} {
-		got, err := listenAddress(c.kind, c.o)
-		if got != c.want || (err != nil) != (c.want == "") {
-			t.Errorf("%v: %q, %v, want %q", c.kind, got, err, c.want)
+		getenv := env(c.env...)
+		where, err := ReadListen(getenv)
+		if err != nil {
+			t.Errorf("%q: %v", c.env, err)
 		}
-		if err != nil && !strings.Contains(err.Error(), "FC_CUSTOM_LISTEN_PORT") {
-			t.Errorf("the error does not name the variable: %v", err)
+		o := Options{Getenv: getenv, Listen: where}
+		if got, err := listenAddress(Detect(getenv), o); got != c.want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", c.env, got, err, c.want)
+		}
+	}
+}
+
+func TestListenProblemsNameTheirVariable(t *testing.T) {
+	for name, values := range map[string][]string{
+		"WEBOFFICE_ADDR":            {"8080", "0.0.0.0", "host:http", "a:b:1", ":65536", "[::1]"},
+		"PORT":                      {"0", "65536", "http", ":80", "-1"},
+		"WEBOFFICE_TRUSTED_PROXIES": {"one", "-1", "17", "1.5", " 1"},
+	} {
+		for _, value := range values {
+			_, err := ReadListen(env(name + "=" + value))
+			if err == nil || !strings.HasPrefix(err.Error(), name+" must be ") {
+				t.Errorf("%s=%s: %v", name, value, err)
+			}
+		}
+	}
+	_, err := ReadListen(env("PORT=x", "WEBOFFICE_TRUSTED_PROXIES=x"))
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("two problems: %v", err)
+	}
+	for _, port := range []string{"0", "65536", ":80"} {
+		o := Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=" + port)}
+		if _, err := listenAddress(CustomRuntime, o); err == nil ||
+			!strings.HasPrefix(err.Error(), "FC_CUSTOM_LISTEN_PORT must be ") {
+			t.Errorf("FC_CUSTOM_LISTEN_PORT=%s: %v", port, err)
 		}
 	}
 }
@@ -95,7 +123,7 @@ func TestServeCannotStart(t *testing.T) {
 	}
 	defer taken.Close()
 	options := Options{Getenv: env(), Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
-		Addr: taken.Addr().String()}
+		Listen: Listen{Addr: taken.Addr().String()}}
 	if err := Serve(t.Context(), http.NotFoundHandler(), options); err == nil ||
 		!strings.Contains(err.Error(), "listening") {
 		t.Errorf("on a port that is taken: %v", err)
@@ -248,30 +276,44 @@ func TestConnectionsOutliveTheGateway(t *testing.T) {
 	}
 }
 
-// TestClientAddressInAnyLine: the gateway's own element is the last, be it in a line of its own or
-// not.
-func TestClientAddressInAnyLine(t *testing.T) {
+// TestForwardedForInvented: whatever a client writes into X-Forwarded-For, it is taken for the
+// address that the nearest trusted proxy appended, be that in a line of its own or not.
+func TestForwardedForInvented(t *testing.T) {
+	const peer = "127.0.0.1:1"
 	for _, c := range []struct {
-		kind  Kind
-		lines []string
-		want  string
+		kind    Kind
+		proxies int
+		lines   []string
+		want    string
 	}{
-		{CustomRuntime, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7:0"},
-		{CustomRuntime, []string{"192.0.2.1, 192.0.2.2", "203.0.113.7"}, "203.0.113.7:0"},
-		{CustomRuntime, []string{"203.0.113.7"}, "203.0.113.7:0"},
-		{CustomRuntime, []string{"192.0.2.1, "}, ":0"},
-		{CustomRuntime, nil, "127.0.0.1:1"},
-		{Plain, []string{"192.0.2.1, 203.0.113.7"}, "127.0.0.1:1"},
+		{CustomRuntime, 0, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7:0"},
+		{CustomRuntime, 0, []string{"192.0.2.1, 192.0.2.2", "203.0.113.7"}, "203.0.113.7:0"},
+		{CustomRuntime, 0, []string{"192.0.2.1, "}, ":0"},
+		{CustomRuntime, 0, nil, peer},
+		{Plain, 0, []string{"192.0.2.1"}, peer},
+		{Plain, 1, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7:0"},
+		{Plain, 1, []string{"192.0.2.1", "203.0.113.7"}, "203.0.113.7:0"},
+		{Plain, 2, []string{"192.0.2.1,203.0.113.7", "10.0.0.9"}, "203.0.113.7:0"},
+		{Plain, 2, []string{"203.0.113.7, 10.0.0.9"}, "203.0.113.7:0"},
+		{Plain, 2, []string{"203.0.113.7"}, peer}, // one of the two was passed by
+		{Plain, 1, nil, peer},
+		{Plain, 1, []string{"203.0.113.7:51234"}, "203.0.113.7:0"},
+		{Plain, 1, []string{"[2001:db8::1]:443"}, "[2001:db8::1]:0"},
+		{Plain, 1, []string{"[2001:db8::1]"}, "[2001:db8::1]:0"},
+		{Plain, 1, []string{"2001:db8::1"}, "[2001:db8::1]:0"},
+		{Plain, 1, []string{"203.0.113.7, unknown"}, peer},
+		{Plain, 1, []string{"203.0.113.7,"}, peer},
 	} {
 		got := ""
 		s := newTestServer(t, c.kind, func(_ http.ResponseWriter, r *http.Request) {
 			got = r.RemoteAddr
 		})
+		s.proxies = c.proxies
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
-		r.RemoteAddr = "127.0.0.1:1"
+		r.RemoteAddr = peer
 		r.Header["X-Forwarded-For"] = c.lines
 		if s.serveRequest(httptest.NewRecorder(), r); got != c.want {
-			t.Errorf("%v, %q: %q, want %q", c.kind, c.lines, got, c.want)
+			t.Errorf("%v, %d proxies, %q: %q, want %q", c.kind, c.proxies, c.lines, got, c.want)
 		}
 	}
 }

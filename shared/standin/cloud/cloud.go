@@ -1,8 +1,8 @@
 // Package cloud stands in for the platforms that package platform serves on: Function Compute's go1
-// runtime, its custom runtime, and Lambda. Each stand-in has the process's side (a runtime API to
-// poll, or calls of the process's port) and the callers' side: Invoke is what `s invoke` and `aws
-// lambda invoke` do, RoundTrip is the HTTP gateway, so that http.Client{Transport: runtime} asks a
-// function as a page does.
+// runtime, its custom runtime, Lambda, and a container behind one proxy. Each stand-in has the
+// process's side (a runtime API to poll, or calls of the process's port) and the callers' side:
+// Invoke is what `s invoke` and `aws lambda invoke` do, RoundTrip is the HTTP gateway, so that
+// http.Client{Transport: runtime} asks a function as a page does.
 //
 //	runtime, err := cloud.NewFunctionCompute()
 //	defer runtime.Close()
@@ -10,7 +10,8 @@
 //	command.Env = append(os.Environ(), runtime.Env()...)
 //	…
 //	defer command.Process.Kill()
-//	answer, err := (&http.Client{Transport: runtime}).Post("https://function.example.com/", "application/json", body)
+//	client := &http.Client{Transport: runtime}
+//	answer, err := client.Post("https://function.example.com/", "application/json", body)
 //
 // A runtime belongs to one process at a time. Stop the process before Close: Function Compute's SDK
 // asks a lost runtime API again without end, Lambda's ends its process. Everything stays on
@@ -38,15 +39,16 @@ type Role struct{ AccessKeyID, AccessKeySecret, SecurityToken string }
 // Runtime is the stand-in of one platform. Its methods may be used concurrently, its fields be
 // changed between calls.
 type Runtime struct {
-	// STS.local, local-secret, local-token: what the IMM stand-in takes. Lambda has none
+	// STS.local, local-secret, local-token: what the IMM stand-in takes. Function Compute alone
+	// hands one out.
 	Role     Role
 	Timeout  time.Duration // the function's, 30 seconds
 	ClientIP string        // the address that requests of RoundTrip come from, 203.0.113.7
 
 	platform string
-	address  string // of the runtime API, or of the process on a custom runtime
+	address  string // of the runtime API, or of the process that has a port of its own
 	calls    atomic.Int64
-	client   *http.Client // of a custom runtime's process
+	client   *http.Client // of a process with a port, a custom runtime's or a container's
 	server   *http.Server // of the others' runtime API
 	queue    chan *call
 	closed   chan struct{}
@@ -67,6 +69,7 @@ const (
 	functionCompute = "go1"
 	customRuntime   = "custom"
 	lambda          = "lambda"
+	container       = "container"
 	startTimeout    = 120 * time.Second // Function Compute's, for a custom runtime's port to open
 )
 
@@ -80,6 +83,10 @@ func NewLambda() (*Runtime, error) { return newRuntime(lambda) }
 // port to open.
 func NewCustomRuntime() (*Runtime, error) { return newRuntime(customRuntime) }
 
+// NewContainer is a container platform whose proxy stands before the process: it chooses a free
+// port, as NewCustomRuntime does, and has neither invocations nor hooks.
+func NewContainer() (*Runtime, error) { return newRuntime(container) }
+
 func newRuntime(platform string) (*Runtime, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -92,7 +99,7 @@ func newRuntime(platform string) (*Runtime, error) {
 		queue: make(chan *call), closed: make(chan struct{}), running: map[string]*call{},
 	}
 	r.close = sync.OnceFunc(func() { close(r.closed) })
-	if platform == customRuntime {
+	if platform == customRuntime || platform == container {
 		r.client = &http.Client{Transport: &http.Transport{DialContext: dialStarting}}
 		return r, listener.Close()
 	}
@@ -123,6 +130,11 @@ func (r *Runtime) Env() []string {
 			"AWS_SESSION_TOKEN=local-aws-token",
 		}
 	}
+	_, port, _ := net.SplitHostPort(r.address)
+	if r.platform == container { // PORT alone would open every interface
+		return []string{"WEBOFFICE_ADDR=" + r.address, "PORT=" + port,
+			"WEBOFFICE_TRUSTED_PROXIES=1"}
+	}
 	env := []string{
 		"FC_FUNCTION_NAME=test-function", "FC_FUNCTION_HANDLER=bootstrap",
 		"FC_FUNCTION_MEMORY_SIZE=128",
@@ -131,11 +143,10 @@ func (r *Runtime) Env() []string {
 	if r.platform == functionCompute {
 		return append(env, "FC_RUNTIME_API="+r.address)
 	}
-	_, port, _ := net.SplitHostPort(r.address)
-	return append(env, "FC_CUSTOM_LISTEN_PORT="+port, "ALIBABA_CLOUD_ACCESS_KEY_ID="+
-		r.Role.AccessKeyID,
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET="+r.Role.AccessKeySecret, "ALIBABA_CLOUD_SECURITY_TOKEN="+
-			r.Role.SecurityToken)
+	return append(env, "FC_CUSTOM_LISTEN_PORT="+port,
+		"ALIBABA_CLOUD_ACCESS_KEY_ID="+r.Role.AccessKeyID,
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET="+r.Role.AccessKeySecret,
+		"ALIBABA_CLOUD_SECURITY_TOKEN="+r.Role.SecurityToken)
 }
 
 // Invoke gives the function an event and returns what it answers. A failed invocation is an error,
@@ -145,15 +156,15 @@ func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 }
 
 // Initialize calls the initializer hook, as Function Compute does once per instance where one is
-// configured. Lambda has none.
+// configured. Lambda and containers have none.
 func (r *Runtime) Initialize(ctx context.Context) error { return r.hook(ctx, "/initialize") }
 
-// PreStop calls the pre-stop hook, as Function Compute does before it ends an instance. Lambda has
-// none.
+// PreStop calls the pre-stop hook, as Function Compute does before it ends an instance. Lambda and
+// containers have none.
 func (r *Runtime) PreStop(ctx context.Context) error { return r.hook(ctx, "/pre-stop") }
 
 func (r *Runtime) hook(ctx context.Context, path string) error {
-	if r.platform == lambda {
+	if r.platform == lambda || r.platform == container {
 		return nil
 	}
 	_, err := r.call(ctx, path, nil)
@@ -161,8 +172,11 @@ func (r *Runtime) hook(ctx context.Context, path string) error {
 }
 
 func (r *Runtime) call(ctx context.Context, path string, payload []byte) ([]byte, error) {
-	if r.platform == customRuntime {
+	switch r.platform {
+	case customRuntime:
 		return r.callPort(ctx, path, payload)
+	case container:
+		return nil, errors.New("a container has no invocations")
 	}
 	c := &call{path, payload, make(chan []byte, 1), make(chan []byte, 1)}
 	select {

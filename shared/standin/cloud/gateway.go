@@ -28,7 +28,7 @@ func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
 	header := req.Header.Clone()
 	header.Set("X-Forwarded-For", strings.Join(append(header.Values("X-Forwarded-For"), r.ClientIP),
 		", "))
-	if r.platform == customRuntime {
+	if r.client != nil {
 		return r.forward(req, header, body)
 	}
 	header.Set("Host", req.URL.Host)
@@ -76,14 +76,16 @@ func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// forward passes a request on to a custom runtime's process.
+// forward passes a request on to a process with a port of its own.
 func (r *Runtime) forward(req *http.Request, header http.Header, body []byte) (*http.Response,
 	error) {
 	onward := req.Clone(req.Context())
 	onward.Header, onward.Body, onward.ContentLength = header, io.NopCloser(bytes.NewReader(body)),
 		int64(len(body))
 	onward.Host, onward.URL.Scheme, onward.URL.Host = req.URL.Host, "http", r.address
-	r.tell(onward.Header, "/http-invoke")
+	if r.platform == customRuntime {
+		r.tell(onward.Header, "/http-invoke")
+	}
 	answer, err := r.client.Transport.RoundTrip(onward)
 	if err == nil {
 		answer.Request = req
