@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"log/slog"
@@ -33,12 +34,18 @@ type work struct {
 	unsure       bool
 	spent        bool // the refresh token is of no use any more, or may be
 	immRequestID string
-	token        [32]byte // hash of the access token
+	token        string // fingerprint of the access token
+}
+
+// fingerprint names an access token in the log: the start of its hash, too short to find the token.
+func fingerprint(access weboffice.Secret) string {
+	sum := sha256.Sum256([]byte(access.Reveal()))
+	return hex.EncodeToString(sum[:4])
 }
 
 // take copies what a flight did. Only the request that led it counts its calls.
 func (r *record) take(done work, leading bool) {
-	if done.token == [32]byte{} { // no new one
+	if done.token == "" { // no new one
 		done.token = r.token
 	}
 	if !leading {
@@ -79,8 +86,8 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 		attributes = append(attributes, slog.String("granted",
 			strings.Join(r.granted.Grants(), " ")))
 	}
-	if r.token != [32]byte{} {
-		attributes = append(attributes, slog.String("token", hex.EncodeToString(r.token[:4])))
+	if r.token != "" {
+		attributes = append(attributes, slog.String("token", r.token))
 	}
 	level, outcome := slog.LevelInfo, r.outcome
 	if err != nil {

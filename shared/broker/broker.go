@@ -65,14 +65,10 @@ type Visitor struct {
 
 // Answer is what a page gets.
 type Answer struct {
-	RequestID               string // IMM's where IMM was asked, else the request's own
-	WebofficeURL            string
-	AccessToken             weboffice.Secret
-	RefreshToken            weboffice.Secret // sealed
-	AccessTokenExpiredTime  time.Time
-	RefreshTokenExpiredTime time.Time
-	Timeout                 time.Duration // that the access token still lives
-	Permission              weboffice.Permission
+	RequestID        string // IMM's where IMM was asked, else the request's own
+	weboffice.Access        // Life as it is now
+	RefreshToken     session.Sealed
+	Permission       weboffice.Permission
 }
 
 // Generate decides what the visitor asked and gets the tokens for it. The errors are
@@ -131,14 +127,17 @@ func (b *Broker) generate(ctx context.Context, w *work, r ruling) (Answer, error
 // seal turns IMM's tokens into an answer.
 func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
 	w.immRequestID = t.RequestID
-	w.token = session.HashAccess(t.AccessToken)
+	w.token = fingerprint(t.AccessToken)
 	q := r.question
 	s := session.Session{
-		RefreshToken: t.RefreshToken, WebofficeURL: t.WebofficeURL, Issuer: q.Caller.IssuerURL,
-		Subject: identity(q.Caller),
-		Start:   q.Start, Asked: q.Asked, Issued: b.now(), AccessExpires: t.AccessTokenExpiredTime,
-		RefreshExpires: t.RefreshTokenExpiredTime,
-		Life:           t.Life, Access: w.token, Decision: r.digest,
+		Access:       t.Access,
+		RefreshToken: t.RefreshToken,
+		Issuer:       q.Caller.IssuerURL,
+		Subject:      identity(q.Caller),
+		Start:        q.Start,
+		Issued:       b.now(),
+		Asked:        q.Asked,
+		Decision:     r.digest,
 	}
 	if q.Caller.User.ID == "" {
 		s.Guest = q.Guest
@@ -147,13 +146,10 @@ func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
 	if err != nil {
 		return Answer{}, weboffice.AsError(err)
 	}
-	return Answer{
-		RequestID: t.RequestID, WebofficeURL: t.WebofficeURL, AccessToken: t.AccessToken,
-		RefreshToken:            sealed,
-		AccessTokenExpiredTime:  t.AccessTokenExpiredTime,
-		RefreshTokenExpiredTime: t.RefreshTokenExpiredTime,
-		Timeout:                 max(t.Life, 0), Permission: *r.decision.Request.Permission,
-	}, nil
+	answer := Answer{RequestID: t.RequestID, Access: t.Access, RefreshToken: sealed,
+		Permission: *r.decision.Request.Permission}
+	answer.Life = max(answer.Life, 0)
+	return answer, nil
 }
 
 // identity is what a sealed token knows its caller by, within an issuer: a share link without a

@@ -135,7 +135,7 @@ func (b *bubble) open() weboffice.RefreshRequest {
 	}
 	time.Sleep(15 * time.Minute)
 	return weboffice.RefreshRequest{AccessToken: opened.AccessToken,
-		RefreshToken: opened.RefreshToken}
+		RefreshToken: weboffice.Secret(opened.RefreshToken.Reveal())}
 }
 
 func (b *bubble) calls(generates, refreshes int) {
@@ -332,7 +332,7 @@ func TestSpentTokenIsNotSentAgain(t *testing.T) {
 		again, err := b.Refresh(t.Context(), passerBy, tokens)
 		if err != nil || again.AccessToken != first.AccessToken ||
 			again.RefreshToken != first.RefreshToken ||
-			first.Timeout-again.Timeout != replayFor-time.Second {
+			first.Life-again.Life != replayFor-time.Second {
 			t.Fatalf("%+v, %v", again, err)
 		}
 		b.calls(1, 1)

@@ -15,8 +15,8 @@ import (
 
 // turn is one refresh: what the page brought, what was sealed, and what is decided of it now.
 type turn struct {
-	tokens weboffice.RefreshRequest
-	sealed session.Session
+	session.Session
+	sealed session.Sealed
 	ruling
 	// this instance has used the sealed refresh token already, or cannot know that it has not
 	spent bool
@@ -27,25 +27,25 @@ type turn struct {
 func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.RefreshRequest) (
 	answer Answer, err error) {
 	rec := record{function: "refresh", visitor: v, start: b.now(),
-		work: work{token: session.HashAccess(tokens.AccessToken)}}
+		work: work{token: fingerprint(tokens.AccessToken)}}
 	defer b.conclude(ctx, &rec, &err)
-	sealed, err := b.sealer.Open(tokens.RefreshToken)
+	s, sealed, err := b.sealer.Open(tokens)
 	if err != nil {
 		return Answer{}, err
 	}
-	rec.asked = sealed.Asked
-	if !sealed.BelongsTo(v.IssuerURL, identity(v.Caller), tokens.AccessToken) {
-		return Answer{}, session.Refused()
+	rec.asked = s.Asked
+	if !s.BelongsTo(v.IssuerURL, identity(v.Caller)) {
+		return Answer{}, session.ErrRefused()
 	}
-	if err := b.limiters.admitSession(v, sealed, b.now()); err != nil {
+	if err := b.limiters.admitSession(v, s, b.now()); err != nil {
 		return Answer{}, err
 	}
-	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: sealed.Asked,
-		Start: sealed.Start, Guest: sealed.Guest})
+	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: s.Asked, Start: s.Start,
+		Guest: s.Guest})
 	if err != nil {
 		return Answer{}, err
 	}
-	t := turn{tokens: tokens, sealed: sealed, ruling: r}
+	t := turn{Session: s, sealed: sealed, ruling: r}
 	if answer, ok := b.early(ctx, t); ok {
 		rec.outcome = "early"
 		return answer, nil
@@ -56,17 +56,14 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 // early gives the page's own tokens back while they are good for over two thirds of their life
 // under an unchanged decision.
 func (b *Broker) early(ctx context.Context, t turn) (Answer, bool) {
-	left := t.sealed.Life - max(b.now().Sub(t.sealed.Issued), 0)
-	if t.sealed.Decision != t.digest || 3*left <= 2*t.sealed.Life {
+	left := t.Life - max(b.now().Sub(t.Issued), 0)
+	if t.Decision != t.digest || 3*left <= 2*t.Life {
 		return Answer{}, false
 	}
-	return Answer{
-		RequestID: weboffice.RequestID(ctx), WebofficeURL: t.sealed.WebofficeURL,
-		AccessToken: t.tokens.AccessToken, RefreshToken: t.tokens.RefreshToken,
-		AccessTokenExpiredTime:  t.sealed.AccessExpires,
-		RefreshTokenExpiredTime: t.sealed.RefreshExpires, Timeout: left,
-		Permission: *t.decision.Request.Permission,
-	}, true
+	answer := Answer{RequestID: weboffice.RequestID(ctx), Access: t.Access, RefreshToken: t.sealed,
+		Permission: *t.decision.Request.Permission}
+	answer.Life = left
+	return answer, true
 }
 
 // answered is an Answer with what is needed to give it again.
@@ -80,7 +77,7 @@ type answered struct {
 // together wait for one call, those within a minute get its answer from memory. The call goes on
 // when the request that began it is given up, since its token is spent.
 func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) {
-	key := sha256.Sum256(append(t.digest[:], t.tokens.RefreshToken.Reveal()...))
+	key := sha256.Sum256(append(t.digest[:], t.sealed.Reveal()...))
 	var leading atomic.Bool
 	flight := b.flights.DoChan(string(key[:]), func() (any, error) {
 		again, ok := b.answers.Get(key)
@@ -111,7 +108,7 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 		if result.Err != nil {
 			return Answer{}, result.Err
 		}
-		done.Timeout = max(done.Timeout-max(b.now().Sub(done.at), 0), 0)
+		done.Life = max(done.Life-max(b.now().Sub(done.at), 0), 0)
 		return done.Answer, nil
 	}
 }
@@ -140,7 +137,7 @@ func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
 // token is no longer good.
 func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Duration) (Answer,
 	error) {
-	if t.sealed.Decision != t.digest {
+	if t.Decision != t.digest {
 		w.outcome = "regenerated"
 		return b.generate(ctx, w, t.ruling)
 	}
@@ -152,14 +149,14 @@ func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Durat
 	refreshing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	w.spent, w.unsure = true, true // should the call end in a panic
-	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.tokens.AccessToken,
-		t.sealed.RefreshToken, request.CredentialConfig)
+	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.AccessToken, t.RefreshToken,
+		request.CredentialConfig)
 	w.unsure = imm.MaybeDone(err)
 	w.spent = err == nil || w.unsure || imm.RefusedToken(err)
 	switch {
 	case err == nil:
 		w.billed++
-		renewed.WebofficeURL = t.sealed.WebofficeURL
+		renewed.WebofficeURL = t.WebofficeURL
 		return b.seal(w, t.ruling, renewed)
 	case imm.RefusedToken(err) || imm.NoAnswer(err):
 		w.outcome = "fallback"

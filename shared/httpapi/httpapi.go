@@ -259,7 +259,7 @@ func writeAnswer(w http.ResponseWriter, a broker.Answer) error {
 		RefreshToken:            a.RefreshToken.Reveal(),
 		AccessTokenExpiredTime:  a.AccessTokenExpiredTime.UTC(),
 		RefreshTokenExpiredTime: a.RefreshTokenExpiredTime.UTC(),
-		Timeout:                 a.Timeout.Milliseconds(), Permission: a.Permission,
+		Timeout:                 a.Life.Milliseconds(), Permission: a.Permission,
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"weboffice-functions/shared/broker"
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/httpapi"
+	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -204,17 +205,25 @@ func TestAddressIsTheConnectionsAndNoHeaders(t *testing.T) {
 
 func TestAnswerOnTheWire(t *testing.T) {
 	expires := time.Date(2026, 1, 2, 3, 4, 5, 856132358, time.FixedZone("CST", 8*3600))
+	access := weboffice.Access{
+		WebofficeURL: "https://office.example.com/w/1?a=1&b=<2>", AccessToken: "access-1",
+		AccessTokenExpiredTime: expires, RefreshTokenExpiredTime: expires.Add(time.Hour),
+		Life: 1799999500 * time.Microsecond,
+	}
+	sealer, err := session.NewSealer([][]byte{make([]byte, session.KeySize)}, "p", "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := sealer.Seal(session.Session{Access: access})
+	if err != nil {
+		t.Fatal(err)
+	}
 	h, log := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
-		return broker.Answer{
-			RequestID: "R", WebofficeURL: "https://office.example.com/w/1?a=1&b=<2>",
-			AccessToken: "access-1", RefreshToken: "sealed-1",
-			AccessTokenExpiredTime: expires, RefreshTokenExpiredTime: expires.Add(time.Hour),
-			Timeout:    1799999500 * time.Microsecond,
-			Permission: weboffice.Permission{Readonly: true, Copy: true},
-		}, nil
+		return broker.Answer{RequestID: "R", Access: access, RefreshToken: sealed,
+			Permission: weboffice.Permission{Readonly: true, Copy: true}}, nil
 	})
 	w := serve(h, post(`{}`))
-	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>","AccessToken":"access-1","RefreshToken":"sealed-1",` +
+	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>","AccessToken":"access-1","RefreshToken":"` + sealed.Reveal() + `",` +
 		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z","RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
 		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,"Export":false,"Print":false}}` + "\n"
 	if w.Code != 200 || w.Body.String() != want ||

@@ -89,16 +89,12 @@ func ParseEndpoint(endpoint string) (*url.URL, error) {
 		errors.New("the IMM endpoint is a host under aliyuncs.com, or http://127.0.0.1:PORT")
 }
 
-// Tokens is what IMM gives for one document and one person.
+// Tokens is what IMM gives for one document and one person. Of a Refresh the WebofficeURL is empty:
+// IMM does not repeat it. Life counts from the answer on.
 type Tokens struct {
-	RequestID               string
-	WebofficeURL            string // of Generate only: Refresh does not repeat it
-	AccessToken             weboffice.Secret
-	RefreshToken            weboffice.Secret // single use
-	AccessTokenExpiredTime  time.Time        // by IMM's clock
-	RefreshTokenExpiredTime time.Time        // by IMM's clock
-	// of the access token from the answer on, by IMM's clock
-	Life time.Duration
+	RequestID string
+	weboffice.Access
+	RefreshToken weboffice.Secret // single use
 }
 
 // Generate asks for the right to open a document. The errors are *weboffice.Error; see the kinds in
@@ -253,8 +249,11 @@ func (c *Client) read(e *exchange, action string) (Tokens, error) {
 		return Tokens{}, errUnreadable
 	}
 	t := Tokens{
-		RequestID: tea.StringValue(a.RequestId), WebofficeURL: tea.StringValue(a.WebofficeURL),
-		AccessToken:  weboffice.Secret(tea.StringValue(a.AccessToken)),
+		RequestID: tea.StringValue(a.RequestId),
+		Access: weboffice.Access{
+			WebofficeURL: tea.StringValue(a.WebofficeURL),
+			AccessToken:  weboffice.Secret(tea.StringValue(a.AccessToken)),
+		},
 		RefreshToken: weboffice.Secret(tea.StringValue(a.RefreshToken)),
 	}
 	var errAccess, errRefresh error

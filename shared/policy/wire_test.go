@@ -171,7 +171,7 @@ func (o *bureau) follow(d dice, p *person, asked weboffice.Request, outcomes map
 		} else {
 			answer, err = o.brokers[which].Refresh(o.t.Context(), visitor,
 				weboffice.RefreshRequest{AccessToken: held.AccessToken,
-					RefreshToken: held.RefreshToken})
+					RefreshToken: weboffice.Secret(held.RefreshToken.Reveal())})
 		}
 		code := ""
 		if err != nil {

@@ -7,7 +7,8 @@
 // Promises: whoever lacks a session key can neither read, change nor make a token; a token opens
 // only for the purpose, project and region it was sealed for; every failure to open looks the same.
 // What it does not promise: a token can be opened any number of times until its end, and whether it
-// belongs to whoever sends it is for the caller of Open to check (Session.BelongsTo).
+// belongs to whoever sends it is for the caller of Open to check (Session.BelongsTo). That it came
+// with its access token, Open checks.
 //
 // Form: base64url of version (1 byte), key id (4), salt (16), AES-256-GCM of a JSON text. The key
 // of each token is derived by HKDF-SHA256 from the session key and the salt, so that the nonce can
@@ -25,6 +26,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -47,51 +50,59 @@ const (
 	purpose   = "weboffice-functions refresh token"
 )
 
-// Session is what a sealed token holds.
+// Session is what a sealed token stands for.
 type Session struct {
-	RefreshToken   weboffice.Secret // IMM's
-	WebofficeURL   string
-	Issuer         string            // of the caller
-	Subject        string            // of the caller; for a share link without one, its jti
-	Start          time.Time         // the first generate
-	Asked          weboffice.Request // what the caller asked, not what was decided
-	Guest          weboffice.User    // the User of a guest; zero for others
-	Issued         time.Time         // when IMM answered, by our clock
-	AccessExpires  time.Time         // by IMM's clock
-	RefreshExpires time.Time         // by IMM's clock
-	Life           time.Duration     // how long the access token lived at Issued, by IMM's clock
-	Access         [32]byte          // SHA-256 of the access token
-	Decision       [32]byte          // digest of what was decided
+	weboffice.Access                   // Life as it was at Issued
+	RefreshToken     weboffice.Secret  // IMM's; it never leaves the function
+	Issuer           string            // of the caller
+	Subject          string            // of the caller; for a share link without one, its jti
+	Start            time.Time         // the first generate
+	Issued           time.Time         // when IMM answered, by our clock
+	Asked            weboffice.Request // what the caller asked, not what was decided
+	Guest            weboffice.User    // the User of a guest; zero for others
+	Decision         [32]byte          // digest of what was decided
 }
 
-// BelongsTo says whether the token was sealed for this caller and for this access token.
-func (s Session) BelongsTo(issuer, subject string, access weboffice.Secret) bool {
-	sum := HashAccess(access)
+// BelongsTo says whether the token was sealed for this caller.
+func (s Session) BelongsTo(issuer, subject string) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Issuer+"\x00"+s.Subject),
-		[]byte(issuer+"\x00"+subject)) == 1 &&
-		subtle.ConstantTimeCompare(s.Access[:], sum[:]) == 1
+		[]byte(issuer+"\x00"+subject)) == 1
 }
 
-// HashAccess is the hash by which a session knows its access token.
-func HashAccess(access weboffice.Secret) [32]byte { return sha256.Sum256([]byte(access.Reveal())) }
+// Sealed is a sealed token: the only refresh token that a page may see. Only Seal and Open make
+// one, so that IMM's own refresh token, a weboffice.Secret, cannot take its place. It prints as a
+// Secret does.
+type Sealed struct{ token weboffice.Secret }
 
-// sealed is the JSON text inside a token, with short names since a page carries it. A field is
+// Reveal returns the text itself, for the one place that puts it on the wire.
+func (s Sealed) Reveal() string { return s.token.Reveal() }
+
+// Format implements fmt.Formatter as Secret does.
+func (s Sealed) Format(state fmt.State, verb rune) { s.token.Format(state, verb) }
+
+// MarshalJSON writes the marker, as Secret does.
+func (s Sealed) MarshalJSON() ([]byte, error) { return s.token.MarshalJSON() }
+
+// LogValue implements slog.LogValuer as Secret does.
+func (s Sealed) LogValue() slog.Value { return s.token.LogValue() }
+
+// payload is the JSON text inside a token, with short names since a page carries it. A field is
 // never given another meaning: the next version opens the tokens of this one.
-type sealed struct {
-	Refresh  string            `json:"r"`
-	URL      string            `json:"u"`
-	Issuer   string            `json:"i,omitempty"`
-	Subject  string            `json:"s,omitempty"`
-	Start    int64             `json:"b"` // ms
-	Asked    weboffice.Request `json:"q"`
-	Password string            `json:"p,omitempty"`
-	GuestID  string            `json:"g,omitempty"`
-	Issued   int64             `json:"t"` // ms
-	AccessX  time.Time         `json:"x"`
-	RefreshX time.Time         `json:"y"`
-	Life     int64             `json:"l"` // ms
-	Access   []byte            `json:"a"`
-	Decision []byte            `json:"d"`
+type payload struct {
+	Refresh    string            `json:"r"`
+	URL        string            `json:"u"`
+	Issuer     string            `json:"i,omitempty"`
+	Subject    string            `json:"s,omitempty"`
+	Start      int64             `json:"b"` // ms
+	Asked      weboffice.Request `json:"q"`
+	Password   string            `json:"p,omitempty"`
+	GuestID    string            `json:"g,omitempty"`
+	Issued     int64             `json:"t"` // ms
+	AccessEnd  time.Time         `json:"x"`
+	RefreshEnd time.Time         `json:"y"`
+	Life       int64             `json:"l"` // ms
+	AccessHash []byte            `json:"a"` // SHA-256 of the access token
+	Decision   []byte            `json:"d"`
 }
 
 // Sealer seals with the first of its keys and opens with all. It is safe for concurrent use.
@@ -119,23 +130,30 @@ func NewSealer(keys [][]byte, project, region string) (*Sealer, error) {
 }
 
 // Seal returns the token of a session.
-func (s *Sealer) Seal(session Session) (weboffice.Secret, error) {
+func (s *Sealer) Seal(session Session) (Sealed, error) {
+	accessHash := sha256.Sum256([]byte(session.AccessToken.Reveal()))
 	var text bytes.Buffer
 	text.Grow(1 << 10) // an ordinary one
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // a WebofficeURL has &, which would take six characters
-	err := encoder.Encode(sealed{
-		Refresh: session.RefreshToken.Reveal(), URL: session.WebofficeURL, Issuer: session.Issuer,
-		Subject: session.Subject,
-		Start:   session.Start.UnixMilli(), Asked: session.Asked,
-		Password: session.Asked.Password.Reveal(), GuestID: session.Guest.Id,
-		Issued: session.Issued.UnixMilli(), AccessX: session.AccessExpires,
-		RefreshX: session.RefreshExpires,
-		Life:     session.Life.Milliseconds(), Access: session.Access[:],
-		Decision: session.Decision[:],
+	err := encoder.Encode(payload{
+		Refresh:    session.RefreshToken.Reveal(),
+		URL:        session.WebofficeURL,
+		Issuer:     session.Issuer,
+		Subject:    session.Subject,
+		Start:      session.Start.UnixMilli(),
+		Asked:      session.Asked,
+		Password:   session.Asked.Password.Reveal(),
+		GuestID:    session.Guest.Id,
+		Issued:     session.Issued.UnixMilli(),
+		AccessEnd:  session.AccessTokenExpiredTime,
+		RefreshEnd: session.RefreshTokenExpiredTime,
+		Life:       session.Life.Milliseconds(),
+		AccessHash: accessHash[:],
+		Decision:   session.Decision[:],
 	})
 	if err != nil {
-		return "", err
+		return Sealed{}, err
 	}
 	token := make([]byte, header, header+text.Len()+16)
 	token[0] = version
@@ -143,57 +161,74 @@ func (s *Sealer) Seal(session Session) (weboffice.Secret, error) {
 	_, _ = rand.Read(token[1+keyIDSize : header]) // never fails
 	aead, err := s.aead(s.keys[0], token[:header])
 	if err != nil {
-		return "", err
+		return Sealed{}, err
 	}
 	token = aead.Seal(token, make([]byte, aead.NonceSize()), text.Bytes(), s.bound(token[:header]))
-	return weboffice.Secret(base64.RawURLEncoding.EncodeToString(token)), nil
+	return Sealed{weboffice.Secret(base64.RawURLEncoding.EncodeToString(token))}, nil
 }
 
-// Open returns the session of a token. The error is always that of Refused, whatever is wrong.
-func (s *Sealer) Open(token weboffice.Secret) (Session, error) {
-	var session Session
-	// which the decoder would skip: a token has one spelling
-	if len(token) > MaxToken || strings.ContainsAny(token.Reveal(), "\r\n") {
-		return session, Refused()
+// Open returns the session of a sealed token, presented with its access token, and the token
+// itself as Sealed. The error is always the same 400, whatever is wrong.
+func (s *Sealer) Open(presented weboffice.RefreshRequest) (Session, Sealed, error) {
+	text, ok := s.decrypt(presented.RefreshToken.Reveal())
+	if !ok {
+		return Session{}, Sealed{}, ErrRefused()
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(token.Reveal())
+	accessHash := sha256.Sum256([]byte(presented.AccessToken.Reveal()))
+	var in payload
+	if err := json.Unmarshal(text, &in); err != nil || len(in.Decision) != sha256.Size ||
+		subtle.ConstantTimeCompare(in.AccessHash, accessHash[:]) != 1 {
+		return Session{}, Sealed{}, ErrRefused()
+	}
+	session := Session{
+		Access: weboffice.Access{
+			WebofficeURL:            in.URL,
+			AccessToken:             presented.AccessToken,
+			AccessTokenExpiredTime:  in.AccessEnd,
+			RefreshTokenExpiredTime: in.RefreshEnd,
+			Life:                    time.Duration(in.Life) * time.Millisecond,
+		},
+		RefreshToken: weboffice.Secret(in.Refresh),
+		Issuer:       in.Issuer,
+		Subject:      in.Subject,
+		Start:        time.UnixMilli(in.Start),
+		Issued:       time.UnixMilli(in.Issued),
+		Asked:        in.Asked,
+		Decision:     [32]byte(in.Decision),
+	}
+	session.Asked.Password = weboffice.Secret(in.Password)
+	if in.GuestID != "" {
+		session.Guest = weboffice.NewGuest()
+		session.Guest.Id = in.GuestID
+	}
+	return session, Sealed{presented.RefreshToken}, nil
+}
+
+// decrypt gives the text inside a token. A token has one spelling: line breaks, which the decoder
+// would skip, are refused.
+func (s *Sealer) decrypt(token string) (text []byte, ok bool) {
+	if len(token) > MaxToken || strings.ContainsAny(token, "\r\n") {
+		return nil, false
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) < header || raw[0] != version {
-		return session, Refused()
+		return nil, false
 	}
+	head, body := raw[:header], raw[header:]
 	for i, key := range s.keys {
-		if s.ids[i] != [keyIDSize]byte(raw[1:1+keyIDSize]) {
+		if s.ids[i] != [keyIDSize]byte(head[1:]) {
 			continue
 		}
-		aead, err := s.aead(key, raw[:header])
+		aead, err := s.aead(key, head)
 		if err != nil {
-			return session, err
+			return nil, false
 		}
-		text, err := aead.Open(nil, make([]byte, aead.NonceSize()), raw[header:],
-			s.bound(raw[:header]))
-		if err != nil {
-			continue // two keys may share an id
+		// two keys may share an id
+		if text, err = aead.Open(nil, make([]byte, aead.NonceSize()), body, s.bound(head)); err == nil {
+			return text, true
 		}
-		var in sealed
-		if err := json.Unmarshal(text, &in); err != nil || len(in.Access) != len(session.Access) ||
-			len(in.Decision) != len(session.Decision) {
-			return session, Refused()
-		}
-		in.Asked.Password = weboffice.Secret(in.Password)
-		session = Session{
-			RefreshToken: weboffice.Secret(in.Refresh), WebofficeURL: in.URL, Issuer: in.Issuer,
-			Subject: in.Subject,
-			Start:   time.UnixMilli(in.Start), Asked: in.Asked, Issued: time.UnixMilli(in.Issued),
-			AccessExpires: in.AccessX, RefreshExpires: in.RefreshX,
-			Life:   time.Duration(in.Life) * time.Millisecond,
-			Access: [32]byte(in.Access), Decision: [32]byte(in.Decision),
-		}
-		if in.GuestID != "" {
-			session.Guest = weboffice.NewGuest()
-			session.Guest.Id = in.GuestID
-		}
-		return session, nil
 	}
-	return session, Refused()
+	return nil, false
 }
 
 func (s *Sealer) aead(key, head []byte) (cipher.AEAD, error) {
@@ -213,9 +248,9 @@ func (s *Sealer) bound(head []byte) []byte {
 	return []byte(purpose + s.scope + "\x00" + string(head))
 }
 
-// Refused is the one error for every token that gives no right: forged, cut, of another deployment,
-// and just so one that was sealed for another caller or access token. A page then generates once.
-func Refused() *weboffice.Error {
+// ErrRefused is the same error for every token that grants nothing: forged, truncated, from another
+// deployment, or sealed for another caller or access token. A page then generates once.
+func ErrRefused() *weboffice.Error {
 	return &weboffice.Error{
 		Kind: weboffice.Invalid, Code: "InvalidArgument.RefreshToken",
 		Message:   "RefreshToken is not one that these functions gave for this AccessToken and caller.",

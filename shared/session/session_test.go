@@ -2,9 +2,13 @@ package session_test
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"reflect"
 	"sort"
 	"strings"
@@ -41,7 +45,17 @@ func seal(t testing.TB, s *session.Sealer, what session.Session) weboffice.Secre
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token
+	return weboffice.Secret(token.Reveal())
+}
+
+// open opens a token as a page presents it that holds full's access token.
+func open(s *session.Sealer, token weboffice.Secret) (session.Session, error) {
+	opened, sealed, err := s.Open(weboffice.RefreshRequest{AccessToken: full().AccessToken,
+		RefreshToken: token})
+	if err == nil && sealed.Reveal() != token.Reveal() {
+		return opened, errors.New("it comes back as another token")
+	}
+	return opened, err
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -50,15 +64,21 @@ func ptr[T any](v T) *T { return &v }
 func full() session.Session {
 	start := time.UnixMilli(1_800_000_000_123)
 	return session.Session{
+		Access: weboffice.Access{
+			WebofficeURL: "https://office-cn-shanghai.imm.aliyuncs.com/office/w/7c1a" +
+				"?_w_tokentype=1&x=<y>",
+			AccessToken:             "access",
+			AccessTokenExpiredTime:  start.Add(90 * time.Minute).UTC().Add(856132358),
+			RefreshTokenExpiredTime: start.Add(25 * time.Hour).UTC(),
+			Life:                    30 * time.Minute,
+		},
 		RefreshToken: "f1fd1afd79ee445f95d3dd99f34f35ffv3",
-		WebofficeURL: "https://office-cn-shanghai.imm.aliyuncs.com/office/w/7c1a?_w_tokentype=1&x=<y>",
-		Issuer:       "https://login.example.com", Subject: "ann", Start: start,
-		Guest:  weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
-		Issued: start.Add(time.Hour), AccessExpires: start.Add(90 * time.Minute).UTC().Add(
-			856132358),
-		RefreshExpires: start.Add(25 * time.Hour).UTC(),
-		Life:           30 * time.Minute, Access: session.HashAccess("access"),
-		Decision: [32]byte{1, 2, 3},
+		Issuer:       "https://login.example.com",
+		Subject:      "ann",
+		Start:        start,
+		Issued:       start.Add(time.Hour),
+		Guest:        weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
+		Decision:     [32]byte{1, 2, 3},
 		Asked: weboffice.Request{
 			ProjectName: "test-project", SourceURI: "oss://test-bucket/报告/a&b <1>.docx",
 			Filename: "a.docx", CachePreview: ptr(false), Referer: "*",
@@ -84,11 +104,12 @@ func TestSealedSessionComesBackWhole(t *testing.T) {
 	s := newSealer(t, newKey())
 	for name, want := range map[string]session.Session{
 		"everything": full(),
-		"little": {Start: time.UnixMilli(5), Issued: time.UnixMilli(7),
-			Asked: weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}},
+		"little": {Access: weboffice.Access{AccessToken: "access"}, Start: time.UnixMilli(5),
+			Issued: time.UnixMilli(7),
+			Asked:  weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}},
 	} {
 		token := seal(t, s, want)
-		got, err := s.Open(token)
+		got, err := open(s, token)
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -132,7 +153,7 @@ func TestLargestRequestThatIsAcceptedCanBeOpened(t *testing.T) {
 	fillUp(t, s, &large)
 	token := seal(t, s, large)
 	t.Logf("the longest token has %d characters", len(token))
-	if got, err := s.Open(token); err != nil || !reflect.DeepEqual(got, large) {
+	if got, err := open(s, token); err != nil || !reflect.DeepEqual(got, large) {
 		t.Errorf("a token of %d characters is not opened: %v", len(token), err)
 	}
 }
@@ -223,9 +244,9 @@ func TestTokensShowNothing(t *testing.T) {
 // refused wants the one error that all bad tokens have.
 func refused(t *testing.T, name string, s *session.Sealer, token weboffice.Secret) {
 	t.Helper()
-	got, err := s.Open(token)
+	got, err := open(s, token)
 	var public *weboffice.Error
-	if !errors.As(err, &public) || !reflect.DeepEqual(public, session.Refused()) ||
+	if !errors.As(err, &public) || !reflect.DeepEqual(public, session.ErrRefused()) ||
 		!reflect.DeepEqual(got, session.Session{}) {
 		t.Errorf("%s: %+v, %v", name, got, err)
 	}
@@ -248,7 +269,7 @@ func TestTamperedTokenIsRefused(t *testing.T) {
 		refused(t, fmt.Sprintf("cut to %d", i), s,
 			weboffice.Secret(base64.RawURLEncoding.EncodeToString(raw[:i])))
 	}
-	if _, err := s.Open(token); err != nil {
+	if _, err := open(s, token); err != nil {
 		t.Error("the token itself:", err)
 	}
 }
@@ -273,7 +294,7 @@ func TestSecondSpellingOfATokenIsRefused(t *testing.T) {
 	} {
 		refused(t, name, s, weboffice.Secret(other))
 	}
-	if _, err := s.Open(weboffice.Secret(token)); err != nil {
+	if _, err := open(s, weboffice.Secret(token)); err != nil {
 		t.Error("the token itself:", err)
 	}
 }
@@ -284,7 +305,7 @@ func TestTokenOfAnotherDeploymentIsRefused(t *testing.T) {
 	refused(t, "another key", newSealer(t, newKey()), token)
 	refused(t, "another project", sealerOf(t, "other-project", "cn-shanghai", key), token)
 	refused(t, "another region", sealerOf(t, "test-project", "cn-beijing", key), token)
-	if _, err := sealerOf(t, "test-project", "cn-shanghai", key).Open(token); err != nil {
+	if _, err := open(sealerOf(t, "test-project", "cn-shanghai", key), token); err != nil {
 		t.Error("the same deployment:", err)
 	}
 }
@@ -306,7 +327,7 @@ func TestRotationOfKeys(t *testing.T) {
 	} {
 		token := seal(t, step.by, full())
 		for i, s := range step.opens {
-			if _, err := s.Open(token); err != nil {
+			if _, err := open(s, token); err != nil {
 				t.Errorf("sealed %s, not opened by sealer %d", name, i)
 			}
 		}
@@ -315,18 +336,16 @@ func TestRotationOfKeys(t *testing.T) {
 	refused(t, "new key not yet there", before, seal(t, moved, full()))
 }
 
-func TestTokenOfAnotherCallerOrAccessTokenDoesNotBelong(t *testing.T) {
+func TestTokenOfAnotherCallerDoesNotBelong(t *testing.T) {
 	s := full()
-	if !s.BelongsTo("https://login.example.com", "ann", "access") {
+	if !s.BelongsTo("https://login.example.com", "ann") {
 		t.Error("its own caller is refused")
 	}
 	for name, other := range map[string]bool{
-		"another subject":      s.BelongsTo("https://login.example.com", "bob", "access"),
-		"another issuer":       s.BelongsTo("https://login.example.org", "ann", "access"),
-		"a guest":              s.BelongsTo("", "", "access"),
-		"the border moved":     s.BelongsTo("https://login.example.co", "mann", "access"),
-		"another access token": s.BelongsTo("https://login.example.com", "ann", "access2"),
-		"no access token":      s.BelongsTo("https://login.example.com", "ann", ""),
+		"another subject":  s.BelongsTo("https://login.example.com", "bob"),
+		"another issuer":   s.BelongsTo("https://login.example.org", "ann"),
+		"a guest":          s.BelongsTo("", ""),
+		"the border moved": s.BelongsTo("https://login.example.co", "mann"),
 	} {
 		if other {
 			t.Errorf("%s owns it", name)
@@ -334,9 +353,67 @@ func TestTokenOfAnotherCallerOrAccessTokenDoesNotBelong(t *testing.T) {
 	}
 	guests := full()
 	guests.Issuer, guests.Subject = "", ""
-	if !guests.BelongsTo("", "", "access") || guests.BelongsTo("https://login.example.com", "ann",
-		"access") {
+	if !guests.BelongsTo("", "") || guests.BelongsTo("https://login.example.com", "ann") {
 		t.Error("a guest's token is not the guest's alone")
+	}
+}
+
+func TestTokenWithAnotherAccessTokenIsRefused(t *testing.T) {
+	s := newSealer(t, newKey())
+	token := seal(t, s, full())
+	for _, other := range []weboffice.Secret{"access2", "Access", ""} {
+		got, sealed, err := s.Open(weboffice.RefreshRequest{AccessToken: other, RefreshToken: token})
+		if !reflect.DeepEqual(err, session.ErrRefused()) ||
+			!reflect.DeepEqual(got, session.Session{}) || sealed != (session.Sealed{}) {
+			t.Errorf("%q: %+v, %v", other.Reveal(), got, err)
+		}
+	}
+	if got, err := open(s, token); err != nil || got.AccessToken != "access" {
+		t.Error("its own:", err)
+	}
+}
+
+// An upgrade is a merge: documents that are open during it stay open. The tokens were sealed by the
+// code of the version before.
+func TestTokensOfTheVersionBeforeAreOpened(t *testing.T) {
+	key := sha256.Sum256([]byte("a session key for golden tokens"))
+	guest := full()
+	guest.Issuer, guest.Subject = "", ""
+	guest.Asked = weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"}
+	for name, want := range map[string]session.Session{"full": full(), "guest": guest} {
+		token, err := os.ReadFile("testdata/golden/version1-" + name + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := open(newSealer(t, key[:]), weboffice.Secret(token))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v, %v\nwant %+v", name, got, err, want)
+		}
+	}
+}
+
+func TestSealedTokenIsNeverPrinted(t *testing.T) {
+	s := newSealer(t, newKey())
+	sealed, err := s.Seal(full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := struct{ Token session.Sealed }{sealed}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "s", sealed, "holder", holder)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "s", sealed, "holder", holder)
+	text, err := json.Marshal(holder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := fmt.Sprintf("%v %s %q %x %#v %+v %d", sealed, sealed, sealed, sealed, sealed, sealed,
+		sealed) + fmt.Sprintf("%v %+v %#v", holder, holder, &holder) + string(text) + log.String()
+	if strings.Contains(printed, sealed.Reveal()[:20]) ||
+		strings.Contains(printed, fmt.Sprintf("%x", sealed.Reveal()[:20])) {
+		t.Error(printed)
+	}
+	if !strings.Contains(printed, "[secret]") {
+		t.Error("nothing was printed:", printed)
 	}
 }
 
@@ -367,11 +444,11 @@ func FuzzOpen(f *testing.F) {
 	f.Add("")
 	f.Add("AQ")
 	f.Fuzz(func(t *testing.T, token string) {
-		got, err := s.Open(weboffice.Secret(token))
+		got, err := open(s, weboffice.Secret(token))
 		if err == nil && !own[token] {
 			t.Fatalf("%q opens to %+v", token, got)
 		}
-		if err != nil && err.Error() != session.Refused().Error() {
+		if err != nil && err.Error() != session.ErrRefused().Error() {
 			t.Fatalf("%q: %v", token, err)
 		}
 	})
@@ -392,21 +469,18 @@ func FuzzRoundTrip(f *testing.F) {
 		want.Issuer, want.Subject, want.Start = issuer, subject, time.UnixMilli(start)
 		want.Asked = weboffice.Request{SourceURI: uri, Password: weboffice.Secret(password),
 			UserData: userData}
-		token, err := s.Seal(want)
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := seal(t, s, want)
 		if len(token) > session.MaxToken {
 			t.Skip("longer than any request")
 		}
-		got, err := s.Open(token)
+		got, err := open(s, token)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("got %+v, %v, want %+v", got, err, want)
 		}
 		raw, _ := base64.RawURLEncoding.DecodeString(token.Reveal())
 		at := max(bit, -bit-1) % (8 * len(raw))
 		raw[at/8] ^= 1 << (at % 8)
-		if _, err := s.Open(weboffice.Secret(
+		if _, err := open(s, weboffice.Secret(
 			base64.RawURLEncoding.EncodeToString(raw))); err == nil {
 			t.Fatalf("opens with bit %d changed", at)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -244,6 +245,16 @@ func plain(text string, limit int) bool {
 func tooLarge(structure any) bool {
 	text, err := json.Marshal(structure)
 	return err != nil || len(text) > maxStructure
+}
+
+// Access is what IMM's answer says of an access token. IMM's times are by its own clock; Life is a
+// span, so that no clock but IMM's has a part in it.
+type Access struct {
+	WebofficeURL            string
+	AccessToken             Secret
+	AccessTokenExpiredTime  time.Time
+	RefreshTokenExpiredTime time.Time     // of IMM's refresh token
+	Life                    time.Duration // that the access token has left
 }
 
 // RefreshRequest holds what a page sends to refresh. RefreshToken is the sealed one.
