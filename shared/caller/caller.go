@@ -13,6 +13,7 @@ package caller
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,12 +27,13 @@ type Caller struct {
 	// the token's iss as the policy spells it; identity is (IssuerURL, Subject)
 	IssuerURL string
 	Subject   string // the sub claim; for a share link its sub, which may be ""
-	// the verified claims, never changed; numbers as json.Number, email only where it counts
-	Claims   map[string]any
-	User     User  // what the issuer's claims say for display
-	Link     *Link // set for share links only
-	IssuedAt time.Time
-	Expires  time.Time
+	Claims    Claims // without an email that does not count
+	// why the proof's email does not count, for a log; "" where it counts or there is none
+	EmailIgnored string
+	User         User  // what the issuer's claims say for display
+	Link         *Link // set for share links only
+	IssuedAt     time.Time
+	Expires      time.Time
 }
 
 // User is what an issuer says of a person, from the claims that the policy's `user` names. Each may
@@ -44,9 +46,10 @@ type User struct {
 
 // Link is what a share link carries besides its caller.
 type Link struct {
-	ID       string   // jti
-	Document string   // a document pattern or an exact oss:// URI
-	Grant    []string // such as "view", "copy"
+	ID string // jti
+	// one of the two: an exact oss:// URI, where * is a letter like any other, or a pattern as in a rule
+	Document, Documents string
+	Grant               []string // such as "view", "copy"
 }
 
 // LinkIssuer is the name and the iss of share links.
@@ -57,9 +60,13 @@ func (c Caller) Guest() bool { return c.Issuer == "" }
 
 // Issuer is one issuer that a policy trusts.
 type Issuer struct {
-	Name       string        // the policy's name for it
-	URL        string        // https, or http on loopback; compared byte for byte with iss
-	Audience   string        // required in aud
+	Name          string   // the policy's name for it
+	URL           string   // https, or http on loopback; compared byte for byte with iss
+	Audience      []string // a token must be for one of them
+	AudienceClaim string   // where a token says whom it is for: aud (also ""), azp or client_id
+	// the URL of the key set, https (or http on loopback); nothing is discovered then, and URL may be
+	// any printable text
+	Keys       string
 	MaxAge     time.Duration // oldest iat accepted; 0: any
 	TrustEmail bool          // email counts without email_verified
 	User       UserClaims
@@ -77,7 +84,7 @@ func (i Issuer) Validate() error {
 	case strings.ContainsAny(i.URL, "?#") || !fetchable(i.URL, true):
 		return errors.New(
 			"an issuer's url must be https (http on loopback) with a host and without user, query and fragment")
-	case i.Audience == "" || i.MaxAge < 0:
+	case len(i.Audience) == 0 || slices.Contains(i.Audience, "") || i.MaxAge < 0:
 		return errors.New("an issuer needs an audience and no negative maxAge")
 	}
 	return nil

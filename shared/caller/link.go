@@ -82,7 +82,7 @@ func linkTrust(secrets []weboffice.Secret) (trust, error) {
 		}
 		keys[LinkKeyID(secret)] = &key{algorithm: jose.HS256, material: []byte(secret.Reveal())}
 	}
-	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: linkAudience},
+	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: []string{linkAudience}},
 		func(_ context.Context, id, _ string) (*key, error) {
 			k, known := keys[id]
 			if !known {

@@ -143,6 +143,6 @@ func (p proof) check(i Issuer, now time.Time) error {
 		return errors.New("iat is older than the issuer's maxAge")
 	}
 	// go-jose names the claim that fails, not its value.
-	return p.registered.ValidateWithLeeway(jwt.Expected{AnyAudience: jwt.Audience{i.Audience},
+	return p.registered.ValidateWithLeeway(jwt.Expected{AnyAudience: i.Audience,
 		Time: now}, leeway)
 }

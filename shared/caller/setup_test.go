@@ -121,8 +121,8 @@ func newScene(t testing.TB, trusted caller.Issuer, c *clock, transport http.Roun
 	if trusted.URL == "" {
 		trusted.URL = issuerURL
 	}
-	if trusted.Audience == "" {
-		trusted.Audience = "weboffice"
+	if trusted.Audience == nil {
+		trusted.Audience = []string{"weboffice"}
 	}
 	v, err := caller.NewVerifier(caller.Options{
 		Issuers: []caller.Issuer{trusted}, LinkKeys: []weboffice.Secret{linkKey},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"time"
 
 	"weboffice-functions/shared/recent"
@@ -153,10 +154,10 @@ func (v *Verifier) read(token weboffice.Secret) (proof, Caller, error) {
 		p.check(issuer.Issuer, v.now()))
 }
 
-// Holder is the caller that a proof of this issuer with these claims, a JSON object, would make:
-// for trying out a policy. Share links have the issuer whose Name and URL are LinkIssuer. Neither
+// CallerFor returns the caller that a proof of this issuer with these claims, a JSON object, would
+// make: for trying out a policy. Share links have the issuer whose Name and URL are LinkIssuer. Neither
 // times nor audience are looked at.
-func (i Issuer) Holder(claims []byte) (Caller, error) {
+func (i Issuer) CallerFor(claims []byte) (Caller, error) {
 	var p proof
 	if err := p.decodeClaims(claims); err != nil {
 		return Caller{}, err
@@ -165,18 +166,46 @@ func (i Issuer) Holder(claims []byte) (Caller, error) {
 	return c, c.identify(i, p, nil)
 }
 
-// identify says who the caller is to this issuer. An e-mail address counts only when the issuer
-// vouches for it.
+// identify says who the caller is to this issuer.
 func (c *Caller) identify(i Issuer, p proof, revoked map[string]bool) error {
 	c.Issuer, c.IssuerURL = i.Name, i.URL
-	if verified := c.Claims["email_verified"]; verified != true && verified != "true" &&
-		!i.TrustEmail {
+	if c.EmailIgnored = c.whyNoEmail(i.TrustEmail); c.EmailIgnored != "" {
 		delete(c.Claims, "email")
 	}
 	if c.Issuer == LinkIssuer {
 		return c.identifyLink(p, revoked)
 	}
 	return c.identifyPerson(i.User)
+}
+
+// plainEmail is an address without quotes, spaces or a second @: `*@example.com` must not let
+// "a@evil.example"@example.com in.
+var plainEmail = regexp.MustCompile(`^[^\s@"<>(),:;\\\[\]]+@[^\s@"<>(),:;\\\[\]]+$`)
+
+// whyNoEmail says why the proof's email does not count. It counts only when the issuer vouches for
+// it: whoever may write any address into an account's profile could be anybody.
+func (c *Caller) whyNoEmail(trusted bool) string {
+	email, there := c.Claims["email"]
+	text, _ := email.(string)
+	name := "email_verified"
+	if _, usual := c.Claims[name]; !usual {
+		name = "emailVerified"
+	}
+	verified, known := c.Claims[name]
+	switch {
+	case !there:
+		return ""
+	case !plainEmail.MatchString(text):
+		return "email does not count: it is not one plain address"
+	case trusted || verified == true || verified == "true":
+		return ""
+	case !known:
+		name = "email_verified is missing"
+	default:
+		name += " is not true"
+	}
+	return "email does not count: " + name +
+		" (if the issuer verifies every address, say trustEmail: true under it)"
 }
 
 // identifyPerson fills User from the claims that the policy names.

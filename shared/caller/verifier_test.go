@@ -476,20 +476,31 @@ func TestMaxAgeOfZeroAcceptsAnyAge(t *testing.T) {
 }
 
 func TestAttackUnverifiedEmail(t *testing.T) {
+	const missing, untrue = "email_verified is missing", "email_verified is not true"
 	for _, test := range []struct {
-		trust    bool
-		verified any
-		counts   bool
+		trust           bool
+		email           any
+		verified, camel any    // email_verified, emailVerified
+		why             string // it does not count; "": it counts
 	}{
-		{false, true, true}, {false, "true", true}, {true, nil, true}, {true, false, true},
-		{false, nil, false}, {false, false, false}, {false, "false", false}, {false, "TRUE", false},
-		{false, 1, false}, {false, []bool{true}, false},
+		{false, "ann@example.com", true, nil, ""}, {false, "ann@example.com", "true", nil, ""},
+		{true, "ann@example.com", nil, nil, ""}, {true, "ann@example.com", false, nil, ""},
+		{false, "ann@example.com", nil, true, ""}, {false, "ann@example.com", nil, "true", ""},
+		{false, "ann@example.com", nil, nil, missing},
+		{false, "ann@example.com", false, nil, untrue}, {false, "ann@example.com", "TRUE", nil, untrue},
+		{false, "ann@example.com", 1, nil, untrue}, {false, "ann@example.com", []bool{true}, nil, untrue},
+		{false, "ann@example.com", false, true, untrue},
+		{false, "ann@example.com", nil, false, "emailVerified is not true"},
+		{true, `"a@evil.example"@example.com`, true, nil, "plain address"},
+		{true, "a@evil.example, b@example.com", true, nil, "plain address"},
+		{true, []string{"ann@example.com"}, true, nil, "plain address"}, {true, 7, true, nil, "plain address"},
 	} {
 		s, p := provided(t, caller.Issuer{TrustEmail: test.trust})
-		got := s.accepted(t, p.Token(map[string]any{"email": "ann@example.com",
-			"email_verified": test.verified}))
-		if _, counts := got.Claims["email"]; counts != test.counts {
-			t.Errorf("trust %v, verified %v: counts %v", test.trust, test.verified, counts)
+		got := s.accepted(t, p.Token(map[string]any{"email": test.email,
+			"email_verified": test.verified, "emailVerified": test.camel}))
+		if _, counts := got.Claims["email"]; counts != (test.why == "") ||
+			!strings.Contains(got.EmailIgnored, test.why) || counts != (got.EmailIgnored == "") {
+			t.Errorf("%+v: counts %v, %s", test, counts, got.EmailIgnored)
 		}
 	}
 	s, p := provided(t, caller.Issuer{User: caller.UserClaims{ID: "email"}})
@@ -551,8 +562,8 @@ func TestAttackTokenOfAnotherIssuer(t *testing.T) {
 	s := scene{clock: c, wire: &wire{next: both}}
 	v, err := caller.NewVerifier(caller.Options{
 		Issuers: []caller.Issuer{
-			{Name: "staff", URL: staff.URL(), Audience: "weboffice"},
-			{Name: "partners", URL: partners.URL(), Audience: "partners"},
+			{Name: "staff", URL: staff.URL(), Audience: []string{"weboffice"}},
+			{Name: "partners", URL: partners.URL(), Audience: []string{"partners"}},
 		},
 		Client: &http.Client{Transport: both}, Now: c.Now, Logger: discard,
 	})
@@ -574,7 +585,7 @@ func TestAttackTokenOfAnotherIssuer(t *testing.T) {
 
 func TestNewVerifierRefusesBadOptions(t *testing.T) {
 	c := newClock()
-	good := caller.Issuer{Name: "staff", URL: issuerURL, Audience: "weboffice"}
+	good := caller.Issuer{Name: "staff", URL: issuerURL, Audience: []string{"weboffice"}}
 	options := func(issuers ...caller.Issuer) caller.Options {
 		return caller.Options{Issuers: issuers, Client: &http.Client{}, Now: c.Now, Logger: discard}
 	}
@@ -602,10 +613,10 @@ func TestNewVerifierRefusesBadOptions(t *testing.T) {
 	for name, o := range map[string]caller.Options{
 		"no name":         bad(func(o *caller.Options) { o.Issuers[0].Name = "" }),
 		"name of links":   bad(func(o *caller.Options) { o.Issuers[0].Name = "links" }),
-		"no audience":     bad(func(o *caller.Options) { o.Issuers[0].Audience = "" }),
+		"no audience":     bad(func(o *caller.Options) { o.Issuers[0].Audience = nil }),
 		"negative maxAge": bad(func(o *caller.Options) { o.Issuers[0].MaxAge = -1 }),
 		"url twice": options(good, caller.Issuer{Name: "more", URL: issuerURL,
-			Audience: "x"}),
+			Audience: []string{"x"}}),
 		"short link key": bad(func(o *caller.Options) {
 			o.LinkKeys = []weboffice.Secret{"short"}
 		}),
@@ -616,7 +627,7 @@ func TestNewVerifierRefusesBadOptions(t *testing.T) {
 		"no clock":          bad(func(o *caller.Options) { o.Now = nil }),
 		"no client":         bad(func(o *caller.Options) { o.Client = nil }),
 		"no logger":         bad(func(o *caller.Options) { o.Logger = nil }),
-		"one of two issues": options(good, caller.Issuer{Name: "b", URL: "x", Audience: "x"}),
+		"one of two issues": options(good, caller.Issuer{Name: "b", URL: "x", Audience: []string{"x"}}),
 	} {
 		if _, err := caller.NewVerifier(o); err == nil || strings.Contains(err.Error(), "short") {
 			t.Errorf("%s: %v", name, err)
@@ -648,10 +659,10 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-func TestHolder(t *testing.T) {
+func TestCallerFor(t *testing.T) {
 	issuer := caller.Issuer{Name: "staff", URL: issuerURL, User: caller.UserClaims{ID: "employee"}}
 	got,
-		err := issuer.Holder(
+		err := issuer.CallerFor(
 		[]byte(`{"sub":"ann","employee":"e1","email":"ann@example.com","level":7}`))
 	if _, counts := got.Claims["email"]; err != nil || got.Issuer != "staff" ||
 		got.IssuerURL != issuerURL || got.User.ID != "e1" ||
@@ -660,7 +671,7 @@ func TestHolder(t *testing.T) {
 	}
 	links := caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}
 	link,
-		err := links.Holder(
+		err := links.CallerFor(
 		[]byte(`{"jti":"n1","document":"oss://b/k","grant":["view"],"name":"Ann"}`))
 	if err != nil || link.Issuer != caller.LinkIssuer || link.Link == nil ||
 		link.Link.Document != "oss://b/k" || link.User.Name != "Ann" {
@@ -670,11 +681,11 @@ func TestHolder(t *testing.T) {
 		`{"sub":"ann"}`, `{"sub":["ann"],"employee":"e1"}`, `{"employee":"e1"}`, `null`, ``,
 		`{"sub":"a","sub":"b","employee":"e1"}`,
 	} {
-		if _, err := issuer.Holder([]byte(claims)); err == nil {
+		if _, err := issuer.CallerFor([]byte(claims)); err == nil {
 			t.Errorf("%s makes a caller", claims)
 		}
 	}
-	if _, err := links.Holder([]byte(`{"jti":"n1","document":"oss://b/k"}`)); err == nil {
+	if _, err := links.CallerFor([]byte(`{"jti":"n1","document":"oss://b/k"}`)); err == nil {
 		t.Error("a link without grant makes a caller")
 	}
 }

@@ -86,7 +86,7 @@ func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	for _, issuer := range append(p.Issuers(),
 		caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}) {
 		if issuer.Name == name {
-			return issuer.Holder(body)
+			return issuer.CallerFor(body)
 		}
 	}
 	return caller.Caller{}, errors.New("issuer must be links or a name under `issuers`")

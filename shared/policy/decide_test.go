@@ -892,9 +892,9 @@ rules:
 	wantLimits := policy.Limits{Anyone: policy.Rate{Events: 3, Per: time.Second},
 		Caller: policy.Rate{Events: 1000, Per: time.Hour}}
 	wantIssuers := []caller.Issuer{
-		{Name: "a", URL: "http://127.0.0.1:9000/a", Audience: "x", MaxAge: 30 * time.Minute,
+		{Name: "a", URL: "http://127.0.0.1:9000/a", Audience: []string{"x"}, MaxAge: 30 * time.Minute,
 			TrustEmail: true, User: caller.UserClaims{ID: "oid"}},
-		{Name: "b", URL: "https://b.example", Audience: "weboffice", MaxAge: 24 * time.Hour},
+		{Name: "b", URL: "https://b.example", Audience: []string{"weboffice"}, MaxAge: 24 * time.Hour},
 	}
 	if p.Limits() != wantLimits || !reflect.DeepEqual(p.Issuers(), wantIssuers) ||
 		!p.QuickStart() || !p.UsesLinks() || p.Rules() != 1 ||

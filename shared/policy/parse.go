@@ -339,7 +339,7 @@ func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 			"an issuer's name is lower-case letters, digits and -, and neither links nor anyone",
 			"issuers", name)
 	}
-	if (caller.Issuer{Name: "any", URL: t.URL, Audience: "any"}).Validate() != nil ||
+	if (caller.Issuer{Name: "any", URL: t.URL, Audience: []string{"any"}}).Validate() != nil ||
 		strings.ContainsAny(t.URL, `\@`) {
 		r.problem(
 			"url is the issuer's https URL (or http on loopback), without query or fragment, exactly as its tokens' iss", at("url")...)
@@ -349,7 +349,7 @@ func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 			at("audience")...)
 	}
 	return caller.Issuer{
-		Name: name, URL: t.URL, Audience: t.Audience, TrustEmail: t.TrustEmail,
+		Name: name, URL: t.URL, Audience: []string{t.Audience}, TrustEmail: t.TrustEmail,
 		MaxAge: r.duration(t.MaxAge, 24*time.Hour, at("maxAge")...),
 		User:   caller.UserClaims(t.User),
 	}
