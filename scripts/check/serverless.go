@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weboffice-functions/shared/app"
 )
 
 // checkServerless checks s.yaml as it stands, and with each environment's settings laid over it.
@@ -267,7 +269,7 @@ func (s serverless) function(props *node, at string) {
 			"there is one for each folder under functions")
 	}
 	if variables := props.get("environmentVariables"); variables != nil {
-		s.variables(variables, at, "FC_", Required)
+		s.variables(variables, at, "FC_", app.Required)
 	}
 }
 
@@ -283,7 +285,7 @@ func (s serverless) preflights(methods *node, at string) {
 
 // variables checks that an environment has the variables that the functions read, those that must
 // be there and no other.
-func (r *report) variables(variables *node, at, reserved string, required ...Need) {
+func (r *report) variables(variables *node, at, reserved string, required ...app.Need) {
 	for _, f := range variables.fields {
 		if strings.HasPrefix(f.key, reserved) {
 			r.add(f.place, at+": "+f.key+" is the platform's own", "take it out")
@@ -292,7 +294,7 @@ func (r *report) variables(variables *node, at, reserved string, required ...Nee
 				"correct it, or take it out; shared/app/environment.go lists what they read")
 		}
 	}
-	for _, v := range Variables() {
+	for _, v := range app.Variables() {
 		if slices.Contains(required, v.Need) && variables.get(v.Name) == nil {
 			r.add(variables.place, at+" has no "+v.Name, "add it: "+v.Use)
 		}
@@ -377,7 +379,7 @@ func (s serverless) fallback(name, fallback string, has bool, n *node) string {
 	switch {
 	case has && v.Secret:
 		s.add(n.place, name+" has a default", "leave it out: a secret in a file is everybody's")
-	case !has && !v.Secret && v.Need != Required:
+	case !has && !v.Secret && v.Need != app.Required:
 		s.add(n.place,
 			name+" has no default: where it is not set nothing renders, previews included",
 			"${env('"+name+"', 'a sensible value')}")
@@ -389,13 +391,13 @@ func (s serverless) fallback(name, fallback string, has bool, n *node) string {
 
 // variable returns what the functions say of an environment variable; the zero value where they do
 // not read it.
-func variable(name string) Variable {
-	for _, v := range Variables() {
+func variable(name string) app.Variable {
+	for _, v := range app.Variables() {
 		if v.Name == name {
 			return v
 		}
 	}
-	return Variable{}
+	return app.Variable{}
 }
 
 // functionNames lists the functions: the folders under functions that hold a bootstrap.

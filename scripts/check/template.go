@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weboffice-functions/shared/app"
 )
 
 // template checks template.yml. SAM takes what it does not know without a word, and CloudFormation
@@ -258,8 +260,8 @@ func (t template) function(f field, merged *node) {
 	if variables == nil {
 		return
 	}
-	t.variables(variables, f.key, "AWS_", Required, RequiredOffFC, RequiredLambda)
-	for _, v := range Variables() {
+	t.variables(variables, f.key, "AWS_", app.Required, app.RequiredOffFC, app.RequiredLambda)
+	for _, v := range app.Variables() {
 		value := variables.get(v.Name)
 		if taken := value.call("If"); taken != nil && len(taken.items) == 3 {
 			value = taken.items[1]

@@ -1,4 +1,4 @@
-package main
+package app_test
 
 import (
 	"encoding/base64"
@@ -30,8 +30,8 @@ func TestListedVariablesAreRead(t *testing.T) {
 		slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range Variables() {
-		if v.Need != RequiredLambda && !read[v.Name] {
+	for _, v := range app.Variables() {
+		if v.Need != app.RequiredLambda && !read[v.Name] {
 			t.Errorf("%s is listed and not read", v.Name)
 		}
 	}

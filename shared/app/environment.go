@@ -1,4 +1,4 @@
-package main
+package app
 
 // Variable is one environment variable that the functions read.
 type Variable struct {
