@@ -42,7 +42,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		SessionKeys: getenv("WEBOFFICE_SESSION_KEYS")}
 	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "where the page and the functions listen")
 	flags.StringVar(&o.IMMAddr, "imm-addr", "127.0.0.1:8081", "where the IMM stand-in listens")
-	flags.StringVar(&o.Documents, "documents", "", "a folder whose files are laid into test-bucket")
+	flags.Func("documents", "a `folder` whose files are laid into test-bucket",
+		func(folder string) error {
+			o.Documents = append(o.Documents, local.Folder{Bucket: "test-bucket", Dir: folder})
+			return nil
+		})
 	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
 	file := flags.String("policy", "",
 		"a policy `file`, a changed copy of scripts/dev/policy.yaml, which is the default")

@@ -1,22 +1,20 @@
-// Package local runs everything on one machine, with no account: the IMM stand-in, a test identity
-// provider, both functions and the sample page. scripts/dev serves it to a person, scripts/smoke
-// and end-to-end tests drive it. Loopback only; its credentials are no secrets and open nothing but
-// the stand-in.
+// Package local is one site on one machine, with no account: the IMM stand-in, a test identity
+// provider, both functions and the sample page. scripts/dev serves it to a person; scripts/smoke,
+// scripts/load, benchmarks and the end-to-end tests drive it. It is handed the functions' handlers,
+// so that nothing below it imports them.
+//
+// Loopback only, by address and by the Host of every request. Its credentials are no secrets and
+// open nothing but the stand-in.
 package local
 
 import (
 	"context"
-	"crypto/rand"
-	_ "embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"weboffice-functions/shared/app"
@@ -25,18 +23,26 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// usualOrigin stands in the policy that ships with scripts/dev and gives way to the real origin.
-const usualOrigin = "http://127.0.0.1:8080"
-
-// Options say what to run. Addresses default to free ports of 127.0.0.1.
+// Options say what to run. All but the handlers may be left out.
 type Options struct {
-	Addr, IMMAddr string
-	Policy        []byte // the text of a policy
-	SessionKeys   string // as WEBOFFICE_SESSION_KEYS; default: random
-	Documents     string // a folder whose files are laid into test-bucket
-	Lifetime      time.Duration
-	Now           func() time.Time // default time.Now
-	Logger        *slog.Logger
+	Addr, IMMAddr string // default: free ports of 127.0.0.1
+
+	// Policy is the text of a policy, default one that opens nothing. http://127.0.0.1:8080 in it
+	// stands for the site's own URL; the test identity provider is at /people below that.
+	Policy []byte
+	// SessionKeys and LinkKeys are as WEBOFFICE_SESSION_KEYS and WEBOFFICE_LINK_KEYS are, default
+	// one random key each. Environment goes over the variables that the functions get from here.
+	SessionKeys, LinkKeys string
+	Environment           map[string]string
+	Documents             []Folder
+	Lifetime              time.Duration    // of an access token, default 30 minutes
+	Now                   func() time.Time // default time.Now; the clock of everybody here
+	Logger                *slog.Logger     // default none
+
+	IMM    office.Options // Now, AccessTokenLife, PublicURL and Logger as above by default
+	People issuer.Options // Now as above and Algorithm ES256 by default
+	// Gateway makes what answers at the stand-in's address, default the stand-in itself.
+	Gateway func(imm http.Handler) http.Handler
 
 	// Generate and Refresh make the two functions' handlers: generate.New and refresh.New.
 	Generate, Refresh func(*app.App) http.Handler
@@ -44,127 +50,154 @@ type Options struct {
 
 // Local is what runs.
 type Local struct {
-	URL     string // of the page; generate and refresh lie below it
-	IMMURL  string // of the stand-in
-	IMM     *office.Server
-	People  *issuer.Provider
-	App     *app.App
-	LinkKey weboffice.Secret
+	*Functions        // those of Options.Policy, served at /generate and /refresh below URL
+	URL        string // of the page
+	IMMURL     string // of the stand-in
+	IMM        *office.Server
+	People     *issuer.Provider
+	LinkKey    weboffice.Secret // the first
 
+	options   Options
 	decisions *decisions
-	lifetime  time.Duration
-	now       func() time.Time
+	refused   *refusedOrigins
 	documents []document
 	servers   []*http.Server
 	scratch   string
 }
 
 // Start runs everything until Close.
-func Start(o Options) (*Local, error) {
+func Start(o Options) (_ *Local, err error) {
+	l := &Local{options: o.complete()}
+	if l.scratch, err = os.MkdirTemp("", "weboffice-local"); err != nil {
+		return nil, err
+	}
+	page, immListener, err := l.listen()
+	if err == nil {
+		err = l.build()
+	}
+	if err != nil {
+		return nil, errors.Join(err, closeAll(page, immListener), l.Close())
+	}
+	l.serve(page, l.routes())
+	imm := http.Handler(l.IMM)
+	if o.Gateway != nil {
+		imm = o.Gateway(imm)
+	}
+	l.serve(immListener, imm)
+	return l, nil
+}
+
+func (o Options) complete() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Lifetime == 0 {
 		o.Lifetime = 30 * time.Minute
 	}
-	l := &Local{decisions: &decisions{Handler: o.Logger.Handler(), now: o.Now},
-		lifetime: o.Lifetime, now: o.Now}
-	page, err := listen(o.Addr)
-	if err != nil {
-		return nil, err
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	immListener, err := listen(o.IMMAddr)
-	if err != nil {
-		_ = page.Close()
-		return nil, err
+	if o.Policy == nil {
+		o.Policy = []byte(closedPolicy)
 	}
-	l.URL, l.IMMURL = "http://"+page.Addr().String(), "http://"+immListener.Addr().String()
-	l.IMM = office.New(office.Options{Now: o.Now, AccessTokenLife: o.Lifetime, PublicURL: l.IMMURL,
-		Logger: o.Logger})
-	l.People = issuer.New(issuer.Options{Now: o.Now, Algorithm: "ES256"})
-	l.People.SetURL(l.URL + "/people")
-	err = errors.Join(l.layDocuments(o.Documents), l.startFunctions(o))
-	if err != nil {
-		return nil, errors.Join(err, page.Close(), immListener.Close(), l.Close())
+	if o.IMM.Now == nil {
+		o.IMM.Now = o.Now
 	}
-	l.serve(page, l.routes(o))
-	l.serve(immListener, l.IMM)
-	return l, nil
+	if o.IMM.AccessTokenLife == 0 {
+		o.IMM.AccessTokenLife = o.Lifetime
+	}
+	if o.IMM.Logger == nil {
+		o.IMM.Logger = o.Logger
+	}
+	if o.People.Now == nil {
+		o.People.Now = o.Now
+	}
+	if o.People.Algorithm == "" {
+		o.People.Algorithm = "ES256" // an RSA key takes a while to make
+	}
+	return o
 }
 
-func listen(addr string) (net.Listener, error) {
+// listen opens both addresses, which URL and IMMURL then name.
+func (l *Local) listen() (page, imm net.Listener, err error) {
+	if page, err = listen("-addr", l.options.Addr); err != nil {
+		return nil, nil, err
+	}
+	if imm, err = listen("-imm-addr", l.options.IMMAddr); err != nil {
+		return page, nil, err
+	}
+	l.URL, l.IMMURL = "http://"+page.Addr().String(), "http://"+imm.Addr().String()
+	return page, imm, nil
+}
+
+// listen opens an address, and names the flag of scripts/dev that moves it.
+func listen(flag, addr string) (net.Listener, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil || !net.ParseIP(host).IsLoopback() {
-		return nil, fmt.Errorf("%s is no loopback address: use 127.0.0.1:PORT", addr)
+	if err != nil || !weboffice.Loopback(host) {
+		return nil, fmt.Errorf("%s %s is no loopback address: use 127.0.0.1:PORT", flag, addr)
 	}
-	return net.Listen("tcp", addr)
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: choose another port with %s 127.0.0.1:PORT", err, flag)
+	}
+	return listener, nil
+}
+
+// build makes all that answers.
+func (l *Local) build() (err error) {
+	o := l.options
+	if o.IMM.PublicURL == "" {
+		o.IMM.PublicURL = l.IMMURL
+	}
+	l.IMM, l.People = office.New(o.IMM), issuer.New(o.People)
+	l.People.SetURL(l.URL + "/people")
+	l.decisions = &decisions{Handler: o.Logger.Handler(), now: o.Now}
+	if err := l.makeKeys(); err != nil {
+		return err
+	}
+	l.Functions, err = l.Build(o.Policy, nil, slog.New(l.decisions))
+	if err != nil {
+		return err
+	}
+	for _, project := range l.App.Policy.Projects() {
+		l.IMM.AddProject(project)
+	}
+	l.refused = &refusedOrigins{allowed: append(l.App.Edge.Origins, l.URL), now: o.Now}
+	l.App.Edge.Origins = l.refused.allowed
+	return l.layDocuments(o.Documents)
 }
 
 func (l *Local) serve(listener net.Listener, handler http.Handler) {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: loopbackOnly(handler), ReadHeaderTimeout: 10 * time.Second}
 	l.servers = append(l.servers, server)
 	go func() { _ = server.Serve(listener) }()
 }
 
-// startFunctions builds the functions from an environment, as a platform does.
-func (l *Local) startFunctions(o Options) error {
-	scratch, err := os.MkdirTemp("", "weboffice-dev")
-	if err != nil {
-		return err
-	}
-	l.scratch = scratch
-	policyFile := filepath.Join(scratch, "policy.yaml")
-	text := strings.ReplaceAll(string(o.Policy), usualOrigin, l.URL)
-	if err := os.WriteFile(policyFile, []byte(text), 0o600); err != nil {
-		return err
-	}
-	linkKey := make([]byte, 32)
-	_, _ = rand.Read(linkKey) // never fails
-	l.LinkKey = weboffice.Secret(linkKey)
-	credentials := l.IMM.Credentials()
-	environment := map[string]string{
-		"WEBOFFICE_SESSION_KEYS": o.SessionKeys,
-		"WEBOFFICE_LINK_KEYS":    base64.StdEncoding.EncodeToString(linkKey),
-		"WEBOFFICE_POLICY_FILE":  policyFile, "WEBOFFICE_REGION": "cn-shanghai",
-		"WEBOFFICE_IMM_ENDPOINT":          l.IMMURL,
-		"ALIBABA_CLOUD_ACCESS_KEY_ID":     credentials.AccessKeyID,
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials.Secret,
-		"ALIBABA_CLOUD_SECURITY_TOKEN":    credentials.SecurityToken,
-	}
-	if o.SessionKeys == "" {
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails
-		environment["WEBOFFICE_SESSION_KEYS"] = base64.StdEncoding.EncodeToString(key)
-	}
-	l.App, err = app.New(func(name string) string { return environment[name] }, o.Now,
-		slog.New(l.decisions))
-	return err
-}
-
-// routes mounts the functions and what the sample page asks.
-func (l *Local) routes(o Options) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/generate", o.Generate(l.App))
-	mux.Handle("/refresh", o.Refresh(l.App))
-	mux.Handle("/people/", http.StripPrefix("/people", l.People))
-	mux.HandleFunc("GET /dev.json", l.serveSetting)
-	mux.HandleFunc("GET /dev/token", l.serveToken)
-	mux.HandleFunc("GET /dev/state.json", l.serveState)
-	mux.Handle("/", l.pages())
-	return mux
+// loopbackOnly refuses every Host but this machine. A page elsewhere may point a name of its own at
+// 127.0.0.1 (DNS rebinding) and would then read what is served here.
+func loopbackOnly(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if !weboffice.Loopback(host) {
+			http.Error(w, "This server answers to 127.0.0.1 and localhost only.",
+				http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Close stops everything at once.
 func (l *Local) Close() error {
-	var problems []error
+	problems := []error{os.RemoveAll(l.scratch)}
 	for _, server := range l.servers {
 		problems = append(problems, server.Close())
-	}
-	if l.scratch != "" {
-		problems = append(problems, os.RemoveAll(l.scratch))
 	}
 	return errors.Join(problems...)
 }
@@ -175,4 +208,14 @@ func (l *Local) Stop(ctx context.Context) error {
 		_ = server.Shutdown(ctx)
 	}
 	return l.Close()
+}
+
+func closeAll(listeners ...net.Listener) error {
+	var problems []error
+	for _, listener := range listeners {
+		if listener != nil {
+			problems = append(problems, listener.Close())
+		}
+	}
+	return errors.Join(problems...)
 }
