@@ -26,8 +26,7 @@ func New(a *app.App) http.Handler {
 func fromQuery(query url.Values) (weboffice.Request, error) {
 	request, err := weboffice.ParseQuery(query)
 	if err == nil && request.Password != "" {
-		return weboffice.Request{}, weboffice.Invalidf("Password",
-			"Password cannot be sent in a URL, which gateways log: use POST.")
+		return weboffice.Request{}, weboffice.ErrPasswordInURL.New()
 	}
 	return request, err
 }

@@ -329,7 +329,7 @@ func TestPanicInAHandlerIsOneFailedRequest(t *testing.T) {
 			all.Wait()
 			failed.want(t, 500, "InternalError")
 			if lines := x.logs.lines(t, "panic"); len(lines) != 1 ||
-				lines[0]["requestId"] != failed.RequestId || lines[0]["type"] != "string" {
+				lines[0]["requestId"] != failed.RequestId || lines[0]["panic"] != "a value of type string" {
 				t.Errorf("%v", lines)
 			}
 			if strings.Contains(x.logs.String()+failed.body, "panic-value-8Xb3") {

@@ -54,11 +54,9 @@ func (l limiters) take(key string, limit policy.Rate, now time.Time) error {
 	if bucket.AllowN(now, 1) {
 		return nil
 	}
-	return &weboffice.Error{
-		Kind: weboffice.Throttled, Code: "Throttling",
-		Message:    "Too many requests. Try again later.",
-		RetryAfter: time.Duration((1 - bucket.TokensAt(now)) * float64(every)),
-	}
+	throttled := weboffice.ErrThrottled.New()
+	throttled.RetryAfter = time.Duration((1 - bucket.TokensAt(now)) * float64(every))
+	return throttled
 }
 
 // network is what a guest is known by: an IPv4 address, or the /64 that an IPv6 client can choose

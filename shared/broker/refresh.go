@@ -35,7 +35,7 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 	}
 	rec.asked = s.Asked
 	if !s.BelongsTo(v.IssuerURL, identity(v.Caller)) {
-		return Answer{}, session.ErrRefused()
+		return Answer{}, weboffice.ErrRefreshToken.New()
 	}
 	if err := b.limiters.admitSession(v, s, b.now()); err != nil {
 		return Answer{}, err
@@ -98,10 +98,7 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 	select {
 	case <-ctx.Done():
 		rec.unsure = leading.Load()
-		return Answer{}, &weboffice.Error{
-			Kind: weboffice.Timeout, Code: "ServiceTimeout",
-			Message: "The document service did not answer in time. Try again.", Cause: ctx.Err(),
-		}
+		return Answer{}, weboffice.ErrIMMLate.Because(ctx.Err())
 	case result := <-flight:
 		done, _ := result.Val.(answered)
 		rec.take(done.work, leading.Load())

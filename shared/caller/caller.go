@@ -103,9 +103,5 @@ func fetchable(text string, loopback bool) bool {
 // Unauthenticated is the 401 of every missing, bad or expired proof: one sentence for all. The
 // reason goes to the log and must hold no claim values.
 func Unauthenticated(reason string) *weboffice.Error {
-	return &weboffice.Error{
-		Kind: weboffice.Unauthenticated, Code: "Unauthenticated", Cause: errors.New(reason),
-		Message:   "This needs a proof of identity that is valid now.",
-		Recommend: "Fetch a new proof and try once.",
-	}
+	return weboffice.ErrUnauthenticated.Because(errors.New(reason))
 }

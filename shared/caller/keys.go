@@ -91,13 +91,10 @@ func (s *keySource) key(ctx context.Context, id, algorithm string) (*key, error)
 	if len(s.keys) > 0 {
 		return nil, Unauthenticated("the issuer has no key of this kid and algorithm")
 	}
-	return nil, &weboffice.Error{
-		Kind: weboffice.Unavailable, Code: "ServiceUnavailable", RetryAfter: coldPause,
-		Cause:   errors.Join(s.failure, ctx.Err()),
-		Message: "Proofs of identity cannot be checked at the moment. Try again in a few seconds.",
-		Fix: "The keys of issuer " + s.issuer.URL +
-			" cannot be read: see that the function reaches its " + discoveryPath + ".",
-	}
+	unread := weboffice.ErrIssuer.Because(errors.Join(s.failure, ctx.Err()), s.issuer.URL,
+		discoveryPath)
+	unread.RetryAfter = coldPause
+	return nil, unread
 }
 
 // lookup finds the key of this id and algorithm; a proof without an id gets it only where it is the

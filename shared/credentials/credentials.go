@@ -83,7 +83,5 @@ const noLongLivedKeys = "a long-lived AccessKey, which has no security token, is
 // unavailable is every failure to get credentials. A page can do nothing about it, so its sentence
 // is neutral.
 func unavailable(fix string, cause error) *weboffice.Error {
-	return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable", Fix: fix,
-		Cause:   cause,
-		Message: "Documents cannot be opened at the moment. Try again later, and report the RequestId if it stays so."}
+	return weboffice.ErrCredentials.Because(cause, fix)
 }

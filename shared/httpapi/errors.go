@@ -29,20 +29,8 @@ var statuses = map[weboffice.Kind]int{
 // defaultRetry is what a throttled page is told when IMM names no time.
 const defaultRetry = 2 * time.Second
 
-// errorBody is an error on the wire.
-type errorBody struct {
-	RequestID string `json:"RequestId"`
-	Code      string
-	Message   string
-	Recommend string
-}
-
 func writeError(w http.ResponseWriter, ctx context.Context, err error) {
 	public := weboffice.AsError(err)
-	id := public.RequestID
-	if id == "" {
-		id = weboffice.RequestID(ctx)
-	}
 	wait := public.RetryAfter
 	switch public.Kind {
 	case weboffice.Unauthenticated:
@@ -56,6 +44,5 @@ func writeError(w http.ResponseWriter, ctx context.Context, err error) {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second),
 			10))
 	}
-	_ = writeJSON(w, statuses[public.Kind], errorBody{RequestID: id, Code: public.Code,
-		Message: public.Message, Recommend: public.Recommend})
+	_ = writeJSON(w, statuses[public.Kind], public.Body(ctx))
 }

@@ -11,7 +11,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -113,11 +112,7 @@ func (e *Edge) cors(w http.ResponseWriter, r *http.Request) (preflight bool, err
 		header.Set("Access-Control-Allow-Origin", origins[0])
 		header.Set("Access-Control-Expose-Headers", "Retry-After")
 	case len(origins) > 0, len(site) > 0 && !(len(site) == 1 && site[0] == "same-origin"):
-		return false, &weboffice.Error{
-			Kind: weboffice.Forbidden, Code: "Forbidden.Origin",
-			Message:   "Pages of this origin may not call this function.",
-			Recommend: "Add the page's origin to `origins` in the policy.",
-		}
+		return false, weboffice.ErrOrigin.New()
 	}
 	if r.Method != http.MethodOptions {
 		return false, nil
@@ -142,8 +137,7 @@ func (e *Edge) method(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	w.Header().Set("Allow", e.methods())
-	return &weboffice.Error{Kind: weboffice.MethodNotAllowed, Code: "MethodNotAllowed",
-		Message: "Use " + e.methods() + "."}
+	return weboffice.ErrMethod.New(e.methods())
 }
 
 // visitor verifies the proof, if there is one.
@@ -180,28 +174,23 @@ func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker
 	if r.Method == http.MethodGet {
 		if !v.Guest() {
 			w.Header().Set("Allow", "POST, OPTIONS")
-			return none, &weboffice.Error{Kind: weboffice.MethodNotAllowed,
-				Code:    "MethodNotAllowed",
-				Message: "A request with a proof is a POST: gateways log the URL of a GET."}
+			return none, weboffice.ErrMethodWithProof.New()
 		}
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
-				Message: "The query cannot be read."}
+			return none, weboffice.ErrQuery.New()
 		}
 		return e.DecodeQuery(query)
 	}
 	if r.URL.RawQuery != "" {
-		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
-			Message: "A POST takes its parameters in the body, none in the query."}
+		return none, weboffice.ErrQueryOfPost.New()
 	}
 	if r.ContentLength > MaxBody {
-		return none, tooLarge()
+		return none, weboffice.ErrTooLarge.New(MaxBody)
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil ||
 		media != "application/json" {
-		return none, &weboffice.Error{Kind: weboffice.MediaType, Code: "UnsupportedMediaType",
-			Message: "The body must be JSON, with Content-Type: application/json."}
+		return none, weboffice.ErrMediaType.New()
 	}
 	// one allocation, of a length that was allowed above
 	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
@@ -209,17 +198,11 @@ func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
-		return none, tooLarge()
+		return none, weboffice.ErrTooLarge.New(MaxBody)
 	case err != nil:
-		return none, &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
-			Message: "The body broke off."}
+		return none, weboffice.ErrBodyBrokeOff.New()
 	}
 	return e.Decode(body.Bytes())
-}
-
-func tooLarge() *weboffice.Error {
-	return &weboffice.Error{Kind: weboffice.TooLarge, Code: "RequestTooLarge",
-		Message: fmt.Sprintf("The body may have %d bytes.", MaxBody)}
 }
 
 // log writes the one line of a request that was answered before it reached a use case. Neither

@@ -93,7 +93,7 @@ func TestPanicIsANeutral500WithoutItsValue(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	if !strings.Contains(log.String(), body.RequestId) ||
-		!strings.Contains(log.String(), "type=string") ||
+		!strings.Contains(log.String(), "a value of type string") ||
 		!strings.Contains(log.String(), "httpapi_test") {
 		t.Error("the log does not say where the panic was")
 	}
@@ -161,7 +161,7 @@ func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 	h, _ := endpoint(t, func(ctx context.Context, _ broker.Visitor, _ string) (broker.Answer,
 		error) {
 		seen = weboffice.RequestID(ctx)
-		return broker.Answer{}, weboffice.Invalidf("X", "no")
+		return broker.Answer{}, weboffice.ErrForbidden.New()
 	})
 	r := post(`{}`)
 	r = r.WithContext(weboffice.WithRequestID(r.Context(), "1-platform"))

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"regexp"
@@ -80,17 +79,11 @@ func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) e
 		return c.answered(answer{status: e.status}, e, q)
 	case ctx.Err() != nil:
 		f.reason = "no answer in time"
-		return &weboffice.Error{Kind: weboffice.Timeout, Code: "ServiceTimeout",
-			Message: "The document service did not answer in time. Try again.", Cause: f}
+		return weboffice.ErrIMMLate.Because(f)
 	case !f.sent:
-		return &weboffice.Error{
-			Kind: weboffice.Unavailable, Code: "ServiceUnavailable",
-			Message: "The document service cannot be reached. Try again.",
-			Fix:     "check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that the function may reach the network", Cause: f,
-		}
+		return weboffice.ErrIMMUnreached.Because(f)
 	}
-	return &weboffice.Error{Kind: weboffice.BadGateway, Code: "BadGateway",
-		Message: "The document service gave no usable answer. Try again.", Cause: f}
+	return weboffice.ErrIMMUnusable.Because(f)
 }
 
 // answer is what IMM, or a gateway before it, said of a failure.
@@ -134,11 +127,6 @@ func sdkError(err error) (a answer) {
 func (c *Client) answered(a answer, e *exchange, q query) error {
 	f := &failure{reason: "IMM answered " + strconv.Itoa(a.status), code: a.code, sent: true,
 		answered: true}
-	out := &weboffice.Error{RequestID: a.requestID, Cause: f}
-	set := func(kind weboffice.Kind, code, message, fix string) error {
-		out.Kind, out.Code, out.Message, out.Fix = kind, code, message, fix
-		return out
-	}
 	has := func(prefixes ...string) bool {
 		for _, p := range prefixes {
 			if strings.HasPrefix(a.code, p) {
@@ -147,52 +135,48 @@ func (c *Client) answered(a answer, e *exchange, q query) error {
 		}
 		return false
 	}
-	project := tea.StringValue(q["ProjectName"])
+	said := func(entry weboffice.Failure) *weboffice.Error {
+		e := entry.Because(f, c.region, tea.StringValue(q["ProjectName"]))
+		e.RequestID = a.requestID
+		return e
+	}
 	switch {
 	case has("Throttling") || a.status == 429:
-		out.RetryAfter = retryAfter(e, a.wait)
-		return set(weboffice.Throttled, "Throttling",
-			"The document service is busy. Try again in a moment.", "")
+		busy := said(weboffice.ErrIMMBusy)
+		busy.RetryAfter = retryAfter(e, a.wait)
+		return busy
 	case has("InvalidSecurityToken", "InvalidAccessKeyId", "Signature", "IncompleteSignature",
 		"InvalidTimeStamp", "MissingSecurityToken"):
-		return set(weboffice.Unavailable, "ServiceUnavailable",
-			"The document service cannot be used at the moment. Try again.",
-			"IMM refused the function's credentials: check its role and that its clock is right")
+		return said(weboffice.ErrIMMCredentials)
 	case has("NoPermission", "Forbidden", "AccessDenied", "EntityNotExist.Role", "ImplicitDeny") ||
 		a.status == 401 || a.status == 403:
-		return set(weboffice.BadGateway, operatorCode, operatorMessage, fmt.Sprintf(
-			`add to the function's RAM role: {"Effect":"Allow","Action":["imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],"Resource":"acs:imm:%s:*:project/%s"}`,
-			c.region, project))
+		return said(weboffice.ErrIMMRight)
 	case has("OperationDenied", "ServiceNotOpen", "InArrears"):
-		return set(weboffice.BadGateway, operatorCode, operatorMessage,
-			"activate Intelligent Media Management in this region, and see that the account is not in arrears")
+		return said(weboffice.ErrIMMNotActive)
 	case has("ResourceNotFound") && strings.Contains(a.message, "acs:imm"):
-		return set(weboffice.BadGateway, operatorCode, operatorMessage,
-			fmt.Sprintf(
-				"IMM knows no project %s in %s: check `project` in the policy, WEBOFFICE_PROJECT and WEBOFFICE_REGION", project, c.region))
+		return said(weboffice.ErrIMMProject)
 	case has("ResourceNotFound") && strings.Contains(a.message, "oss://") ||
 		has("NoSuchKey", "NoSuchBucket"):
 		f.refused = true
-		return set(weboffice.NotFound, "ResourceNotFound", "The document was not found.", "")
+		return said(weboffice.ErrIMMDocument)
 	case a.status >= 400 && a.status < 500:
 		f.refused = a.code != "" // a gateway knows nothing of tokens
-		return set(weboffice.Invalid, cmp.Or(a.code, "InvalidArgument"), harmless(a.message, q), "")
+		refused := said(weboffice.ErrIMMRefused)
+		refused.Code = cmp.Or(a.code, refused.Code)
+		if harmless(a.message, q) {
+			refused.Message = a.message
+		}
+		return refused
 	}
 	f.broken = true
-	failed := "The document service failed. Try again."
 	switch a.status {
 	case 503:
-		return set(weboffice.Unavailable, "ServiceUnavailable", failed, "")
+		return said(weboffice.ErrIMMUnavailable)
 	case 504:
-		return set(weboffice.Timeout, "ServiceTimeout", failed, "")
+		return said(weboffice.ErrIMMTimeout)
 	}
-	return set(weboffice.BadGateway, "BadGateway", failed, "")
+	return said(weboffice.ErrIMMFailed)
 }
-
-const (
-	operatorCode    = "ServiceMisconfigured"
-	operatorMessage = "The document service is not set up correctly. Whoever runs this site finds the remedy in the function's log, under the RequestId."
-)
 
 // reason is a sentence about a network failure without its URL.
 func reason(err error) string {
@@ -215,17 +199,14 @@ func reason(err error) string {
 	return "the exchange failed"
 }
 
-// harmless gives IMM's own sentence unless it holds something that must not be shown.
-func harmless(message string, q query) string {
+// harmless says whether IMM's own sentence may be shown.
+func harmless(message string, q query) bool {
 	for _, name := range []string{"Password", "AccessToken", "RefreshToken"} {
 		if secret := tea.StringValue(q[name]); secret != "" && strings.Contains(message, secret) {
-			return "IMM refused a parameter."
+			return false
 		}
 	}
-	if message == "" || len(message) > 500 {
-		return "IMM refused a parameter."
-	}
-	return message
+	return message != "" && len(message) <= 500
 }
 
 // retryAfter is the header Retry-After, in seconds, or else what IMM's limits say; more than a

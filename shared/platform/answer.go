@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
-	"runtime"
-	"runtime/debug"
 
 	"weboffice-functions/shared/weboffice"
 )
@@ -63,24 +60,14 @@ func errorAnswer(ctx context.Context, status int, err *weboffice.Error) *answer 
 	a := &answer{header: http.Header{"Content-Type": {"application/json"},
 		"Cache-Control": {"no-store"}}}
 	a.WriteHeader(status)
-	_ = json.NewEncoder(a).Encode(struct{ RequestId, Code, Message, Recommend string }{
-		weboffice.RequestID(ctx), err.Code, err.Message, err.Recommend,
-	})
+	_ = json.NewEncoder(a).Encode(err.Body(ctx))
 	return a
 }
 
-// recovered, deferred, turns a panic into one log line and a call of then. Of the panic's value the
-// line quotes only the Go runtime's own errors: anything else may hold a token.
+// recovered, deferred, turns a panic into one log line and a call of then.
 func (s *server) recovered(ctx context.Context, then func()) {
-	value := recover()
-	if value == nil {
-		return
+	if value := recover(); value != nil {
+		weboffice.LogPanic(ctx, s.logger, value)
+		then()
 	}
-	what := fmt.Sprintf("a value of type %T", value)
-	if err, ok := value.(runtime.Error); ok {
-		what = err.Error()
-	}
-	s.logger.ErrorContext(ctx, "panic", "requestId", weboffice.RequestID(ctx), "panic", what,
-		"stack", string(debug.Stack()))
-	then()
 }

@@ -77,8 +77,7 @@ func parseEvent(ctx context.Context, payload []byte) (*http.Request, *weboffice.
 }
 
 func badEvent(message string) *weboffice.Error {
-	return &weboffice.Error{Kind: weboffice.Invalid, Code: "InvalidArgument",
-		Message: "The event is not an HTTP request: " + message}
+	return weboffice.ErrEvent.New(message)
 }
 
 // serveEvent answers one event. It has no error: whatever is wrong with the event is a 400 in the

@@ -86,10 +86,7 @@ func mapTexts(v reflect.Value, parameter string,
 }
 
 func unresolvable(cause error) *weboffice.Error {
-	err := forbidden()
-	err.Cause = cause
-	err.Fix = "the rule matches, but its `set` cannot be filled for this caller: let the issuer send the claim, or ask for it in `callers`"
-	return err
+	return weboffice.ErrUnfilled.Because(cause)
 }
 
 // holes lists every ${…} in the texts of a request.

@@ -146,7 +146,7 @@ func (p *Policy) Decide(q Question, now time.Time) (Decision, error) {
 		}
 		d, err := p.grant(r, ask, q)
 		if err == nil && !now.Before(d.End) {
-			d, err = Decision{Rule: r.name}, sessionEnded()
+			d, err = Decision{Rule: r.name}, weboffice.ErrSessionEnded.New()
 		}
 		d.Steps = steps
 		return d, err
@@ -154,7 +154,7 @@ func (p *Policy) Decide(q Question, now time.Time) (Decision, error) {
 	if q.Caller.Guest() {
 		return Decision{Steps: steps}, caller.Unauthenticated("no rule lets a guest in")
 	}
-	return Decision{Steps: steps}, forbidden()
+	return Decision{Steps: steps}, weboffice.ErrForbidden.New()
 }
 
 // grant settles what the matching rule gives.
@@ -166,7 +166,7 @@ func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
 	if link := q.Caller.Link; link != nil {
 		linked, err := weboffice.PermissionOf(link.Grant)
 		if err != nil || !slices.Contains(link.Grant, "view") {
-			return Decision{}, forbidden()
+			return Decision{}, weboffice.ErrForbidden.New()
 		}
 		granted = granted.And(linked)
 	}
@@ -240,21 +240,6 @@ func (p *Policy) Explain(q Question) []Step {
 		}
 	}
 	return steps
-}
-
-func sessionEnded() *weboffice.Error {
-	return &weboffice.Error{
-		Kind: weboffice.SessionEnded, Code: "SessionEnded",
-		Message:   "This document has been open for as long as it may be.",
-		Recommend: "Open it anew.",
-	}
-}
-
-func forbidden() *weboffice.Error {
-	return &weboffice.Error{
-		Kind: weboffice.Forbidden, Code: "Forbidden", Message: "You may not open this document.",
-		Recommend: "Ask whoever runs this site, with the RequestId.",
-	}
 }
 
 // Rules is the number of rules.

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"reflect"
 	"regexp"
@@ -185,26 +184,19 @@ var sendable = []string{"SourceURI", "Filename", "Password", "Permission", "Hide
 // fixes, and ask for fewer PreviewPages.
 func (r *rule) admit(asked weboffice.Request) error {
 	for _, name := range asked.Sent() {
-		refusal := &weboffice.Error{Kind: weboffice.Forbidden, Code: "Forbidden." + name,
-			Recommend: "Leave " + name + " out."}
 		fixed := reflect.ValueOf(r.set).FieldByName(name)
 		switch {
 		case !slices.Contains(sendable, name) && !slices.Contains(r.accept, name):
-			refusal.Message = name + " is set by the policy alone."
-			refusal.Recommend += " A caller may send " +
-				strings.Join(slices.Concat(sendable, r.accept), ", ") + "."
+			return weboffice.ErrPolicyAlone.New(name,
+				strings.Join(slices.Concat(sendable, r.accept), ", "))
 		case fixed.IsZero() || reflect.DeepEqual(fixed.Interface(),
 			reflect.ValueOf(asked).FieldByName(name).Interface()):
 			continue
 		case name != "PreviewPages":
-			refusal.Message = name + " is fixed by the policy."
+			return weboffice.ErrPolicyFixed.New(name)
 		case *asked.PreviewPages > *r.set.PreviewPages:
-			refusal.Message = fmt.Sprintf("PreviewPages may be 1 to %d for this document.",
-				*r.set.PreviewPages)
-		default:
-			continue
+			return weboffice.ErrPolicyPages.New(*r.set.PreviewPages)
 		}
-		return refusal
 	}
 	return nil
 }

@@ -168,17 +168,18 @@ func (s *Sealer) Seal(session Session) (Sealed, error) {
 }
 
 // Open returns the session of a sealed token, presented with its access token, and the token
-// itself as Sealed. The error is always the same 400, whatever is wrong.
+// itself as Sealed. The error is always ErrRefreshToken, the same for every token that grants nothing:
+// forged, truncated, from another deployment, or sealed for another access token.
 func (s *Sealer) Open(presented weboffice.RefreshRequest) (Session, Sealed, error) {
 	text, ok := s.decrypt(presented.RefreshToken.Reveal())
 	if !ok {
-		return Session{}, Sealed{}, ErrRefused()
+		return Session{}, Sealed{}, weboffice.ErrRefreshToken.New()
 	}
 	accessHash := sha256.Sum256([]byte(presented.AccessToken.Reveal()))
 	var in payload
 	if err := json.Unmarshal(text, &in); err != nil || len(in.Decision) != sha256.Size ||
 		subtle.ConstantTimeCompare(in.AccessHash, accessHash[:]) != 1 {
-		return Session{}, Sealed{}, ErrRefused()
+		return Session{}, Sealed{}, weboffice.ErrRefreshToken.New()
 	}
 	session := Session{
 		Access: weboffice.Access{
@@ -246,14 +247,4 @@ func (s *Sealer) aead(key, head []byte) (cipher.AEAD, error) {
 // bound is the text that a token is bound to besides what it holds.
 func (s *Sealer) bound(head []byte) []byte {
 	return []byte(purpose + s.scope + "\x00" + string(head))
-}
-
-// ErrRefused is the same error for every token that grants nothing: forged, truncated, from another
-// deployment, or sealed for another caller or access token. A page then generates once.
-func ErrRefused() *weboffice.Error {
-	return &weboffice.Error{
-		Kind: weboffice.Invalid, Code: "InvalidArgument.RefreshToken",
-		Message:   "RefreshToken is not one that these functions gave for this AccessToken and caller.",
-		Recommend: "Call generate once.",
-	}
 }

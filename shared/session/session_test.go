@@ -246,7 +246,7 @@ func refused(t *testing.T, name string, s *session.Sealer, token weboffice.Secre
 	t.Helper()
 	got, err := open(s, token)
 	var public *weboffice.Error
-	if !errors.As(err, &public) || !reflect.DeepEqual(public, session.ErrRefused()) ||
+	if !errors.As(err, &public) || !reflect.DeepEqual(public, weboffice.ErrRefreshToken.New()) ||
 		!reflect.DeepEqual(got, session.Session{}) {
 		t.Errorf("%s: %+v, %v", name, got, err)
 	}
@@ -363,7 +363,7 @@ func TestTokenWithAnotherAccessTokenIsRefused(t *testing.T) {
 	token := seal(t, s, full())
 	for _, other := range []weboffice.Secret{"access2", "Access", ""} {
 		got, sealed, err := s.Open(weboffice.RefreshRequest{AccessToken: other, RefreshToken: token})
-		if !reflect.DeepEqual(err, session.ErrRefused()) ||
+		if !reflect.DeepEqual(err, weboffice.ErrRefreshToken.New()) ||
 			!reflect.DeepEqual(got, session.Session{}) || sealed != (session.Sealed{}) {
 			t.Errorf("%q: %+v, %v", other.Reveal(), got, err)
 		}
@@ -448,7 +448,7 @@ func FuzzOpen(f *testing.F) {
 		if err == nil && !own[token] {
 			t.Fatalf("%q opens to %+v", token, got)
 		}
-		if err != nil && err.Error() != session.ErrRefused().Error() {
+		if err != nil && err.Error() != weboffice.ErrRefreshToken.New().Error() {
 			t.Fatalf("%q: %v", token, err)
 		}
 	})

@@ -80,27 +80,27 @@ func decodeValue(raw json.RawMessage, parameter string, into reflect.Value) erro
 		return decodeValue(raw, parameter, into.Elem())
 	case reflect.String:
 		if !quoted {
-			return Invalidf(parameter, "%s takes text in quotes.", parameter)
+			return ErrNotText.New(parameter)
 		}
 		into.SetString(text)
 	case reflect.Bool:
 		if text != "true" && text != "false" {
-			return Invalidf(parameter, "%s takes true or false.", parameter)
+			return ErrNotTruth.New(parameter)
 		}
 		into.SetBool(text == "true")
 	case reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			if parameter == "PreviewPages" {
-				return invalidPreviewPages()
+				return ErrPreviewPages.New()
 			}
-			return Invalidf(parameter, "%s takes a whole number.", parameter)
+			return ErrNotWhole.New(parameter)
 		}
 		into.SetInt(n)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return Invalidf(parameter, "%s takes a number.", parameter)
+			return ErrNotNumber.New(parameter)
 		}
 		into.SetFloat(f)
 	case reflect.Slice:
@@ -176,32 +176,18 @@ func doubleQuoted(text string) string {
 	return b.String()
 }
 
-// notJSON uses the vendor's code and sentence for a structure that cannot be read.
 func notJSON(parameter string) *Error {
 	if parameter == "" {
-		return &Error{Kind: Invalid, Code: "InvalidArgument",
-			Message: "The body must be one JSON object of GenerateWebofficeToken's parameters."}
+		return ErrNotJSON.New()
 	}
-	return &Error{
-		Kind: Invalid, Code: "InvalidJSON parsing error, " + parameter,
-		Message: "Specified parameter JSON parsing error, " + parameter + " is not valid.",
-	}
-}
-
-func invalidPreviewPages() *Error {
-	return &Error{
-		Kind: Invalid, Code: "InvalidPreviewPages",
-		Message:   "Specified parameter PreviewPages is not valid.",
-		Recommend: "Send a whole number from 1 to 5000.",
-	}
+	return ErrParameterNotJSON.New(parameter)
 }
 
 func repeated(name string) *Error {
 	if !showable(name) {
-		return &Error{Kind: Invalid, Code: "InvalidArgument",
-			Message: "A parameter is sent more than once."}
+		return ErrRepeatedUnnamed.New()
 	}
-	return Invalidf(name, "%s is sent more than once.", name)
+	return ErrRepeated.New(name)
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
@@ -218,16 +204,14 @@ func unknown(name, parameter string, t reflect.Type) *Error {
 			break
 		}
 	}
-	of, code := "parameter", "InvalidArgument"
-	if parameter != "" {
-		of, code = "member of "+parameter, "InvalidArgument."+parameter
-	} else if showable(name) {
-		code = "InvalidArgument." + name
+	names, shown := strings.Join(known, ", "), showable(name)
+	switch {
+	case parameter != "" && shown:
+		return ErrUnknownMember.New(parameter, name, names)
+	case parameter != "":
+		return ErrUnknownMember.New(parameter, "A name", names)
+	case shown:
+		return ErrUnknown.New(name, names)
 	}
-	shown := "A name"
-	if showable(name) {
-		shown = name
-	}
-	return &Error{Kind: Invalid, Code: code, Message: shown + " is not a known " + of + ".",
-		Recommend: "Use " + strings.Join(known, ", ") + "."}
+	return ErrUnknownUnnamed.New(names)
 }

@@ -33,25 +33,21 @@ var (
 // in other case or in another Unicode normal form are other documents. The error is a 400.
 func ParseSourceURI(uri string) (Document, error) {
 	if uri == "" {
-		return Document{}, &Error{Kind: Invalid, Code: "MissingSourceURI",
-			Message: "SourceURI is required.", Recommend: "Send oss://bucket/object."}
+		return Document{}, ErrSourceURIMissing.New()
 	}
 	bucket, key, found := strings.Cut(strings.TrimPrefix(uri, "oss://"), "/")
 	if !strings.HasPrefix(uri, "oss://") || !found || len(bucket) < 3 || len(bucket) > 63 ||
 		!bucketName.MatchString(bucket) {
-		return Document{}, Invalidf("SourceURI",
-			"SourceURI must have the form oss://bucket/object.")
+		return Document{}, ErrSourceURI.New()
 	}
 	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) ||
 		strings.ContainsAny(key, `\?#`) ||
 		strings.ContainsFunc(key, unicode.IsControl) || percentOctet.MatchString(key) {
-		return Document{}, Invalidf("SourceURI",
-			`SourceURI's object must be 1 to %d bytes of plain text: not encoded, without \ ? # and control characters.`, MaxKey)
+		return Document{}, ErrKey.New()
 	}
 	for segment := range strings.SplitSeq(key, "/") {
 		if segment == "" || segment == "." || segment == ".." {
-			return Document{}, Invalidf("SourceURI",
-				"SourceURI's object must not have empty, . or .. segments.")
+			return Document{}, ErrKeySegment.New()
 		}
 	}
 	return Document{Bucket: bucket, Key: key}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -62,10 +63,14 @@ func (e *Error) Attributes() []slog.Attr {
 	return attributes
 }
 
-// LogPanic writes one line about a panic that was recovered. The value may hold anything, so only
-// its type and the stack are in it.
+// LogPanic writes the one line about a panic that was recovered. Of its value it quotes only the Go
+// runtime's own errors: anything else may hold a token.
 func LogPanic(ctx context.Context, log *slog.Logger, value any) {
-	log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "type", fmt.Sprintf("%T", value),
+	what := fmt.Sprintf("a value of type %T", value)
+	if err, ok := value.(runtime.Error); ok {
+		what = err.Error()
+	}
+	log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "panic", what,
 		"stack", string(debug.Stack()))
 }
 
@@ -76,14 +81,17 @@ func AsError(err error) *Error {
 	if errors.As(err, &public) {
 		return public
 	}
-	return &Error{Kind: Internal, Code: "InternalError",
-		Message: "The function failed. Try again, and report the RequestId if it stays so.",
-		Cause:   err}
+	return ErrInternal.Because(err)
 }
 
-// Invalidf returns a 400 for one parameter; the sentence names the parameter and the allowed
-// values.
-func Invalidf(parameter, format string, args ...any) *Error {
-	return &Error{Kind: Invalid, Code: "InvalidArgument." + parameter,
-		Message: fmt.Sprintf(format, args...)}
+// ErrorBody is an error on the wire, in the vendor's form.
+type ErrorBody struct{ RequestId, Code, Message, Recommend string }
+
+// Body gives the public part of e as the answer to the request that ctx belongs to.
+func (e *Error) Body(ctx context.Context) ErrorBody {
+	id := e.RequestID
+	if id == "" {
+		id = RequestID(ctx)
+	}
+	return ErrorBody{RequestId: id, Code: e.Code, Message: e.Message, Recommend: e.Recommend}
 }

@@ -45,9 +45,7 @@ func (r Request) Settle(doc Document) (Request, error) {
 	}
 	byName, ok := FormatOf(name)
 	if !ok {
-		return Request{}, Invalidf("SourceURI",
-			"SourceURI's object must end in a supported extension, or Filename must: %s.",
-			strings.Join(Extensions(), ", "))
+		return Request{}, ErrFormat.New(strings.Join(Extensions(), ", "))
 	}
 	byKey, ok := FormatOf(doc.Key)
 	if !ok {

@@ -190,47 +190,40 @@ func (r Request) Validate() error {
 		{"Password", r.Password.Reveal()}, {"NotifyTopicName", r.NotifyTopicName},
 	} {
 		if !plain(p.text, maxText) {
-			return Invalidf(p.name,
-				"%s must be at most %d bytes of text without control characters.", p.name, maxText)
+			return ErrText.New(p.name, maxText)
 		}
 	}
 	if len(r.UserData) > MaxUserData || !utf8.ValidString(r.UserData) {
-		return Invalidf("UserData", "UserData must be at most %d bytes of text.", MaxUserData)
+		return ErrUserData.New(MaxUserData)
 	}
 	if r.PreviewPages != nil && (*r.PreviewPages < 1 || *r.PreviewPages > MaxPreviewPages) {
-		return invalidPreviewPages()
+		return ErrPreviewPages.New()
 	}
 	if r.Filename != "" {
 		if strings.ContainsAny(r.Filename, `/\`) {
-			return Invalidf("Filename", "Filename must be one name without / or \\.")
+			return ErrFilename.New()
 		}
 		if _, ok := FormatOf(r.Filename); !ok {
-			return Invalidf("Filename", "Filename must end in a supported extension: %s.",
-				strings.Join(Extensions(), ", "))
+			return ErrFilenameFormat.New(strings.Join(Extensions(), ", "))
 		}
 	}
 	if w := r.Watermark; w != nil {
 		if w.Type != nil && *w.Type != 0 && *w.Type != 1 {
-			return Invalidf("Watermark", "Watermark.Type must be 0 (none) or 1 (text).")
+			return ErrWatermarkType.New()
 		}
 		if !plain(w.Value+w.Font+w.FillStyle, maxText) {
-			return Invalidf("Watermark",
-				"Watermark's texts must be at most %d bytes together, without control characters.",
-				maxText)
+			return ErrWatermarkText.New(maxText)
 		}
 	}
 	if r.CredentialConfig != nil && tooLarge(r.CredentialConfig) {
-		return Invalidf("CredentialConfig", "CredentialConfig must be at most %d bytes of JSON.",
-			maxStructure)
+		return ErrStructure.New("CredentialConfig", maxStructure)
 	}
 	if r.Notification != nil && tooLarge(r.Notification) {
-		return Invalidf("Notification", "Notification must be at most %d bytes of JSON.",
-			maxStructure)
+		return ErrStructure.New("Notification", maxStructure)
 	}
 	if u := r.User; u != nil && (!plain(u.Id, 64) || len(u.Name) > 128 ||
 		!plain(u.Avatar, maxText)) {
-		return Invalidf("User",
-			"User takes a Name of at most 128 bytes, and an Id of 64 and an Avatar of %d without control characters.", maxText)
+		return ErrUser.New(maxText)
 	}
 	return nil
 }
@@ -274,10 +267,7 @@ func ParseRefresh(body []byte) (RefreshRequest, error) {
 		missing = "AccessToken"
 	}
 	if missing != "" {
-		return RefreshRequest{}, &Error{
-			Kind: Invalid, Code: "Missing" + missing, Message: missing + " is required.",
-			Recommend: "Send AccessToken and RefreshToken as generate or the last refresh gave them.",
-		}
+		return RefreshRequest{}, ErrTokenMissing.New(missing)
 	}
 	return r, nil
 }
