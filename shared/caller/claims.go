@@ -16,7 +16,9 @@ type Claims map[string]any
 // List is a claim with several values.
 type List struct {
 	Texts []string // strings as they are, whole numbers as their digits
-	Odd   bool     // the claim has elements that cannot be compared and are left out of Texts
+	// the claim has elements that cannot be compared and are left out of Texts, or it is an object
+	// that holds text or a number: a record such as {"type": "contractor"}, and no set of names
+	Odd bool
 }
 
 // maxExponent bounds how many zeros a number like 1e9 may stand for.
@@ -88,15 +90,20 @@ func simplify(value any) any {
 		}
 		return list
 	case map[string]any:
-		var names []string
+		var list List
 		for name, member := range v {
-			if saysYes(member) {
-				names = append(names, name)
+			if !saysYes(member) {
+				continue
+			}
+			list.Texts = append(list.Texts, name)
+			switch member.(type) {
+			case string, json.Number:
+				list.Odd = true
 			}
 		}
-		if names != nil {
-			slices.Sort(names)
-			return List{Texts: names}
+		if list.Texts != nil {
+			slices.Sort(list.Texts)
+			return list
 		}
 	}
 	return nil

@@ -64,7 +64,9 @@ func TestFind(t *testing.T) {
 
 		// members that say yes
 		{`{"roles":{"editor":{"id":"d"},"admin":{}}}`, "roles", list("editor")},
-		{`{"r":{"b":1,"a":true,"c":"x","d":[0],"e":0.5}}`, "r", list("a", "b", "c", "d", "e")},
+		{`{"r":{"b":1,"a":true,"c":"x","d":[0],"e":0.5}}`, "r", odd("a", "b", "c", "d", "e")},
+		{`{"r":{"a":true,"d":[0],"e":{"f":1}}}`, "r", list("a", "d", "e")},
+		{`{"r":{"type":"contractor"}}`, "r", odd("type")},
 		{`{"r":{"a":false,"b":null,"c":0,"d":"","e":[],"f":{},"g":0.0,"h":-0e5}}`, "r", nil},
 		{`{"r":{}}`, "r", nil},
 	} {
