@@ -427,16 +427,6 @@ func TestFindings(t *testing.T) {
 			d.write(strings.ReplaceAll(usualPolicy, "PEOPLE", issuer.URL))
 			return nil
 		}, "issuer people", failure, "none of use", "openid-configuration"},
-		{"an outage behind another user.id", func(d *deployment) []string {
-			d.people.SetFault(issuer.Outage)
-			return replace("audience: weboffice", "audience: weboffice, user: {id: employee}")(d)
-		}, "issuer people", failure, "503", "openid-configuration"},
-
-		{"an outage behind a user.id that cannot be tried", func(d *deployment) []string {
-			d.people.SetFault(issuer.Outage)
-			return replace("audience: weboffice", "audience: weboffice, user: {id: iat}")(d)
-		}, "issuer people", failure, "user.id", "correct the issuer"},
-
 		{"a proof for others", func(d *deployment) []string {
 			return []string{"-token", d.file(
 				d.people.Token(map[string]any{"aud": "others"}).Reveal())}

@@ -1,6 +1,7 @@
 package caller_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,30 @@ func BenchmarkVerify(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkFirstProof is a proof that the verifier has not seen, or has forgotten.
+func BenchmarkFirstProof(b *testing.B) {
+	c := newClock()
+	p := issuer.New(issuer.Options{Now: c.Now})
+	p.SetURL(issuerURL)
+	s := newScene(b, caller.Issuer{}, c, inProcess{p})
+	tokens := make([]weboffice.Secret, 1100) // more than a verifier remembers
+	for i := range tokens {
+		tokens[i] = p.Token(map[string]any{
+			"name": "Ann", "email": "ann@example.com", "email_verified": true, "jti": fmt.Sprint(i),
+			"picture": "https://example.com/ann.png", "team": "red",
+			"groups": []string{"editors", "staff", "readers", "all"}, "auth_time": 1_800_000_000,
+			"amr": []string{"pwd", "otp"},
+		})
+	}
+	s.accepted(b, tokens[0])
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := s.Verify(b.Context(), tokens[i%len(tokens)]); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

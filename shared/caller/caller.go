@@ -1,10 +1,16 @@
 // Package caller says who asks: it turns a proof, a bearer JWT, into a Caller. A proof comes from
 // an OIDC issuer of the policy, or it is a share link minted by a backend that holds a link key.
+// README.md has a recipe for each login.
 //
 // Nothing in a token chooses how it is checked: its issuer is looked up in the policy byte for
 // byte, and the algorithm is that of the issuer's own key. HMAC serves share links alone, and link
-// keys serve nothing else. Whatever is wrong with a proof, its bearer gets one and the same 401;
-// the reason goes to the log, without claim values.
+// keys serve nothing else. Whatever is wrong with a proof, its bearer gets one and the same 401.
+// The reason goes to the log. Of claim values it holds only iss, aud, azp, client_id and ages, cut
+// short.
+//
+// A proof costs its sender more than us. Before a signature is verified, one pass over the claims
+// reads the few that decide and counts the rest: a proof that is too long, too deep or has too many
+// values is refused there, and so is one that no signature could save.
 //
 // The package decides nothing about documents and asks nobody about a proof: one that its issuer
 // withdraws works until it expires. Issuer.MaxAge bounds that.
@@ -12,9 +18,6 @@ package caller
 
 import (
 	"errors"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"weboffice-functions/shared/weboffice"
@@ -47,7 +50,8 @@ type User struct {
 // Link is what a share link carries besides its caller.
 type Link struct {
 	ID string // jti
-	// one of the two: an exact oss:// URI, where * is a letter like any other, or a pattern as in a rule
+	// one of the two: an exact oss:// URI, where * is a letter like any other, or a pattern as in a
+	// rule
 	Document, Documents string
 	Grant               []string // such as "view", "copy"
 }
@@ -58,50 +62,8 @@ const LinkIssuer = "links"
 // Guest says whether the caller brought no proof.
 func (c Caller) Guest() bool { return c.Issuer == "" }
 
-// Issuer is one issuer that a policy trusts.
-type Issuer struct {
-	Name          string   // the policy's name for it
-	URL           string   // https, or http on loopback; compared byte for byte with iss
-	Audience      []string // a token must be for one of them
-	AudienceClaim string   // where a token says whom it is for: aud (also ""), azp or client_id
-	// the URL of the key set, https (or http on loopback); nothing is discovered then, and URL may be
-	// any printable text
-	Keys       string
-	MaxAge     time.Duration // oldest iat accepted; 0: any
-	TrustEmail bool          // email counts without email_verified
-	User       UserClaims
-}
-
-// UserClaims names the claims that hold a person's id, name and picture. Defaults: sub, name,
-// picture.
-type UserClaims struct{ ID, Name, Avatar string }
-
-// Validate says what makes an issuer unusable, without a request.
-func (i Issuer) Validate() error {
-	switch {
-	case i.Name == "" || i.Name == LinkIssuer:
-		return errors.New(`an issuer needs a name other than "links"`)
-	case strings.ContainsAny(i.URL, "?#") || !fetchable(i.URL, true):
-		return errors.New(
-			"an issuer's url must be https (http on loopback) with a host and without user, query and fragment")
-	case len(i.Audience) == 0 || slices.Contains(i.Audience, "") || i.MaxAge < 0:
-		return errors.New("an issuer needs an audience and no negative maxAge")
-	}
-	return nil
-}
-
-// fetchable says whether something may be read from this URL: https, or where that is allowed plain
-// http on this machine.
-func fetchable(text string, loopback bool) bool {
-	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || u.User != nil {
-		return false
-	}
-	return u.Scheme == "https" || loopback && weboffice.Loopback(u.Hostname()) && u.Scheme == "http"
-}
-
 // Unauthenticated is the 401 of every missing, bad or expired proof: one sentence for all. The
-// reason goes to the log and must hold no claim values.
+// reason goes to the log; the package's comment says which claim values it may hold.
 func Unauthenticated(reason string) *weboffice.Error {
 	return weboffice.ErrUnauthenticated.Because(errors.New(reason))
 }

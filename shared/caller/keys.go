@@ -1,22 +1,20 @@
 package caller
 
 import (
+	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/sync/singleflight"
 
 	"weboffice-functions/shared/weboffice"
@@ -25,36 +23,26 @@ import (
 const (
 	discoveryPath = "/.well-known/openid-configuration"
 	keysFresh     = time.Hour
+	keysGood      = 24 * time.Hour  // after that they verify nothing
 	fetchPause    = time.Minute     // between two fetches from one issuer
-	coldPause     = 5 * time.Second // after one that failed while there are no keys at all
+	coldPause     = 5 * time.Second // after one that failed while there are no good keys
 	fetchTimeout  = 5 * time.Second // discovery and key set together
 	maxBody       = 1 << 20         // bytes, of each
 	maxKeys       = 100             // in one key set
-	minRSA        = 2048            // bits; go-jose refuses more than 4,096
+	maxTried      = 8               // keys for one signature
 )
-
-// rsaAlgorithms are what an RSA key's alg may say; without alg it is RS256, as OIDC has it.
-var rsaAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256,
-	jose.PS384, jose.PS512}
-
-// key verifies signatures of one algorithm.
-type key struct {
-	id        string
-	algorithm jose.SignatureAlgorithm
-	material  any // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey; []byte for share links
-}
 
 // keySource is the cache of one issuer's keys; Verifier's comment says how it behaves.
 type keySource struct {
 	issuer Issuer
-	client http.Client
+	client *http.Client // nil: the keys are given, not fetched
 	now    func() time.Time
 	logger *slog.Logger
 	flight singleflight.Group
 
 	mu      sync.Mutex
 	keys    []*key    // replaced whole, never changed
-	stale   time.Time // from then on they should be fetched anew
+	read    time.Time // when
 	next    time.Time // no fetch before
 	failure error     // of the last fetch
 }
@@ -67,54 +55,106 @@ func newKeySource(issuer Issuer, o Options) *keySource {
 		}
 		return nil
 	}
-	return &keySource{
-		issuer: issuer, client: http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost},
-		now: o.Now, logger: o.Logger,
-	}
+	return &keySource{issuer: issuer, now: o.Now, logger: o.Logger,
+		client: &http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost}}
 }
 
-// key returns the key that a proof names, and fetches the issuer's keys for it where that is due.
-func (s *keySource) key(ctx context.Context, id, algorithm string) (*key, error) {
-	k, found, due := s.lookup(id, algorithm)
-	if due || !found { // a fetch that is under way may bring the key: wait for it
-		select {
-		case <-s.flight.DoChan("", func() (any, error) { s.refresh(ctx); return nil, nil }):
-		case <-ctx.Done():
-		}
-		k, found, _ = s.lookup(id, algorithm)
-	}
-	if found {
+// verify returns the key that made the proof's signature. The issuer's keys are fetched anew where
+// they are old, and where none of them fits: it may have a new one by now, even under an old kid.
+func (s *keySource) verify(ctx context.Context, p proof) (*key, error) {
+	tried := s.current(ctx, p)
+	if k := p.signer(tried); k != nil {
 		return k, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.keys) > 0 {
-		return nil, Unauthenticated("the issuer has no key of this kid and algorithm")
+	s.refresh(ctx)
+	fitting, _ := s.lookup(p)
+	fresh := slices.DeleteFunc(slices.Clone(fitting),
+		func(k *key) bool { return slices.Contains(tried, k) })
+	if k := p.signer(fresh); k != nil {
+		return k, nil
 	}
-	unread := weboffice.ErrIssuer.Because(errors.Join(s.failure, ctx.Err()), s.issuer.URL,
-		discoveryPath)
-	unread.RetryAfter = coldPause
-	return nil, unread
+	return nil, s.noKey(ctx, len(fitting) > 0)
 }
 
-// lookup finds the key of this id and algorithm; a proof without an id gets it only where it is the
-// only one of its algorithm. due says that the caller should fetch the keys anew.
-func (s *keySource) lookup(id, algorithm string) (match *key, found, due bool) {
+// current returns the keys that fit a proof, after a fetch where that is due.
+func (s *keySource) current(ctx context.Context, p proof) []*key {
+	fitting, due := s.lookup(p)
+	if due {
+		s.refresh(ctx)
+		fitting, _ = s.lookup(p)
+	}
+	return fitting
+}
+
+// lookup finds the keys of a proof's kid and algorithm, those of the algorithm where it names no
+// kid. due says that the caller should fetch the keys anew.
+func (s *keySource) lookup(p proof) (fitting []*key, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	matches := 0
-	for _, k := range s.keys {
-		if string(k.algorithm) == algorithm && (id == "" || id == k.id) {
-			match, matches = k, matches+1
+	now := s.now()
+	for _, k := range s.good(now) {
+		if slices.Contains(k.algorithms, p.algorithm) && (p.keyID == k.id ||
+			p.keyID == "" && s.client != nil) && len(fitting) < maxTried {
+			fitting = append(fitting, k)
 		}
 	}
-	now := s.now()
-	return match, matches == 1 || matches > 1 && id != "", !now.Before(s.stale) &&
-		!now.Before(s.next)
+	return fitting, s.client != nil && !now.Before(s.read.Add(keysFresh)) && !now.Before(s.next)
 }
 
-// refresh fetches the keys, unless that was tried a moment ago. It never runs twice at once.
+// good returns the keys, unless they are too old to be believed. The caller holds the lock.
+func (s *keySource) good(now time.Time) []*key {
+	if s.client != nil && now.Sub(s.read) > keysGood {
+		return nil
+	}
+	return s.keys
+}
+
+// noKey says why no key has made a signature.
+func (s *keySource) noKey(ctx context.Context, fitted bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case fitted:
+		return Unauthenticated("the signature is not that of the issuer's key")
+	case len(s.good(s.now())) > 0:
+		return Unauthenticated("the issuer has no key of this kid and algorithm")
+	}
+	return s.unread(ctx.Err())
+}
+
+// check reads the keys and says why that fails.
+func (s *keySource) check(ctx context.Context) error {
+	s.refresh(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil || len(s.good(s.now())) == 0 {
+		return s.unread(ctx.Err())
+	}
+	return nil
+}
+
+// unread is the 503 of keys that could not be read. The caller holds the lock.
+func (s *keySource) unread(cause error) error {
+	public := weboffice.ErrIssuer.Because(errors.Join(s.failure, cause), s.issuer.URL,
+		cmp.Or(s.issuer.Keys, discoveryPath))
+	public.RetryAfter = coldPause
+	return public
+}
+
+// refresh fetches the keys, unless that was tried a moment ago, and waits for a fetch that is under
+// way.
 func (s *keySource) refresh(ctx context.Context) {
+	if s.client == nil {
+		return
+	}
+	select {
+	case <-s.flight.DoChan("", func() (any, error) { s.replace(ctx); return nil, nil }):
+	case <-ctx.Done():
+	}
+}
+
+// replace puts fetched keys in the place of the old ones. It never runs twice at once.
+func (s *keySource) replace(ctx context.Context) {
 	s.mu.Lock()
 	if s.now().Before(s.next) {
 		s.mu.Unlock()
@@ -122,52 +162,73 @@ func (s *keySource) refresh(ctx context.Context) {
 	}
 	s.next = s.now().Add(fetchPause)
 	s.mu.Unlock()
-	keys, err := s.fetch(ctx)
+	keys, dropped, err := s.fetch(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failure = err; err != nil {
-		if len(s.keys) == 0 {
+	s.failure = err
+	report := []any{"issuer", s.issuer.Name, "dropped", dropped}
+	if err != nil {
+		kept := s.good(s.now())
+		if len(kept) == 0 {
 			s.next = s.now().Add(coldPause)
 		}
-		s.logger.WarnContext(ctx, "issuer's keys not read", "issuer", s.issuer.Name, "error",
-			err.Error(), "keysKept", len(s.keys))
+		s.logger.WarnContext(ctx, "issuer's keys not read",
+			append(report, "error", err.Error(), "keysKept", len(kept))...)
 		return
 	}
-	s.keys, s.stale = keys, s.now().Add(keysFresh)
-	s.logger.InfoContext(ctx, "issuer's keys read", "issuer", s.issuer.Name, "keys", len(keys))
+	for i, k := range keys { // what is remembered of a proof names its key
+		if old := slices.IndexFunc(s.keys, k.equal); old >= 0 {
+			keys[i] = s.keys[old]
+		}
+	}
+	s.keys, s.read = keys, s.now()
+	s.logger.InfoContext(ctx, "issuer's keys read", append(report, "keys", len(keys))...)
 }
 
-// fetch reads the discovery document and the key set that it names, which may be on another host.
-// It outlives the caller of ctx.
-func (s *keySource) fetch(ctx context.Context) ([]*key, error) {
+// fetch reads the key set, which may be on another host than the issuer. dropped says which of its
+// keys are left out, and why. It outlives the caller of ctx.
+func (s *keySource) fetch(ctx context.Context) (keys []*key, dropped string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	defer cancel()
-	var discovery struct {
-		Issuer  string `json:"issuer"`
-		KeysURL string `json:"jwks_uri"`
-	}
-	if err := s.get(ctx, strings.TrimSuffix(s.issuer.URL, "/")+discoveryPath,
-		&discovery); err != nil {
-		return nil, fmt.Errorf("discovery: %w", err)
-	}
-	if discovery.Issuer != s.issuer.URL {
-		return nil, errors.New("discovery: the document is of another issuer")
-	}
-	if !fetchable(discovery.KeysURL, strings.HasPrefix(s.issuer.URL, "http:")) {
-		return nil, errors.New("discovery: jwks_uri must be https")
+	address := s.issuer.Keys
+	if address == "" {
+		if address, err = s.discover(ctx); err != nil {
+			return nil, "", fmt.Errorf("discovery: %w", err)
+		}
 	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := s.get(ctx, discovery.KeysURL, &set); err != nil {
-		return nil, fmt.Errorf("key set: %w", err)
+	if err := s.get(ctx, address, &set); err != nil {
+		return nil, "", fmt.Errorf("key set: %w", err)
 	}
-	keys := usable(set.Keys[:min(len(set.Keys), maxKeys)])
-	if len(keys) == 0 || len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("key set: %d keys, none of use or more than %d", len(set.Keys),
-			maxKeys)
+	if len(set.Keys) > maxKeys {
+		return nil, "", fmt.Errorf("key set: %d keys, more than %d", len(set.Keys), maxKeys)
 	}
-	return keys, nil
+	keys, dropped = readKeys(set.Keys)
+	if len(keys) == 0 {
+		return nil, dropped, fmt.Errorf("key set: %d keys, none of use", len(set.Keys))
+	}
+	return keys, dropped, nil
+}
+
+// discover returns the address of the key set.
+func (s *keySource) discover(ctx context.Context) (string, error) {
+	var document struct {
+		Issuer  string `json:"issuer"`
+		KeysURL string `json:"jwks_uri"`
+	}
+	address := strings.TrimSuffix(s.issuer.URL, "/") + discoveryPath
+	if err := s.get(ctx, address, &document); err != nil {
+		return "", err
+	}
+	if document.Issuer != s.issuer.URL {
+		return "", fmt.Errorf("the document is of another issuer, %s", shown(document.Issuer))
+	}
+	if !fetchable(document.KeysURL, strings.HasPrefix(s.issuer.URL, "http:")) {
+		return "", errors.New("jwks_uri must be https; another key set can be named in keys")
+	}
+	return document.KeysURL, nil
 }
 
 // get reads one JSON document.
@@ -196,35 +257,4 @@ func (s *keySource) get(ctx context.Context, address string, into any) error {
 		return errors.New("longer than 1 MiB or no JSON of the expected form")
 	}
 	return nil
-}
-
-// usable returns the keys that may verify signatures, each with its one algorithm. Keys for
-// encryption, symmetric, private, weak and unknown ones are left out.
-func usable(set []json.RawMessage) []*key {
-	var keys []*key
-	for _, raw := range set {
-		var jwk jose.JSONWebKey
-		if jwk.UnmarshalJSON(raw) != nil || jwk.Use != "" && jwk.Use != "sig" {
-			continue
-		}
-		var fitting []jose.SignatureAlgorithm
-		switch public := jwk.Key.(type) {
-		case *rsa.PublicKey:
-			if public.N.BitLen() >= minRSA {
-				fitting = rsaAlgorithms
-			}
-		case *ecdsa.PublicKey: // go-jose reads three curves
-			fitting = map[int][]jose.SignatureAlgorithm{256: {jose.ES256}, 384: {jose.ES384},
-				521: {jose.ES512}}[public.Params().BitSize]
-		case ed25519.PublicKey:
-			fitting = []jose.SignatureAlgorithm{jose.EdDSA}
-		}
-		for _, algorithm := range fitting {
-			if jwk.Algorithm == "" || jwk.Algorithm == string(algorithm) {
-				keys = append(keys, &key{jwk.KeyID, algorithm, jwk.Key})
-				break
-			}
-		}
-	}
-	return keys
 }

@@ -104,7 +104,7 @@ func TestOutageIsSurvived(t *testing.T) {
 				s.accepted(t, token())
 			}
 			if !strings.Contains(s.log.String(), "keysKept=1") ||
-				strings.Contains(s.log.String(), p.URL()) {
+				strings.Contains(s.log.String(), p.URL()+"/.") {
 				t.Errorf("log: %s", s.log)
 			}
 			// discovery, and where that is well the key set

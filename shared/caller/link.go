@@ -1,17 +1,18 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/json"
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"weboffice-functions/shared/weboffice"
@@ -25,8 +26,11 @@ const (
 
 // LinkClaims are what a share link says.
 type LinkClaims struct {
-	ID, Document string // jti, and a document pattern or an exact oss:// URI
-	Grant        []string
+	ID string // jti
+	// one of the two: an exact oss:// URI, where * is a letter like any other, or a pattern as in a
+	// rule
+	Document, Documents string
+	Grant               []string
 	// optional, left out where empty; without a Subject each opening is a guest
 	Subject, Name     string
 	Expires, IssuedAt time.Time // at most 30 days apart
@@ -44,8 +48,8 @@ func LinkKeyID(key weboffice.Secret) string {
 }
 
 // MintLink signs a share link: a JWT with HS256, kid, iss "links", aud "weboffice", iat, exp, jti,
-// document, grant and, where given, sub and name. Claims that a Verifier would refuse at IssuedAt
-// are an error.
+// document or documents, grant and, where given, sub and name. Claims that a Verifier would refuse
+// at IssuedAt are an error.
 func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	verifier, err := NewVerifier(Options{LinkKeys: []weboffice.Secret{key},
 		Now: func() time.Time { return c.IssuedAt }})
@@ -60,7 +64,8 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	}
 	claims := map[string]any{
 		"iss": LinkIssuer, "aud": linkAudience, "iat": c.IssuedAt.Unix(), "exp": c.Expires.Unix(),
-		"jti": c.ID, "document": c.Document, "grant": c.Grant, "sub": c.Subject, "name": c.Name,
+		"jti": c.ID, "document": c.Document, "documents": c.Documents, "grant": c.Grant,
+		"sub": c.Subject, "name": c.Name,
 	}
 	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == "" })
 	text, err := jwt.Signed(signer).Claims(claims).Serialize()
@@ -74,52 +79,57 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 }
 
 // linkTrust makes the issuer of share links, whose keys are at hand.
-func linkTrust(secrets []weboffice.Secret) (trust, error) {
-	keys := map[string]*key{}
+func linkTrust(secrets []weboffice.Secret, now func() time.Time) (trust, error) {
+	links := Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: []string{linkAudience}}
+	source := &keySource{issuer: links, now: now}
 	for _, secret := range secrets {
-		if _, twice := keys[LinkKeyID(secret)]; twice || len(secret) != linkKeySize {
+		k := &key{LinkKeyID(secret), []string{"HS256"}, []byte(secret.Reveal())}
+		twice := slices.ContainsFunc(source.keys, func(other *key) bool { return other.id == k.id })
+		if twice || len(secret) != linkKeySize {
 			return trust{}, errors.New("link keys must be 32 bytes long and each given once")
 		}
-		keys[LinkKeyID(secret)] = &key{algorithm: jose.HS256, material: []byte(secret.Reveal())}
+		source.keys = append(source.keys, k)
 	}
-	return trust{Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: []string{linkAudience}},
-		func(_ context.Context, id, _ string) (*key, error) {
-			k, known := keys[id]
-			if !known {
-				return nil, Unauthenticated("no link key has this kid")
-			}
-			return k, nil
-		}}, nil
+	return trust{links, source}, nil
 }
 
-// identifyLink fills Link and User from a share link. A sub or name that is empty is none:
-// conditions would take it for a text.
-func (c *Caller) identifyLink(p proof, revoked map[string]bool) error {
-	var claims struct {
-		Document string   `json:"document"`
-		Grant    []string `json:"grant"`
-		Name     string   `json:"name"`
+// identifyLink fills Link and User from a share link.
+func (c *Caller) identifyLink(revoked map[string]bool) error {
+	for _, name := range []string{"sub", "name"} {
+		if c.Claims[name] == "" { // so that no condition matches ""
+			delete(c.Claims, name)
+		}
 	}
-	if json.Unmarshal(p.payload, &claims) != nil {
-		return errors.New("document, grant or name is of the wrong type")
+	texts, wrong := map[string]string{}, ""
+	for _, name := range []string{"jti", "document", "documents", "name"} {
+		isText := false
+		if texts[name], isText = c.Claims[name].(string); !isText && c.Claims[name] != nil {
+			wrong = name
+		}
 	}
-	c.Link = &Link{ID: p.registered.ID, Document: claims.Document, Grant: claims.Grant}
-	c.User = User{ID: c.Subject, Name: claims.Name}
-	maps.DeleteFunc(c.Claims, func(name string, value any) bool {
-		return value == "" &&
-			(name == "sub" || name == "name")
-	})
-	_, unknown := weboffice.PermissionOf(claims.Grant)
+	list, _ := c.Claims["grant"].([]any)
+	grant := simplify(list).(List)
+	c.Link = &Link{ID: texts["jti"], Document: texts["document"], Documents: texts["documents"],
+		Grant: grant.Texts}
+	c.User = User{ID: c.Subject, Name: texts["name"]}
+	_, unknown := weboffice.PermissionOf(grant.Texts)
 	switch {
+	case wrong != "" || c.Subject == "" && c.Claims["sub"] != nil:
+		return fmt.Errorf("%s is no text", cmp.Or(wrong, "sub"))
 	case c.Link.ID == "" || max(len(c.Link.ID), len(c.Subject)) > maxID:
 		return errors.New("jti is missing, or jti or sub is longer than 255 bytes")
 	case strings.HasPrefix(c.Subject, "link "):
 		return errors.New(`sub begins with "link ", as the identity of a link without sub does`)
 	case revoked[c.Link.ID]:
 		return errors.New("the link is revoked")
-	case !strings.HasPrefix(claims.Document, "oss://"):
-		return errors.New("document is missing or does not begin with oss://")
-	case len(claims.Grant) == 0 || unknown != nil: // its text quotes the word
+	case c.Link.Document == "" && c.Link.Documents == "":
+		return errors.New("document is missing: write document for one exact URI, or documents " +
+			"for a pattern")
+	case c.Link.Document != "" && c.Link.Documents != "":
+		return errors.New("write document for one exact URI, or documents for a pattern, not both")
+	case !strings.HasPrefix(c.Link.Document+c.Link.Documents, "oss://"):
+		return errors.New("document, or documents, does not begin with oss://")
+	case len(grant.Texts) == 0 || grant.Odd || unknown != nil: // its text quotes the word
 		return errors.New("grant is missing, empty or has an unknown word")
 	case c.Expires.Sub(c.IssuedAt) > maxLinkLife:
 		return errors.New("exp is more than 30 days after iat")

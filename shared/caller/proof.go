@@ -1,29 +1,26 @@
 package caller
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/base64"
-	stdjson "encoding/json"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/go-jose/go-jose/v4"
-	// as the standard library's, but duplicate names are errors and case counts
-	"github.com/go-jose/go-jose/v4/json"
-	"github.com/go-jose/go-jose/v4/jwt"
 
 	"weboffice-functions/shared/weboffice"
 )
 
 const (
-	maxProof = 8 << 10          // bytes
-	leeway   = 60 * time.Second // between the issuer's clock and ours
-	year9999 = 253402300799     // the last second that RFC 3339 can write
+	maxProof        = 8 << 10          // bytes
+	maxHeaderValues = 64               // in the header's JSON
+	leeway          = 60 * time.Second // between the issuer's clock and ours
+	year9999        = 253402300799     // the last second that RFC 3339 can write
+	maxShown        = 100              // bytes of a claim in the log
+	maxShownValues  = 5
 )
 
 // forbiddenHeaders would let a token bring its own key, demand an extension, or change what is
@@ -34,115 +31,161 @@ var forbiddenHeaders = []string{"jku", "jwk", "x5u", "x5c", "crit", "b64"}
 // JWTs of an issuer have others.
 var acceptedTypes = []string{"jwt", "at+jwt"}
 
-// proof is a decoded JWT. Nothing in it is to be believed before verifySignature.
+// decisive are the claims that are read before the signature is verified.
+var decisive = map[string]bool{"iss": true, "aud": true, "azp": true, "client_id": true,
+	"exp": true, "iat": true, "nbf": true}
+
+// base64url has one spelling for each value, so that a token cannot be spelled in two ways.
+var base64url = base64.RawURLEncoding.Strict()
+
+// proof is a decoded JWT. Nothing in it is to be believed before a key has verified its signature.
 type proof struct {
-	algorithm  string
-	keyID      string // "" when it names none
-	payload    []byte
-	claims     map[string]any
-	registered jwt.Claims
+	algorithm, keyID  string // keyID is "" when it names none
+	signed, signature []byte
+	payload           []byte // all claims, as JSON
+	claims            Claims // the decisive ones
+
+	issued, notBefore, expires time.Time // issued is nbf where there is no iat
 }
 
 // decodeProof reads a JWT in compact form. Its errors hold nothing of the token.
 func decodeProof(token weboffice.Secret) (p proof, err error) {
 	text := token.Reveal()
-	parts := strings.SplitN(text, ".", 4)
+	if len(text) > maxProof {
+		return p, fmt.Errorf("the token is longer than %d bytes", maxProof)
+	}
+	parts := strings.SplitN(text, ".", 6)
+	if len(parts) == 5 {
+		return p, errors.New("the token is encrypted (it has five parts): only its issuer reads it")
+	}
 	// base64 decoders skip line breaks
-	if len(text) > maxProof || len(parts) != 3 || strings.ContainsAny(text, "\r\n") {
-		return p, errors.New("no JWT in compact form of at most 8 KB")
+	if len(parts) != 3 || strings.ContainsAny(text, "\r\n") {
+		return p, errors.New("the token is no JWT in compact form: three parts joined by dots")
 	}
-	first, headerErr := base64.RawURLEncoding.Strict().DecodeString(parts[0])
-	second, claimsErr := base64.RawURLEncoding.Strict().DecodeString(parts[1])
-	if headerErr != nil || claimsErr != nil {
-		return p, errors.New("header or claims are no base64url")
+	p.signed = []byte(text[:len(text)-len(parts[2])-1])
+	header, headerErr := base64url.DecodeString(parts[0])
+	claims, claimsErr := base64url.DecodeString(parts[1])
+	signature, signatureErr := base64url.DecodeString(parts[2])
+	if errors.Join(headerErr, claimsErr, signatureErr) != nil {
+		return p, errors.New("a part of the token is no base64url")
 	}
-	header, err := decodeObject(first)
-	if err != nil {
+	p.payload, p.signature = claims, signature
+	if err := p.readHeader(header); err != nil {
 		return p, fmt.Errorf("header: %w", err)
+	}
+	if p.claims, err = readObject(claims, maxValues, decisive); err != nil {
+		return p, fmt.Errorf("claims: %w", err)
+	}
+	return p, p.readTimes()
+}
+
+func (p *proof) readHeader(raw []byte) error {
+	header, err := readObject(raw, maxHeaderValues, nil)
+	if err != nil {
+		return err
 	}
 	for _, name := range forbiddenHeaders {
 		if _, there := header[name]; there {
-			return p, fmt.Errorf("header: %s is not accepted", name)
+			return errors.New(name + " is not accepted")
 		}
 	}
 	if typ, there := header["typ"]; there {
-		name := strings.TrimPrefix(strings.ToLower(fmt.Sprint(typ)), "application/")
+		name, _ := typ.(string)
+		name = strings.TrimPrefix(strings.ToLower(name), "application/")
 		if !slices.Contains(acceptedTypes, name) {
-			return p, errors.New("header: this typ is not accepted")
+			return errors.New("this typ is not accepted")
 		}
 	}
 	p.algorithm, _ = header["alg"].(string)
-	p.keyID, _ = header["kid"].(string)
-	return p, p.decodeClaims(second)
-}
-
-// decodeClaims reads a JSON object of claims.
-func (p *proof) decodeClaims(raw []byte) (err error) {
-	if p.claims, err = decodeObject(raw); err != nil {
-		return err
-	}
-	if p.payload = raw; json.Unmarshal(raw, &p.registered) != nil {
-		return errors.New("iss, sub, aud, exp, nbf, iat or jti is of the wrong type")
-	}
-	if _, there := p.claims["events"]; there {
-		return errors.New("events is for logout tokens and other messages")
+	id, named := header["kid"]
+	isText := false
+	if p.keyID, isText = id.(string); named && !isText {
+		return errors.New("kid is no text")
 	}
 	return nil
 }
 
-// decodeObject reads a JSON object. No two readers may read it in two ways: it is UTF-8, no name
-// occurs twice at any depth, nothing follows it.
-func decodeObject(raw []byte) (object map[string]any, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.SetNumberType(json.UnmarshalJSONNumber)
-	if !utf8.Valid(raw) || decoder.Decode(&object) != nil || object == nil ||
-		decoder.Decode(new(any)) != io.EOF {
-		return nil, errors.New("no JSON object, or one with a duplicate name")
+func (p *proof) readTimes() error {
+	for _, name := range []string{"exp", "iat", "nbf"} {
+		number, isNumber := p.claims[name].(json.Number)
+		seconds, err := number.Float64()
+		switch {
+		case p.claims[name] == nil:
+			continue
+		case !isNumber || err != nil || math.Abs(seconds) > year9999:
+			return errors.New(name + " is no number of seconds since 1970")
+		}
+		*map[string]*time.Time{"exp": &p.expires, "iat": &p.issued, "nbf": &p.notBefore}[name] =
+			time.Unix(int64(seconds), 0)
 	}
-	standard(object)
-	return object, nil
+	if p.issued.IsZero() {
+		p.issued = p.notBefore
+	}
+	return nil
 }
 
-// standard puts the standard library's json.Number in the place of go-jose's.
-func standard(value any) any {
+// checkAudience says whether the proof is for this issuer's audience.
+func (p *proof) checkAudience(i Issuer) error {
+	name := cmp.Or(i.AudienceClaim, "aud")
+	audience, isList := p.claims[name].([]any)
+	if !isList || name != "aud" { // the others hold one text
+		audience = []any{p.claims[name]}
+	}
+	notText := func(value any) bool { _, isText := value.(string); return !isText }
+	wanted := func(value any) bool {
+		return slices.ContainsFunc(i.Audience, func(one string) bool { return value == one })
+	}
+	if slices.ContainsFunc(audience, wanted) && !slices.ContainsFunc(audience, notText) {
+		return nil
+	}
+	return fmt.Errorf("found aud %s, azp %s, client_id %s; wanted %s %s", shown(p.claims["aud"]),
+		shown(p.claims["azp"]), shown(p.claims["client_id"]), name, shownAll(i.Audience))
+}
+
+// checkTimes says whether the proof is valid now and not older than maxAge, where that is over 0.
+func (p *proof) checkTimes(maxAge time.Duration, now time.Time) error {
+	ago := func(t time.Time) time.Duration { return now.Sub(t).Round(time.Second) }
+	switch {
+	case p.expires.Unix() <= 0:
+		return errors.New("exp is missing or no sensible time")
+	case p.issued.Unix() <= 0:
+		return errors.New("iat, or nbf where there is no iat, is missing or no sensible time")
+	case ago(p.expires) > leeway:
+		return fmt.Errorf("exp was %v ago", ago(p.expires))
+	case ago(p.issued) < -leeway:
+		return fmt.Errorf("iat is %v ahead", -ago(p.issued))
+	case ago(p.notBefore) < -leeway:
+		return fmt.Errorf("nbf is %v ahead", -ago(p.notBefore))
+	case maxAge > 0 && ago(p.issued) > maxAge+leeway:
+		return fmt.Errorf("iat was %v ago, and maxAge is %v", ago(p.issued), maxAge)
+	}
+	return nil
+}
+
+// shown writes a claim for the log. Its bearer may have made it up: it is quoted, letters beyond
+// ASCII escaped, and cut short.
+func shown(value any) string {
 	switch v := value.(type) {
-	case json.Number:
-		return stdjson.Number(v)
+	case nil:
+		return "none"
+	case string:
+		if len(v) > maxShown {
+			return fmt.Sprintf("%+q…", v[:maxShown])
+		}
+		return fmt.Sprintf("%+q", v)
 	case []any:
-		for i, element := range v {
-			v[i] = standard(element)
-		}
-	case map[string]any:
-		for name, member := range v {
-			v[name] = standard(member)
-		}
+		return shownAll(v)
 	}
-	return value
+	return "of another type"
 }
 
-// verifySignature checks a proof with one key and the algorithm that belongs to that key.
-func verifySignature(token weboffice.Secret, k *key) error {
-	signed, err := jose.ParseSignedCompact(token.Reveal(), []jose.SignatureAlgorithm{k.algorithm})
-	if err == nil {
-		_, err = signed.Verify(k.material)
+func shownAll[T any](values []T) string {
+	var all []string
+	for _, value := range values[:min(len(values), maxShownValues)] {
+		all = append(all, shown(value))
 	}
-	if err != nil { // its text may quote the header
-		return errors.New("the signature is not that of the issuer's key")
+	if len(values) > maxShownValues {
+		all = append(all, "…")
 	}
-	return nil
-}
-
-// check says whether the proof is valid now, for this issuer's audience, and not older than its
-// maxAge.
-func (p proof) check(i Issuer, now time.Time) error {
-	exp, iat := p.registered.Expiry, p.registered.IssuedAt
-	if exp == nil || iat == nil || *iat <= 0 || *exp > year9999 {
-		return errors.New("exp or iat is missing or no sensible time")
-	}
-	if i.MaxAge > 0 && now.After(iat.Time().Add(i.MaxAge+leeway)) {
-		return errors.New("iat is older than the issuer's maxAge")
-	}
-	// go-jose names the claim that fails, not its value.
-	return p.registered.ValidateWithLeeway(jwt.Expected{AnyAudience: i.Audience,
-		Time: now}, leeway)
+	return strings.Join(all, ", ")
 }

@@ -7,20 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
-	"regexp"
+	"slices"
 	"time"
 
-	"weboffice-functions/shared/recent"
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"weboffice-functions/shared/weboffice"
 )
 
+// rememberedProofs is how many accepted proofs a Verifier keeps decoded, each of at most
+// rememberedSize bytes: some MB at worst.
 const (
-	maxID     = 255  // bytes of sub, a user's id and jti; OIDC's limit for sub
-	maxAvatar = 1024 // bytes
-
-	// rememberedProofs is how many accepted proofs a Verifier keeps decoded, each of at most
-	// rememberedSize bytes: some MB at worst.
 	rememberedProofs = 1024
 	rememberedSize   = 2 << 10
 )
@@ -39,31 +38,32 @@ type Options struct {
 // Verifier verifies proofs. It is safe for concurrent use.
 //
 // It keeps each issuer's keys for an hour; then one caller waits for new ones while the others go
-// on with the old. A fetch is a discovery document and a key set, within 5 s together and 1 MiB
-// each, over https, without redirects to other hosts; it goes on when the caller that caused it
-// leaves. An unknown kid causes at most one fetch a minute. A fetch that fails leaves the keys as
-// they are.
+// on with the old. A fetch is a discovery document and a key set (the key set alone where the
+// issuer names its Keys), within 5 s together and 1 MiB each, over https, without redirects to
+// other hosts; it goes on when the caller that caused it leaves. An unknown kid, and a signature
+// that does not fit, cause at most one fetch a minute. A fetch that fails leaves the keys as they
+// are. Keys that were last read over a day ago verify nothing.
 //
 // A page shows the same proof again and again, so an accepted one is remembered by its hash: next
-// time its times are looked at, and its signature only where the issuer's keys have been read anew.
+// time its times are looked at, and its signature only where the issuer's key has changed.
 type Verifier struct {
 	trusted  map[string]trust // by iss
 	revoked  map[string]bool
 	now      func() time.Time
-	accepted *recent.Map[accepted] // by SHA-256 of the proof
+	accepted *lru.Cache[[sha256.Size]byte, accepted] // by SHA-256 of the proof
 }
 
-// accepted is what one proof said, and the key that verified it.
+// accepted is what is remembered of a proof, and the key that verified it.
 type accepted struct {
-	proof  proof
+	proof  proof // without the token's text and claims
 	caller Caller
 	key    *key
 }
 
-// trust is an issuer and the way to its keys.
+// trust is an issuer and its keys.
 type trust struct {
 	Issuer
-	key func(ctx context.Context, id, algorithm string) (*key, error)
+	keys *keySource
 }
 
 // NewVerifier checks the options and makes no request. Its error names every problem.
@@ -71,9 +71,10 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if o.Now == nil || len(o.Issuers) > 0 && (o.Client == nil || o.Logger == nil) {
 		return nil, errors.New("caller: Now is required, Client and Logger with Issuers")
 	}
+	memory, err := lru.New[[sha256.Size]byte, accepted](rememberedProofs)
+	problems := []error{err}
 	v := &Verifier{trusted: map[string]trust{}, revoked: map[string]bool{}, now: o.Now,
-		accepted: recent.New[accepted](rememberedProofs)}
-	var problems []error
+		accepted: memory}
 	for _, issuer := range o.Issuers {
 		if err := issuer.Validate(); err != nil {
 			problems = append(problems, fmt.Errorf("issuer %s: %w", issuer.Name, err))
@@ -82,10 +83,10 @@ func NewVerifier(o Options) (*Verifier, error) {
 			problems = append(problems, fmt.Errorf("issuer %s: another issuer has the same url",
 				issuer.Name))
 		}
-		v.trusted[issuer.URL] = trust{issuer, newKeySource(issuer, o).key}
+		v.trusted[issuer.URL] = trust{issuer, newKeySource(issuer, o)}
 	}
 	if len(o.LinkKeys) > 0 {
-		links, err := linkTrust(o.LinkKeys)
+		links, err := linkTrust(o.LinkKeys, o.Now)
 		v.trusted[LinkIssuer], problems = links, append(problems, err)
 	}
 	for _, id := range o.RevokedLinks {
@@ -98,127 +99,75 @@ func NewVerifier(o Options) (*Verifier, error) {
 }
 
 // Verify turns a proof into a Caller. The error is a *weboffice.Error: the 401 of Unauthenticated,
-// or a 503 while the issuer's keys have never been read and cannot be. The Caller is then empty,
-// which reads as a guest: look at the error first.
+// or a 503 while there are no keys of the issuer that were read within a day. On error the Caller
+// is the zero value, which means "guest": always check the error.
 func (v *Verifier) Verify(ctx context.Context, token weboffice.Secret) (Caller, error) {
-	sum := sha256.Sum256([]byte(token.Reveal())) // the signature is part of the text
-	known, seen := v.accepted.Get(sum)
-	var err error
-	if seen {
-		err = known.proof.check(v.trusted[known.caller.IssuerURL].Issuer, v.now())
-	} else {
-		known.proof, known.caller, err = v.read(token)
+	var sum [sha256.Size]byte
+	if len(token) <= rememberedSize {
+		sum = sha256.Sum256([]byte(token.Reveal())) // the signature is part of the text
+		if known, seen := v.accepted.Get(sum); seen && v.holds(ctx, known) {
+			return known.caller, nil
+		}
 	}
+	p, issuer, err := v.read(token)
 	if err != nil { // before the key: a proof that no signature could save causes no fetch
 		return Caller{}, Unauthenticated(err.Error())
 	}
-	k, err := v.trusted[known.caller.IssuerURL].key(ctx, known.proof.keyID, known.proof.algorithm)
+	k, err := issuer.keys.verify(ctx, p)
 	if err != nil {
 		return Caller{}, err
 	}
-	if k == known.key {
-		return known.caller, nil
-	}
-	if err := verifySignature(token, k); err != nil {
+	c, err := issuer.caller(p, v.revoked)
+	if err != nil {
 		return Caller{}, Unauthenticated(err.Error())
 	}
-	if known.key, known.proof.payload = k, nil; len(token) <= rememberedSize {
-		v.accepted.Put(sum, known)
+	if len(token) <= rememberedSize {
+		p.signed, p.signature, p.payload, p.claims = nil, nil, nil, nil
+		v.accepted.Add(sum, accepted{p, c, k})
 	}
-	return known.caller, nil
+	return c, nil
+}
+
+// holds says whether a remembered proof is still valid and its key still the issuer's.
+func (v *Verifier) holds(ctx context.Context, known accepted) bool {
+	issuer := v.trusted[known.caller.IssuerURL]
+	return known.proof.checkTimes(issuer.MaxAge, v.now()) == nil &&
+		slices.Contains(issuer.keys.current(ctx, known.proof), known.key)
 }
 
 // Inspect reads a proof without its signature, for a person who asks why it is refused. The error
 // is why Verify would refuse it before it looks at the signature. The Caller holds what could be
 // read and must not be trusted, with or without an error.
 func (v *Verifier) Inspect(token weboffice.Secret) (Caller, error) {
-	_, c, err := v.read(token)
-	return c, err
-}
-
-// read decodes a proof and holds its claims to the rules of its issuer.
-func (v *Verifier) read(token weboffice.Secret) (proof, Caller, error) {
-	p, err := decodeProof(token)
-	if err != nil {
-		return p, Caller{}, err
-	}
-	c := Caller{
-		Subject: p.registered.Subject, Claims: p.claims, IssuedAt: p.registered.IssuedAt.Time(),
-		Expires: p.registered.Expiry.Time(),
-	}
-	issuer, known := v.trusted[p.registered.Issuer]
-	if !known {
-		return p, c, errors.New("iss is not an issuer of the policy")
-	}
-	return p, c, errors.Join(c.identify(issuer.Issuer, p, v.revoked),
-		p.check(issuer.Issuer, v.now()))
-}
-
-// CallerFor returns the caller that a proof of this issuer with these claims, a JSON object, would
-// make: for trying out a policy. Share links have the issuer whose Name and URL are LinkIssuer. Neither
-// times nor audience are looked at.
-func (i Issuer) CallerFor(claims []byte) (Caller, error) {
-	var p proof
-	if err := p.decodeClaims(claims); err != nil {
+	p, issuer, err := v.read(token)
+	if p.payload == nil {
 		return Caller{}, err
 	}
-	c := Caller{Subject: p.registered.Subject, Claims: p.claims}
-	return c, c.identify(i, p, nil)
+	c, unfit := issuer.caller(p, v.revoked)
+	return c, errors.Join(err, unfit)
 }
 
-// identify says who the caller is to this issuer.
-func (c *Caller) identify(i Issuer, p proof, revoked map[string]bool) error {
-	c.Issuer, c.IssuerURL = i.Name, i.URL
-	if c.EmailIgnored = c.whyNoEmail(i.TrustEmail); c.EmailIgnored != "" {
-		delete(c.Claims, "email")
+// ReadKeys reads the keys of the issuer with this URL, for checking a deployment. The error is the
+// 503 that Verify gives where that has never worked.
+func (v *Verifier) ReadKeys(ctx context.Context, url string) error {
+	issuer, known := v.trusted[url]
+	if !known {
+		return errors.New("the policy has no issuer with this url")
 	}
-	if c.Issuer == LinkIssuer {
-		return c.identifyLink(p, revoked)
-	}
-	return c.identifyPerson(i.User)
+	return issuer.keys.check(ctx)
 }
 
-// plainEmail is an address without quotes, spaces or a second @: `*@example.com` must not let
-// "a@evil.example"@example.com in.
-var plainEmail = regexp.MustCompile(`^[^\s@"<>(),:;\\\[\]]+@[^\s@"<>(),:;\\\[\]]+$`)
-
-// whyNoEmail says why the proof's email does not count. It counts only when the issuer vouches for
-// it: whoever may write any address into an account's profile could be anybody.
-func (c *Caller) whyNoEmail(trusted bool) string {
-	email, there := c.Claims["email"]
-	text, _ := email.(string)
-	name := "email_verified"
-	if _, usual := c.Claims[name]; !usual {
-		name = "emailVerified"
+// read decodes a proof and holds it to what its issuer demands, short of the signature.
+func (v *Verifier) read(token weboffice.Secret) (proof, trust, error) {
+	p, err := decodeProof(token)
+	if err != nil {
+		return p, trust{}, err
 	}
-	verified, known := c.Claims[name]
-	switch {
-	case !there:
-		return ""
-	case !plainEmail.MatchString(text):
-		return "email does not count: it is not one plain address"
-	case trusted || verified == true || verified == "true":
-		return ""
-	case !known:
-		name = "email_verified is missing"
-	default:
-		name += " is not true"
+	name, _ := p.claims["iss"].(string)
+	issuer, known := v.trusted[name]
+	if !known {
+		return p, trust{}, fmt.Errorf("found iss %s, and the policy's issuers are %s",
+			shown(p.claims["iss"]), shownAll(slices.Sorted(maps.Keys(v.trusted))))
 	}
-	return "email does not count: " + name +
-		" (if the issuer verifies every address, say trustEmail: true under it)"
-}
-
-// identifyPerson fills User from the claims that the policy names.
-func (c *Caller) identifyPerson(names UserClaims) error {
-	c.User.ID, _ = c.Claims[cmp.Or(names.ID, "sub")].(string)
-	c.User.Name, _ = c.Claims[cmp.Or(names.Name, "name")].(string)
-	if avatar, _ := c.Claims[cmp.Or(names.Avatar, "picture")].(string); len(avatar) <= maxAvatar &&
-		fetchable(avatar, false) {
-		c.User.Avatar = avatar
-	}
-	if c.Subject == "" || c.User.ID == "" || max(len(c.Subject), len(c.User.ID)) > maxID {
-		return errors.New(
-			"sub, or the claim that user.id names, is missing, longer than 255 bytes or no string")
-	}
-	return nil
+	return p, issuer, cmp.Or(p.checkAudience(issuer.Issuer), p.checkTimes(issuer.MaxAge, v.now()))
 }

@@ -767,7 +767,7 @@ func TestUserIds(t *testing.T) {
 	}
 	for name, shown := range map[string]string{
 		`"Ann"`: "Ann", `"  Ann  "`: "Ann", `"A\u0000n\nn\u202e"`: "Ann", `"张伟 <x>"`: "张伟 <x>",
-		`""`: "User", `"\u0007"`: "User", `5`: "User",
+		`""`: "User", `"\u0007"`: "User", `5`: "5", `true`: "User",
 		`"` + strings.Repeat("é", 40) + `"`: strings.Repeat("é", 32),
 	} {
 		if got := user(staff(`"name": ` + name)).Name; got != shown {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -356,6 +357,9 @@ func (m model) user(p *person) weboffice.User {
 	}
 	id, _ := p.Claims[idClaim].(string)
 	name, _ := p.Claims[nameClaim].(string)
+	if number, isNumber := p.Claims[nameClaim].(float64); isNumber {
+		name = fmt.Sprint(number)
+	}
 	if id == "" { // a link without a subject
 		u := guest
 		if name != "" {
