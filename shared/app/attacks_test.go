@@ -602,7 +602,7 @@ var lookalikes = map[string]int{
 	"oss://team-docs/teams/RED/plan.docx": 403,
 	"oss://team-docs/Teams/red/plan.docx": 403, "oss://team-docs/x/teams/red/plan.docx": 403,
 	"oss://team-docs-2/teams/red/plan.docx":     403,
-	"oss://team-docs/teams/red\u200b/plan.docx": 403,
+	"oss://team-docs/teams/red\u200b/plan.docx": 400,
 	"oss://team-docs/teams/r\u0435d/plan.docx":  403,
 	"oss://team-docs/teams/*/plan.docx":         403,
 	"oss://team-docs/teams/${team}/plan.docx":   403, "oss://team-docs/teams/**": 403,

@@ -423,6 +423,7 @@ func TestPermissionIsGrantAndAskedAndFormat(t *testing.T) {
   - {name: all, documents: oss://team-docs/all/*, callers: anyone, grant: [view, edit, rename, history, copy, print, export]}
   - {name: some, documents: oss://team-docs/some/*, callers: anyone, grant: [view, edit, copy, export]}
   - {name: view, documents: oss://team-docs/view/*, callers: anyone, grant: [view]}
+  - {name: named, documents: oss://team-docs/named/*, callers: anyone, grant: [view], accept: [Filename]}
 `)
 	all := `{"Permission": {"Readonly": false, "Rename": true, "History": true, "Copy": true, "Export": true, "Print": true}}`
 	visits(t, p, []visit{
@@ -454,8 +455,10 @@ func TestPermissionIsGrantAndAskedAndFormat(t *testing.T) {
 		{"some pages", "", "oss://team-docs/all/x.docx", `{"PreviewPages": 3}`,
 			"all: view rename copy print export"},
 		{"no extension", "", "oss://team-docs/all/x", "", "InvalidArgument.SourceURI"},
-		{"no extension, but a Filename", "", "oss://team-docs/view/x", `{"Filename": "x.docx"}`,
-			"view: view"},
+		{"no extension, and a caller's Filename", "", "oss://team-docs/view/x",
+			`{"Filename": "x.docx"}`, "InvalidArgument.SourceURI"},
+		{"no extension, and a Filename that the rule accepts", "", "oss://team-docs/named/x",
+			`{"Filename": "x.docx"}`, "named: view"},
 	})
 	if d := decided(t, p, "", "oss://team-docs/all/x.DOCX", ""); d.Request.Filename != "x.docx" {
 		t.Errorf("Filename %q", d.Request.Filename)

@@ -186,7 +186,8 @@ func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
 		request.ProjectName = p.projectOf(r)
 	}
 	request.User = p.user(q, request.User)
-	request, err = request.Settle(ask.doc)
+	request, err = request.Settle(ask.doc,
+		set.Filename != "" || slices.Contains(r.accept, "Filename"))
 	if err != nil {
 		return Decision{}, err
 	}

@@ -8,76 +8,177 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// decodeObject reads an object into a struct: the one lenient decoder for requests and for a
-// policy's `set`. parameter is the outermost parameter's name, "" at the top.
-func decodeObject(raw []byte, parameter string, into reflect.Value) error {
-	seen := map[string]bool{}
-	return eachMember(raw, parameter, func(name string, value json.RawMessage) error {
-		field := fieldNamed(into, name)
-		outermost := parameter
+// decode reads a body into a struct, strictly to its end.
+func decode(body []byte, into any) error {
+	if err := check(body, ""); err != nil {
+		return err
+	}
+	return decodeObject(body, "", reflect.ValueOf(into).Elem())
+}
+
+// What a text may hold before anything is built of it. A request with every parameter has four
+// levels and under a hundred values.
+const (
+	maxDepth  = 8
+	maxValues = 100
+)
+
+// check holds a JSON text to what every reader reads alike: one value, by the grammar to its last
+// byte, in UTF-8, without lone surrogates. It scans and builds nothing, so that a text costs its
+// sender more than us. parameter names the parameter whose text it is, "" the whole body.
+func check(text []byte, parameter string) error {
+	depth, deepest, values, quoted := 0, 0, 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\':
+			i++ // grammar allows it inside quotes alone
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth, values = depth+1, values+1
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		case c == ',':
+			values++
+		}
+	}
+	switch {
+	case deepest > maxDepth || values > maxValues:
 		if parameter == "" {
-			outermost = name
+			return ErrTooMany.New(maxDepth, maxValues)
 		}
-		switch {
-		case !field.IsValid():
-			return unknown(name, parameter, into.Type())
-		case seen[name]:
-			return repeated(outermost)
-		}
-		seen[name] = true
-		return decodeValue(value, outermost, field)
-	})
-}
-
-// fieldNamed finds the field by its exact name: unlike encoding/json, which also takes other case,
-// so that two spellings of one parameter can never both be read.
-func fieldNamed(v reflect.Value, name string) reflect.Value {
-	if field, ok := v.Type().FieldByName(name); ok {
-		return v.FieldByIndex(field.Index)
-	}
-	return reflect.Value{}
-}
-
-func eachMember(raw []byte, parameter string, visit func(string, json.RawMessage) error) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+		return ErrParameterTooMany.New(parameter, maxDepth, maxValues)
+	case !json.Valid(text):
 		return notJSON(parameter)
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return notJSON(parameter)
+	case !utf8.Valid(text) || loneSurrogate(text):
+		if parameter == "" {
+			return ErrNotUnicode.New()
 		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return notJSON(parameter)
-		}
-		// an object's keys are strings, or Token fails
-		if err := visit(name.(string), value); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return notJSON(parameter)
-	}
-	if _, err := d.Token(); err == nil {
-		return notJSON(parameter) // something follows the object
+		return ErrParameterNotUnicode.New(parameter)
 	}
 	return nil
 }
 
-func decodeValue(raw json.RawMessage, parameter string, into reflect.Value) error {
+// loneSurrogate says whether a valid JSON text escapes half of a UTF-16 pair, which encoding/json
+// would replace silently.
+func loneSurrogate(text []byte) bool {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 {
+			return false
+		}
+		if text = text[i+1:]; text[0] != 'u' {
+			text = text[1:]
+			continue
+		}
+		first := escaped(text)
+		if text = text[5:]; !utf16.IsSurrogate(first) {
+			continue
+		}
+		if !bytes.HasPrefix(text, []byte(`\u`)) ||
+			utf16.DecodeRune(first, escaped(text[1:])) == unicode.ReplacementChar {
+			return true
+		}
+		text = text[6:]
+	}
+}
+
+// escaped reads the four digits behind the u of an escape.
+func escaped(text []byte) rune {
+	n, _ := strconv.ParseUint(string(text[1:5]), 16, 32) // the grammar allows nothing else
+	return rune(n)
+}
+
+// decodeObject reads an object into a struct: the one lenient decoder for requests and for a
+// policy's `set`. parameter is the outermost parameter's name, "" at the top. Names are compared
+// exactly: encoding/json also takes other case, so that two spellings of one parameter would both
+// be read. raw has passed check.
+func decodeObject(raw []byte, parameter string, into reflect.Value) error {
+	r := reader{raw}
+	if !r.skip('{') {
+		return notJSON(parameter)
+	}
+	var seen [32]bool // by field
+	for !r.skip('}') {
+		name, _ := unquote(r.value())
+		r.skip(':')
+		value := r.value()
+		r.skip(',')
+		outermost := parameter
+		if parameter == "" {
+			outermost = name
+		}
+		field, known := into.Type().FieldByName(name)
+		switch {
+		case !known:
+			return unknown(name, parameter, into.Type())
+		case seen[field.Index[0]]:
+			return repeated(outermost)
+		}
+		seen[field.Index[0]] = true
+		if err := decodeValue(value, outermost, into.FieldByIndex(field.Index)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reader walks through a JSON text that has passed check: whatever begins in it ends in it.
+type reader struct{ rest []byte }
+
+const space = " \t\r\n"
+
+// skip goes past c, if that comes next.
+func (r *reader) skip(c byte) bool {
+	r.rest = bytes.TrimLeft(r.rest, space)
+	if len(r.rest) == 0 || r.rest[0] != c {
+		return false
+	}
+	r.rest = r.rest[1:]
+	return true
+}
+
+// value goes past the next value, or name, and returns its text.
+func (r *reader) value() []byte {
+	depth, quoted, i := 0, false, 0
+scan:
+	for ; i < len(r.rest); i++ {
+		switch c := r.rest[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case depth == 0 && (c == ',' || c == ':' || c == '}' || c == ']'):
+			break scan
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	value := r.rest[:i]
+	r.rest = r.rest[i:]
+	return bytes.Trim(value, space)
+}
+
+func decodeValue(raw []byte, parameter string, into reflect.Value) error {
 	if bytes.Equal(raw, []byte("null")) {
 		return nil // as if not sent
 	}
+	if into.Kind() == reflect.Pointer {
+		into.Set(reflect.New(into.Type().Elem()))
+		into = into.Elem()
+	}
 	text, quoted := unquote(raw)
 	switch into.Kind() {
-	case reflect.Pointer:
-		into.Set(reflect.New(into.Type().Elem()))
-		return decodeValue(raw, parameter, into.Elem())
 	case reflect.String:
 		if !quoted {
 			return ErrNotText.New(parameter)
@@ -104,45 +205,56 @@ func decodeValue(raw json.RawMessage, parameter string, into reflect.Value) erro
 		}
 		into.SetFloat(f)
 	case reflect.Slice:
-		var elements []json.RawMessage
-		if err := json.Unmarshal([]byte(jsonText(raw, text, quoted)), &elements); err != nil {
+		text, err := structure(raw, text, quoted, parameter)
+		if err != nil {
+			return err
+		}
+		list := reader{text}
+		if !list.skip('[') {
 			return notJSON(parameter)
 		}
-		into.Set(reflect.MakeSlice(into.Type(), len(elements), len(elements)))
-		for i, element := range elements {
-			if err := decodeValue(element, parameter, into.Index(i)); err != nil {
+		into.Set(reflect.MakeSlice(into.Type(), 0, 0))
+		for !list.skip(']') {
+			element := reflect.New(into.Type().Elem()).Elem()
+			if err := decodeValue(list.value(), parameter, element); err != nil {
 				return err
 			}
+			into.Set(reflect.Append(into, element))
+			list.skip(',')
 		}
 	case reflect.Struct:
-		return decodeObject([]byte(jsonText(raw, text, quoted)), parameter, into)
+		text, err := structure(raw, text, quoted, parameter)
+		if err != nil {
+			return err
+		}
+		return decodeObject(text, parameter, into)
 	}
 	return nil
 }
 
 // unquote returns the text of a JSON string, or the raw text of anything else.
-func unquote(raw json.RawMessage) (text string, quoted bool) {
+func unquote(raw []byte) (text string, quoted bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return string(raw), false
 	}
-	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) { // as it stands: a sealed token is long
+	if bytes.IndexByte(raw, '\\') < 0 { // as it stands: a sealed token is long
 		return string(raw[1 : len(raw)-1]), true
 	}
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return "", true
-	}
+	_ = json.Unmarshal(raw, &text) // check has seen that it is a string
 	return text, true
 }
 
-// jsonText gives the JSON of a structure in any of its three spellings.
-func jsonText(raw json.RawMessage, text string, quoted bool) string {
+// structure gives the JSON of a structure in any of its three spellings. One that stands in a text
+// is held to what the body was held to.
+func structure(raw []byte, text string, quoted bool, parameter string) ([]byte, error) {
 	if !quoted {
-		return string(raw)
+		return raw, nil
 	}
-	if json.Valid([]byte(text)) {
-		return text
+	spelled := []byte(text)
+	if !json.Valid(spelled) {
+		spelled = []byte(doubleQuoted(text))
 	}
-	return doubleQuoted(text)
+	return spelled, check(spelled, parameter)
 }
 
 // doubleQuoted rewrites single-quoted text, as the vendor's scenarios spell structures, as JSON.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -94,4 +95,204 @@ func (e *Error) Body(ctx context.Context) ErrorBody {
 		id = RequestID(ctx)
 	}
 	return ErrorBody{RequestId: id, Code: e.Code, Message: e.Message, Recommend: e.Recommend}
+}
+
+// Failure is an entry of the catalogue: what a page is told of one kind of failure, and what the
+// operator can do about it. {1} and so on stand for the values that New is given.
+type Failure struct {
+	Kind      Kind
+	Code      string // the vendor's where the vendor has one
+	Message   string // one sentence for the page
+	Recommend string // what the caller can do, may be empty
+	Fix       string // what the operator can do, for the log alone
+}
+
+// The catalogue: every sentence that a page may see stands here, so that somebody can proof-read or
+// translate all of them. A caller's mistake names the parameter and the allowed values.
+var (
+	// What a caller sends, and cannot be read.
+
+	ErrNotJSON = entry(Invalid, "InvalidArgument",
+		"The body must be one JSON object of parameters.")
+	ErrNotUnicode = entry(Invalid, "InvalidArgument",
+		"The body must be UTF-8 text, without halves of surrogate pairs.")
+	ErrTooMany = entry(Invalid, "InvalidArgument",
+		"The body must have at most {1} levels and {2} values.")
+	ErrBodyBrokeOff = entry(Invalid, "InvalidArgument", "The body broke off.")
+	ErrQuery        = entry(Invalid, "InvalidArgument", "The query cannot be read.")
+	ErrQueryOfPost  = entry(Invalid, "InvalidArgument",
+		"A POST takes its parameters in the body, none in the query.")
+	ErrPasswordInURL = entry(Invalid, "InvalidArgument.Password",
+		"Password cannot be sent in a URL, which gateways log: use POST.")
+	ErrTooLarge  = entry(TooLarge, "RequestTooLarge", "The body may have {1} bytes.")
+	ErrMediaType = entry(MediaType, "UnsupportedMediaType",
+		"The body must be JSON, with Content-Type: application/json.")
+	ErrMethod          = entry(MethodNotAllowed, "MethodNotAllowed", "Use {1}.")
+	ErrMethodWithProof = entry(MethodNotAllowed, "MethodNotAllowed",
+		"A request with a proof is a POST: gateways log the URL of a GET.")
+	ErrEvent = entry(Invalid, "InvalidArgument", "The event is not an HTTP request: {1}")
+
+	// Parameters: {1} is the name of the outermost one.
+
+	ErrParameterNotJSON = entry(Invalid, "InvalidJSON parsing error, {1}",
+		"Specified parameter JSON parsing error, {1} is not valid.")
+	ErrParameterNotUnicode = entry(Invalid, "InvalidArgument.{1}",
+		"{1} must be Unicode text, without halves of surrogate pairs.")
+	ErrParameterTooMany = entry(Invalid, "InvalidArgument.{1}",
+		"{1} must have at most {2} levels and {3} values.")
+	ErrRepeated = entry(Invalid, "InvalidArgument.{1}",
+		"{1} is sent more than once.")
+	ErrRepeatedUnnamed = entry(Invalid, "InvalidArgument",
+		"A parameter is sent more than once.")
+	ErrUnknown = entry(Invalid, "InvalidArgument.{1}",
+		"{1} is not a known parameter.", "Use {2}.")
+	ErrUnknownUnnamed = entry(Invalid, "InvalidArgument",
+		"A name is not a known parameter.", "Use {1}.")
+	ErrUnknownMember = entry(Invalid, "InvalidArgument.{1}",
+		"{2} is not a known member of {1}.", "Use {3}.")
+	ErrNotText = entry(Invalid, "InvalidArgument.{1}",
+		"{1} takes text in quotes.")
+	ErrNotTruth = entry(Invalid, "InvalidArgument.{1}",
+		"{1} takes true or false.")
+	ErrNotWhole = entry(Invalid, "InvalidArgument.{1}",
+		"{1} takes a whole number.")
+	ErrNotNumber = entry(Invalid, "InvalidArgument.{1}",
+		"{1} takes a number.")
+	ErrText = entry(Invalid, "InvalidArgument.{1}",
+		"{1} must be at most {2} bytes of text without control characters.")
+	ErrUserData = entry(Invalid, "InvalidArgument.UserData",
+		"UserData must be at most {1} bytes of text.")
+	ErrPreviewPages = entry(Invalid, "InvalidPreviewPages",
+		"Specified parameter PreviewPages is not valid.", "Send a whole number from 1 to 5000.")
+	ErrFilename = entry(Invalid, "InvalidArgument.Filename",
+		`Filename must be one name without / or \.`)
+	ErrFilenameFormat = entry(Invalid, "InvalidArgument.Filename",
+		"Filename must end in a supported extension: {1}.")
+	ErrWatermarkType = entry(Invalid, "InvalidArgument.Watermark",
+		"Watermark.Type must be 0 (none) or 1 (text).")
+	ErrWatermarkText = entry(Invalid, "InvalidArgument.Watermark",
+		"Watermark's texts must be at most {1} bytes together, without control characters.")
+	ErrStructure = entry(Invalid, "InvalidArgument.{1}",
+		"{1} must be at most {2} bytes of JSON.")
+	ErrUser = entry(Invalid, "InvalidArgument.User",
+		"User takes a Name of at most 128 bytes, and an Id of 64 and an Avatar of {1} bytes"+
+			" without control characters.")
+	ErrSourceURIMissing = entry(Invalid, "MissingSourceURI",
+		"SourceURI is required.", "Send oss://bucket/object.")
+	ErrSourceURI = entry(Invalid, "InvalidArgument.SourceURI",
+		"SourceURI must have the form oss://bucket/object.")
+	ErrKey = entry(Invalid, "InvalidArgument.SourceURI",
+		"SourceURI's object must be 1 to {1} bytes of UTF-8 text.")
+	ErrKeyCharacter = entry(Invalid, "InvalidArgument.SourceURI",
+		"SourceURI's object must not contain {1}.",
+		`Send the key as plain text, not encoded, without \ ? #, control and invisible characters.`)
+	ErrKeySegment = entry(Invalid, "InvalidArgument.SourceURI",
+		"SourceURI's object must not have empty, . or .. segments.")
+	ErrKeySpace = entry(Invalid, "InvalidArgument.SourceURI",
+		"SourceURI's object must not have white space ({1}) at a segment's ends.")
+	ErrFormat = entry(Invalid, "InvalidArgument.SourceURI",
+		"SourceURI's object must end in a supported extension: {1}.",
+		"A Filename gives one to an object only where the policy sets or accepts Filename.")
+	ErrTokenMissing = entry(Invalid, "Missing{1}", "{1} is required.",
+		"Send AccessToken and RefreshToken as generate or the last refresh gave them.")
+	ErrRefreshToken = entry(Invalid, "InvalidArgument.RefreshToken",
+		"RefreshToken is not one that these functions gave for this AccessToken and caller.",
+		"Call generate once.")
+
+	// Who may do what.
+
+	ErrUnauthenticated = entry(Unauthenticated, "Unauthenticated",
+		"This needs a proof of identity that is valid now.",
+		"Fetch a new proof and try once.")
+	ErrForbidden = entry(Forbidden, "Forbidden", "You may not open this document.",
+		"Ask whoever runs this site, with the RequestId.")
+	ErrUnfilled = entry(Forbidden, "Forbidden", ErrForbidden.Message, ErrForbidden.Recommend,
+		"the rule matches, but its `set` cannot be filled for this caller: let the issuer send the"+
+			" claim, or ask for it in `callers`")
+	ErrOrigin = entry(Forbidden, "Forbidden.Origin",
+		"Pages of this origin may not call this function.",
+		"Add the page's origin to `origins` in the policy.")
+	ErrPolicyAlone = entry(Forbidden, "Forbidden.{1}",
+		"{1} is set by the policy alone.",
+		"Leave {1} out. A caller may send {2}.")
+	ErrPolicyFixed = entry(Forbidden, "Forbidden.{1}",
+		"{1} is fixed by the policy.", "Leave {1} out.")
+	ErrPolicyPages = entry(Forbidden, "Forbidden.PreviewPages",
+		"PreviewPages may be 1 to {1} for this document.", "Leave PreviewPages out.")
+	ErrSessionEnded = entry(SessionEnded, "SessionEnded",
+		"This document has been open for as long as it may be.", "Open it anew.")
+	ErrThrottled = entry(Throttled, "Throttling", "Too many requests. Try again later.")
+
+	// What fails behind the functions.
+
+	ErrInternal = entry(Internal, "InternalError",
+		"The function failed. Try again, and report the RequestId if it stays so.")
+	ErrCredentials = entry(Unavailable, "ServiceUnavailable",
+		"Documents cannot be opened at the moment."+
+			" Try again later, and report the RequestId if it stays so.", "", "{1}")
+	ErrIssuer = entry(Unavailable, "ServiceUnavailable",
+		"Proofs of identity cannot be checked at the moment. Try again in a few seconds.", "",
+		"The keys of issuer {1} cannot be read: see that the function reaches its {2}.")
+	ErrIMMUnreached = entry(Unavailable, "ServiceUnavailable",
+		"The document service cannot be reached. Try again.", "",
+		"check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that the function may reach the network")
+	ErrIMMLate = entry(Timeout, "ServiceTimeout",
+		"The document service did not answer in time. Try again.")
+	ErrIMMUnusable = entry(BadGateway, "BadGateway",
+		"The document service gave no usable answer. Try again.")
+	ErrIMMFailed = entry(BadGateway, "BadGateway",
+		"The document service failed. Try again.")
+	ErrIMMUnavailable = entry(Unavailable, "ServiceUnavailable",
+		"The document service failed. Try again.")
+	ErrIMMTimeout = entry(Timeout, "ServiceTimeout",
+		"The document service failed. Try again.")
+	ErrIMMBusy = entry(Throttled, "Throttling",
+		"The document service is busy. Try again in a moment.")
+	ErrIMMCredentials = entry(Unavailable, "ServiceUnavailable",
+		"The document service cannot be used at the moment. Try again.", "",
+		"IMM refused the function's credentials: check its role and that its clock is right")
+	ErrIMMDocument = entry(NotFound, "ResourceNotFound", "The document was not found.")
+	ErrIMMRefused  = entry(Invalid, "InvalidArgument", "IMM refused a parameter.")
+
+	// {1} is the region, {2} the project.
+	ErrIMMRight = entry(BadGateway, "ServiceMisconfigured", misconfigured, "",
+		`add to the function's RAM role: {"Effect":"Allow","Action":["imm:GenerateWebofficeToken",`+
+			`"imm:RefreshWebofficeToken"],"Resource":"acs:imm:{1}:*:project/{2}"}`)
+	ErrIMMProject = entry(BadGateway, "ServiceMisconfigured", misconfigured, "",
+		"IMM knows no project {2} in {1}: check `project` in the policy, WEBOFFICE_PROJECT and"+
+			" WEBOFFICE_REGION")
+	ErrIMMNotActive = entry(BadGateway, "ServiceMisconfigured", misconfigured, "",
+		"activate Intelligent Media Management in this region, and see that the account is not in"+
+			" arrears")
+)
+
+// misconfigured is what a page is told of whatever the operator alone can mend.
+const misconfigured = "The document service is not set up correctly. Whoever runs this site finds" +
+	" the remedy in the function's log, under the RequestId."
+
+func entry(kind Kind, code, message string, recommendAndFix ...string) Failure {
+	rest := append(recommendAndFix, "", "")
+	return Failure{kind, code, message, rest[0], rest[1]}
+}
+
+// New makes an error of the entry, with its values filled in.
+func (f Failure) New(values ...any) *Error {
+	if len(values) == 0 {
+		return &Error{Kind: f.Kind, Code: f.Code, Message: f.Message, Recommend: f.Recommend,
+			Fix: f.Fix}
+	}
+	pairs := make([]string, 0, 2*len(values))
+	for i, value := range values {
+		pairs = append(pairs, fmt.Sprintf("{%d}", i+1), fmt.Sprint(value))
+	}
+	filled := strings.NewReplacer(pairs...).Replace
+	return &Error{Kind: f.Kind, Code: filled(f.Code), Message: filled(f.Message),
+		Recommend: filled(f.Recommend), Fix: filled(f.Fix)}
+}
+
+// Because is New with a cause, for the log.
+func (f Failure) Because(cause error, values ...any) *Error {
+	e := f.New(values...)
+	e.Cause = cause
+	return e
 }

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -35,10 +34,6 @@ type Request struct {
 	CredentialConfig *CredentialConfig `json:",omitempty"`
 	Notification     *Notification     `json:",omitempty"`
 }
-
-// Permission is IMM's permission structure. At IMM an absent Readonly means that editing is
-// allowed, so all six are always sent.
-type Permission struct{ Readonly, Rename, History, Copy, Export, Print bool }
 
 // User is who the editor shows. Users with different Ids are different people to the editor's
 // comments.
@@ -116,7 +111,7 @@ func ParameterNames() []string {
 // Validate.
 func ParseRequest(body []byte) (Request, error) {
 	var r Request
-	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
+	if err := decode(body, &r); err != nil {
 		return Request{}, err
 	}
 	return r, nil
@@ -139,6 +134,9 @@ func queryObject(query url.Values) ([]byte, error) {
 		outer, inner, nested := strings.Cut(strings.TrimSuffix(name, "]"), "[")
 		if len(values) != 1 {
 			return nil, repeated(outer)
+		}
+		if !utf8.ValidString(name + values[0]) { // json.Marshal would replace what is not
+			return nil, ErrQuery.New()
 		}
 		if !nested || !strings.HasSuffix(name, "]") {
 			if _, taken := object[name]; taken {
@@ -240,23 +238,13 @@ func tooLarge(structure any) bool {
 	return err != nil || len(text) > maxStructure
 }
 
-// Access is what IMM's answer says of an access token. IMM's times are by its own clock; Life is a
-// span, so that no clock but IMM's has a part in it.
-type Access struct {
-	WebofficeURL            string
-	AccessToken             Secret
-	AccessTokenExpiredTime  time.Time
-	RefreshTokenExpiredTime time.Time     // of IMM's refresh token
-	Life                    time.Duration // that the access token has left
-}
-
 // RefreshRequest holds what a page sends to refresh. RefreshToken is the sealed one.
 type RefreshRequest struct{ AccessToken, RefreshToken Secret }
 
 // ParseRefresh reads a JSON object with AccessToken and RefreshToken, both required.
 func ParseRefresh(body []byte) (RefreshRequest, error) {
 	var r RefreshRequest
-	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
+	if err := decode(body, &r); err != nil {
 		return RefreshRequest{}, err
 	}
 	missing := ""

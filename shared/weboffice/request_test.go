@@ -3,13 +3,11 @@ package weboffice
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net/url"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // scenarios are the parameters of the vendor's pages in the vendor's spellings; expected is what
@@ -182,133 +180,6 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 	}
 }
 
-func TestSourceURIThatIMMMightReadOtherwiseIsRefused(t *testing.T) {
-	for _, key := range []string{
-		"", "/a.docx", "a//b.docx", "a/", "./a.docx", "a/../b.docx", "..", "a/.", `a\b.docx`,
-		"a.docx?x", "a#b.docx", "a%2Fb.docx", "a%2e%2e/b.docx",
-		"a\x00.docx", "a\n.docx", "a\x7f.docx", "a\xff.docx", strings.Repeat("k", 1024),
-	} {
-		if doc, err := ParseSourceURI("oss://test-bucket/" + key); err == nil {
-			t.Errorf("%q accepted as %v", key, doc)
-		}
-	}
-	for _, uri := range []string{"OSS://test-bucket/a.docx", "oss://Test-bucket/a.docx",
-		"oss://test_bucket/a.docx", "oss:///a.docx", "oss://ab/a.docx",
-		"oss://u@test-bucket/a.docx", "oss://test-bucket:80/a.docx", "https://test-bucket/a.docx",
-		"oss://test-bucket", "oss:/test-bucket/a.docx", " oss://test-bucket/a.docx"} {
-		if doc, err := ParseSourceURI(uri); err == nil {
-			t.Errorf("%q accepted as %v", uri, doc)
-		}
-	}
-	for _, key := range []string{"a.docx", "100%.docx", "a b/c+d&e.docx", "报告/年度.docx",
-		"e\u0301.docx", "...", strings.Repeat("k", 1023)} {
-		doc, err := ParseSourceURI("oss://test-bucket/" + key)
-		if err != nil || doc.Key != key || doc.String() != "oss://test-bucket/"+key {
-			t.Errorf("%q: %v, %v", key, doc, err)
-		}
-	}
-}
-
-func TestSettleGivesWhatIMMCanServe(t *testing.T) {
-	all := Permission{Rename: true, History: true, Copy: true, Export: true, Print: true}
-	readonly := Permission{Readonly: true, Rename: true, Copy: true, Export: true, Print: true}
-	for _, c := range []struct {
-		key     string
-		in      Request
-		want    Permission
-		name    string
-		hidecmb bool
-	}{
-		{key: "a.docx", want: all},
-		{key: "a.DOCX", want: all, name: "a.docx"},
-		{key: "dir/Plan.Xlsx", want: all, name: "Plan.xlsx"},
-		{key: "a.docx", in: Request{Filename: "b.PPTX"}, want: all, name: "b.pptx"},
-		{key: "a.txt", want: readonly},
-		{key: "a.csv", want: readonly},
-		{key: "a.rtf", want: readonly},
-		{key: "a.pdf", want: Permission{Readonly: true, Rename: true, Copy: true, Print: true}},
-		{key: "a.pdf", in: Request{Filename: "a.docx"},
-			want: Permission{Readonly: true, Rename: true, Copy: true, Print: true},
-			name: "a.docx"},
-		{key: "a.docx", in: Request{Filename: "a.pdf"},
-			want: Permission{Readonly: true, Rename: true, Copy: true, Print: true}, name: "a.pdf"},
-		{key: "3f2a", in: Request{Filename: "a.docx"}, want: all, name: "a.docx"},
-		{key: "a.docx", in: Request{PreviewPages: ptr(int64(3))}, want: readonly},
-		{key: "a.docx", in: Request{CachePreview: ptr(true)},
-			want: Permission{Readonly: true, Rename: true, Copy: true}},
-		{key: "a.docx", in: Request{CachePreview: ptr(false)}, want: all},
-		{key: "a.docx", in: Request{Permission: &Permission{Export: true, History: true,
-			Readonly: true}}, want: Permission{Readonly: true}},
-		{key: "a.docx", in: Request{Hidecmb: ptr(true)}, want: all},
-		{key: "a.docx", in: Request{Hidecmb: ptr(true), Permission: &Permission{Readonly: true}},
-			want: Permission{Readonly: true}, hidecmb: true},
-	} {
-		if c.in.Permission == nil {
-			c.in.Permission = &all
-		}
-		before := *c.in.Permission
-		got, err := c.in.Settle(Document{"test-bucket", c.key})
-		if err != nil || *got.Permission != c.want || got.Filename != c.name ||
-			(got.Hidecmb != nil) != c.hidecmb {
-			t.Errorf("%s %+v: got %+v %q, %v, want %+v", c.key, c.in, *got.Permission, got.Filename,
-				err, c.want)
-		}
-		if *c.in.Permission != before {
-			t.Errorf("%s: the permission that came in was changed", c.key)
-		}
-		if got.Permission.And(*c.in.Permission) != *got.Permission {
-			t.Errorf("%s: the permission grew", c.key)
-		}
-	}
-	for _, key := range []string{"a.exe", "a", "a.docx.zip", ".docx/a"} {
-		if _, err := (Request{Permission: &all}).Settle(Document{"test-bucket", key}); err == nil {
-			t.Errorf("%s has a format", key)
-		}
-	}
-}
-
-func TestGrantsAndPermissionsAreTheSame(t *testing.T) {
-	for i := range 1 << 6 {
-		p := Permission{i&1 > 0, i&2 > 0, i&4 > 0, i&8 > 0, i&16 > 0, i&32 > 0}
-		back, err := PermissionOf(p.Grants())
-		if err != nil || back != p {
-			t.Errorf("%+v -> %v -> %+v, %v", p, p.Grants(), back, err)
-		}
-	}
-	if _, err := PermissionOf([]string{"view", "Edit"}); err == nil {
-		t.Error("an unknown grant is accepted")
-	}
-	if len(Extensions()) != 29 || !slices.Contains(Extensions(), "dps") {
-		t.Errorf("formats: %v", Extensions())
-	}
-}
-
-func TestUserIDIsStableAndTellsIssuersApart(t *testing.T) {
-	// As an operator computes it, with the command in UserID's comment.
-	if got := UserID("salt", "https://login.example.com", "ann"); got != "OCIMFJV75N56DYJ" {
-		t.Errorf("got %s", got)
-	}
-	seen := map[string]bool{}
-	for _, id := range []string{UserID("", "i", "s"), UserID("", "is", ""), UserID("", "", "is"),
-		UserID("x", "i", "s"), UserID("", "j", "s")} {
-		if len(id) != 15 || seen[id] {
-			t.Errorf("%s is not 15 characters of its own", id)
-		}
-		seen[id] = true
-	}
-	if a, b := NewGuest(), NewGuest(); a.Id == b.Id || len(a.Id) != 15 {
-		t.Errorf("guests %v %v", a, b)
-	}
-}
-
-func TestBucketsHave3To63Characters(t *testing.T) {
-	for length, fits := range map[int]bool{1: false, 2: false, 3: true, 63: true, 64: false} {
-		if _, err := ParseSourceURI("oss://" + strings.Repeat("b", length) + "/a.docx"); (err == nil) != fits {
-			t.Errorf("%d: %v", length, err)
-		}
-	}
-}
-
 func TestUnknownNamesAreShownUpTo40Bytes(t *testing.T) {
 	for length, shown := range map[int]bool{1: true, 40: true, 41: false} {
 		name := strings.Repeat("n", length)
@@ -317,45 +188,6 @@ func TestUnknownNamesAreShownUpTo40Bytes(t *testing.T) {
 			name+" is not") != shown {
 			t.Errorf("%d: %v", length, err)
 		}
-	}
-}
-
-func TestNames(t *testing.T) {
-	for in, want := range map[string][2]string{
-		"Ann":                   {"Ann", "Ann"},
-		" Ann Lee ":             {"Ann Lee", "Ann_Lee"},
-		"安娜":                    {"安娜", "User"},
-		"":                      {"User", "User"},
-		"\x00\u202e\n":          {"User", "User"},
-		"A\u202eb\x07":          {"Ab", "Ab"},
-		strings.Repeat("é", 40): {strings.Repeat("é", 32), "User"},
-		"o'Neil <x>":            {"o'Neil <x>", "oNeil_x"},
-	} {
-		if got := [2]string{CleanName(in), PlainName(in)}; got != want {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestSecretIsNeverPrinted(t *testing.T) {
-	const text = "hunter2-hunter2"
-	s := Secret(text)
-	holder := struct{ Password Secret }{s}
-	var log strings.Builder
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "s", s, "holder", holder, "pointer", &holder)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "s", s, "holder", holder)
-	j, _ := json.Marshal(holder)
-	for _, printed := range []string{
-		fmt.Sprintf("%v %s %q %x %X %d %#v %+v %o", s, s, s, s, s, s, s, s, s),
-		fmt.Sprintf("%v %+v %#v", holder, holder, &holder), string(j), log.String(),
-		fmt.Sprint(Request{Password: s}), fmt.Errorf("%w: %s", errors.New("x"), s).Error(),
-	} {
-		if strings.Contains(printed, "hunter2") || strings.Contains(printed, "68756e746572") {
-			t.Errorf("printed: %s", printed)
-		}
-	}
-	if s.Reveal() != text || fmt.Sprint(Secret("")) != "" {
-		t.Error("Reveal or the empty secret is wrong")
 	}
 }
 
@@ -380,6 +212,8 @@ func FuzzParseRequest(f *testing.F) {
 	for _, s := range scenarios {
 		f.Add([]byte(s.body))
 	}
+	f.Add([]byte(`{"Permission":"{'Copy':true},'Readonly':true}"}`))
+	f.Add([]byte(`{"CredentialConfig":"{'Chain':'[{},{}]'}","UserData":"\ud83d\ude00"}`))
 	f.Add([]byte(`{"Permission":"{'Readonly':'tr\\'ue'}","Watermark":"{\"Value\":\"it's\"}"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := ParseRequest(body)
@@ -389,9 +223,17 @@ func FuzzParseRequest(f *testing.F) {
 			}
 			return
 		}
+		if !json.Valid(body) || !utf8.Valid(body) {
+			t.Fatalf("%q is accepted", body)
+		}
 		text, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)
+		}
+		replaced := "\ufffd"
+		if strings.Contains(string(text), replaced) && !strings.Contains(string(body), replaced) &&
+			!strings.Contains(strings.ToLower(string(body)), "fffd") {
+			t.Fatalf("%q is read as %s", body, text)
 		}
 		again, err := ParseRequest(text)
 		again.Password = r.Password // which no JSON holds
@@ -490,12 +332,114 @@ func FuzzParseRefresh(f *testing.F) {
 	})
 }
 
-func FuzzParseSourceURI(f *testing.F) {
-	f.Add("oss://test-bucket/a/b.docx")
-	f.Add("oss://test-bucket/%2e%2e/..")
-	f.Fuzz(func(t *testing.T, uri string) {
-		if doc, err := ParseSourceURI(uri); err == nil && doc.String() != uri {
-			t.Fatalf("%q became %q", uri, doc)
+// What follows the end of a text is no part of it: behind "{'Copy':true}" an editor's
+// Readonly:true would be lost.
+func TestTextBehindTheEndIsRefused(t *testing.T) {
+	const uri = `"SourceURI":"oss://test-bucket/a.docx"`
+	tokens := `"AccessToken":"a","RefreshToken":"r"`
+	for _, tail := range []string{"]", "}}", "} ", "},\"x\":1}", "}\x01", "} {}", "}null", ",", "}\x00",
+		"}\n]", "}\u00a0"} {
+		if tail == "} " { // white space is no text: the harmless twin
+			if _, err := ParseRequest([]byte("{" + uri + tail)); err != nil {
+				t.Error(err)
+			}
+			if _, err := ParseRefresh([]byte("{" + tokens + tail)); err != nil {
+				t.Error(err)
+			}
+			continue
 		}
-	})
+		if r, err := ParseRequest([]byte("{" + uri + tail)); err == nil {
+			t.Errorf("%q: accepted as %+v", tail, r)
+		}
+		if _, err := ParseRefresh([]byte("{" + tokens + tail)); err == nil {
+			t.Errorf("refresh, %q: accepted", tail)
+		}
+	}
+	for text, fits := range map[string]bool{
+		`{'Copy':true},'Readonly':true}`: false, `{'Copy':true}}`: false, `{'Copy':true}]`: false,
+		`{\"Copy\":true},\"Readonly\":true}`: false, `{'Copy':true,'Readonly':true`: false,
+		`{'Copy':true,'Readonly':true}`: true, ` {'Copy':'true'} `: true, `{\"Copy\":true}`: true,
+	} {
+		r, err := ParseRequest([]byte(`{"Permission":"` + text + `"}`))
+		if (err == nil) != fits || fits && !r.Permission.Copy {
+			t.Errorf("%s: %+v, %v", text, r.Permission, err)
+		}
+	}
+}
+
+// encoding/json would read these as U+FFFD: two texts that are not the same would become one.
+func TestTextThatIsNoUnicodeIsRefused(t *testing.T) {
+	for text, fits := range map[string]bool{
+		"\xff": false, "a\xc3": false, "\xed\xa0\x80": false, "\xc0\x80": false,
+		`\ud800`: false, `\udc00`: false, `\ud800x`: false, `\ud800\u0041`: false,
+		`\udc00\ud800`: false, `\ud83d\ude00\ud83d`: false, `\uD83D\\uDE00`: false,
+		`\ud83d\ude00`: true, `\\ud800`: true, `\u0041\\\u0041`: true, "\ufffd": true, `\ufffd`: true,
+		"😀": true, `\"\\`: true,
+	} {
+		for name, err := range map[string]error{
+			"text":      errorOf(ParseRequest([]byte(`{"UserData":"` + text + `"}`))),
+			"name":      errorOf(ParseRequest([]byte(`{"UserData":"","` + text + `":null}`))),
+			"structure": errorOf(ParseRequest([]byte(`{"User":{"Name":"` + text + `"}}`))),
+			"refresh": errorOf(ParseRefresh(
+				[]byte(`{"AccessToken":"` + text + `","RefreshToken":"r"}`))),
+		} {
+			if name == "name" { // no name has such characters
+				fits := err != nil && AsError(err).Kind == Invalid
+				if !fits {
+					t.Errorf("%s %q: %v", name, text, err)
+				}
+			} else if (err == nil) != fits {
+				t.Errorf("%s %q: %v", name, text, err)
+			}
+		}
+	}
+	within := `{"User":"{\"Name\":\"\\ud800\"}"}`
+	if _, err := ParseRequest([]byte(within)); err == nil || AsError(err).Code !=
+		"InvalidArgument.User" {
+		t.Errorf("inside a structure's text: %v", err)
+	}
+	if _, err := ParseQuery(url.Values{"UserData": {"\xff"}}); err == nil {
+		t.Error("in a query")
+	}
+}
+
+func errorOf[T any](_ T, err error) error { return err }
+
+// Whatever is built of a text costs more than its length: its depth and its values are bounded
+// before, also in texts inside the text.
+func TestDeepAndLongTextsAreRefusedUnbuilt(t *testing.T) {
+	chain := func(n int) string {
+		return `{"Chain":[` + strings.TrimSuffix(strings.Repeat(`{},`, n), ",") + `]}`
+	}
+	quoted := func(text string) string {
+		j, _ := json.Marshal(text) // text always marshals
+		return string(j)
+	}
+	for name, body := range map[string]string{
+		"21,000 links of a chain":      `{"CredentialConfig":` + chain(21_000) + `}`,
+		"a chain in a text":            `{"CredentialConfig":` + quoted(chain(60)) + `}`,
+		"nesting":                      strings.Repeat(`{"a":`, 9) + "1" + strings.Repeat("}", 9),
+		"nesting without an end":       strings.Repeat("[", 60_000),
+		"unknown members":              `{` + strings.Repeat(`"a":1,`, 101) + `"b":1}`,
+		"brackets inside quotes alone": `{"UserData":"` + strings.Repeat("[{,", 100) + `"` + `]`,
+	} {
+		_, err := ParseRequest([]byte(body))
+		if public := AsError(err); public.Kind != Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+		allocated := testing.AllocsPerRun(5, func() { _, _ = ParseRequest([]byte(body)) })
+		if allocated > 60 {
+			t.Errorf("%s: %v allocations", name, allocated)
+		}
+	}
+	for name, body := range map[string]string{
+		"a chain": `{"CredentialConfig":` + chain(20) + `}`,
+		"a chain in a text in a text": `{"CredentialConfig":` +
+			quoted(`{"Chain":`+quoted(`[{"Role":"a"}]`)+`}`) + `}`,
+		"brackets inside quotes": `{"UserData":"` + strings.Repeat(`[{,\"`, 200) + `"}`,
+	} {
+		if _, err := ParseRequest([]byte(body)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

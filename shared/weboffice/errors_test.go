@@ -15,7 +15,7 @@ import (
 // What a proof-reader would mark in the catalogue: a sentence without its end, a place for a value
 // that does not begin at {1}.
 func TestCatalogueCanBeRead(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "catalogue.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
