@@ -49,6 +49,7 @@ func owners() map[string][]string {
 		"github.com/aliyun/fc-runtime-go-sdk": {"shared/platform"},
 		"github.com/aws/aws-lambda-go":        {"shared/platform"},
 		"github.com/go-jose/":                 {"shared/caller"},
+		"github.com/hashicorp/golang-lru/v2":  {"shared/broker", "shared/caller", "shared/imm"},
 		"github.com/goccy/go-yaml":            {"shared/policy"},
 		"golang.org/x/sync": {"shared/broker", "shared/caller",
 			"shared/credentials", "shared/imm"},

@@ -472,7 +472,7 @@ func TestFindings(t *testing.T) {
 		{"IMM is busy", fails(office.Throttled(0)), "document", failure, "Throttling", "again"},
 		{"IMM fails", fails(office.InternalError()), "document", failure, "500", "again"},
 		{"IMM is not activated", fails(office.Refused(403, "OperationDenied.ServiceNotOpen",
-			"not open")), "document", failure, "OperationDenied", "role"},
+			"not open")), "document", failure, "OperationDenied", "activate Intelligent Media Management"},
 		{"no such project", func(d *deployment) []string {
 			return append(replace("project: test-project", "project: other-project")(d),
 				"-document", openToAll)

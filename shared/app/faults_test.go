@@ -62,7 +62,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	x := &rig{network: &network{connections: map[*connection]bool{}}, role: &role{},
 		immClock: &clock{}, deadline: o.deadline}
 	w := newWorld(t, office.Options{Now: x.immClock.Now,
-		SignatureNow: func() time.Time { return time.Now().Add(time.Duration(x.signed.Load())) }})
+		SignatureNow: func() time.Time { return x.clock.Now().Add(time.Duration(x.signed.Load())) }})
 	x.immClock.now = w.clock.Now().Add(o.ahead)
 	x.front = newFront(w.office)
 	if err := w.office.AddDocument(locked,

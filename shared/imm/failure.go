@@ -3,14 +3,18 @@ package imm
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
+	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
 	"github.com/alibabacloud-go/tea/tea"
 
 	"weboffice-functions/shared/weboffice"
@@ -22,10 +26,10 @@ type failure struct {
 	reason   string
 	code     string // IMM's
 	sent     bool   // IMM may have got the request
-	answered bool   // IMM answered something that could be read
+	answered bool   // IMM, or a gateway before it, said why not
 	refused  bool   // IMM read the request and refused what it says
-	// IMM's servers, or a gateway before them, failed: how far they came is not known
-	broken bool
+	broken   bool   // a server failed: how far it came is not known
+	charged  bool   // the answer was a 4xx, or that of an earlier attempt was
 }
 
 func (f *failure) Error() string { return strings.TrimSpace(f.reason + " " + f.code) }
@@ -45,11 +49,26 @@ func NoAnswer(err error) bool {
 	return errors.As(err, &f) && f.sent && !f.answered
 }
 
-// MaybeDone says whether a request that failed may have been done, and billed, all the same:
-// nothing usable came back, or a server failed.
+// MaybeDone says whether a request that failed may have been done all the same: nothing usable came
+// back, or a server failed. A refresh token may then be spent.
 func MaybeDone(err error) bool {
 	var f *failure
 	return NoAnswer(err) || errors.As(err, &f) && f.broken
+}
+
+// MaybeBilled says whether IMM may charge for a request that failed: nothing usable came back, or
+// the answer was a 4xx. The vendor charges for those, and not for 5xx.
+func MaybeBilled(err error) bool {
+	var f *failure
+	return NoAnswer(err) || errors.As(err, &f) && f.charged
+}
+
+// chargedBefore notes that an attempt before the one that failed was answered with a 4xx.
+func chargedBefore(err error) {
+	var f *failure
+	if errors.As(err, &f) {
+		f.charged = true
+	}
 }
 
 func notSent(err error) bool {
@@ -65,18 +84,13 @@ func refusesUserName(err error) bool {
 	return errors.As(err, &f) && f.refused && namesUser.MatchString(f.code+" "+public.Message)
 }
 
-var errUnreadable = errors.New("the answer is not what IMM documents")
-
-// failure turns whatever the SDK returned into our kinds. A *url.Error is never kept: it holds the
-// whole query, tokens included.
-func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) error {
-	if said := sdkError(err); said.status != 0 && said.code != "" {
-		return c.answered(said, e, q)
-	}
-	f := &failure{reason: reason(err), sent: e.sent.Load()}
+// failure says what went wrong with a request: err with its exchange, or else an answer of 400 and
+// more. A *url.Error is never kept: it holds the whole query, tokens included.
+func (c *Client) failure(ctx context.Context, r reply, err error, p parameters) error {
+	f := &failure{reason: reason(err), sent: r.sent}
 	switch {
-	case e.status >= 400: // a gateway's, in its own words
-		return c.answered(answer{status: e.status}, e, q)
+	case r.status >= 400:
+		return c.refusal(r, p)
 	case ctx.Err() != nil:
 		f.reason = "no answer in time"
 		return weboffice.ErrIMMLate.Because(f)
@@ -86,96 +100,71 @@ func (c *Client) failure(ctx context.Context, e *exchange, err error, q query) e
 	return weboffice.ErrIMMUnusable.Because(f)
 }
 
-// answer is what IMM, or a gateway before it, said of a failure.
-type answer struct {
-	status                   int
-	code, message, requestID string        // "" where a gateway answered
-	wait                     time.Duration // that the limits in its header name
-}
-
-// sdkFailure is what the SDK's ClientError, ServerError and ThrottlingError have in common.
-type sdkFailure interface {
-	error
-	GetStatusCode() *int
-	GetCode() *string
-	GetRequestId() *string
-	GetRetryAfter() *int64 // ms
-	GetData() map[string]any
-}
-
-// sdkError reads the SDK's errors; status 0: it is none of them. The SDK puts status and RequestId
-// around the message.
-func sdkError(err error) (a answer) {
-	var f sdkFailure
-	if !errors.As(err, &f) {
-		return a
+// refusal reads an answer of 400 and more, of IMM or of a gateway, whose body is anything.
+func (c *Client) refusal(r reply, p parameters) error {
+	var said struct{ RequestID, Code, Message string }
+	if json.Unmarshal(r.body, &said) != nil {
+		said.Code = ""
 	}
-	a = answer{
-		status: tea.IntValue(f.GetStatusCode()), code: tea.StringValue(f.GetCode()),
-		requestID: tea.StringValue(f.GetRequestId()),
-		wait:      time.Duration(tea.Int64Value(f.GetRetryAfter())) * time.Millisecond,
+	entry, refused := classify(r.status, said.Code, said.Message)
+	f := &failure{
+		reason: "IMM answered " + strconv.Itoa(r.status), code: said.Code, sent: true,
+		answered: true, refused: refused, charged: r.status < 500,
+		broken: entry == failed(r.status),
 	}
-	if a.code == "<nil>" { // what the SDK makes of an empty answer
-		a.code = ""
-	}
-	a.message, _ = f.GetData()["Message"].(string)
-	return a
-}
-
-// answered sorts an error that IMM or a gateway gave. The vendor has changed codes before, so
-// status and prefix decide.
-func (c *Client) answered(a answer, e *exchange, q query) error {
-	f := &failure{reason: "IMM answered " + strconv.Itoa(a.status), code: a.code, sent: true,
-		answered: true}
-	has := func(prefixes ...string) bool {
-		for _, p := range prefixes {
-			if strings.HasPrefix(a.code, p) {
-				return true
-			}
+	e := entry.Because(f, c.region, tea.StringValue(p["ProjectName"]))
+	e.RequestID = said.RequestID
+	switch entry {
+	case weboffice.ErrIMMBusy:
+		e.RetryAfter = retryAfter(r.header)
+	case weboffice.ErrIMMRefused:
+		e.Code = cmp.Or(said.Code, e.Code)
+		if harmless(said.Message, p) {
+			e.Message = said.Message
 		}
-		return false
 	}
-	said := func(entry weboffice.Failure) *weboffice.Error {
-		e := entry.Because(f, c.region, tea.StringValue(q["ProjectName"]))
-		e.RequestID = a.requestID
-		return e
+	return e
+}
+
+// classify finds the entry for an answer, and says whether IMM refused what the request says. The
+// vendor has changed codes before, so their beginnings decide, and the status where they say
+// nothing.
+func classify(status int, code, message string) (entry weboffice.Failure, refused bool) {
+	has := func(prefixes ...string) bool {
+		return slices.ContainsFunc(prefixes,
+			func(prefix string) bool { return strings.HasPrefix(code, prefix) })
 	}
 	switch {
-	case has("Throttling") || a.status == 429:
-		busy := said(weboffice.ErrIMMBusy)
-		busy.RetryAfter = retryAfter(e, a.wait)
-		return busy
+	case has("Throttling") || status == http.StatusTooManyRequests:
+		return weboffice.ErrIMMBusy, false
 	case has("InvalidSecurityToken", "InvalidAccessKeyId", "Signature", "IncompleteSignature",
 		"InvalidTimeStamp", "MissingSecurityToken"):
-		return said(weboffice.ErrIMMCredentials)
-	case has("NoPermission", "Forbidden", "AccessDenied", "EntityNotExist.Role", "ImplicitDeny") ||
-		a.status == 401 || a.status == 403:
-		return said(weboffice.ErrIMMRight)
+		return weboffice.ErrIMMCredentials, false
 	case has("OperationDenied", "ServiceNotOpen", "InArrears"):
-		return said(weboffice.ErrIMMNotActive)
-	case has("ResourceNotFound") && strings.Contains(a.message, "acs:imm"):
-		return said(weboffice.ErrIMMProject)
-	case has("ResourceNotFound") && strings.Contains(a.message, "oss://") ||
+		return weboffice.ErrIMMNotActive, false
+	case has("NoPermission", "Forbidden", "AccessDenied", "EntityNotExist.Role", "ImplicitDeny") ||
+		status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return weboffice.ErrIMMRight, false
+	case has("ResourceNotFound") && strings.Contains(message, "acs:imm"):
+		return weboffice.ErrIMMProject, false
+	case has("ResourceNotFound") && strings.Contains(message, "oss://") ||
 		has("NoSuchKey", "NoSuchBucket"):
-		f.refused = true
-		return said(weboffice.ErrIMMDocument)
-	case a.status >= 400 && a.status < 500:
-		f.refused = a.code != "" // a gateway knows nothing of tokens
-		refused := said(weboffice.ErrIMMRefused)
-		refused.Code = cmp.Or(a.code, refused.Code)
-		if harmless(a.message, q) {
-			refused.Message = a.message
-		}
-		return refused
+		return weboffice.ErrIMMDocument, true
+	case status < 500:
+		return weboffice.ErrIMMRefused, code != "" // a gateway knows nothing of tokens
 	}
-	f.broken = true
-	switch a.status {
-	case 503:
-		return said(weboffice.ErrIMMUnavailable)
-	case 504:
-		return said(weboffice.ErrIMMTimeout)
+	return failed(status), false
+}
+
+// failed is the entry for a server's failure.
+func failed(status int) weboffice.Failure {
+	switch status {
+	case http.StatusServiceUnavailable:
+		return weboffice.ErrIMMUnavailable
+	case http.StatusGatewayTimeout:
+		return weboffice.ErrIMMTimeout
 	}
-	return said(weboffice.ErrIMMFailed)
+	return weboffice.ErrIMMFailed
 }
 
 // reason is a sentence about a network failure without its URL.
@@ -199,21 +188,25 @@ func reason(err error) string {
 	return "the exchange failed"
 }
 
-// harmless says whether IMM's own sentence may be shown.
-func harmless(message string, q query) bool {
+// harmless says whether IMM's own sentence may be shown: it holds none of the request's secrets.
+func harmless(message string, p parameters) bool {
 	for _, name := range []string{"Password", "AccessToken", "RefreshToken"} {
-		if secret := tea.StringValue(q[name]); secret != "" && strings.Contains(message, secret) {
+		if secret := tea.StringValue(p[name]); secret != "" && strings.Contains(message, secret) {
 			return false
 		}
 	}
 	return message != "" && len(message) <= 500
 }
 
-// retryAfter is the header Retry-After, in seconds, or else what IMM's limits say; more than a
-// minute is taken as a minute.
-func retryAfter(e *exchange, limits time.Duration) time.Duration {
-	if seconds, err := strconv.Atoi(e.header.Get("Retry-After")); err == nil && seconds >= 0 {
-		limits = time.Duration(min(seconds, 60)) * time.Second
+// retryAfter is the header Retry-After, in seconds, or else what IMM's own limits say, in
+// milliseconds. More than a minute is taken as a minute.
+func retryAfter(h http.Header) time.Duration {
+	limit, user := h.Get("X-Ratelimit-User-Api"), h.Get("X-Ratelimit-User")
+	milliseconds := tea.Int64Value(openapiutil.GetThrottlingTimeLeft(
+		map[string]*string{"x-ratelimit-user-api": &limit, "x-ratelimit-user": &user}))
+	wait := time.Duration(min(max(milliseconds, 0), 60_000)) * time.Millisecond
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && seconds >= 0 {
+		wait = time.Duration(min(seconds, 60)) * time.Second
 	}
-	return min(max(limits, 0), time.Minute)
+	return wait
 }

@@ -1,42 +1,32 @@
 // Package imm calls GenerateWebofficeToken and RefreshWebofficeToken of Intelligent Media
-// Management through the official SDK.
+// Management.
 //
-// The SDK signs and speaks; this package adds what a server under load and under faults needs: a
-// context that is honoured from the credentials to the last byte, timeouts, one connection pool,
-// bounded answers, and failures sorted into kinds that never hold a token. An SDK client is made
-// for each call, since one is not safe for concurrent use.
+// The signature is the vendor's own function and the answers are read into the vendor's models.
+// The call between them is ours, because of what a server under load and under faults needs: a
+// context that is honoured from the credentials to the last byte, one bounded connection pool,
+// bounded answers, and failures sorted into kinds that never hold a token. A test holds what is
+// sent to the official SDK's typed calls, parameter by parameter.
 //
-// What is sent twice: Generate once more when nothing of the first request can have reached IMM,
-// and once more with a plainer User.Name when IMM refuses the name. Refresh is never sent twice,
-// since a refresh token can be spent only once.
+// What is sent twice: Generate, when nothing of the first request can have reached IMM, and again
+// in a plainer spelling when IMM refuses User.Name. Refresh is never sent twice, since a refresh
+// token can be spent only once.
 package imm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
-	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
-	sdk "github.com/alibabacloud-go/imm-20200930/v4/client"
-	"github.com/alibabacloud-go/tea/dara"
-	"github.com/alibabacloud-go/tea/tea"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/weboffice"
 )
-
-// callTimeout bounds one call, credentials included. IMM usually answers well under a second.
-const callTimeout = 8 * time.Second
 
 // Options is what a Client needs. All are required but Transport.
 type Options struct {
@@ -51,25 +41,36 @@ type Options struct {
 
 // Client calls IMM. It is safe for concurrent use.
 type Client struct {
-	host, protocol string
-	region         string
-	credentials    credentials.Source
-	now            func() time.Time
-	log            *slog.Logger
-	wire           *wire
-	plainNames     atomic.Bool // IMM has refused a User.Name that is not in its documented alphabet
+	endpoint     *url.URL
+	region       string
+	credentials  credentials.Source
+	now          func() time.Time
+	log          *slog.Logger
+	wire         *wire
+	refusedNames *lru.Cache[string, time.Time] // User.Name, and when IMM refused it
 }
+
+const (
+	// callTimeout bounds one call, credentials included. IMM usually answers well under a second.
+	callTimeout = 8 * time.Second
+	// A refused name is sent as it is again after a day: IMM's rules may change, and one more
+	// refusal a day costs little.
+	nameMemory = 24 * time.Hour
+	maxNames   = 1000
+)
 
 // New returns a Client. It opens no connection.
 func New(o Options) (*Client, error) {
-	u, err := ParseEndpoint(o.Endpoint)
+	endpoint, err := ParseEndpoint(o.Endpoint)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{
-		host: u.Host, protocol: u.Scheme, region: o.Region, credentials: o.Credentials, now: o.Now,
-		log: o.Logger, wire: newWire(o.Transport, o.Now),
-	}, nil
+	names, err := lru.New[string, time.Time](maxNames)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{endpoint: endpoint, region: o.Region, credentials: o.Credentials, now: o.Now,
+		log: o.Logger, wire: newWire(o.Transport, o.Now), refusedNames: names}, nil
 }
 
 var aliyunHost = regexp.MustCompile(`^([a-z0-9-]+\.)+aliyuncs\.com$`)
@@ -95,29 +96,38 @@ type Tokens struct {
 	RequestID string
 	weboffice.Access
 	RefreshToken weboffice.Secret // single use
+	// MaybeBilled says that IMM may have charged for one more call, which it refused before this.
+	MaybeBilled bool
 }
 
-// Generate asks for the right to open a document. The errors are *weboffice.Error; see the kinds in
-// failure.go.
+// Generate asks for the right to open a document. Every error is a *weboffice.Error.
 func (c *Client) Generate(ctx context.Context, r weboffice.Request) (Tokens, error) {
-	if r.User != nil && c.plainNames.Load() {
+	const action = "GenerateWebofficeToken"
+	if r.User != nil && c.knownRefused(r.User.Name) {
 		r = withPlainName(r)
 	}
-	tokens, err := c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
+	tokens, err := c.call(ctx, action, generateParameters(r))
 	if notSent(err) && ctx.Err() == nil {
-		c.log.WarnContext(ctx, "IMM was not reached, once more", "cause",
-			weboffice.AsError(err).Cause)
-		tokens, err = c.call(ctx, "GenerateWebofficeToken", generateQuery(r))
+		c.log.WarnContext(ctx, "IMM not reached; retrying once",
+			"cause", weboffice.AsError(err).Cause)
+		tokens, err = c.call(ctx, action, generateParameters(r))
 	}
 	if refusesUserName(err) && r.User != nil && weboffice.PlainName(r.User.Name) != r.User.Name {
-		c.log.WarnContext(ctx, "IMM refused User.Name, once more in the documented alphabet",
+		c.log.WarnContext(ctx, "IMM refused User.Name; retrying once in the documented alphabet",
 			"code", weboffice.AsError(err).Code)
-		if tokens, err = c.call(ctx, "GenerateWebofficeToken",
-			generateQuery(withPlainName(r))); err == nil {
-			c.plainNames.Store(true)
+		if tokens, err = c.call(ctx, action, generateParameters(withPlainName(r))); err == nil {
+			c.refusedNames.Add(r.User.Name, c.now())
 		}
+		tokens.MaybeBilled = true
+		chargedBefore(err)
 	}
 	return tokens, err
+}
+
+// knownRefused says whether IMM refused the name within the last day.
+func (c *Client) knownRefused(name string) bool {
+	refused, ok := c.refusedNames.Get(name)
+	return ok && c.now().Sub(refused) < nameMemory
 }
 
 func withPlainName(r weboffice.Request) weboffice.Request {
@@ -127,151 +137,17 @@ func withPlainName(r weboffice.Request) weboffice.Request {
 	return r
 }
 
-// Refresh spends a refresh token for the next access token with the same settings. RefusedToken and
-// NoAnswer tell the failures apart after which only Generate helps.
+// Refresh spends a refresh token for the next access token with the same settings. Every error is a
+// *weboffice.Error; RefusedToken and NoAnswer name those after which only Generate helps.
 func (c *Client) Refresh(ctx context.Context, project string, access, refresh weboffice.Secret,
 	config *weboffice.CredentialConfig) (Tokens, error) {
-	q := query{}
-	q.text("ProjectName", project)
-	q.text("AccessToken", access.Reveal())
-	q.text("RefreshToken", refresh.Reveal())
-	q.structure("CredentialConfig", config, config != nil)
-	return c.call(ctx, "RefreshWebofficeToken", q)
+	p := make(parameters, 4)
+	p.text("ProjectName", project)
+	p.text("AccessToken", access.Reveal())
+	p.text("RefreshToken", refresh.Reveal())
+	p.structure("CredentialConfig", config, config != nil)
+	return c.call(ctx, "RefreshWebofficeToken", p)
 }
 
 // Warm opens a connection to IMM, so that the first request of an instance does not pay for it.
-func (c *Client) Warm(ctx context.Context) error { return c.wire.warm(ctx, c.protocol, c.host) }
-
-// call does one call and never more.
-func (c *Client) call(ctx context.Context, action string, q query) (Tokens, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	signer, err := c.credentials.Credentials(ctx)
-	if err != nil {
-		return Tokens{}, err
-	}
-	exchange := &exchange{wire: c.wire}
-	if err := c.speak(ctx, exchange, signer, action, q); err != nil {
-		return Tokens{}, c.failure(ctx, exchange, err, q)
-	}
-	tokens, err := c.read(exchange, action)
-	if err != nil {
-		return Tokens{}, c.failure(ctx, exchange, err, q)
-	}
-	return tokens, nil
-}
-
-// speak makes the call through a new SDK client, in a goroutine of its own: the SDK takes its nonce
-// from a stack trace, whose price grows with the depth of the stack, and below a web server's that
-// is a tenth of the whole call.
-func (c *Client) speak(ctx context.Context, e *exchange, signer credentials.Credentials,
-	action string, q query) error {
-	client, err := sdk.NewClient(&openapi.Config{
-		AccessKeyId:     tea.String(signer.AccessKeyID),
-		AccessKeySecret: tea.String(signer.AccessKeySecret.Reveal()),
-		SecurityToken:   tea.String(signer.SecurityToken.Reveal()), Endpoint: tea.String(c.host),
-		Protocol: tea.String(c.protocol), HttpClient: e,
-	})
-	if err != nil {
-		return err
-	}
-	client.DisableSDKError = tea.Bool(true)
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				done <- fmt.Errorf("the SDK failed: %T", p)
-			}
-		}()
-		_, err := client.CallApiWithCtx(ctx, &openapiutil.Params{
-			Action: tea.String(action), Version: tea.String("2020-09-30"),
-			Protocol: tea.String(c.protocol), Pathname: tea.String("/"),
-			Method: tea.String(http.MethodPost), AuthType: tea.String("AK"),
-			Style: tea.String("RPC"), ReqBodyType: tea.String("formData"),
-			BodyType: tea.String("binary"), // the SDK's own reading costs as much again
-		}, &openapiutil.OpenApiRequest{Query: q}, &dara.RuntimeOptions{})
-		done <- err
-	}()
-	return <-done
-}
-
-// query holds parameters as the SDK's typed calls write them: every value as text, structures as
-// JSON, nothing that is empty. Its models are not used on the way out, since they cost as much as
-// the call; a test holds both to the same wire.
-type query map[string]*string
-
-func (q query) text(name, value string) {
-	if value != "" {
-		q[name] = &value
-	}
-}
-
-func (q query) truth(name string, value *bool) {
-	if value != nil {
-		q.text(name, strconv.FormatBool(*value))
-	}
-}
-
-func (q query) structure(name string, value any, present bool) {
-	if present {
-		text, _ := json.Marshal(value) // texts, numbers and truth values always marshal
-		q.text(name, string(text))
-	}
-}
-
-func generateQuery(r weboffice.Request) query {
-	q := make(query, 16)
-	q.text("ProjectName", r.ProjectName)
-	q.text("SourceURI", r.SourceURI)
-	q.text("Filename", r.Filename)
-	q.truth("CachePreview", r.CachePreview)
-	q.text("Referer", r.Referer)
-	q.text("UserData", r.UserData)
-	if r.PreviewPages != nil {
-		q.text("PreviewPages", strconv.FormatInt(*r.PreviewPages, 10))
-	}
-	q.text("Password", r.Password.Reveal())
-	q.truth("ExternalUploaded", r.ExternalUploaded)
-	q.text("NotifyTopicName", r.NotifyTopicName)
-	q.truth("Hidecmb", r.Hidecmb)
-	q.structure("Permission", r.Permission, r.Permission != nil)
-	q.structure("User", r.User, r.User != nil)
-	q.structure("Watermark", r.Watermark, r.Watermark != nil)
-	q.structure("CredentialConfig", r.CredentialConfig, r.CredentialConfig != nil)
-	q.structure("Notification", r.Notification, r.Notification != nil)
-	return q
-}
-
-// read takes the tokens from an answer; an answer without all that the editor needs is none.
-func (c *Client) read(e *exchange, action string) (Tokens, error) {
-	var a sdk.GenerateWebofficeTokenResponseBody
-	if err := json.Unmarshal(e.body, &a); err != nil {
-		return Tokens{}, errUnreadable
-	}
-	t := Tokens{
-		RequestID: tea.StringValue(a.RequestId),
-		Access: weboffice.Access{
-			WebofficeURL: tea.StringValue(a.WebofficeURL),
-			AccessToken:  weboffice.Secret(tea.StringValue(a.AccessToken)),
-		},
-		RefreshToken: weboffice.Secret(tea.StringValue(a.RefreshToken)),
-	}
-	var errAccess, errRefresh error
-	t.AccessTokenExpiredTime, errAccess = time.Parse(time.RFC3339Nano,
-		tea.StringValue(a.AccessTokenExpiredTime))
-	t.RefreshTokenExpiredTime, errRefresh = time.Parse(time.RFC3339Nano,
-		tea.StringValue(a.RefreshTokenExpiredTime))
-	if errors.Join(errAccess, errRefresh) != nil || t.AccessToken == "" || t.RefreshToken == "" ||
-		action == "GenerateWebofficeToken" && !frameable(t.WebofficeURL) {
-		return Tokens{}, errUnreadable
-	}
-	t.Life = t.AccessTokenExpiredTime.Sub(e.clock(c.now))
-	return t, nil
-}
-
-// frameable says whether a page may put the URL into a frame: https, or http on a loopback address.
-func frameable(address string) bool {
-	u, err := url.Parse(address)
-	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" &&
-		weboffice.Loopback(u.Hostname()))
-}
+func (c *Client) Warm(ctx context.Context) error { return c.wire.warm(ctx, c.endpoint) }

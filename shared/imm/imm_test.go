@@ -1,21 +1,17 @@
 package imm_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
-	"reflect"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
-	sdk "github.com/alibabacloud-go/imm-20200930/v4/client"
-	"github.com/alibabacloud-go/tea/tea"
 
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/imm"
@@ -23,49 +19,15 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// start runs a stand-in and a client of it.
-func start(t *testing.T) (*office.Server, *imm.Client, *httptest.Server) {
-	t.Helper()
-	server := office.New(office.Options{})
-	web := httptest.NewServer(server)
-	t.Cleanup(web.Close)
-	return server, connect(t, web.URL, nil), web
-}
-
-func connect(t testing.TB, endpoint string, source credentials.Source) *imm.Client {
-	t.Helper()
-	if source == nil {
-		source = credentials.Static(credentials.Credentials{AccessKeyID: "STS.local",
-			AccessKeySecret: "local-secret", SecurityToken: "local-token"})
-	}
-	client, err := imm.New(imm.Options{Endpoint: endpoint, Region: "cn-shanghai",
-		Credentials: source, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
-func ptr[T any](v T) *T { return &v }
-
-// open is an ordinary request.
-func open() weboffice.Request {
-	return weboffice.Request{
-		ProjectName: "test-project", SourceURI: "oss://test-bucket/test-object.docx",
-		Filename: "test-object.docx", Password: "hunter2-hunter2",
-		Permission: &weboffice.Permission{Readonly: true, Copy: true},
-		User:       &weboffice.User{Id: "ann", Name: "Ann"},
-	}
-}
-
 func TestGenerateAndRefresh(t *testing.T) {
-	server, client, _ := start(t)
-	first, err := client.Generate(t.Context(), open())
+	server, client, clock := start(t)
+	first, err := client.Generate(t.Context(), ordinary())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if first.WebofficeURL == "" || first.RequestID == "" || first.Life < 29*time.Minute ||
-		first.Life > 31*time.Minute {
+		first.Life > 31*time.Minute || first.MaybeBilled ||
+		first.RefreshTokenExpiredTime.Sub(clock.now()).Round(time.Hour) != 24*time.Hour {
 		t.Errorf("generate: %+v", first)
 	}
 	second, err := client.Refresh(t.Context(), "test-project", first.AccessToken,
@@ -79,208 +41,124 @@ func TestGenerateAndRefresh(t *testing.T) {
 	if !imm.RefusedToken(err) || imm.NoAnswer(err) {
 		t.Errorf("a spent token: %v", err)
 	}
-	if c := server.Calls(); c.Generate != 1 || c.Refresh != 1 || c.Failed != 1 {
+	if c := server.Calls(); c.Generate != 1 || c.Refresh != 1 || len(server.Requests()) != 3 {
 		t.Errorf("calls: %+v", c)
 	}
 }
 
-// TestSameWireAsTheOfficialSDK sends the same request through the SDK's typed call, as the vendor's
-// sample does, and through Client.
-func TestSameWireAsTheOfficialSDK(t *testing.T) {
-	server, client, web := start(t)
-	official, err := sdk.NewClient(&openapi.Config{
-		AccessKeyId: tea.String("STS.local"), AccessKeySecret: tea.String("local-secret"),
-		SecurityToken: tea.String("local-token"),
-		Endpoint:      tea.String(strings.TrimPrefix(web.URL, "http://")),
-		Protocol:      tea.String("http"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := weboffice.Request{
-		ProjectName: "test-project", SourceURI: "oss://test-bucket/ten-pages.docx",
-		Filename: "ten-pages.docx", Referer: "*", UserData: `{"a":"b&c=d"}`,
-		PreviewPages: ptr(int64(5)), ExternalUploaded: ptr(false), NotifyTopicName: "saves",
-		Hidecmb: ptr(true),
-		Permission: &weboffice.Permission{Readonly: true, Copy: true, Print: true, Export: true,
-			Rename: true}, User: &weboffice.User{Id: "ann", Name: "Ann",
-			Avatar: "https://x.example/a.png"},
-		Watermark: &weboffice.Watermark{Type: ptr(int64(1)), Value: "水印 & <x>",
-			Font: "bold 20px Serif", FillStyle: "rgba(1,2,3,0.5)", Rotate: ptr(-0.5),
-			Horizontal: ptr(int64(50)), Vertical: ptr(int64(60))},
-		CredentialConfig: &weboffice.CredentialConfig{ServiceRole: "r", Policy: `{"Version":"1"}`,
-			Chain: []weboffice.CredentialConfigChain{{Role: "a", RoleType: "service",
-				AssumeRoleFor: "1"}}},
-		Notification: &weboffice.Notification{MNS: &weboffice.MNS{TopicName: "saves"}},
-	}
-	theirs := &sdk.GenerateWebofficeTokenRequest{
-		ProjectName: tea.String("test-project"),
-		SourceURI:   tea.String("oss://test-bucket/ten-pages.docx"),
-		Filename:    tea.String("ten-pages.docx"),
-		Referer:     tea.String("*"), UserData: tea.String(`{"a":"b&c=d"}`),
-		PreviewPages:     tea.Int64(5),
-		ExternalUploaded: tea.Bool(false),
-		NotifyTopicName:  tea.String("saves"), Hidecmb: tea.Bool(true),
-		Permission: &sdk.WebofficePermission{Readonly: tea.Bool(true), Copy: tea.Bool(true),
-			Print: tea.Bool(true), Export: tea.Bool(true), Rename: tea.Bool(true),
-			History: tea.Bool(false)},
-		User: &sdk.WebofficeUser{Id: tea.String("ann"), Name: tea.String("Ann"),
-			Avatar: tea.String("https://x.example/a.png")},
-		Watermark: &sdk.WebofficeWatermark{Type: tea.Int64(1), Value: tea.String("水印 & <x>"),
-			Font: tea.String("bold 20px Serif"), FillStyle: tea.String("rgba(1,2,3,0.5)"),
-			Rotate: tea.Float32(-0.5), Horizontal: tea.Int64(50), Vertical: tea.Int64(60)},
-		CredentialConfig: &sdk.CredentialConfig{ServiceRole: tea.String("r"),
-			Policy: tea.String(`{"Version":"1"}`),
-			Chain: []*sdk.CredentialConfigChain{
-				{Role: tea.String("a"), RoleType: tea.String("service"),
-					AssumeRoleFor: tea.String("1")}}},
-		Notification: &sdk.Notification{MNS: &sdk.MNS{TopicName: tea.String("saves")}},
-	}
-	tokens, err := client.Generate(t.Context(), ours)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := official.GenerateWebofficeToken(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if tokens.WebofficeURL != tea.StringValue(answer.Body.WebofficeURL) ||
-		len(tokens.AccessToken) != len(tea.StringValue(answer.Body.AccessToken)) {
-		t.Error("the answers are of another form")
-	}
-	if _, err := client.Refresh(t.Context(), "test-project", "a", "r",
-		ours.CredentialConfig); !imm.RefusedToken(err) {
-		t.Error(err)
-	}
-	if _, err := official.RefreshWebofficeToken(&sdk.RefreshWebofficeTokenRequest{
-		ProjectName: tea.String("test-project"), AccessToken: tea.String("a"),
-		RefreshToken: tea.String("r"), CredentialConfig: theirs.CredentialConfig,
-	}); err == nil {
-		t.Error("the official client was given tokens for nothing")
-	}
-	wire := server.Requests()
-	for _, pair := range [][2]int{{0, 1}, {2, 3}} {
-		a, b := wire[pair[0]], wire[pair[1]]
-		if a.Action != b.Action || a.Code != b.Code || len(a.Parameters) != len(b.Parameters) {
-			t.Errorf("%v\n%v", a, b)
-		}
-		for name, value := range a.Parameters {
-			if b.Parameters[name] != value && !sameJSON(value, b.Parameters[name]) {
-				t.Errorf("%s: ours %s, the official client's %s", name, value, b.Parameters[name])
-			}
+// TestLifeIsCountedByIMMsClock: ours may be wrong; IMM's Date has whole seconds, so that of two
+// clocks that agree ours is the finer one.
+func TestLifeIsCountedByIMMsClock(t *testing.T) {
+	base := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	const good = `{"RequestId":"1","WebofficeURL":"https://office.example/1","AccessToken":"a",` +
+		`"RefreshToken":"r","AccessTokenExpiredTime":"2026-11-21T12:30:00Z",` +
+		`"RefreshTokenExpiredTime":"2026-11-22T12:00:00Z"}`
+	for ours, want := range map[time.Duration]time.Duration{
+		0:                       30 * time.Minute,
+		1900 * time.Millisecond: 30*time.Minute - 1900*time.Millisecond,
+		2 * time.Second:         30 * time.Minute,
+		-time.Second:            30 * time.Minute,
+		9 * time.Minute:         30 * time.Minute,
+	} {
+		client := connect(t, serve(t, answer(200,
+			http.Header{"Date": {base.Format(http.TimeFormat)}}, good)),
+			func(o *imm.Options) { o.Now = func() time.Time { return base.Add(ours) } })
+		if got, err := client.Generate(t.Context(), ordinary()); err != nil || got.Life != want {
+			t.Errorf("ours %v ahead: %v, want %v, %v", ours, got.Life, want, err)
 		}
 	}
 }
 
-func sameJSON(a, b string) bool {
-	x, errX := weboffice.ParseRequest([]byte(`{"CredentialConfig":` + a + `}`))
-	y, errY := weboffice.ParseRequest([]byte(`{"CredentialConfig":` + b + `}`))
-	if errX == nil && errY == nil {
-		return reflect.DeepEqual(x, y)
+// names are the User.Name of all requests so far.
+func names(server *office.Server) (all []string) {
+	for _, r := range server.Requests() {
+		var user struct{ Name string }
+		_ = json.Unmarshal([]byte(r.Parameters["User"]), &user)
+		all = append(all, user.Name)
 	}
-	for _, name := range []string{"Watermark", "User", "Permission", "Notification"} {
-		x, errX := weboffice.ParseRequest([]byte(`{"` + name + `":` + a + `}`))
-		y, errY := weboffice.ParseRequest([]byte(`{"` + name + `":` + b + `}`))
-		if errX == nil && errY == nil {
-			return reflect.DeepEqual(x, y)
+	return all
+}
+
+// TestOneRefusedNameIsOneName: it is sent plainly for a day; everybody else's goes as it is.
+func TestOneRefusedNameIsOneName(t *testing.T) {
+	server, client, clock := start(t)
+	generate := func(name string) imm.Tokens {
+		tokens, err := client.Generate(t.Context(), named(name))
+		if err != nil {
+			t.Fatal(err)
 		}
+		return tokens
 	}
-	return false
-}
-
-// failures is every way in which IMM fails, what becomes of it, and whether a refresh may be
-// replaced by a generate after it.
-var failures = []struct {
-	name             string
-	fault            office.Fault
-	kind             weboffice.Kind
-	refused, noReply bool
-}{
-	{"throttled", office.Throttled(0), weboffice.Throttled, false, false},
-	{"throttled with a time", office.Throttled(7 * time.Second), weboffice.Throttled, false, false},
-	{"500", office.InternalError(), weboffice.BadGateway, false, false},
-	{"500 after the work", office.InternalError().AfterWork(), weboffice.BadGateway, false, false},
-	{"503 without a body", office.Unavailable(), weboffice.Unavailable, false, false},
-	{"a gateway's page", office.HTML(), weboffice.BadGateway, false, false},
-	{"cut before the work", office.Cut(), weboffice.BadGateway, false, true},
-	{"cut after the work", office.Cut().AfterWork(), weboffice.BadGateway, false, true},
-	{"half an answer", office.Truncated(), weboffice.BadGateway, false, true},
-	{"wrong types", office.WrongTypes(), weboffice.BadGateway, false, true},
-	{"no right", office.NoPermission(), weboffice.BadGateway, false, false},
-	{"credentials expired", office.SecurityTokenExpired(), weboffice.Unavailable, false, false},
-	{"wrong signature", office.SignatureDoesNotMatch(), weboffice.Unavailable, false, false},
-	{"service not opened", office.Refused(403, "OperationDenied.NoOpen", "not opened"),
-		weboffice.BadGateway, false, false},
-	{"unknown project", office.Refused(404, "ResourceNotFound",
-		"The specified resource acs:imm::1:project/p is not found"), weboffice.BadGateway, false,
-		false},
-	{"unknown document", office.Refused(404, "ResourceNotFound",
-		"The specified resource oss://b/k is not found"), weboffice.NotFound, true, false},
-	{"a parameter", office.Refused(400, "InvalidArgument.Filename", "Filename is odd"),
-		weboffice.Invalid, true, false},
-}
-
-func TestFailuresAreSorted(t *testing.T) {
-	for _, f := range failures {
-		for _, action := range []string{office.Generate, office.Refresh} {
-			t.Run(f.name+"/"+action, func(t *testing.T) {
-				server, client, _ := start(t)
-				tokens, err := client.Generate(t.Context(), open())
-				if err != nil {
-					t.Fatal(err)
-				}
-				before := len(server.Requests())
-				server.Fail(action, 1, f.fault)
-				if action == office.Generate {
-					_, err = client.Generate(t.Context(), open())
-				} else {
-					_, err = client.Refresh(t.Context(), "test-project", tokens.AccessToken,
-						tokens.RefreshToken, nil)
-				}
-				public := weboffice.AsError(err)
-				if err == nil || public.Kind != f.kind || imm.RefusedToken(err) != f.refused ||
-					imm.NoAnswer(err) != f.noReply {
-					t.Errorf("got %v (kind %d, refused %v, no answer %v)", err, public.Kind,
-						imm.RefusedToken(err), imm.NoAnswer(err))
-				}
-				if sent := len(server.Requests()) - before; sent != 1 {
-					t.Errorf("sent %d times", sent)
-				}
-				if f.name == "throttled with a time" && public.RetryAfter != 7*time.Second {
-					t.Errorf("Retry-After: %v", public.RetryAfter)
-				}
-				all := fmt.Sprintf("%v %+v %v %s %s", err, public, public.Cause, public.Fix,
-					public.Message)
-				for _, secret := range []string{"hunter2", tokens.AccessToken.Reveal(),
-					tokens.RefreshToken.Reveal(), "local-token", "local-secret", "http://"} {
-					if strings.Contains(all, secret) {
-						t.Errorf("%s is in %s", secret, all)
-					}
-				}
-			})
-		}
+	server.SetSwitches(office.Switches{UserNameStrict: true})
+	if tokens := generate("Ann Lee 安"); !tokens.MaybeBilled {
+		t.Error("the refused call does not count as maybe billed")
+	}
+	if tokens := generate("Ann Lee 安"); tokens.MaybeBilled {
+		t.Error("a call counts that was not made")
+	}
+	server.SetSwitches(office.Switches{})
+	generate("陈小明")
+	generate("Ann Lee 安")
+	clock.advance(24 * time.Hour)
+	generate("Ann Lee 安")
+	want := "Ann Lee 安|Ann_Lee_|Ann_Lee_|陈小明|Ann_Lee_|Ann Lee 安"
+	if got := strings.Join(names(server), "|"); got != want {
+		t.Errorf("sent %s, want %s", got, want)
 	}
 }
 
-func TestOperatorLearnsWhichRightIsMissing(t *testing.T) {
+// TestNameThatIsNotToBlame: where the plain name is refused as well, no name is remembered, and one
+// that is plain already is not sent again.
+func TestNameThatIsNotToBlame(t *testing.T) {
 	server, client, _ := start(t)
-	server.Fail(office.Generate, 1, office.NoPermission())
-	_, err := client.Generate(t.Context(), open())
-	public := weboffice.AsError(err)
-	if !strings.Contains(public.Fix, `"acs:imm:cn-shanghai:*:project/test-project"`) ||
-		strings.Contains(public.Message, "test-project") {
-		t.Errorf("fix %q, message %q", public.Fix, public.Message)
-	}
-}
-
-func TestSlowBeyondTheDeadlineIsNoAnswer(t *testing.T) {
-	server, client, _ := start(t)
-	server.Fail(office.Refresh, 1, office.Slow(nil))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := client.Refresh(ctx, "test-project", "a", "r", nil)
-	if !imm.NoAnswer(err) || weboffice.AsError(err).Kind != weboffice.Timeout {
+	server.Fail(office.Generate, 2, office.UserNameRefused())
+	_, err := client.Generate(t.Context(), named("Ann Lee 安"))
+	if weboffice.AsError(err).Kind != weboffice.Invalid || !imm.MaybeBilled(err) {
 		t.Errorf("got %v", err)
+	}
+	server.Fail(office.Generate, 1, office.UserNameRefused())
+	server.Fail(office.Generate, 1, office.InternalError())
+	if _, err := client.Generate(t.Context(), named("Bo 波")); !imm.MaybeBilled(err) {
+		t.Errorf("the first call's refusal is forgotten: %v", err)
+	}
+	server.Fail(office.Generate, 1, office.UserNameRefused())
+	if _, err := client.Generate(t.Context(), named("Ann")); err == nil {
+		t.Error("a plain name was sent again")
+	}
+	if _, err := client.Generate(t.Context(), named("Ann Lee 安")); err != nil {
+		t.Fatal(err)
+	}
+	want := "Ann Lee 安|Ann_Lee_|Bo 波|Bo_|Ann|Ann Lee 安"
+	if got := strings.Join(names(server), "|"); got != want {
+		t.Errorf("sent %s, want %s", got, want)
+	}
+}
+
+// TestNameRefusedAtTheSecondTry: a connection that was lost does not take away the other second
+// chance.
+func TestNameRefusedAtTheSecondTry(t *testing.T) {
+	var dials atomic.Int64
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (
+		net.Conn, error) {
+		if dials.Add(1) == 1 {
+			return nil, net.ErrClosed
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+	defer transport.CloseIdleConnections()
+	var log bytes.Buffer
+	server, client, _ := start(t, func(o *imm.Options) {
+		o.Transport, o.Logger = transport, slog.New(slog.NewTextHandler(&log, nil))
+	})
+	server.SetSwitches(office.Switches{UserNameStrict: true})
+	if _, err := client.Generate(t.Context(), named("Ann Lee 安")); err != nil ||
+		len(server.Requests()) != 2 {
+		t.Errorf("%v after %d requests", err, len(server.Requests()))
+	}
+	if !strings.Contains(log.String(), "IMM not reached; retrying once") ||
+		!strings.Contains(log.String(), "IMM refused User.Name") ||
+		strings.Contains(log.String(), "安") {
+		t.Errorf("the log says %s", &log)
 	}
 }
 
@@ -289,133 +167,44 @@ type blocked struct{}
 
 func (blocked) Credentials(ctx context.Context) (credentials.Credentials, error) {
 	<-ctx.Done()
-	return credentials.Credentials{}, &weboffice.Error{Kind: weboffice.Unavailable,
-		Code: "ServiceUnavailable", Cause: ctx.Err()}
+	return credentials.Credentials{}, weboffice.ErrCredentials.Because(ctx.Err(), "")
 }
 
 func TestDeadlineHoldsWhileCredentialsAreFetched(t *testing.T) {
-	_, _, web := start(t)
+	server, client, _ := start(t, func(o *imm.Options) { o.Credentials = blocked{} })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err := connect(t, web.URL, blocked{}).Generate(ctx, open())
-	if !errors.Is(err, context.DeadlineExceeded) || imm.NoAnswer(err) {
+	_, err := client.Generate(ctx, ordinary())
+	if !errors.Is(err, context.DeadlineExceeded) || imm.NoAnswer(err) ||
+		len(server.Requests()) > 0 {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestGenerateIsSentOnceMoreOnlyWhenNothingWasSent(t *testing.T) {
-	server := office.New(office.Options{})
-	web := httptest.NewServer(server)
-	address := web.URL
-	web.Close() // nobody listens
-	client := connect(t, address, nil)
-	_, err := client.Generate(t.Context(), open())
-	if public := weboffice.AsError(err); public.Kind != weboffice.Unavailable ||
-		imm.NoAnswer(err) || strings.Contains(fmt.Sprint(err, public.Cause), "hunter2") {
-		t.Errorf("got %v, %v", err, public.Cause)
-	}
-	if err := client.Warm(t.Context()); err == nil || strings.Contains(err.Error(), "http") {
-		t.Errorf("warm: %v", err)
-	}
-}
-
-func TestUserNameThatIMMRefusesIsSentPlainlyAndRemembered(t *testing.T) {
-	server, client, _ := start(t)
-	server.SetSwitches(office.Switches{UserNameStrict: true})
-	named := open()
-	named.User = &weboffice.User{Id: "ann", Name: "Ann Lee 安"}
-	for range 2 {
-		if _, err := client.Generate(t.Context(), named); err != nil {
-			t.Fatal(err)
+func TestRenewedCredentialsAreUsedAtTheNextCall(t *testing.T) {
+	var held credentials.Credentials
+	server, client, _ := start(t, func(o *imm.Options) {
+		o.Credentials = sourceFunc(func() credentials.Credentials { return held })
+	})
+	for _, name := range []string{"first", "second"} {
+		held = credentials.Credentials{AccessKeyID: "STS." + name,
+			AccessKeySecret: weboffice.Secret(name + "-secret"), SecurityToken: "token"}
+		if _, err := client.Generate(t.Context(),
+			ordinary()); weboffice.AsError(err).Kind != weboffice.Unavailable {
+			t.Errorf("credentials that IMM does not know: %v", err)
+		}
+		server.SetCredentials(office.Credentials{AccessKeyID: "STS." + name,
+			Secret: name + "-secret", SecurityToken: "token"})
+		if _, err := client.Generate(t.Context(), ordinary()); err != nil {
+			t.Error(err)
 		}
 	}
-	var names []string
-	for _, r := range server.Requests() {
-		names = append(names, r.Parameters["User"])
-	}
-	if len(names) != 3 || !strings.Contains(names[0], "安") ||
-		!strings.Contains(names[1], `"Ann_Lee_"`) || names[2] != names[1] {
-		t.Errorf("names sent: %v", names)
-	}
-	if named.User.Name != "Ann Lee 安" {
-		t.Error("the request was changed")
-	}
 }
 
-func TestRenewedCredentialsAreUsedAtTheNextCall(t *testing.T) {
-	server, client, _ := start(t)
-	server.SetCredentials(office.Credentials{AccessKeyID: "STS.next", Secret: "next-secret",
-		SecurityToken: "next-token"})
-	if _, err := client.Generate(t.Context(), open()); weboffice.AsError(
-		err).Kind != weboffice.Unavailable {
-		t.Errorf("old credentials: %v", err)
-	}
-	next := connect(t, serverURL(t, server),
-		credentials.Static(credentials.Credentials{AccessKeyID: "STS.next",
-			AccessKeySecret: "next-secret", SecurityToken: "next-token"}))
-	if _, err := next.Generate(t.Context(), open()); err != nil {
-		t.Error(err)
-	}
-}
+type sourceFunc func() credentials.Credentials
 
-func serverURL(t *testing.T, handler http.Handler) string {
-	web := httptest.NewServer(handler)
-	t.Cleanup(web.Close)
-	return web.URL
-}
-
-func TestManyAtOnceShareConnections(t *testing.T) {
-	_, client, _ := start(t)
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() {
-			if _, err := client.Generate(t.Context(), open()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-}
-
-// TestDeadConnectionAfterAFreeze: an instance that was frozen has connections that the other side
-// closed long ago.
-func TestDeadConnectionAfterAFreeze(t *testing.T) {
-	server := office.New(office.Options{})
-	web := httptest.NewServer(server)
-	defer web.Close()
-	var mu sync.Mutex
-	now := time.Now()
-	clock := func() time.Time {
-		mu.Lock()
-		defer mu.Unlock()
-		return now
-	}
-	client, err := imm.New(imm.Options{Endpoint: web.URL, Region: "cn-shanghai", Now: clock,
-		Logger: slog.New(slog.DiscardHandler),
-		Credentials: credentials.Static(credentials.Credentials{AccessKeyID: "STS.local",
-			AccessKeySecret: "local-secret", SecurityToken: "local-token"})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Generate(t.Context(), open()); err != nil {
-		t.Fatal(err)
-	}
-	mu.Lock()
-	now = now.Add(time.Hour)
-	mu.Unlock()
-	web.CloseClientConnections()
-	var all sync.WaitGroup
-	for range 20 { // of which one comes first
-		all.Go(func() {
-			if _, err := client.Generate(t.Context(), open()); err != nil {
-				t.Errorf("after the freeze: %v", err)
-			}
-		})
-	}
-	all.Wait()
-	if c := server.Calls(); c.Generate != 21 {
-		t.Errorf("calls: %+v", c)
-	}
+func (f sourceFunc) Credentials(context.Context) (credentials.Credentials, error) {
+	return f(), nil
 }
 
 // TestForeignEndpoint: signed requests with documents' passwords go to the vendor or to this
@@ -427,6 +216,9 @@ func TestForeignEndpoint(t *testing.T) {
 		"imm.aliyuncs.com/x", "imm.aliyuncs.com?x", "http://127.0.0.1:80?x=1"} {
 		if u, err := imm.ParseEndpoint(endpoint); err == nil {
 			t.Errorf("%s accepted as %s", endpoint, u)
+		}
+		if _, err := imm.New(imm.Options{Endpoint: endpoint, Now: time.Now}); err == nil {
+			t.Errorf("a client for %s was made", endpoint)
 		}
 	}
 	for _, endpoint := range []string{"imm.cn-shanghai.aliyuncs.com",

@@ -1,7 +1,6 @@
 package imm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -64,63 +63,49 @@ func (w *wire) touch() {
 
 // warm makes the transport dial, with an unsigned HEAD, which is no call of the API. The connection
 // then rests in the pool.
-func (w *wire) warm(ctx context.Context, scheme, host string) error {
+func (w *wire) warm(ctx context.Context, endpoint *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
-	var connected atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx,
-		&httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	request, err := http.NewRequestWithContext(ctx, http.MethodHead,
-		(&url.URL{Scheme: scheme, Host: host, Path: "/"}).String(), nil)
-	if err != nil {
-		return err
-	}
-	w.touch()
-	response, err := w.transport.RoundTrip(request)
-	if err == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
-		_ = response.Body.Close()
-	}
-	if !connected.Load() {
+	request := &http.Request{Method: http.MethodHead, Header: http.Header{},
+		URL: &url.URL{Scheme: endpoint.Scheme, Host: endpoint.Host, Path: "/"}}
+	if r, err := w.send(ctx, request); !r.sent {
 		return errors.New("no connection to IMM: " + reason(err))
 	}
 	return nil
 }
 
-// exchange is the SDK's HTTP client for one call, and what is known of that call afterwards.
-type exchange struct {
-	wire   *wire
-	sent   atomic.Bool // the first byte may have left
-	status int         // 0: no answer
+// reply is what came back for one request, and what is known of it when nothing came.
+type reply struct {
+	sent   bool // the first byte may have left
+	status int  // 0: nothing came
 	header http.Header
 	body   []byte
 }
 
-// Call implements the SDK's HttpClient. The SDK's own transport is not used: it has no bounds and
-// no shared pool.
-func (e *exchange) Call(request *http.Request, _ *http.Transport) (*http.Response, error) {
-	e.wire.touch()
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { e.sent.Store(true) }}
-	response, err := e.wire.transport.RoundTrip(
-		request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+// send makes one exchange. Its error may hold the request's URL, tokens included.
+func (w *wire) send(ctx context.Context, request *http.Request) (r reply, err error) {
+	w.touch()
+	var connected atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	response, err := w.transport.RoundTrip(
+		request.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	r.sent = connected.Load()
 	if err != nil {
-		return nil, err
+		return r, err
 	}
-	e.status, e.header = response.StatusCode, response.Header
-	e.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	_ = response.Body.Close()
-	if err != nil || len(e.body) > maxAnswer {
-		return nil, errors.New("the answer broke off or was too long")
+	defer response.Body.Close()
+	r.status, r.header = response.StatusCode, response.Header
+	r.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil || len(r.body) > maxAnswer {
+		return r, errors.New("the answer broke off or was too long")
 	}
-	response.Body = io.NopCloser(bytes.NewReader(e.body))
-	return response, nil
+	return r, nil
 }
 
 // clock is IMM's time at the answer: its Date, which has whole seconds, or our own time where that
 // says the same.
-func (e *exchange) clock(now func() time.Time) time.Time {
-	ours := now()
-	date, err := http.ParseTime(e.header.Get("Date"))
+func (r reply) clock(ours time.Time) time.Time {
+	date, err := http.ParseTime(r.header.Get("Date"))
 	if err != nil || ours.Sub(date) > -time.Second && ours.Sub(date) < 2*time.Second {
 		return ours
 	}

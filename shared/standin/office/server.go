@@ -64,7 +64,7 @@ type Credentials struct{ AccessKeyID, Secret, SecurityToken string }
 type Options struct {
 	// the clock of tokens, Date headers and documents; default time.Now
 	Now func() time.Time
-	// the clock that x-acs-date is held against; default time.Now, which the official SDK uses
+	// the clock that x-acs-date is held against; default Now. The official SDK signs by time.Now.
 	SignatureNow     func() time.Time
 	AccessTokenLife  time.Duration // default 30 minutes
 	RefreshTokenLife time.Duration // default 24 hours
@@ -130,7 +130,7 @@ func New(o Options) *Server {
 		o.Now = time.Now
 	}
 	if o.SignatureNow == nil {
-		o.SignatureNow = time.Now
+		o.SignatureNow = o.Now
 	}
 	o.AccessTokenLife = cmp.Or(o.AccessTokenLife, fullAccessLife)
 	o.RefreshTokenLife = cmp.Or(o.RefreshTokenLife, 24*time.Hour)

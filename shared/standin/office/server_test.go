@@ -40,7 +40,7 @@ type bench struct {
 func newBench(t testing.TB, change ...func(*office.Options)) *bench {
 	t.Helper()
 	b := &bench{now: time.Date(2026, 11, 21, 12, 0, 0, 123456789, time.UTC)}
-	options := office.Options{Now: b.clock,
+	options := office.Options{Now: b.clock, SignatureNow: time.Now,
 		Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, c := range change {
 		c(&options)
