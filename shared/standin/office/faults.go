@@ -155,6 +155,14 @@ func (f *Fault) stays(r *http.Request) bool {
 	}
 }
 
+// answers is the status that the fault shows, 0 for none.
+func (f *Fault) answers() int {
+	if f.refusal != nil {
+		return f.refusal.status
+	}
+	return f.status
+}
+
 // strike shows the fault instead of the result.
 func (f *Fault) strike(w http.ResponseWriter, r *http.Request, requestID string, result *tokens) {
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")

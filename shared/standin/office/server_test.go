@@ -376,7 +376,7 @@ func TestRefreshTokenSpentTwice(t *testing.T) {
 		spends[0].Parameters["RefreshToken"] != tea.StringValue(first.RefreshToken) {
 		t.Errorf("DoubleSpends() = %+v", spends)
 	}
-	if got, want := b.Calls(), (office.Calls{Generate: 1, Refresh: 1, Failed: 1}); got != want {
+	if got, want := b.Calls(), (office.Calls{Generate: 1, Refresh: 1, Failed: 1, Refused: 1}); got != want {
 		t.Errorf("Calls() = %+v, want %+v", got, want)
 	}
 }

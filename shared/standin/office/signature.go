@@ -71,25 +71,30 @@ func (s *Server) authenticate(r *http.Request, parameters map[string]string,
 		return badRequest("InvalidSecurityToken.MismatchWithAccessKey",
 			"Specified SecurityToken mismatch with the AccessKey.")
 	}
-	return s.spendNonce(r.Header.Get("X-Acs-Signature-Nonce"), now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nonces.spend(r.Header.Get("X-Acs-Signature-Nonce"), now)
 }
 
-// spendNonce refuses a nonce that was seen within the last half hour. Two generations of nonces, of
-// which the older is dropped whole, keep the memory flat under load.
-func (s *Server) spendNonce(nonce string, now time.Time) *apiError {
+// nonces are those of the last half hour. Two generations of them, of which the older is dropped
+// whole, keep the memory flat under load.
+type nonces struct {
+	recent, older map[string]bool
+	since         time.Time // of recent
+}
+
+func (n *nonces) spend(nonce string, now time.Time) *apiError {
 	if nonce == "" {
 		return missing("SignatureNonce")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Sub(s.noncesSince) > nonceMemory {
-		s.nonces, s.olderNonces, s.noncesSince = map[string]bool{}, s.nonces, now
+	if now.Sub(n.since) > nonceMemory {
+		n.recent, n.older, n.since = map[string]bool{}, n.recent, now
 	}
-	if s.nonces[nonce] || s.olderNonces[nonce] {
+	if n.recent[nonce] || n.older[nonce] {
 		return badRequest("SignatureNonceUsed", "Specified signature nonce was used already.")
 	}
 	// it is a part of the whole header, which would stay with it
-	s.nonces[strings.Clone(nonce)] = true
+	n.recent[strings.Clone(nonce)] = true
 	return nil
 }
 
@@ -101,9 +106,8 @@ type authorization struct {
 	signature   []byte   // 32 bytes
 }
 
-var authorizationForm = regexp.MustCompile(
-	`^` + algorithm +
-		` Credential=([!-+\--~]+),SignedHeaders=([a-z0-9;-]+),Signature=([0-9a-f]{64})$`)
+var authorizationForm = regexp.MustCompile(`^` + algorithm +
+	` Credential=([!-+\--~]+),SignedHeaders=([a-z0-9;-]+),Signature=([0-9a-f]{64})$`)
 
 func parseAuthorization(header string) (proof authorization, ok bool) {
 	parts := authorizationForm.FindStringSubmatch(header)
@@ -155,12 +159,10 @@ func canonicalRequest(r *http.Request, parameters map[string]string, signed []st
 		headers.WriteString(name + ":" + strings.TrimSpace(value) + "\n")
 	}
 	return strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.Join(pairs, "&"),
-		headers.String(),
-		strings.Join(signed, ";"), contentHash}, "\n")
+		headers.String(), strings.Join(signed, ";"), contentHash}, "\n")
 }
 
 // percentEncode encodes as RFC 3986 has it: all but letters, digits and -._~.
 func percentEncode(text string) string {
-	return strings.ReplaceAll(url.QueryEscape(text), "+",
-		"%20")
+	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
 }

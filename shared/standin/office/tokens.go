@@ -44,6 +44,13 @@ type refreshToken struct {
 	spent   bool
 }
 
+// issued are all tokens that may still be asked for.
+type issued struct {
+	access                    map[string]*accessToken
+	refresh                   map[string]*refreshToken
+	accessQueue, refreshQueue []string // in the order of their issue, which is that of their end
+}
+
 // generateTokens does the work of GenerateWebofficeToken; the caller holds the lock.
 func (s *Server) generateTokens(request *Request, base string) (*tokens, *apiError) {
 	if s.publicURL != "" {
@@ -57,8 +64,8 @@ func (s *Server) generateTokens(request *Request, base string) (*tokens, *apiErr
 	if failure != nil {
 		return nil, failure
 	}
-	found, ok := s.documents[chosen.uri]
-	if !ok {
+	found := s.find(chosen.uri)
+	if found == nil {
 		return nil, notFound(chosen.uri)
 	}
 	given := &grant{settings: chosen, file: fileID(chosen)}
@@ -92,20 +99,20 @@ func (s *Server) refreshTokens(request *Request, _ string) (*tokens, *apiError) 
 		"RefreshToken"); failure != nil {
 		return nil, failure
 	}
-	token := s.refresh[sent["RefreshToken"]]
+	token := s.tokens.refresh[sent["RefreshToken"]]
 	switch {
 	case token == nil || token.grant.project != sent["ProjectName"] ||
 		!s.options.Now().Before(token.expires):
 		return nil, invalid("RefreshToken")
 	case token.spent:
 		request.Code = invalid("RefreshToken").code
-		s.doubleSpends = keepLast(s.doubleSpends, *request)
+		s.ledger.doubleSpends = keepLast(s.ledger.doubleSpends, *request)
 		return nil, invalid("RefreshToken")
 	case token.access != sent["AccessToken"]:
 		return nil, invalid("AccessToken")
 	}
 	token.spent = true
-	if old := s.access[token.access]; old != nil && s.switches.OldTokensDie {
+	if old := s.tokens.access[token.access]; old != nil && s.switches.OldTokensDie {
 		old.ended = true
 	}
 	return s.issue(token.grant, request.ID), nil
@@ -114,24 +121,25 @@ func (s *Server) refreshTokens(request *Request, _ string) (*tokens, *apiError) 
 // issue makes a new pair of tokens for a grant and forgets those that ended long ago; the caller
 // holds the lock.
 func (s *Server) issue(given *grant, requestID string) *tokens {
-	now := s.options.Now().UTC()
+	now, i := s.options.Now().UTC(), &s.tokens
 	end, refreshEnd := now.Add(s.options.AccessTokenLife), now.Add(s.options.RefreshTokenLife)
-	answer := &tokens{RequestId: requestID, AccessToken: randomHex(16) + "v3",
-		RefreshToken:            randomHex(16) + "v3",
+	answer := &tokens{
+		RequestId: requestID, AccessToken: randomHex(16) + "v3", RefreshToken: randomHex(16) + "v3",
 		AccessTokenExpiredTime:  end.Format(time.RFC3339Nano),
-		RefreshTokenExpiredTime: refreshEnd.Format(time.RFC3339Nano)}
-	s.access[answer.AccessToken] = &accessToken{grant: given, expires: end}
-	s.refresh[answer.RefreshToken] = &refreshToken{grant: given, access: answer.AccessToken,
-		expires: refreshEnd}
-	s.accessQueue = append(s.accessQueue, answer.AccessToken)
-	s.refreshQueue = append(s.refreshQueue, answer.RefreshToken)
-	for now.After(s.access[s.accessQueue[0]].expires.Add(s.options.AccessTokenLife)) {
-		delete(s.access, s.accessQueue[0])
-		s.accessQueue = s.accessQueue[1:]
+		RefreshTokenExpiredTime: refreshEnd.Format(time.RFC3339Nano),
 	}
-	for now.After(s.refresh[s.refreshQueue[0]].expires) {
-		delete(s.refresh, s.refreshQueue[0])
-		s.refreshQueue = s.refreshQueue[1:]
+	i.access[answer.AccessToken] = &accessToken{grant: given, expires: end}
+	i.refresh[answer.RefreshToken] = &refreshToken{grant: given, access: answer.AccessToken,
+		expires: refreshEnd}
+	i.accessQueue = append(i.accessQueue, answer.AccessToken)
+	i.refreshQueue = append(i.refreshQueue, answer.RefreshToken)
+	for now.After(i.access[i.accessQueue[0]].expires.Add(s.options.AccessTokenLife)) {
+		delete(i.access, i.accessQueue[0])
+		i.accessQueue = i.accessQueue[1:]
+	}
+	for now.After(i.refresh[i.refreshQueue[0]].expires) {
+		delete(i.refresh, i.refreshQueue[0])
+		i.refreshQueue = i.refreshQueue[1:]
 	}
 	return answer
 }

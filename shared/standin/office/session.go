@@ -1,51 +1,11 @@
 package office
 
 import (
-	"embed"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"unicode/utf8"
 )
-
-// SDKPath is where the JS-SDK lies, as on the vendor's host.
-const SDKPath = "/IMM/office-js/1.1.19/aliyun-web-office-sdk.min.js"
-
-//go:embed assets/frame.html assets/frame.css assets/frame.js assets/aliyun-web-office-sdk.min.js
-var assets embed.FS
-
-// framePolicy lets the frame run its own files and nothing else, inside any page.
-const framePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors http: https:"
-
-// handleOffice adds the editor side: the JS-SDK, the frame with its files, and the frame's own
-// calls.
-func (s *Server) handleOffice() {
-	serve := func(pattern, file, contentType string, header map[string]string) {
-		content, err := assets.ReadFile("assets/" + file)
-		if err != nil {
-			panic(err) // embedded: there or the build fails
-		}
-		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", contentType+"; charset=utf-8")
-			w.Header().Set("X-Content-Type-Options", "nosniff")
-			w.Header().Set("Cache-Control", "no-cache")
-			for name, value := range header {
-				w.Header().Set(name, value)
-			}
-			_, _ = w.Write(content)
-		})
-	}
-	serve("GET "+SDKPath, "aliyun-web-office-sdk.min.js", "text/javascript",
-		map[string]string{"Access-Control-Allow-Origin": "*",
-			"Cross-Origin-Resource-Policy": "cross-origin"})
-	serve("GET /office/assets/frame.css", "frame.css", "text/css", nil)
-	serve("GET /office/assets/frame.js", "frame.js", "text/javascript", nil)
-	serve("GET /office/{kind}/{file}", "frame.html", "text/html",
-		map[string]string{"Content-Security-Policy": framePolicy, "Referrer-Policy": "no-referrer"})
-	s.mux.Handle("POST /office/session",
-		http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.serveSession)))
-}
 
 // frameRequest is one call of the frame.
 type frameRequest struct {
@@ -77,6 +37,7 @@ type view struct {
 	Pages       []string
 	TotalPages  int
 	Versions    []version
+	File        *File `json:",omitempty"` // shown in place of blank Pages
 }
 
 // serveSession answers the frame.
@@ -103,7 +64,7 @@ func (s *Server) session(request frameRequest) frameAnswer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answer := frameAnswer{State: "unknown", Life: s.options.AccessTokenLife.Milliseconds()}
-	token, now := s.access[request.Token], s.options.Now()
+	token, now := s.tokens.access[request.Token], s.options.Now()
 	if token == nil || token.grant.file != request.File {
 		return answer
 	}
@@ -130,7 +91,7 @@ func (s *Server) session(request frameRequest) frameAnswer {
 	case "open", "renew":
 		answer.View = given.view(shown)
 	case "save":
-		if given.preview() || len(request.Pages) != len(shown.pages) {
+		if given.viewOnly(shown) || len(request.Pages) != len(shown.pages) {
 			answer.State = "refused"
 			return answer
 		}
@@ -157,14 +118,17 @@ func (g *grant) unlocked(d *document, typed string) bool {
 	return g.password == "" || typed == g.password
 }
 
+// viewOnly says whether the frame must refuse edits: as asked, because pages or a cache limit what
+// is shown, or because the stand-in cannot read the file.
+func (g *grant) viewOnly(d *document) bool { return g.preview() || d.file != nil }
+
 func (g *grant) view(d *document) *view {
 	pages := d.pages
 	if g.Cached {
 		pages = g.snapshot
 	}
 	v := &view{settings: g.settings, Title: d.title, Kind: editorKind(extension(g.Name)),
-		Readonly: g.preview(), Pages: pages,
-		TotalPages: len(pages)}
+		Readonly: g.viewOnly(d), Pages: pages, TotalPages: len(pages), File: d.file}
 	if g.previewPages > 0 {
 		v.Pages = pages[:min(g.previewPages, len(pages))]
 	}
