@@ -23,7 +23,7 @@ func BenchmarkVerify(b *testing.B) {
 			c := newClock()
 			p := issuer.New(issuer.Options{Now: c.Now, Algorithm: algorithm})
 			p.SetURL(issuerURL)
-			s := newScene(b, caller.Issuer{}, c, inProcess{p})
+			s := newRig(b, caller.Issuer{}, c, inProcess{p})
 			var token weboffice.Secret
 			if algorithm != "" {
 				token = p.Token(person)
@@ -50,7 +50,7 @@ func BenchmarkFirstProof(b *testing.B) {
 	c := newClock()
 	p := issuer.New(issuer.Options{Now: c.Now})
 	p.SetURL(issuerURL)
-	s := newScene(b, caller.Issuer{}, c, inProcess{p})
+	s := newRig(b, caller.Issuer{}, c, inProcess{p})
 	tokens := make([]weboffice.Secret, 1100) // more than a verifier remembers
 	for i := range tokens {
 		tokens[i] = p.Token(map[string]any{
@@ -72,7 +72,7 @@ func BenchmarkFirstProof(b *testing.B) {
 // BenchmarkVerifyHostile is what a bearer without a key can make Verify work.
 func BenchmarkVerifyHostile(b *testing.B) {
 	c, k := newClock(), newECKey(b, "k")
-	s := newScene(b, caller.Issuer{}, c, inProcess{published(k.public())})
+	s := newRig(b, caller.Issuer{}, c, inProcess{published(k.public())})
 	deep := strings.Repeat(`{"":`, 950) + "1" + strings.Repeat("}", 950)
 	list := honest(c, map[string]any{"x": make([]int, 2700)})
 	for name, payload := range map[string]string{"deep": deep, "honest": honest(c, nil),

@@ -44,8 +44,8 @@ func signed(k ecKey, token string) bool {
 // has signed.
 func FuzzVerify(f *testing.F) {
 	c, k := newClock(), fixedKey()
-	s := newScene(f, caller.Issuer{}, c, inProcess{published(k.public())})
-	good := k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil)).Reveal()
+	s := newRig(f, caller.Issuer{}, c, inProcess{published(k.public())})
+	good := k.sign(header, honest(c, nil)).Reveal()
 	for _, token := range []string{
 		good, good + ".", good[:len(good)-1],
 		hs256([]byte(linkKey), linkHeader(), linkPayload(c, nil)).Reveal(), "", "..", "a.b.c",
@@ -72,8 +72,8 @@ func FuzzVerify(f *testing.F) {
 // accepts keeps the rules.
 func FuzzSignedClaims(f *testing.F) {
 	c, k := newClock(), fixedKey()
-	s := newScene(f, caller.Issuer{MaxAge: time.Hour}, c, inProcess{published(k.public())})
-	f.Add(true, `{"alg":"ES256","kid":"k"}`, honest(c, nil))
+	s := newRig(f, caller.Issuer{MaxAge: time.Hour}, c, inProcess{published(k.public())})
+	f.Add(true, header, honest(c, nil))
 	f.Add(true, `{"alg":"ES256","kid":"k","typ":"logout+jwt"}`,
 		honest(c, map[string]any{"events": map[string]any{}}))
 	f.Add(true, `{"alg":"ES256"}`, honest(c, map[string]any{"aud": []string{"weboffice"},

@@ -10,12 +10,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// The bounds of a token's claims, wide of what people's tokens hold: providers stop listing groups
+// at about 200. They keep what a token costs within three times that of an ordinary one.
 const (
-	maxDepth  = 32   // of a token's claims
-	maxValues = 1000 // in them
+	maxDepth  = 32
+	maxValues = 512
 )
 
-var errTooMuch = fmt.Errorf("more than %d levels or too many values", maxDepth)
+var errTooMuch = errors.New("too many levels or values")
 
 // readObject reads a JSON object of at most maxDepth levels and so many values. No two readers may
 // read it in two ways: it is UTF-8, also behind its escapes, and nothing follows it.
@@ -38,7 +40,7 @@ func readObject(raw []byte, values int, only map[string]bool) (map[string]any, e
 	case errors.Is(err, io.EOF):
 		return object, nil
 	case errors.Is(err, errTooMuch):
-		return nil, err
+		return nil, fmt.Errorf("more than %d levels or %d values", maxDepth, values)
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return nil, errors.New("a name occurs twice")
 	}

@@ -40,11 +40,12 @@ type keySource struct {
 	logger *slog.Logger
 	flight singleflight.Group
 
-	mu      sync.Mutex
-	keys    []*key    // replaced whole, never changed
-	read    time.Time // when
-	next    time.Time // no fetch before
-	failure error     // of the last fetch
+	mu       sync.Mutex
+	keys     []*key    // replaced whole, never changed
+	read     time.Time // when
+	next     time.Time // no fetch before
+	fetching bool
+	failure  error // of the last fetch
 }
 
 func newKeySource(issuer Issuer, o Options) *keySource {
@@ -144,7 +145,10 @@ func (s *keySource) unread(cause error) error {
 // refresh fetches the keys, unless that was tried a moment ago, and waits for a fetch that is under
 // way.
 func (s *keySource) refresh(ctx context.Context) {
-	if s.client == nil {
+	s.mu.Lock()
+	idle := !s.fetching && s.now().Before(s.next)
+	s.mu.Unlock()
+	if idle || s.client == nil {
 		return
 	}
 	select {
@@ -160,12 +164,12 @@ func (s *keySource) replace(ctx context.Context) {
 		s.mu.Unlock()
 		return
 	}
-	s.next = s.now().Add(fetchPause)
+	s.next, s.fetching = s.now().Add(fetchPause), true
 	s.mu.Unlock()
 	keys, dropped, err := s.fetch(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failure = err
+	s.failure, s.fetching = err, false
 	report := []any{"issuer", s.issuer.Name, "dropped", dropped}
 	if err != nil {
 		kept := s.good(s.now())

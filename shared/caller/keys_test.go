@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,18 +21,16 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-var discard = slog.New(slog.DiscardHandler)
-
 func TestAttackThousandUnknownKeyIDs(t *testing.T) {
-	s, p := provided(t, caller.Issuer{})
-	s.accepted(t, p.Token(nil))
+	r, p := provided(t, caller.Issuer{})
+	r.accepted(t, p.Token(nil))
 	unknown := func() {
 		var all sync.WaitGroup
 		for i := range 1000 {
 			all.Go(func() {
 				token := p.Sign(map[string]any{"kid": fmt.Sprint("unknown", i)},
-					[]byte(honest(s.clock, nil)))
-				if _, err := s.Verify(t.Context(), token); weboffice.AsError(
+					[]byte(honest(r.clock, nil)))
+				if _, err := r.Verify(t.Context(), token); weboffice.AsError(
 					err).Kind != weboffice.Unauthenticated {
 					t.Errorf("got %v", err)
 				}
@@ -45,45 +42,125 @@ func TestAttackThousandUnknownKeyIDs(t *testing.T) {
 	if got := p.Requests(issuer.KeysPath); got != 1 {
 		t.Errorf("%d fetches, want the first alone", got)
 	}
-	s.clock.Advance(time.Minute)
+	r.clock.Advance(time.Minute)
 	unknown()
 	if got := p.Requests(issuer.KeysPath); got != 2 {
 		t.Errorf("%d fetches, want 1 for 1,000 unknown key ids", got)
 	}
-	s.clock.Advance(59 * time.Second)
+	r.clock.Advance(59 * time.Second)
 	unknown()
 	if got := p.Requests(issuer.KeysPath); got != 2 {
 		t.Errorf("%d fetches, want no second one within a minute", got)
 	}
 	p.SetFault(issuer.Outage)
-	s.clock.Advance(time.Minute)
+	r.clock.Advance(time.Minute)
 	unknown()
-	s.accepted(t, p.Token(nil)) // the twin: the good key is still there
+	r.accepted(t, p.Token(nil)) // the twin: the good key is still there
 }
 
 func TestRotationIsFollowed(t *testing.T) {
-	s, p := provided(t, caller.Issuer{})
+	r, p := provided(t, caller.Issuer{})
 	old := p.Token(nil)
-	s.accepted(t, old)
+	r.accepted(t, old)
 	p.Rotate()
-	s.clock.Advance(time.Minute)
-	s.accepted(t, p.Token(nil))
-	s.refused(t, old) // its key has left the set
+	r.clock.Advance(time.Minute)
+	r.accepted(t, p.Token(nil))
+	r.refused(t, old) // its key has left the set
 	if got := p.Requests(issuer.KeysPath); got != 2 {
 		t.Errorf("%d fetches, want 2", got)
 	}
 }
 
 func TestAttackRemovedKeyAfterAnHour(t *testing.T) {
-	s, p := provided(t, caller.Issuer{})
-	old := p.Token(map[string]any{"exp": s.clock.unix(3 * time.Hour)})
-	s.accepted(t, old)
+	r, p := provided(t, caller.Issuer{})
+	old := p.Token(map[string]any{"exp": r.clock.unix(3 * time.Hour)})
+	r.accepted(t, old)
 	p.Rotate()
-	s.clock.Advance(59 * time.Minute)
-	s.accepted(t, old) // nothing has asked for new keys
-	s.clock.Advance(time.Minute)
-	s.refused(t, old)
-	s.accepted(t, p.Token(nil))
+	r.clock.Advance(59 * time.Minute)
+	r.accepted(t, old) // nothing has asked for new keys
+	r.clock.Advance(time.Minute)
+	r.refused(t, old)
+	r.accepted(t, p.Token(nil))
+}
+
+// A key may be replaced under its kid: by somebody who restores a backup, or who names keys "1".
+func TestKeyReplacedUnderItsKeyID(t *testing.T) {
+	r, old := signing(t, caller.Issuer{})
+	next := newECKey(t, "k")
+	claims := honest(r.clock, map[string]any{"exp": r.clock.unix(3 * time.Hour)})
+	before, after := old.sign(header, claims), next.sign(header, claims)
+	r.accepted(t, before)
+	r.wire.answerWith(published(next.public()))
+	r.refused(t, after) // the keys were read a moment ago
+	r.clock.Advance(time.Minute)
+	r.accepted(t, after)
+	r.refused(t, before) // the removed key opens nothing, a remembered proof neither
+	if got := r.wire.count(); got != 4 {
+		t.Errorf("%d requests, want two fetches of two", got)
+	}
+}
+
+func TestAttackSignaturesThatDoNotFit(t *testing.T) {
+	r, k := signing(t, caller.Issuer{})
+	good := k.sign(header, honest(r.clock, nil))
+	evil := newECKey(t, "k")
+	r.accepted(t, good)
+	flood := func() {
+		for i := range 100 {
+			r.refused(t, evil.sign(header, honest(r.clock, map[string]any{"jti": i})))
+			r.accepted(t, good) // the twin
+		}
+	}
+	for minutes := range 3 { // one fetch a minute at most
+		flood()
+		if got := r.wire.count(); got != 2+2*minutes {
+			t.Errorf("%d requests after %d minutes", got, minutes)
+		}
+		r.clock.Advance(time.Minute)
+	}
+	r.wire.answerWith(http.NotFoundHandler()) // a fetch that fails evicts nothing
+	flood()
+}
+
+func TestAttackKeysOfLongAgo(t *testing.T) {
+	r, p := provided(t, caller.Issuer{})
+	token := func() weboffice.Secret { return p.Token(nil) }
+	r.accepted(t, token())
+	remembered := p.Token(map[string]any{"exp": r.clock.unix(48 * time.Hour)})
+	r.accepted(t, remembered)
+	p.SetFault(issuer.Outage)
+	r.clock.Advance(24 * time.Hour)
+	r.accepted(t, token())
+	r.clock.Advance(time.Second)
+	r.unavailable(t, token())
+	public := r.unavailable(t, remembered)
+	if !strings.Contains(public.Cause.Error(), "503") || public.RetryAfter != 5*time.Second {
+		t.Errorf("got %+v", public)
+	}
+	p.SetFault(issuer.None)
+	r.clock.Advance(time.Minute)
+	r.accepted(t, token()) // the twin
+	r.accepted(t, remembered)
+}
+
+// Where the key set is named, nothing is discovered and iss may be any text.
+func TestKeySetNamedByThePolicy(t *testing.T) {
+	const iss = "http://adfs.example.com/adfs/services/trust"
+	c, k := newClock(), newECKey(t, "k")
+	trusted := caller.Issuer{URL: iss, Keys: issuerURL + "/keys"}
+	r := newRig(t, trusted, c, inProcess{published(k.public())})
+	claims := honest(c, map[string]any{"iss": iss})
+	r.accepted(t, k.sign(header, claims))
+	r.refusedFor(t, k.sign(header, honest(c, nil)), "found iss")
+	r.refused(t, newECKey(t, "k").sign(header, claims))
+	if r.wire.count() != 1 || r.wire.requests[0] != issuerURL+"/keys" {
+		t.Errorf("requests: %v", r.wire.requests)
+	}
+	closed := newRig(t, trusted, c, inProcess{http.NotFoundHandler()})
+	if public := closed.unavailable(t, k.sign(header, claims)); !strings.Contains(public.Fix,
+		trusted.Keys) || !strings.Contains(public.Fix, iss) {
+		t.Errorf("the fix does not name the key set: %s", public.Fix)
+	}
 }
 
 func TestOutageIsSurvived(t *testing.T) {
@@ -92,29 +169,29 @@ func TestOutageIsSurvived(t *testing.T) {
 		issuer.Malformed, issuer.Redirect,
 	} {
 		t.Run(string(fault), func(t *testing.T) {
-			s, p := started(t)
+			r, p := started(t)
 			token := func() weboffice.Secret { return p.Token(nil) }
-			s.accepted(t, token())
+			r.accepted(t, token())
 			if p.SetFault(fault); fault == issuer.Redirect {
 				p.RedirectTo("http://localhost:1")
 			}
 			for range 5 {
-				s.clock.Advance(time.Hour)
-				s.accepted(t, token())
-				s.accepted(t, token())
+				r.clock.Advance(time.Hour)
+				r.accepted(t, token())
+				r.accepted(t, token())
 			}
-			if !strings.Contains(s.log.String(), "keysKept=1") ||
-				strings.Contains(s.log.String(), p.URL()+"/.") {
-				t.Errorf("log: %s", s.log)
+			if !strings.Contains(r.log.String(), "keysKept=1") ||
+				strings.Contains(r.log.String(), p.URL()+"/.") {
+				t.Errorf("log: %s", r.log)
 			}
 			// discovery, and where that is well the key set
-			if got := s.wire.count(); got < 2+5 || got > 2+2*5 {
+			if got := r.wire.count(); got < 2+5 || got > 2+2*5 {
 				t.Errorf("%d requests, want one fetch an hour", got)
 			}
 			p.SetFault(issuer.None)
 			p.Rotate()
-			s.clock.Advance(time.Minute)
-			s.accepted(t, token())
+			r.clock.Advance(time.Minute)
+			r.accepted(t, token())
 		})
 	}
 }
@@ -125,32 +202,32 @@ func TestProviderDownFromTheStart(t *testing.T) {
 		issuer.Malformed,
 	} {
 		t.Run(string(fault), func(t *testing.T) {
-			s, p := started(t)
+			r, p := started(t)
 			p.SetFault(fault)
-			public := s.unavailable(t, p.Token(nil))
+			public := r.unavailable(t, p.Token(nil))
 			if !strings.Contains(public.Fix, p.URL()) ||
 				strings.Contains(public.Message, p.URL()) || public.RetryAfter <= 0 ||
 				public.Cause == nil {
 				t.Errorf("got %+v", public)
 			}
 			fetches := p.Requests(issuer.DiscoveryPath)
-			s.unavailable(t, p.Token(nil))
+			r.unavailable(t, p.Token(nil))
 			if got := p.Requests(issuer.DiscoveryPath); got != fetches {
 				t.Errorf("%d more fetches within five seconds", got-fetches)
 			}
 			p.SetFault(issuer.None)
-			s.clock.Advance(5 * time.Second)
-			s.accepted(t, p.Token(nil))
+			r.clock.Advance(5 * time.Second)
+			r.accepted(t, p.Token(nil))
 		})
 	}
 }
 
 func TestManyColdCallersShareOneFetch(t *testing.T) {
-	s, p := started(t)
+	r, p := started(t)
 	p.SetFault(issuer.Slow)
 	var all sync.WaitGroup
 	for range 50 {
-		all.Go(func() { s.accepted(t, p.Token(nil)) })
+		all.Go(func() { r.accepted(t, p.Token(nil)) })
 	}
 	if err := p.AwaitRequests(t.Context(), issuer.DiscoveryPath, 1); err != nil {
 		t.Fatal(err)
@@ -163,12 +240,12 @@ func TestManyColdCallersShareOneFetch(t *testing.T) {
 }
 
 func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
-	s, p := started(t)
+	r, p := started(t)
 	p.SetFault(issuer.Slow)
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error)
 	go func() {
-		_, err := s.Verify(ctx, p.Token(nil))
+		_, err := r.Verify(ctx, p.Token(nil))
 		left <- err
 	}()
 	if err := p.AwaitRequests(t.Context(), issuer.DiscoveryPath, 1); err != nil {
@@ -180,7 +257,7 @@ func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	p.SetFault(issuer.None)
-	s.accepted(t, p.Token(nil)) // joins the fetch that is under way
+	r.accepted(t, p.Token(nil)) // joins the fetch that is under way
 	if got := p.Requests(issuer.DiscoveryPath); got != 1 {
 		t.Errorf("%d fetches, want 1", got)
 	}
@@ -189,16 +266,16 @@ func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
 func TestSlowProviderHoldsOneCallerOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the clock of this test moves when everybody waits
 		c, k := newClock(), newECKey(t, "k")
-		s := newScene(t, caller.Issuer{}, c, inProcess{published(k.public())})
-		token := k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil))
-		s.accepted(t, token)
-		s.wire.next = blocked{}
+		r := newRig(t, caller.Issuer{}, c, inProcess{published(k.public())})
+		token := k.sign(header, honest(c, nil))
+		r.accepted(t, token)
+		r.wire.next = blocked{}
 		c.Advance(time.Hour)
 		start := time.Now()
 		var first sync.WaitGroup
-		first.Go(func() { s.accepted(t, token) })
+		first.Go(func() { r.accepted(t, token) })
 		synctest.Wait() // the first caller waits for new keys
-		s.accepted(t, token)
+		r.accepted(t, token)
 		if took := time.Since(start); took != 0 {
 			t.Errorf("the second caller waited %v", took)
 		}
@@ -246,9 +323,9 @@ func TestAttackSlowProvider(t *testing.T) {
 			// the clock of this test moves when everybody waits
 			synctest.Test(t, func(t *testing.T) {
 				c, k := newClock(), newECKey(t, "k")
-				s := newScene(t, caller.Issuer{}, c, transport)
+				r := newRig(t, caller.Issuer{}, c, transport)
 				start := time.Now()
-				public := s.unavailable(t, k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil)))
+				public := r.unavailable(t, k.sign(header, honest(c, nil)))
 				if took := time.Since(start); took != 5*time.Second {
 					t.Errorf("took %v", took)
 				}
@@ -273,11 +350,11 @@ func TestAttackRedirectToAnotherHost(t *testing.T) {
 		"the same host for ever": "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, p := started(t)
+			r, p := started(t)
 			p.RedirectTo(target)
-			s.unavailable(t, p.Token(nil))
-			if asked := s.wire.count(); asked > 4 || asked > 1 && target != "" {
-				t.Errorf("requests left: %v", s.wire.requests)
+			r.unavailable(t, p.Token(nil))
+			if asked := r.wire.count(); asked > 4 || asked > 1 && target != "" {
+				t.Errorf("requests left: %v", r.wire.requests)
 			}
 		})
 	}
@@ -286,17 +363,17 @@ func TestAttackRedirectToAnotherHost(t *testing.T) {
 	}
 	t.Run("another scheme", func(t *testing.T) {
 		c, k := newClock(), newECKey(t, "k")
-		s := newScene(t, caller.Issuer{}, c,
+		r := newRig(t, caller.Issuer{}, c,
 			inProcess{http.RedirectHandler("http://login.example.com/", http.StatusFound)})
-		s.unavailable(t, k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil)))
-		if s.wire.count() != 1 {
-			t.Errorf("requests left: %v", s.wire.requests)
+		r.unavailable(t, k.sign(header, honest(c, nil)))
+		if r.wire.count() != 1 {
+			t.Errorf("requests left: %v", r.wire.requests)
 		}
 	})
 	t.Run("twin: the same host", func(t *testing.T) {
-		s, p := provided(t, caller.Issuer{})
+		r, p := provided(t, caller.Issuer{})
 		token := p.Token(nil)
-		s = newScene(t, caller.Issuer{}, s.clock,
+		r = newRig(t, caller.Issuer{}, r.clock,
 			inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.RawQuery == "" {
 					http.Redirect(w, r, r.URL.Path+"?again", http.StatusFound)
@@ -304,13 +381,13 @@ func TestAttackRedirectToAnotherHost(t *testing.T) {
 				}
 				p.ServeHTTP(w, r)
 			})})
-		s.accepted(t, token)
+		r.accepted(t, token)
 	})
 }
 
 func TestAttackKeySetAddress(t *testing.T) {
 	c, k := newClock(), newECKey(t, "k")
-	token := k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil))
+	token := k.sign(header, honest(c, nil))
 	for address, good := range map[string]bool{
 		"https://keys.example.net/set?v=3": true, "http://keys.example.net/set": false,
 		"http://127.0.0.1/set":                false,
@@ -320,7 +397,7 @@ func TestAttackKeySetAddress(t *testing.T) {
 	} {
 		t.Run(address, func(t *testing.T) {
 			keys := published(k.public())
-			s := newScene(t, caller.Issuer{}, c,
+			r := newRig(t, caller.Issuer{}, c,
 				inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Path == issuer.DiscoveryPath {
 						_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuerURL, address)
@@ -330,46 +407,46 @@ func TestAttackKeySetAddress(t *testing.T) {
 					keys.ServeHTTP(w, r)
 				})})
 			if good {
-				s.accepted(t, token)
+				r.accepted(t, token)
 				return
 			}
-			s.unavailable(t, token)
-			if s.wire.count() != 1 {
-				t.Errorf("requests left: %v", s.wire.requests)
+			r.unavailable(t, token)
+			if r.wire.count() != 1 {
+				t.Errorf("requests left: %v", r.wire.requests)
 			}
 		})
 	}
 }
 
 func TestAttackEndlessBody(t *testing.T) {
-	s, p := started(t)
+	r, p := started(t)
 	p.SetFault(issuer.Endless)
-	s.unavailable(t, p.Token(nil))
-	if s.wire.read < 1<<20 || s.wire.read > 1<<20+1 {
-		t.Errorf("%d bytes were read", s.wire.read)
+	r.unavailable(t, p.Token(nil))
+	if r.wire.read < 1<<20 || r.wire.read > 1<<20+1 {
+		t.Errorf("%d bytes were read", r.wire.read)
 	}
 }
 
 func TestAttackHugeKeySet(t *testing.T) {
 	c, k := newClock(), newECKey(t, "k")
-	token := k.sign(`{"alg":"ES256","kid":"k"}`, honest(c, nil))
+	token := k.sign(header, honest(c, nil))
 	for size, good := range map[int]bool{1: true, 100: true, 101: false, 3000: false, 0: false} {
 		keys := make([]any, size)
 		for i := range keys {
 			keys[i] = k.public()
 		}
-		s := newScene(t, caller.Issuer{}, c, inProcess{published(keys...)})
+		r := newRig(t, caller.Issuer{}, c, inProcess{published(keys...)})
 		if good {
-			s.accepted(t, token)
+			r.accepted(t, token)
 		} else {
-			s.unavailable(t, token)
+			r.unavailable(t, token)
 		}
 	}
 	weak := must(rsa.GenerateKey(rand.Reader, 1536))
 	weakJWK := map[string]any{"kty": "RSA", "kid": "k", "n": b64(string(weak.N.Bytes())),
 		"e": "AQAB"}
-	s := newScene(t, caller.Issuer{}, c, inProcess{published(weakJWK)})
-	s.unavailable(t, token)
+	r := newRig(t, caller.Issuer{}, c, inProcess{published(weakJWK)})
+	r.unavailable(t, token)
 }
 
 // leaky is a transport whose errors tell too much.
@@ -381,11 +458,11 @@ func (leaky) RoundTrip(*http.Request) (*http.Response, error) {
 
 func TestFetchErrorsHoldNoURL(t *testing.T) {
 	c, k := newClock(), newECKey(t, "k")
-	s := newScene(t, caller.Issuer{URL: issuerURL + "/private-path"}, c, leaky{})
-	token := k.sign(`{"alg":"ES256","kid":"k"}`,
+	r := newRig(t, caller.Issuer{URL: issuerURL + "/private-path"}, c, leaky{})
+	token := k.sign(header,
 		honest(c, map[string]any{"iss": issuerURL + "/private-path"}))
-	public := s.unavailable(t, token)
-	shown := public.Error() + public.Cause.Error() + s.log.String()
+	public := r.unavailable(t, token)
+	shown := public.Error() + public.Cause.Error() + r.log.String()
 	if strings.Contains(shown, "private-path") || !strings.Contains(shown, "unexpected EOF") {
 		t.Errorf("got %s", shown)
 	}
@@ -395,14 +472,14 @@ func TestIssuerURLWithTrailingSlash(t *testing.T) {
 	c := newClock()
 	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	p.SetURL(issuerURL + "/")
-	s := newScene(t, caller.Issuer{URL: issuerURL + "/"}, c,
+	r := newRig(t, caller.Issuer{URL: issuerURL + "/"}, c,
 		inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.URL.Path = strings.Replace(r.URL.Path, "//", "/", 1)
 			p.ServeHTTP(w, r)
 		})})
-	s.accepted(t, p.Token(nil))
-	s.refused(t, p.Token(map[string]any{"iss": issuerURL}))
-	if s.wire.requests[0] != issuerURL+issuer.DiscoveryPath {
-		t.Errorf("got %v", s.wire.requests)
+	r.accepted(t, p.Token(nil))
+	r.refused(t, p.Token(map[string]any{"iss": issuerURL}))
+	if r.wire.requests[0] != issuerURL+issuer.DiscoveryPath {
+		t.Errorf("got %v", r.wire.requests)
 	}
 }

@@ -2,7 +2,6 @@ package caller_test
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
@@ -29,7 +28,15 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-const issuerURL = "https://login.example.com"
+const (
+	issuerURL = "https://login.example.com"
+	header    = `{"alg":"ES256","kid":"k"}`
+)
+
+var (
+	linkKey = weboffice.Secret(bytes.Repeat([]byte("k1"), 16))
+	discard = slog.New(slog.DiscardHandler)
+)
 
 // clock is the time that a verifier and a provider share.
 type clock struct {
@@ -66,8 +73,9 @@ type wire struct {
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	w.requests = append(w.requests, r.URL.String())
+	next := w.next
 	w.mu.Unlock()
-	response, err := w.next.RoundTrip(r)
+	response, err := next.RoundTrip(r)
 	if err == nil {
 		response.Body = countedBody{response.Body, w}
 	}
@@ -78,6 +86,12 @@ func (w *wire) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.requests)
+}
+
+func (w *wire) answerWith(h http.Handler) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next = inProcess{h}
 }
 
 type countedBody struct {
@@ -102,19 +116,18 @@ func (h inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return recorder.Result(), nil
 }
 
-// scene is a verifier of one issuer, "staff", with a link key.
-type scene struct {
+// rig is a verifier of one issuer, "staff" at issuerURL for the audience "weboffice" unless the
+// test says otherwise, and of share links.
+type rig struct {
 	*caller.Verifier
 	clock *clock
 	wire  *wire
 	log   *bytes.Buffer // of the verifier, to be read when no fetch is under way
 }
 
-var linkKey = weboffice.Secret(bytes.Repeat([]byte("k1"), 16))
-
-func newScene(t testing.TB, trusted caller.Issuer, c *clock, transport http.RoundTripper) scene {
+func newRig(t testing.TB, trusted caller.Issuer, c *clock, transport http.RoundTripper) rig {
 	t.Helper()
-	s := scene{clock: c, wire: &wire{next: transport}, log: &bytes.Buffer{}}
+	r := rig{clock: c, wire: &wire{next: transport}, log: &bytes.Buffer{}}
 	if trusted.Name == "" {
 		trusted.Name = "staff"
 	}
@@ -124,29 +137,24 @@ func newScene(t testing.TB, trusted caller.Issuer, c *clock, transport http.Roun
 	if trusted.Audience == nil {
 		trusted.Audience = []string{"weboffice"}
 	}
-	v, err := caller.NewVerifier(caller.Options{
+	r.Verifier = must(caller.NewVerifier(caller.Options{
 		Issuers: []caller.Issuer{trusted}, LinkKeys: []weboffice.Secret{linkKey},
-		RevokedLinks: []string{"revoked"},
-		Client:       &http.Client{Transport: s.wire}, Now: c.Now,
-		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(s.log, t.Output()), nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Verifier = v
-	return s
+		RevokedLinks: []string{"revoked"}, Client: &http.Client{Transport: r.wire}, Now: c.Now,
+		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(r.log, t.Output()), nil)),
+	}))
+	return r
 }
 
-// provided is a scene whose issuer is a provider in the same process, with an ES256 key.
-func provided(t testing.TB, trusted caller.Issuer) (scene, *issuer.Provider) {
+// provided is a rig whose issuer is a provider in the same process, with an ES256 key.
+func provided(t testing.TB, trusted caller.Issuer) (rig, *issuer.Provider) {
 	c := newClock()
 	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	p.SetURL(issuerURL)
-	return newScene(t, trusted, c, inProcess{p}), p
+	return newRig(t, trusted, c, inProcess{p}), p
 }
 
-// started is a scene whose issuer is a provider behind a loopback port.
-func started(t testing.TB) (scene, *issuer.Provider) {
+// started is a rig whose issuer is a provider behind a loopback port.
+func started(t testing.TB) (rig, *issuer.Provider) {
 	c := newClock()
 	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
 	if err := p.Start(); err != nil {
@@ -157,7 +165,13 @@ func started(t testing.TB) (scene, *issuer.Provider) {
 		transport.CloseIdleConnections()
 		_ = p.Close()
 	})
-	return newScene(t, caller.Issuer{URL: p.URL()}, c, transport), p
+	return newRig(t, caller.Issuer{URL: p.URL()}, c, transport), p
+}
+
+// signing is a rig whose issuer publishes one key, "k", that is the test's own.
+func signing(t testing.TB, trusted caller.Issuer) (rig, ecKey) {
+	k := newECKey(t, "k")
+	return newRig(t, trusted, newClock(), inProcess{published(k.public())}), k
 }
 
 // published is a handler for discovery and a key set with exactly these keys.
@@ -178,11 +192,8 @@ type ecKey struct {
 }
 
 func newECKey(t testing.TB, id string) ecKey {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ecKey{private, id}
+	t.Helper()
+	return ecKey{must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), id}
 }
 
 func (k ecKey) public() jose.JSONWebKey {
@@ -194,11 +205,9 @@ func (k ecKey) sign(header, payload string) weboffice.Secret {
 	input := b64(header) + "." + b64(payload)
 	digest := sha256.Sum256([]byte(input))
 	r, s, err := ecdsa.Sign(rand.Reader, k.PrivateKey, digest[:])
-	if err != nil {
-		panic(err)
-	}
-	return weboffice.Secret(input + "." +
-		b64(string(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))))
+	signature := r.FillBytes(make([]byte, 64)[:32])
+	signature = append(signature, must(s, err).FillBytes(make([]byte, 32))...)
+	return weboffice.Secret(input + "." + b64(string(signature)))
 }
 
 // hs256 makes a token of this very text with HMAC.
@@ -215,40 +224,28 @@ func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byt
 func signWith(t testing.TB, c *clock, algorithm jose.SignatureAlgorithm, private any,
 	id string) weboffice.Secret {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm,
-		Key: jose.JSONWebKey{Key: private, KeyID: id}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := signer.Sign([]byte(honest(c, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return weboffice.Secret(text)
+	signer := must(jose.NewSigner(jose.SigningKey{Algorithm: algorithm,
+		Key: jose.JSONWebKey{Key: private, KeyID: id}}, nil))
+	return weboffice.Secret(must(must(signer.Sign([]byte(honest(c, nil)))).CompactSerialize()))
 }
 
 // honest gives the claims of a good token as JSON, with changes; nil removes one.
 func honest(c *clock, changes map[string]any) string {
-	claims := map[string]any{"iss": issuerURL, "aud": "weboffice", "sub": "ann", "iat": c.unix(0),
-		"exp": c.unix(time.Hour)}
+	return claimsJSON(map[string]any{"iss": issuerURL, "aud": "weboffice", "sub": "ann",
+		"iat": c.unix(0), "exp": c.unix(time.Hour)}, changes)
+}
+
+func claimsJSON(claims, changes map[string]any) string {
 	maps.Copy(claims, changes)
 	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
-	text, err := json.Marshal(claims)
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
+	return string(must(json.Marshal(claims)))
 }
 
 // refused says that the proof must be a 401 like all others, which gives nothing of the proof away.
 // It returns the reason for the log.
-func (s scene) refused(t testing.TB, token weboffice.Secret) string {
+func (r rig) refused(t testing.TB, token weboffice.Secret) string {
 	t.Helper()
-	got, err := s.Verify(t.Context(), token)
+	got, err := r.Verify(t.Context(), token)
 	var public *weboffice.Error
 	if !errors.As(err, &public) || public.Kind != weboffice.Unauthenticated {
 		t.Fatalf("got %+v, %v, want a 401", got, err)
@@ -265,7 +262,7 @@ func (s scene) refused(t testing.TB, token weboffice.Secret) string {
 		t.Fatal("no reason for the log")
 	}
 	for part := range strings.SplitSeq(token.Reveal(), ".") {
-		if shown := fmt.Sprintf("%+v %v %s", public, public.Cause, s.log); len(part) > 8 &&
+		if shown := fmt.Sprintf("%+v %v %s", public, public.Cause, r.log); len(part) > 8 &&
 			strings.Contains(shown, part) {
 			t.Errorf("the error or the log shows a part of the proof: %s", shown)
 		}
@@ -273,20 +270,41 @@ func (s scene) refused(t testing.TB, token weboffice.Secret) string {
 	return public.Cause.Error()
 }
 
-// accepted says that the proof must be good.
-func (s scene) accepted(t testing.TB, token weboffice.Secret) caller.Caller {
+// refusedFor says that the proof must be a 401 whose reason holds all of these.
+func (r rig) refusedFor(t testing.TB, token weboffice.Secret, reasons ...string) {
 	t.Helper()
-	got, err := s.Verify(t.Context(), token)
+	why := r.refused(t, token)
+	for _, reason := range reasons {
+		if !strings.Contains(why, reason) {
+			t.Errorf("refused for %q, want %q in it", why, reason)
+		}
+	}
+}
+
+// accepted says that the proof must be good.
+func (r rig) accepted(t testing.TB, token weboffice.Secret) caller.Caller {
+	t.Helper()
+	got, err := r.Verify(t.Context(), token)
 	if err != nil {
 		t.Fatalf("refused: %v: %v", err, errors.Unwrap(err))
 	}
 	return got
 }
 
-// unavailable says that the answer must be a 503.
-func (s scene) unavailable(t testing.TB, token weboffice.Secret) *weboffice.Error {
+// verified says that the proof must be good, or a 401.
+func (r rig) verified(t testing.TB, token weboffice.Secret, good bool) {
 	t.Helper()
-	_, err := s.Verify(t.Context(), token)
+	if good {
+		r.accepted(t, token)
+	} else {
+		r.refused(t, token)
+	}
+}
+
+// unavailable says that the answer must be a 503.
+func (r rig) unavailable(t testing.TB, token weboffice.Secret) *weboffice.Error {
+	t.Helper()
+	_, err := r.Verify(t.Context(), token)
 	var public *weboffice.Error
 	if !errors.As(err, &public) || public.Kind != weboffice.Unavailable {
 		t.Fatalf("got %v, want a 503", err)
@@ -294,4 +312,9 @@ func (s scene) unavailable(t testing.TB, token weboffice.Secret) *weboffice.Erro
 	return public
 }
 
-var _ crypto.Signer = ecKey{}
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}

@@ -1,0 +1,183 @@
+package caller_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"weboffice-functions/shared/caller"
+)
+
+func TestValidate(t *testing.T) {
+	good := caller.Issuer{Name: "staff", URL: issuerURL, Audience: []string{"weboffice"}}
+	for _, test := range []struct {
+		change func(*caller.Issuer)
+		says   string // "": good
+	}{
+		{func(i *caller.Issuer) {}, ""},
+		{func(i *caller.Issuer) { i.Audience = []string{"a", "b"} }, ""},
+		{func(i *caller.Issuer) { i.AudienceClaim = "azp" }, ""},
+		{func(i *caller.Issuer) { i.AudienceClaim = "aud" }, ""},
+		{func(i *caller.Issuer) { i.User.ID = "/profile/id" }, ""},
+		{func(i *caller.Issuer) { i.Name = "" }, "name"},
+		{func(i *caller.Issuer) { i.Name = "links" }, "name"},
+		{func(i *caller.Issuer) { i.Audience = nil }, "audience is required"},
+		{func(i *caller.Issuer) { i.Audience = []string{"a", ""} }, "audience is required"},
+		{func(i *caller.Issuer) { i.AudienceClaim = "sub" }, "audienceClaim"},
+		{func(i *caller.Issuer) { i.MaxAge = -1 }, "maxAge"},
+		{func(i *caller.Issuer) { i.User.Name = "/email" }, "user: "},
+	} {
+		i := good
+		test.change(&i)
+		err := i.Validate()
+		if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%+v: %v, want %q", i, err, test.says)
+		}
+	}
+	for url, ok := range map[string]bool{
+		issuerURL: true, issuerURL + "/": true, issuerURL + "/realms/a": true,
+		"http://127.0.0.1:8080": true, "http://localhost:8080/idp": true, "http://[::1]:1": true,
+		"": false, "http://login.example.com": false, "http://10.0.0.1": false,
+		"ftp://127.0.0.1": false, "links": false, issuerURL + "?": false, issuerURL + "?a=b": false,
+		issuerURL + "#": false, "https://": false, "https://ann:pw@login.example.com": false,
+		"http://localhost.example.com": false, "https://login.example.com\x7f": false,
+		"//login.example.com": false,
+	} {
+		i := good
+		if i.URL = url; (i.Validate() == nil) != ok {
+			t.Errorf("url %q: %v", url, i.Validate())
+		}
+	}
+	// where the key set is named, url is only compared with iss
+	for url, ok := range map[string]bool{
+		issuerURL: true, "http://adfs.example.com/adfs/services/trust": true, "https://a?b=c#d": true,
+		"urn:example:idp": true, "Links": true, "анна": true, "links": false, "": false, "a b": false,
+		"https://login.example.com/{tenantid}/v2.0": false, "a\x00": false, "a\u200b": false,
+	} {
+		i := good
+		if i.URL, i.Keys = url, "https://keys.example.com/jwks?v=1"; (i.Validate() == nil) != ok {
+			t.Errorf("url %q beside keys: %v", url, i.Validate())
+		}
+	}
+	for keys, ok := range map[string]bool{
+		"https://keys.example.com/jwks?p=b2c": true, "http://127.0.0.1:8080/jwks": true,
+		"http://keys.example.com/jwks": false, "https://ann:pw@keys.example.com": false,
+		"https://keys.example.com/#": false, "file:///jwks": false, "jwks": false,
+	} {
+		i := good
+		if i.Keys = keys; (i.Validate() == nil) != ok {
+			t.Errorf("keys %q: %v", keys, i.Validate())
+		}
+	}
+	err := caller.Issuer{}.Validate()
+	for _, all := range []string{"name", "url", "audience"} {
+		if !strings.Contains(err.Error(), all) {
+			t.Errorf("not every problem is named: %v", err)
+		}
+	}
+}
+
+func TestAttackUnverifiedEmail(t *testing.T) {
+	const ann, missing, untrue = "ann@example.com", "email_verified is missing", "email_verified is not true"
+	for _, test := range []struct {
+		trust           bool
+		email           any
+		verified, camel any    // email_verified, emailVerified
+		why             string // it does not count; "": it counts
+	}{
+		{false, ann, true, nil, ""}, {false, ann, "true", nil, ""}, {true, ann, nil, nil, ""},
+		{true, ann, false, nil, ""}, {false, ann, nil, true, ""}, {false, ann, nil, "true", ""},
+		{false, ann, nil, nil, missing}, {false, ann, false, nil, untrue},
+		{false, ann, "TRUE", nil, untrue}, {false, ann, 1, nil, untrue},
+		{false, ann, []bool{true}, nil, untrue}, {false, ann, false, true, untrue},
+		{false, ann, nil, false, "emailVerified is not true"},
+		{true, `"a@evil.example"@example.com`, true, nil, "plain address"},
+		{true, "a@evil.example, b@example.com", true, nil, "plain address"},
+		{true, []string{ann}, true, nil, "plain address"}, {true, 7, true, nil, "plain address"},
+	} {
+		r, p := provided(t, caller.Issuer{TrustEmail: test.trust})
+		got := r.accepted(t, p.Token(map[string]any{"email": test.email,
+			"email_verified": test.verified, "emailVerified": test.camel}))
+		if _, counts := got.Claims["email"]; counts != (test.why == "") ||
+			!strings.Contains(got.EmailIgnored, test.why) || counts != (got.EmailIgnored == "") {
+			t.Errorf("%+v: counts %v, %s", test, counts, got.EmailIgnored)
+		}
+		if strings.Contains(got.EmailIgnored, "_verified is missing") &&
+			!strings.Contains(got.EmailIgnored, "trustEmail") {
+			t.Errorf("no way out is named: %s", got.EmailIgnored)
+		}
+	}
+	r, p := provided(t, caller.Issuer{User: caller.UserClaims{ID: "email"}})
+	r.refusedFor(t, p.Token(map[string]any{"email": ann}), "email", "user.id")
+	if got := r.accepted(t, p.Token(map[string]any{"email": ann, "email_verified": true})); got.User.ID != ann {
+		t.Errorf("got %+v", got.User)
+	}
+}
+
+func TestUserClaims(t *testing.T) {
+	r, p := provided(t, caller.Issuer{User: caller.UserClaims{ID: "/profile/id", Name: "nick",
+		Avatar: "photo"}})
+	for _, id := range []any{nil, "", 7.5, true, []string{"e1"}, map[string]any{},
+		strings.Repeat("x", 256)} {
+		r.refusedFor(t, p.Token(map[string]any{"profile": map[string]any{"id": id}}), "/profile/id")
+	}
+	e1 := map[string]any{"id": "e1"}
+	for photo, kept := range map[any]bool{
+		"https://example.com/a.png": true, "http://example.com/a.png": false,
+		"http://127.0.0.1/a.png": false, "javascript:alert(1)": false,
+		"data:image/png;base64,AA": false, "https:///a.png": false,
+		"https://ann@example.com/a.png": false, "//example.com/a.png": false, 7: false, nil: false,
+		"https://example.com/" + strings.Repeat("a", 1004): true,
+		"https://example.com/" + strings.Repeat("a", 1005): false,
+	} {
+		got := r.accepted(t, p.Token(map[string]any{"profile": e1, "nick": true, "name": "Ann",
+			"photo": photo}))
+		if got.User.ID != "e1" || got.Subject != "ann" || got.User.Name != "" ||
+			(got.User.Avatar != "") != kept {
+			t.Errorf("%v: got %+v", photo, got.User)
+		}
+	}
+}
+
+// Some databases number their users.
+func TestNumbersAsSubjects(t *testing.T) {
+	r, p := provided(t, caller.Issuer{})
+	got := r.accepted(t, p.Token(map[string]any{"sub": 42, "name": 7}))
+	if got.Subject != "42" || got.User != (caller.User{ID: "42", Name: "7"}) ||
+		got.Claims.Find("sub") != "42" {
+		t.Errorf("got %+v", got)
+	}
+	link := r.accepted(t, r.link(map[string]any{"sub": 42}))
+	if link.Subject != "42" || link.User.ID != "42" || link.Claims.Find("sub") != "42" {
+		t.Errorf("got %+v", link)
+	}
+}
+
+func TestCallerFor(t *testing.T) {
+	staff := caller.Issuer{Name: "staff", URL: issuerURL, User: caller.UserClaims{ID: "employee"}}
+	links := caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}
+	got, err := staff.CallerFor([]byte(
+		`{"sub":"ann","employee":"e1","email":"ann@example.com","level":7}`))
+	if _, counts := got.Claims["email"]; err != nil || got.Issuer != "staff" ||
+		got.IssuerURL != issuerURL || got.User.ID != "e1" || counts ||
+		got.Claims["level"] != json.Number("7") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	link, err := links.CallerFor([]byte(
+		`{"jti":"n1","document":"oss://b/k","grant":["view"],"name":"Ann"}`))
+	if err != nil || link.Issuer != caller.LinkIssuer || link.Link == nil ||
+		link.Link.Document != "oss://b/k" || link.User.Name != "Ann" {
+		t.Errorf("got %+v, %v", link, err)
+	}
+	for _, claims := range []string{
+		`{"sub":"ann"}`, `{"sub":["ann"],"employee":"e1"}`, `{"employee":"e1"}`, `null`, ``,
+		`{"sub":"a","sub":"b","employee":"e1"}`,
+	} {
+		if _, err := staff.CallerFor([]byte(claims)); err == nil {
+			t.Errorf("%s makes a caller", claims)
+		}
+	}
+	if _, err := links.CallerFor([]byte(`{"jti":"n1","document":"oss://b/k"}`)); err == nil {
+		t.Error("a link without grant makes a caller")
+	}
+}

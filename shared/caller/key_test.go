@@ -1,0 +1,242 @@
+package caller_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/standin/issuer"
+	"weboffice-functions/shared/weboffice"
+)
+
+func TestAttackHS256SignedWithTheRSAPublicKey(t *testing.T) {
+	c := newClock()
+	p := issuer.New(issuer.Options{Now: c.Now})
+	p.SetURL(issuerURL)
+	r := newRig(t, caller.Issuer{}, c, inProcess{p})
+	r.accepted(t, p.Token(nil)) // the twin, which also brings the keys
+	jwk := p.PublicKey()
+	public := jwk.Key.(*rsa.PublicKey)
+	pkix, pkcs1 := must(x509.MarshalPKIXPublicKey(public)), x509.MarshalPKCS1PublicKey(public)
+	for name, secret := range map[string][]byte{
+		"PKIX PEM":  pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix}),
+		"PKIX DER":  pkix,
+		"PKCS1 PEM": pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1}),
+		"PKCS1 DER": pkcs1,
+		"JWK":       must(jwk.MarshalJSON()), "modulus": public.N.Bytes(), "empty": {},
+	} {
+		for _, algorithm := range []string{"HS256", "RS256"} {
+			t.Run(name+" "+algorithm, func(t *testing.T) {
+				r.refused(t, hs256(secret, fmt.Sprintf(`{"alg":%q,"kid":%q}`, algorithm, jwk.KeyID),
+					honest(c, nil)))
+			})
+		}
+	}
+}
+
+func TestAttackAlgorithmNoneInAnySpelling(t *testing.T) {
+	r, k := signing(t, caller.Issuer{})
+	claims := honest(r.clock, nil)
+	for _, alg := range []string{
+		`"none"`, `"None"`, `"NONE"`, `"nOnE"`, `"none "`, `"\u006eone"`, `""`, `null`, `"es256"`,
+		`"ES256 "`, `["ES256"]`, `1`,
+	} {
+		header := `{"kid":"k","alg":` + alg + `}`
+		r.refused(t, k.sign(header, claims))
+		r.refused(t, weboffice.Secret(b64(header)+"."+b64(claims)+"."))
+		r.refused(t, weboffice.Secret(b64(header)+"."+b64(claims)))
+	}
+	r.refused(t, k.sign(`{"kid":"k"}`, claims))
+	r.accepted(t, k.sign(`{"kid":"k","alg":"ES256"}`, claims)) // the twin
+}
+
+func TestAttackHeaderBringsItsOwnKey(t *testing.T) {
+	r, good := signing(t, caller.Issuer{})
+	evil, claims := newECKey(t, "k"), honest(r.clock, nil)
+	for _, extra := range []string{
+		`"jwk":` + string(must(json.Marshal(evil.public()))), `"jwk":null`,
+		`"jku":"https://evil.example/keys"`, `"x5u":"https://evil.example/chain"`,
+		`"x5c":["AAAA"]`, `"x5c":[]`, `"crit":["b64"],"b64":false`, `"crit":["exp"]`, `"crit":[]`,
+		`"crit":null`, `"b64":false`, `"b64":true`,
+	} {
+		for _, k := range []ecKey{evil, good} {
+			r.refusedFor(t, k.sign(`{"alg":"ES256","kid":"k",`+extra+`}`, claims), "header: ")
+		}
+	}
+	if r.wire.count() != 0 {
+		t.Errorf("requests left: %v", r.wire.requests)
+	}
+	r.refused(t, evil.sign(header, claims))
+	r.accepted(t, good.sign(`{"alg":"ES256","kid":"k","x5t":"AAAA","cty":"JWT","nonce":"n"}`,
+		claims)) // the twin
+}
+
+// keyRing is one private key of each kind.
+type keyRing struct {
+	p256, p384, p521 *ecdsa.PrivateKey
+	rsa, weak        *rsa.PrivateKey
+	ed               ed25519.PrivateKey
+}
+
+func newKeyRing() keyRing {
+	ec := func(c elliptic.Curve) *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(c, rand.Reader)) }
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	return keyRing{ec(elliptic.P256()), ec(elliptic.P384()), ec(elliptic.P521()),
+		must(rsa.GenerateKey(rand.Reader, 2048)), must(rsa.GenerateKey(rand.Reader, 1536)),
+		must(ed, err)}
+}
+
+func jwk(public any, id, algorithm string) jose.JSONWebKey {
+	return jose.JSONWebKey{Key: public, KeyID: id, Algorithm: algorithm}
+}
+
+func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
+	c, keys := newClock(), newKeyRing()
+	public := keys.rsa.Public()
+	enc := jwk(public, "enc", "")
+	enc.Use = "enc"
+	r := newRig(t, caller.Issuer{}, c, inProcess{published(
+		jwk(keys.p256.Public(), "p256", ""), jwk(keys.p384.Public(), "p384", "ES384"),
+		jwk(keys.p521.Public(), "p521", ""), jwk(keys.ed.Public(), "ed", ""),
+		jwk(public, "rsa", ""), jwk(public, "ps", "PS256"), jwk(public, "rs512", "RS512"),
+		jwk(keys.weak.Public(), "weak", "RS256"), jwk(keys.p256.Public(), "mislabelled", "ES384"),
+		jwk(public, "oaep", "RSA-OAEP"), jwk([]byte(linkKey), "oct", "HS256"),
+		jwk(keys.rsa, "private", "RS256"), enc,
+		map[string]any{"kty": "unheard-of", "kid": "x"}, "no key", 7,
+	)})
+	for _, test := range []struct {
+		name      string
+		algorithm jose.SignatureAlgorithm
+		private   any
+		id        string
+		good      bool
+	}{
+		{"P-256", jose.ES256, keys.p256, "p256", true},
+		{"P-384", jose.ES384, keys.p384, "p384", true},
+		{"P-521", jose.ES512, keys.p521, "p521", true},
+		{"Ed25519", jose.EdDSA, keys.ed, "ed", true},
+		{"RSA without alg, RS256", jose.RS256, keys.rsa, "rsa", true},
+		{"RSA without alg, RS384", jose.RS384, keys.rsa, "rsa", true},
+		{"RSA without alg, RS512", jose.RS512, keys.rsa, "rsa", true},
+		{"RSA without alg, PS256", jose.PS256, keys.rsa, "rsa", true},
+		{"RSA without alg, PS384", jose.PS384, keys.rsa, "rsa", true},
+		{"RSA without alg, PS512", jose.PS512, keys.rsa, "rsa", true},
+		{"RSA whose alg is PS256", jose.PS256, keys.rsa, "ps", true},
+		{"RSA whose alg is RS512", jose.RS512, keys.rsa, "rs512", true},
+		{"wrong curve: P-384 for a P-256 key", jose.ES384, keys.p384, "p256", false},
+		{"wrong curve: P-256 for a P-384 key", jose.ES256, keys.p256, "p384", false},
+		{"wrong curve: the key's alg is another's", jose.ES256, keys.p256, "mislabelled", false},
+		{"RSA under 2,048 bits", jose.RS256, keys.weak, "weak", false},
+		{"PS512 with a PS256 key", jose.PS512, keys.rsa, "ps", false},
+		{"RS256 with a PS256 key", jose.RS256, keys.rsa, "ps", false},
+		{"RS256 with an RS512 key", jose.RS256, keys.rsa, "rs512", false},
+		{"encryption key", jose.RS256, keys.rsa, "enc", false},
+		{"key for RSA-OAEP", jose.RS256, keys.rsa, "oaep", false},
+		{"published private key", jose.RS256, keys.rsa, "private", false},
+		{"symmetric key in the key set", jose.HS256, []byte(linkKey), "oct", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r.verified(t, signWith(t, c, test.algorithm, test.private, test.id), test.good)
+		})
+	}
+	for _, dropped := range []string{
+		`key 8 (kid \"weak\"): RSA of 1536 bits is too weak`,
+		`(kid \"mislabelled\"): its type does not fit its alg, \"ES384\"`,
+		`(kid \"enc\"): its use is \"enc\"`, `(kid \"private\"): not a public key`,
+		`key 15 (kid \"\"): no JSON object`, "keys=7",
+	} {
+		if !strings.Contains(r.log.String(), dropped) {
+			t.Errorf("the log does not say %s: %s", dropped, r.log)
+		}
+	}
+}
+
+// RFC 9864 names the algorithm Ed25519; most say EdDSA. Keys and tokens may use either.
+func TestBothNamesOfEd25519(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, published25519 := range []string{"", "EdDSA", "Ed25519", "ES256"} {
+		c := newClock()
+		r := newRig(t, caller.Issuer{}, c,
+			inProcess{published(jwk(private.Public(), "k", published25519),
+				newECKey(t, "other").public())})
+		for _, alg := range []string{"EdDSA", "Ed25519", "Ed448", "RS256"} {
+			input := b64(`{"alg":"`+alg+`","kid":"k"}`) + "." + b64(honest(c, nil))
+			signature := ed25519.Sign(private, []byte(input))
+			r.verified(t, weboffice.Secret(input+"."+b64(string(signature))),
+				published25519 != "ES256" && (alg == "EdDSA" || alg == "Ed25519"))
+		}
+	}
+}
+
+// Users of a whole provider were locked out: Go refuses a certificate with a negative serial, and
+// its key with it.
+func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
+	c, keys := newClock(), newKeyRing()
+	template := &x509.Certificate{SerialNumber: big.NewInt(5)}
+	der := must(x509.CreateCertificate(rand.Reader, template, template, keys.rsa.Public(), keys.rsa))
+	serial := strings.Index(string(der), "\xa0\x03\x02\x01\x02\x02\x01\x05") + 7
+	der[serial] = 0xfb // -5
+	if _, err := x509.ParseCertificate(der); err == nil {
+		t.Fatal("the certificate is no trap")
+	}
+	for name, extra := range map[string]map[string]any{
+		"negative serial":          {"x5c": [][]byte{der}},
+		"another's thumbprint":     {"x5t": b64(strings.Repeat("x", 20))},
+		"another's SHA-256":        {"x5t#S256": b64(strings.Repeat("x", 32))},
+		"no certificate":           {"x5c": []string{"rubbish"}, "x5u": "http://evil.example"},
+		"unknown members":          {"issuer": issuerURL, "key_ops": []string{"verify"}, "ext": true},
+		"a certificate of no list": {"x5c": 7},
+	} {
+		var key map[string]any
+		public := must(jwk(keys.rsa.Public(), "k", "").MarshalJSON())
+		if err := json.Unmarshal(public, &key); err != nil {
+			t.Fatal(err)
+		}
+		for member, value := range extra {
+			key[member] = value
+		}
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, caller.Issuer{}, c, inProcess{published(key)})
+			r.accepted(t, signWith(t, c, jose.RS256, keys.rsa, "k"))
+			r.refused(t, signWith(t, c, jose.RS256, must(rsa.GenerateKey(rand.Reader, 2048)), "k"))
+		})
+	}
+}
+
+func TestSeveralKeysFitOneToken(t *testing.T) {
+	var same, others []any
+	var keys []ecKey
+	for i := range 10 {
+		keys = append(keys, newECKey(t, "k"))
+		same = append(same, keys[i].public())
+		other := keys[i]
+		other.id = fmt.Sprint(i)
+		others = append(others, other.public())
+	}
+	c, none := newClock(), `{"alg":"ES256"}`
+	r := newRig(t, caller.Issuer{}, c, inProcess{published(same...)})
+	kidless := newRig(t, caller.Issuer{}, c, inProcess{published(others...)})
+	for i, k := range keys { // eight are tried
+		r.verified(t, k.sign(header, honest(c, nil)), i < 8)
+		kidless.verified(t, k.sign(none, honest(c, nil)), i < 8)
+		kidless.accepted(t, k.sign(fmt.Sprintf(`{"alg":"ES256","kid":"%d"}`, i), honest(c, nil)))
+	}
+	kidless.refused(t, keys[0].sign(`{"alg":"ES256","kid":"1"}`, honest(c, nil)))
+	r.refused(t, newECKey(t, "k").sign(header, honest(c, nil)))
+	kidless.refused(t, newECKey(t, "").sign(none, honest(c, nil)))
+}
