@@ -2,330 +2,155 @@ package app_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"log/slog"
-	"net"
+	"io"
 	"net/http"
-	"net/http/httptest"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"testing"
 	"time"
 
-	"weboffice-functions/functions/generate"
-	"weboffice-functions/functions/refresh"
-	"weboffice-functions/shared/app"
-	"weboffice-functions/shared/broker"
-	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/credentials"
-	"weboffice-functions/shared/httpapi"
-	"weboffice-functions/shared/imm"
-	"weboffice-functions/shared/policy"
-	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
-// rig is a site of which everything between the functions and IMM can break: the network, a
-// gateway, the clock, the role.
-type rig struct {
-	*site
-	network   *network
-	front     *front
-	web       *httptest.Server // IMM's, with the front in it
-	role      *role
-	transport *http.Transport
-	immClock  *clock // of tokens and Date headers
-	// nanoseconds by which IMM's clock is ahead of the one that requests are signed by
-	signed   atomic.Int64
-	deadline time.Duration // of every request, as a platform sets it
-	session  string        // key
+// due is a time after which a refresh asks IMM: less than two thirds of an access token's life are
+// left.
+const due = 15 * time.Minute
+
+// sdkRefreshes is when the page's SDK asks for a refresh: five minutes before the end.
+const sdkRefreshes = 25 * time.Minute
+
+// immFaults are the stand-in's ways to fail, by their names in scripts.
+var immFaults = map[string]office.Fault{
+	"cut": office.Cut(), "slow": office.Slow(nil), "throttled": office.Throttled(0),
+	"500": office.InternalError(), "503": office.Unavailable(), "html": office.HTML(),
+	"truncated": office.Truncated(), "wrong-types": office.WrongTypes(),
+	"no-permission": office.NoPermission(), "token-expired": office.SecurityTokenExpired(),
+	"signature": office.SignatureDoesNotMatch(), "user-name": office.UserNameRefused(),
 }
 
-// rigOptions are the parts of a rig that are made once.
-type rigOptions struct {
-	ahead    time.Duration                   // of IMM's clock before everybody else's
-	deadline time.Duration                   // default ten seconds
-	log      func(slog.Handler) slog.Handler // around the site's own
-}
-
-// newRig joins the packages as app.New does, with a network and a role that tests hold in their
-// hands.
-func newRig(t *testing.T, o rigOptions) *rig {
-	t.Helper()
-	x := &rig{network: &network{connections: map[*connection]bool{}}, role: &role{},
-		immClock: &clock{}, deadline: o.deadline}
-	w := newWorld(t, office.Options{Now: x.immClock.Now,
-		SignatureNow: func() time.Time { return x.clock.Now().Add(time.Duration(x.signed.Load())) }})
-	x.immClock.now = w.clock.Now().Add(o.ahead)
-	x.front = newFront(w.office)
-	if err := w.office.AddDocument(locked,
-		office.Document{Text: "text", Password: documentPassword}); err != nil {
-		t.Fatal(err)
+// fault lets something fail from now on, and returns what mends it. The words are those of the
+// script command of this name.
+func (w *world) fault(words ...string) (mend func(), err error) {
+	action := ""
+	switch words[0] {
+	case "generate":
+		action, words = office.Generate, words[1:]
+	case "refresh":
+		action, words = office.Refresh, words[1:]
 	}
-	if x.deadline == 0 {
-		x.deadline = 10 * time.Second
+	after := words[len(words)-1] == "after"
+	if after {
+		words = words[:len(words)-1]
 	}
-	x.role.renew(w)
-	x.site = &site{t: t, world: w, policy: teamPolicy, logs: &logs{}, client: &http.Client{}}
-	x.web = httptest.NewServer(x.front)
-	t.Cleanup(x.web.Close)
-	w.officeURL = x.web.URL
-	var handler slog.Handler = slog.NewJSONHandler(x.logs,
-		&slog.HandlerOptions{Level: slog.LevelDebug})
-	if o.log != nil {
-		handler = o.log(handler)
+	what, arguments := words[0], words[1:]
+	f, known := immFaults[what]
+	switch {
+	case what == "throttled" && len(arguments) == 1:
+		wait, err := time.ParseDuration(arguments[0])
+		if err != nil {
+			return nil, err
+		}
+		f = office.Throttled(wait)
+	case what == "refused" && len(arguments) == 3:
+		status, err := strconv.Atoi(arguments[0])
+		if err != nil {
+			return nil, err
+		}
+		f, known = office.Refused(status, arguments[1], arguments[2]), true
 	}
-	built := x.build(slog.New(handler))
-	x.generator, x.refresher = generate.New(built), refresh.New(built)
-	x.generateURL, x.refreshURL = serve(t, x.bounded(x.generator)), serve(t, x.bounded(x.refresher))
-	pages := &http.Transport{}
-	x.client = &http.Client{Transport: pages}
-	t.Cleanup(pages.CloseIdleConnections)
-	t.Cleanup(x.transport.CloseIdleConnections)
-	printed(t, x.logs)
-	return x
-}
-
-// build makes one instance of the functions.
-func (x *rig) build(logger *slog.Logger) *app.App {
-	x.t.Helper()
-	now, salt := x.clock.Now, weboffice.Secret("user-salt-3Kd8")
-	rules, err := policy.Parse([]byte(strings.ReplaceAll(teamPolicy, "ISSUER", x.people.URL())),
-		policy.Options{Salt: salt, Loopback: true})
-	if err != nil {
-		x.t.Fatal(err)
+	if !known {
+		return w.faultBetween(what, arguments)
 	}
-	x.linkKey = newKey()
-	verifier, err := caller.NewVerifier(caller.Options{
-		Issuers: rules.Issuers(), LinkKeys: []weboffice.Secret{x.linkKey}, Client: &http.Client{},
-		Now: now, Logger: logger,
-	})
-	if err != nil {
-		x.t.Fatal(err)
+	if after {
+		f = f.AfterWork()
 	}
-	x.transport = &http.Transport{DialContext: x.network.dial, MaxIdleConnsPerHost: 256}
-	client, err := imm.New(imm.Options{Endpoint: x.officeURL, Region: "cn-shanghai",
-		Credentials: x.role, Now: now, Logger: logger, Transport: x.transport})
-	if err != nil {
-		x.t.Fatal(err)
+	w.IMM.Fail(action, 1, f)
+	return func() {}, nil
+}
+
+// faultBetween is a fault of what lies between the functions and IMM, or of the identity provider.
+func (w *world) faultBetween(what string, arguments []string) (mend func(), err error) {
+	argument := strings.Join(arguments, " ")
+	nothing := func() {}
+	switch what {
+	case "gateway": // answers in IMM's place, in its own words
+		status, err := strconv.Atoi(arguments[0])
+		w.gate.answerNext(func(w http.ResponseWriter, _ *http.Request) {
+			for _, pair := range arguments[1:] {
+				name, value, _ := strings.Cut(pair, "=")
+				w.Header().Set(name, value)
+			}
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "<h1>gateway</h1>")
+		})
+		return nothing, err
+	case "unreachable":
+		w.relay.down()
+		return w.relay.up, nil
+	case "frozen": // for an hour, in which IMM closes connections or forgets them
+		if argument == "half-open" {
+			w.relay.forget()
+		} else {
+			w.relay.cut()
+		}
+		w.advance(time.Hour)
+		return nothing, nil
+	case "credentials": // IMM takes others for a while
+		good := w.IMM.Credentials()
+		w.IMM.SetCredentials(office.Credentials{AccessKeyID: "STS.next",
+			Secret: "next-secret-3Hw8", SecurityToken: "next-token-6Lm1"})
+		return func() { w.IMM.SetCredentials(good) }, nil
+	case "clock": // IMM's, of signatures
+		ahead, err := time.ParseDuration(argument)
+		w.signed.Store(int64(ahead))
+		return func() { w.signed.Store(0) }, err
+	case "provider":
+		if argument == "rotate" {
+			w.People.Rotate()
+			return func() { w.clock.Advance(time.Minute) }, nil
+		}
+		w.People.SetFault(issuer.Fault(argument))
+		return func() { w.People.SetFault(issuer.None) }, nil
 	}
-	key := newKey()
-	x.session = encodeKey(key)
-	sealer, err := session.NewSealer([][]byte{[]byte(key.Reveal())}, rules.Project(), "cn-shanghai")
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	return &app.App{
-		Policy: rules, Edge: &httpapi.Edge{Origins: rules.Origins(), Verifier: verifier, Now: now,
-			Logger: logger},
-		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now,
-			Logger: logger}),
-	}
+	return nil, errors.New("no fault is called " + what)
 }
-
-// bounded gives every request the deadline of the platform.
-func (x *rig) bounded(h http.Handler) http.Handler { return within(x.deadline, h) }
-
-func within(d time.Duration, h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), d)
-		defer cancel()
-		h.ServeHTTP(w, r.WithContext(ctx))
-	})
-}
-
-// advance lets time pass for everybody, however wrong their clocks are.
-func (x *rig) advance(d time.Duration) {
-	x.clock.Advance(d)
-	x.immClock.Advance(d)
-}
-
-// role is the RAM role's credentials, which end when they are told to.
-type role struct {
-	now atomic.Pointer[credentials.Credentials]
-}
-
-func (r *role) Credentials(context.Context) (credentials.Credentials, error) {
-	return *r.now.Load(), nil
-}
-
-// renew takes what IMM accepts at this moment.
-func (r *role) renew(w *world) {
-	keys := w.office.Credentials()
-	r.now.Store(&credentials.Credentials{
-		AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret),
-		SecurityToken: weboffice.Secret(keys.SecurityToken),
-	})
-}
-
-// network is the way from the functions to IMM.
-type network struct {
-	mu          sync.Mutex
-	broken      func(ctx context.Context) (net.Conn, error) // nil: it works
-	connections map[*connection]bool                        // that are open
-}
-
-func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
-	n.mu.Lock()
-	broken := n.broken
-	n.mu.Unlock()
-	if broken != nil {
-		return broken(ctx)
-	}
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, kind, address)
-	if err != nil {
-		return nil, err
-	}
-	c := &connection{Conn: raw, network: n}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.connections[c] = true
-	return c, nil
-}
-
-func (n *network) set(broken func(ctx context.Context) (net.Conn, error)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.broken = broken
-}
-
-// refuse: nobody listens at the address, which is the case at port 1 of this machine.
-func refuse(ctx context.Context) (net.Conn, error) {
-	var dialer net.Dialer
-	return dialer.DialContext(ctx, "tcp", "127.0.0.1:1")
-}
-
-// loseName: no name server answers.
-func loseName(ctx context.Context) (net.Conn, error) {
-	silent := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn,
-		error) {
-		return refuse(ctx)
-	}}
-	return (&net.Dialer{Resolver: silent}).DialContext(ctx, "tcp", "imm.cn-shanghai.invalid:443")
-}
-
-// forget makes every connection half open: this side holds it for alive, the other has forgotten it
-// and answers nothing.
-func (n *network) forget() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.connections {
-		c.forgotten.Store(true)
-	}
-}
-
-type connection struct {
-	net.Conn
-	network   *network
-	forgotten atomic.Bool
-}
-
-func (c *connection) Close() error {
-	c.network.mu.Lock()
-	defer c.network.mu.Unlock()
-	delete(c.network.connections, c)
-	return c.Conn.Close()
-}
-
-func (c *connection) Write(p []byte) (int, error) {
-	if c.forgotten.Load() {
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
-}
-
-// front stands before the stand-in: a gateway that can answer in its place, and that knows when it
-// has come to rest.
-type front struct {
-	office  http.Handler
-	mu      sync.Mutex
-	rest    *sync.Cond
-	busy    int
-	instead []http.HandlerFunc
-}
-
-func newFront(office http.Handler) *front {
-	f := &front{office: office}
-	f.rest = sync.NewCond(&f.mu)
-	return f
-}
-
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	f.busy++
-	answer := f.office.ServeHTTP
-	if r.URL.Path == "/" && len(f.instead) > 0 {
-		answer, f.instead = f.instead[0], f.instead[1:]
-	}
-	f.mu.Unlock()
-	defer func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.busy--
-		f.rest.Broadcast()
-	}()
-	answer(w, r)
-}
-
-func (f *front) answerNext(with http.HandlerFunc) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.instead = append(f.instead, with)
-}
-
-// settle waits until IMM has noticed that whoever left has left.
-func (f *front) settle() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.busy > 0 {
-		f.rest.Wait()
-	}
-}
-
-// locked is a document that opens with a password, so that the password travels through every
-// fault.
-const (
-	locked           = "oss://team-docs/teams/red/locked.docx"
-	documentPassword = "document-password-5Tz1"
-)
 
 // page does what a page does that follows the rule: it asks refresh while it holds tokens and
 // generate before, fetches a new proof after a 401 and tries once more, stops at 403 and 410,
 // generates once when its sealed token cannot be opened, and comes again after every 429 and 5xx
 // when Retry-After is over, or a second.
 type page struct {
-	*site
-	proof   func() weboffice.Secret
-	body    string // of its generate
-	last    reply  // that brought tokens
-	viewer  *http.Client
-	advance func(time.Duration)
+	*instance
+	proof  func() weboffice.Secret
+	body   string // of its generate
+	last   reply  // that brought tokens
+	viewer *http.Client
 }
 
-func (s *site) page(advance func(time.Duration)) *page {
+// page is ann's, for a document with a password, so that the password travels through every fault.
+func (s *instance) page() *page {
 	return &page{
-		site: s, advance: advance, viewer: s.client,
+		instance: s, viewer: s.client,
 		proof: func() weboffice.Secret { return s.proof("ann") },
 		body:  object("SourceURI", locked, "Password", documentPassword),
 	}
 }
 
 // ask is the request that is due: who was asked and what came.
-func (p *page) ask() (asked string, got reply) {
+func (p *page) ask(options ...option) (asked string, got reply) {
 	p.t.Helper()
 	asked = "refresh"
 	if p.last.RefreshToken == "" {
-		asked, got = "generate", p.generate(p.proof(), p.body)
+		asked, got = "generate", p.generate(p.proof(), p.body, options...)
 	} else {
-		got = p.refresh(p.proof(), p.last)
+		got = p.refresh(p.proof(), p.last, options...)
 	}
 	if got.status == 200 {
 		p.last = got
@@ -366,12 +191,8 @@ func (p *page) frame(action string) (state string) {
 		"File": path.Base(strings.Split(p.last.WebofficeURL, "?")[0]),
 	})
 	base, _, _ := strings.Cut(p.last.WebofficeURL, "/office/")
-	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost,
-		base+"/office/session", bytes.NewReader(text))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	response, err := p.viewer.Do(request)
+	response, err := p.viewer.Post(base+"/office/session", "application/json",
+		bytes.NewReader(text))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -404,47 +225,13 @@ func (p *page) wantOpen() {
 	}
 }
 
-// wantNoSecret wants none of what the rig's requests made secret in the log or in an error.
-func (x *rig) wantNoSecret() {
-	x.t.Helper()
-	h := &hunt{forms: map[string]string{}}
-	h.add("the document's password", documentPassword)
-	h.add("the role's secret", x.role.now.Load().AccessKeySecret.Reveal())
-	h.add("the role's token", x.role.now.Load().SecurityToken.Reveal())
-	h.add("the session key", x.session)
-	raw, _ := base64.StdEncoding.DecodeString(x.session) // as it was encoded
-	h.add("the session key", string(raw))
-	for _, request := range x.office.Requests() {
-		for _, name := range []string{"AccessToken", "RefreshToken"} {
-			if value := request.Parameters[name]; value != "" {
-				h.add("IMM's "+name, value)
-			}
-		}
-	}
-	errors := ""
-	for _, got := range x.replies {
-		if got.status == 200 {
-			h.add("a sealed token", got.RefreshToken)
-			h.add("an access token", got.AccessToken)
-		} else {
-			errors += got.body + "\n"
-		}
-	}
-	for line := range strings.Lines(x.logs.String() + errors) {
-		if names := h.found(line); names != nil || strings.Contains(line, "Bearer ey") ||
-			strings.Contains(line, x.officeURL) {
-			x.t.Errorf("%v, a proof or a URL in %s", names, line)
-		}
-	}
-}
-
 // cell is what is expected of one fault at one function.
 type cell struct {
 	answer string // status, Code and Retry-After of the request that meets the fault
 	// what IMM was asked for it, and with what end: done, or a Code; nothing where it never got
 	// there
 	imm string
-	log string // the one decision line: outcome, calls billed, "maybe" one more, "fallback"
+	log string // the one line of the request: outcome, calls billed, "maybe" one more, …
 	// by which further request the page comes to its tokens; nothing where it has them already
 	then string
 	// what IMM charges until the page has its tokens: generates + refreshes, with the one that
@@ -452,108 +239,68 @@ type cell struct {
 	billed string
 }
 
-// fault is a row of the matrix: a fault that begins just before a request and ends just after it.
-type fault struct {
-	name              string
-	options           rigOptions
-	begin, end        func(*rig)
-	fix               bool // the log says what the operator should do
-	generate, refresh cell
-}
-
-// TestFaults: whatever fails, a person who may see the document comes to see it, and one who sees
-// it goes on to; no refresh token is sent twice by an instance that can know; nothing but failures
-// is tried again; each request is one decision line.
-func TestFaults(t *testing.T) {
-	t.Parallel()
-	for _, f := range slices.Concat(networkFaults, answerFaults, doubleFaults, clockFaults) {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			if f.generate != (cell{}) {
-				t.Run("generate", func(t *testing.T) {
-					t.Parallel()
-					f.strike(newRig(t, f.options), f.generate)
-				})
-			}
-			t.Run("refresh", func(t *testing.T) {
-				t.Parallel()
-				x := newRig(t, f.options)
-				p := x.page(x.advance)
-				if asked, got := p.ask(); asked != "generate" || got.status != 200 ||
-					p.frame("open") != "open" {
-					t.Fatalf("before the fault: %v", got)
-				}
-				x.advance(25 * time.Minute) // the page's SDK asks five minutes before the end
-				f.strikeAt(x, p, f.refresh)
-			})
-		})
+// meet lets faults meet a page's request for a function, mends them, and lets the page carry on.
+// cold says that the request goes to an instance that has done nothing yet. Whatever fails, a
+// person who may see the document comes to see it, and one who sees it goes on to; no refresh token
+// is sent twice by an instance that can know; each request is one line of the log.
+func (s *instance) meet(function string, faults [][]string, options ...option) (cell, error) {
+	p := s.page()
+	if function == "refresh" {
+		if asked, got := p.ask(); asked != "generate" || got.status != 200 ||
+			p.frame("open") != "open" {
+			return cell{}, fmt.Errorf("before the fault: %v", got)
+		}
+		s.advance(sdkRefreshes)
 	}
-}
-
-func (f fault) strike(x *rig, want cell) { f.strikeAt(x, x.page(x.advance), want) }
-
-// strikeAt lets the fault meet the page's next request, mends it, and lets the page carry on.
-func (f fault) strikeAt(x *rig, p *page, want cell) {
-	t := x.t
-	t.Helper()
-	f.begin(x)
-	requests, decisions, held := len(x.office.Requests()), len(x.decisions()), p.last
-	asked, got := p.ask()
-	x.front.settle()
-	lines := x.decisions()[decisions:]
-	if len(lines) != 1 || lines[0]["function"] != asked || lines[0]["requestId"] == "" {
-		t.Fatalf("%d decision lines: %v", len(lines), lines)
+	var mends []func()
+	for _, words := range faults {
+		mend, err := s.fault(words...)
+		if err != nil {
+			return cell{}, err
+		}
+		mends = append(mends, mend)
 	}
-	met := cell{answer: summary(got), imm: wire(x.office.Requests()[requests:]),
-		log: audited(lines[0])}
-	if _, fix := lines[0]["fix"]; fix != f.fix {
-		t.Errorf("the log has a fix: %v, want %v", fix, f.fix)
+	requests, lines, held := len(s.IMM.Requests()), len(s.requestLines()), p.last
+	asked, got := p.ask(options...)
+	s.gate.settle()
+	logged := s.requestLines()[lines:]
+	if len(logged) != 1 || logged[0]["function"] != asked || logged[0]["requestId"] == "" {
+		return cell{}, fmt.Errorf("%d log lines: %v", len(logged), logged)
 	}
+	met := cell{answer: got.String(), imm: wire(s.IMM.Requests()[requests:]),
+		log: audited(logged[0])}
 	if got.status != 200 && held.AccessToken != "" &&
-		x.immClock.Now().Before(held.AccessTokenExpiredTime) && p.frame("check") != "open" {
-		t.Error("what was open is not while the fault lasts")
+		s.immClock.Now().Before(held.AccessTokenExpiredTime) && p.frame("check") != "open" {
+		return met, errors.New("what was open is not while the fault lasts")
 	}
-	if f.end != nil {
-		f.end(x)
+	for _, mend := range mends {
+		mend()
 	}
 	met.then = p.carryOn(got)
-	x.front.settle()
-	calls := x.office.Calls()
+	s.gate.settle()
+	calls := s.IMM.Calls()
 	met.billed = fmt.Sprintf("%d+%d", calls.Generate, calls.Refresh)
-	if met != want {
-		t.Errorf("\n got %+v\nwant %+v", met, want)
-	}
 	p.wantOpen()
-	if spends := x.office.DoubleSpends(); len(spends) != 0 {
-		t.Errorf("%d refresh tokens were sent again", len(spends))
-	}
-	if all := x.decisions(); len(all) != len(x.replies) {
-		t.Errorf("%d requests, %d decision lines", len(x.replies), len(all))
-	}
-	x.wantNoSecret()
-
-	// The document lives on: the next refresh is an ordinary one.
-	x.advance(25 * time.Minute)
-	calls = x.office.Calls()
-	if asked, got := p.ask(); asked != "refresh" || got.status != 200 ||
-		got.WebofficeURL != p.last.WebofficeURL {
-		t.Errorf("the refresh after it: %v", got)
-	}
-	if after := x.office.Calls(); after.Refresh != calls.Refresh+1 ||
-		after.Generate != calls.Generate || after.Failed != calls.Failed {
-		t.Errorf("the refresh after it made %+v of %+v", after, calls)
-	}
-	p.wantOpen()
+	s.spentOnce()
+	return met, p.livesOn()
 }
 
-// summary is an answer in a few words.
-func summary(r reply) string {
-	text := strings.TrimSpace(fmt.Sprint(r.status, " ", r.Code))
-	if wait := r.header.Get("Retry-After"); wait != "" {
-		text += ", retry after " + wait
+// livesOn wants that the next refresh is an ordinary one.
+func (p *page) livesOn() error {
+	p.advance(sdkRefreshes)
+	calls := p.IMM.Calls()
+	asked, got := p.ask()
+	after := p.IMM.Calls()
+	calls.Refresh++
+	if asked != "refresh" || got.status != 200 || after != calls {
+		return fmt.Errorf("the refresh after it: %v, %+v, want %+v", got, after, calls)
 	}
-	return text
+	p.wantOpen()
+	return nil
 }
+
+// requestLines are the lines that an instance writes for its requests: one each.
+func (s *instance) requestLines() []map[string]any { return s.logs.lines("decision", "request") }
 
 // wire is what IMM got, refreshes first: a refresh that is given up may end after the generate in
 // its place.
@@ -571,17 +318,23 @@ func wire(requests []office.Request) string {
 	return strings.Join(words, ", ")
 }
 
-// audited is a decision line in a few words. A deadline that ends a refresh ends it at two places
+// audited is a line of the log in a few words. A deadline that ends a refresh ends it at two places
 // at once, of which only one knows of the generate in its place, so that "fallback" is left out
 // there.
 func audited(line map[string]any) string {
-	text := fmt.Sprintf("%v, %v billed", line["outcome"], line["billed"])
+	words := []string{fmt.Sprint(line["outcome"])}
+	if n, ok := line["billed"].(float64); ok && n > 0 {
+		words = append(words, fmt.Sprint(n, " billed"))
+	}
 	if line["maybeBilled"] == true {
-		text += ", maybe 1 more"
+		words = append(words, "maybe 1 more")
 	}
 	if line["fallback"] == true && line["outcome"] != "fallback" &&
 		line["outcome"] != "ServiceTimeout" {
-		text += ", fallback"
+		words = append(words, "fallback")
 	}
-	return text
+	if line["fix"] != nil {
+		words = append(words, "fix")
+	}
+	return strings.Join(words, ", ")
 }

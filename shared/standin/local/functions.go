@@ -32,11 +32,14 @@ type Functions struct {
 	Environment map[string]string
 }
 
-// Handler serves both functions, at /generate and /refresh.
+// Handler serves both functions, at /generate and /refresh and every path below.
 func (f *Functions) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/generate", f.Generate)
-	mux.Handle("/refresh", f.Refresh)
+	for path, function := range map[string]http.Handler{"/generate": f.Generate,
+		"/refresh": f.Refresh} {
+		mux.Handle(path, function)
+		mux.Handle(path+"/", function)
+	}
 	return mux
 }
 

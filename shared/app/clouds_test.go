@@ -2,11 +2,10 @@ package app_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,14 +17,14 @@ import (
 const (
 	ramRole      = "acs:ram::1234567890123456:role/weboffice"
 	oidcProvider = "acs:ram::1234567890123456:oidc-provider/aws"
-	awsToken     = "aws-header.aws-payload-4Tz8.aws-signature" // what AWS's STS gives
-	ownToken     = "own-header.own-payload-6Rk1.own-signature" // what an adopter's own source gives
+	awsToken     = "aws-header.aws-payload-4Tz8.aws-signature-of-some-length" // what AWS's STS gives
+	ownToken     = "own-header.own-payload-6Rk1.own-signature-of-some-length" // an adopter's own source's
 )
 
 // clouds are the STS of AWS and of Alibaba Cloud. AWS's allows what template.yml's role may do.
 // Alibaba's takes one OIDC token and gives the credentials that the stand-in takes, for an hour.
 type clouds struct {
-	t            *testing.T
+	t            testing.TB
 	world        *world
 	now          func() time.Time
 	mayAsk       map[string]any // the conditions in the AWS role's policy
@@ -38,16 +37,19 @@ type clouds struct {
 	refusal      atomic.Value // the code of Alibaba's refusal
 }
 
-func newClouds(t *testing.T, w *world, now func() time.Time, template *sam) *clouds {
+func newClouds(t testing.TB, w *world, now func() time.Time, template *sam) *clouds {
 	c := &clouds{t: t, world: w, now: now, mayAsk: template.mayAsk(), token: awsToken}
 	c.refusal.Store("")
 	nothing := func() {}
 	c.onAWS.Store(&nothing)
 	c.onAlibaba.Store(&nothing)
-	c.aws, c.alibaba = httptest.NewServer(http.HandlerFunc(c.serveAWS)),
-		httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
+	c.aws = httptest.NewServer(http.HandlerFunc(c.serveAWS))
+	c.alibaba = httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
 	t.Cleanup(c.aws.Close)
 	t.Cleanup(c.alibaba.Close)
+	for _, token := range []string{awsToken, ownToken, "local-aws-secret", "local-aws-token"} {
+		w.hunt.add("a secret of AWS's side", token)
+	}
 	return c
 }
 
@@ -62,8 +64,8 @@ func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
 	(*c.onAWS.Load())()
 	_ = r.ParseForm() // what cannot be read lacks everything below
 	asked := map[string]any{
-		"ForAllValues:StringEquals": map[string]any{"sts:IdentityTokenAudience": r.PostForm.Get(
-			"Audience.member.1")},
+		"ForAllValues:StringEquals": map[string]any{
+			"sts:IdentityTokenAudience": r.PostForm.Get("Audience.member.1")},
 		"StringEquals": map[string]any{
 			"sts:SigningAlgorithm": r.PostForm.Get("SigningAlgorithm")},
 		"NumericLessThanEquals": map[string]any{
@@ -82,10 +84,10 @@ func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
 		r.Header.Get("X-Amz-Security-Token") != "local-aws-token" {
 		c.t.Errorf("not signed with the role of Lambda: %s", signature)
 	}
-	_,
-		_ = fmt.Fprintf(w,
-		`<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetWebIdentityTokenResult>`+
-			`<WebIdentityToken>%s</WebIdentityToken><Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
+	_, _ = fmt.Fprintf(w,
+		`<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">`+
+			`<GetWebIdentityTokenResult><WebIdentityToken>%s</WebIdentityToken>`+
+			`<Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
 			`</GetWebIdentityTokenResponse>`, awsToken,
 		c.now().Add(5*time.Minute).UTC().Format(time.RFC3339))
 }
@@ -108,10 +110,9 @@ func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, `{"RequestId":"1","Code":%q,"Message":"no: %s"}`, code, c.token)
 		return
 	}
-	keys := c.world.office.Credentials()
-	_,
-		_ = fmt.Fprintf(w,
-		`{"RequestId":"1","Credentials":{"AccessKeyId":%q,"AccessKeySecret":%q,"SecurityToken":%q,"Expiration":%q}}`,
+	keys := c.world.IMM.Credentials()
+	_, _ = fmt.Fprintf(w, `{"RequestId":"1","Credentials":{"AccessKeyId":%q,`+
+		`"AccessKeySecret":%q,"SecurityToken":%q,"Expiration":%q}}`,
 		keys.AccessKeyID, keys.Secret, keys.SecurityToken,
 		c.now().Add(time.Hour).UTC().Format(time.RFC3339))
 }
@@ -138,56 +139,32 @@ func held(on *atomic.Pointer[func()]) (entered <-chan struct{}, release func()) 
 
 // lambdaSite serves both functions in this process, with the environment of a Lambda function that
 // template.yml deploys.
-func lambdaSite(t *testing.T) (*site, *clouds) {
+func lambdaSite(t *testing.T) (*instance, *clouds) {
 	t.Helper()
-	w := newWorld(t, officeOptions())
-	template, functions := lambdaTemplate(t, nil)
+	w := newWorld(t, worldOptions{})
+	template, functions := lambdaTemplate(t, map[string]string{
+		"SessionKeys": w.Environment["WEBOFFICE_SESSION_KEYS"],
+		"LinkKeys":    w.Environment["WEBOFFICE_LINK_KEYS"]})
 	c := newClouds(t, w, w.clock.Now, template)
 	runtime, err := cloud.NewLambda()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(runtime.Close)
-	overrides := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "",
-		"ALIBABA_CLOUD_SECURITY_TOKEN", ""}
+	changes := map[string]string{"FC_FUNCTION_NAME": "", "ALIBABA_CLOUD_ACCESS_KEY_ID": "",
+		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "", "ALIBABA_CLOUD_SECURITY_TOKEN": ""}
 	for _, variable := range runtime.Env() {
 		name, value, _ := strings.Cut(variable, "=")
-		overrides = append(overrides, name, value)
+		changes[name] = value
 	}
-	for _, more := range []map[string]string{functions["generate"].environment, c.overrides()} {
-		for name, value := range more {
-			overrides = append(overrides, name, value)
-		}
+	maps.Copy(changes, functions["generate"].environment)
+	maps.Copy(changes, c.overrides())
+	s, err := w.build(teamPolicy, changes)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return startIn(t, w, teamPolicy, overrides...), c
-}
-
-// together sends n requests at once and returns when all are answered. meanwhile runs once all have
-// begun and an STS is held up by them.
-func (s *site) together(n int, entered <-chan struct{}, meanwhile func(), send func() reply) {
-	s.t.Helper()
-	var begun, answered sync.WaitGroup
-	for range n {
-		begun.Add(1)
-		answered.Go(func() {
-			begun.Done()
-			if got := send(); got.status != 200 {
-				s.t.Errorf("one of %d requests: %v", n, got)
-			}
-		})
-	}
-	begun.Wait()
-	all := make(chan struct{})
-	go func() {
-		answered.Wait()
-		close(all)
-	}()
-	select {
-	case <-entered:
-	case <-all:
-	}
-	meanwhile()
-	<-all
+	s.serveHTTP()
+	return s, c
 }
 
 // A renewal is under way five minutes before the end. Whoever asks meanwhile is answered with what
@@ -195,31 +172,35 @@ func (s *site) together(n int, entered <-chan struct{}, meanwhile func(), send f
 func TestFederationOneExchangeAndNoFailedRequest(t *testing.T) {
 	t.Parallel()
 	s, c := lambdaSite(t)
-	ask := func() reply { return s.generate(guest, source(handbook)) }
+	ask := func(int) reply { return s.generate(guest, source(handbook)).want(t, 200, "") }
 	entered, release := held(&c.onAWS)
-	s.together(100, entered, release, ask)
+	go func() { <-entered; release() }()
+	together(100, ask)
 	c.exchanged(1, 1)
 	s.calls(t, 100, 0)
 
-	s.clock.Advance(54 * time.Minute)
-	ask().want(t, 200, "")
+	s.advance(54 * time.Minute)
+	ask(0)
 	c.exchanged(1, 1)
 
-	s.clock.Advance(2 * time.Minute)
+	s.advance(2 * time.Minute)
 	entered, release = held(&c.onAlibaba)
-	s.together(1, entered, func() {
-		s.together(100, nil, release, ask)
-	}, ask)
+	first := make(chan reply)
+	go func() { first <- ask(0) }()
+	<-entered
+	together(100, ask)
+	release()
+	<-first
 	c.exchanged(2, 2)
 
 	// The role's credentials change, and the next renewal brings them.
-	changed := s.office.Credentials()
+	changed := s.IMM.Credentials()
 	changed.AccessKeyID, changed.Secret = "STS.changed", "role-key-secret-3Mv9"
-	s.clock.Advance(56 * time.Minute)
-	s.office.SetCredentials(changed)
+	s.advance(56 * time.Minute)
+	s.IMM.SetCredentials(changed)
 	nothing := func() {}
 	c.onAlibaba.Store(&nothing)
-	ask().want(t, 200, "")
+	ask(0)
 	c.exchanged(3, 3)
 	s.calls(t, 203, 0)
 }
@@ -233,17 +214,11 @@ func TestFederationThatIsRefused(t *testing.T) {
 	if strings.Contains(refused.body, "OIDC") || refused.header.Get("Retry-After") == "" {
 		t.Errorf("the page gets %s", refused.body)
 	}
-	for _, secret := range []string{awsToken, "local-aws-secret", "local-aws-token",
-		s.office.Credentials().Secret, url.QueryEscape(awsToken)} {
-		if strings.Contains(s.logs.String()+refused.body, secret) {
-			t.Errorf("%s shows", secret)
-		}
-	}
 	if !strings.Contains(s.logs.String(), "audience: RAM's provider must list") {
 		t.Error("the log does not say what to check")
 	}
 	c.refusal.Store("")
-	s.clock.Advance(2 * time.Second)
+	s.advance(2 * time.Second)
 	s.generate(guest, source(handbook)).want(t, 200, "")
 	c.exchanged(2, 2)
 }

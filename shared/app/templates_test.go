@@ -11,9 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v4"
 )
 
 // function is what a template says of one of the two functions.
@@ -26,8 +24,7 @@ type function struct {
 func newFunction(runtime, folder, handler, timeout, environment any) (f function, err error) {
 	f = function{
 		runtime: fmt.Sprint(runtime), folder: strings.TrimPrefix(fmt.Sprint(folder), "./"),
-		handler:     fmt.Sprint(handler),
-		environment: map[string]string{},
+		handler: fmt.Sprint(handler), environment: map[string]string{},
 	}
 	variables, ok := environment.(map[string]any)
 	if !ok {
@@ -40,35 +37,20 @@ func newFunction(runtime, folder, handler, timeout, environment any) (f function
 	return f, err
 }
 
-// serverlessDevs gives the functions that `s deploy` makes of s.yaml: with an environment of
-// envFile laid over it, "" for none, then with added, what an adopter adds to that environment, and
-// with ${env('X')} as the shell has it.
-func serverlessDevs(envFile, name string, added map[string]any, shell map[string]string) (
-	map[string]function, error) {
+// serverlessDevs gives the functions that `s deploy` makes of s.yaml, with an adopter's environment
+// laid over it and ${env('X')} as the shell has it.
+func serverlessDevs(over map[string]any, shell map[string]string) (map[string]function, error) {
 	var file struct {
 		Vars      map[string]string
 		Resources map[string]struct{ Props map[string]any }
 	}
-	var environments struct {
-		Environments []struct {
-			Name     string
-			Overlays struct{ Resources map[string]map[string]any }
-		}
-	}
 	text, err := os.ReadFile("../../s.yaml")
-	if err := errors.Join(err, yaml.Unmarshal(text, &file),
-		yaml.Unmarshal([]byte(envFile), &environments)); err != nil {
+	if err := errors.Join(err, yaml.Unmarshal(text, &file)); err != nil {
 		return nil, err
 	}
 	functions := map[string]function{}
 	for _, resource := range []string{"generate", "refresh"} {
-		var props any = file.Resources[resource].Props
-		for _, e := range environments.Environments {
-			if e.Name == name {
-				props = laidOver(props, e.Overlays.Resources[resource])
-			}
-		}
-		all, err := expanded(laidOver(props, added), file.Vars, shell)
+		all, err := expanded(laidOver(file.Resources[resource].Props, over), file.Vars, shell)
 		if err != nil {
 			return nil, err
 		}
@@ -149,18 +131,16 @@ func newSAM(given map[string]string) (*sam, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := parser.ParseBytes(text, 0)
-	if err != nil {
+	var file struct {
+		Parameters map[string]map[string]any `yaml:"Parameters"`
+		Conditions yaml.Node                 `yaml:"Conditions"`
+	}
+	var whole yaml.Node
+	if err := errors.Join(yaml.Unmarshal(text, &file), yaml.Unmarshal(text, &whole)); err != nil {
 		return nil, err
 	}
-	sections := map[string]ast.Node{}
-	for _, pair := range file.Docs[0].Body.(*ast.MappingNode).Values {
-		sections[pair.Key.GetToken().Value] = pair.Value
-	}
 	s := &sam{parameters: map[string]string{}}
-	declared := s.value(sections["Parameters"]).(map[string]any)
-	for name, parameter := range declared {
-		p := parameter.(map[string]any)
+	for name, p := range file.Parameters {
 		value, set := given[name]
 		if byDefault, ok := p["Default"]; !set && ok {
 			value, set = fmt.Sprint(byDefault), true
@@ -172,39 +152,40 @@ func newSAM(given map[string]string) (*sam, error) {
 		s.parameters[name] = value
 	}
 	for name := range given {
-		if declared[name] == nil {
+		if file.Parameters[name] == nil {
 			err = errors.Join(err, fmt.Errorf("there is no parameter %s", name))
 		}
 	}
-	s.conditions = s.value(sections["Conditions"]).(map[string]any)
-	s.text = s.value(file.Docs[0].Body).(map[string]any)
+	s.conditions = s.value(&file.Conditions).(map[string]any)
+	s.text = s.value(whole.Content[0]).(map[string]any)
 	return s, err
 }
 
 // value is a map, a list, a text, or nil for AWS::NoValue. Names with the value nil are left out of
 // maps.
-func (s *sam) value(n ast.Node) any {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		made := map[string]any{}
-		for _, pair := range n.Values {
-			if value := s.value(pair.Value); value != nil {
-				made[pair.Key.GetToken().Value] = value
+func (s *sam) value(n *yaml.Node) (made any) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		members := map[string]any{}
+		for pair := range slices.Chunk(n.Content, 2) {
+			if value := s.value(pair[1]); value != nil {
+				members[pair[0].Value] = value
 			}
 		}
-		return made
-	case *ast.MappingValueNode:
-		return s.value(&ast.MappingNode{Values: []*ast.MappingValueNode{n}})
-	case *ast.SequenceNode:
-		made := []any{}
-		for _, item := range n.Values {
-			made = append(made, s.value(item))
+		made = members
+	case yaml.SequenceNode:
+		items := []any{}
+		for _, item := range n.Content {
+			items = append(items, s.value(item))
 		}
-		return made
-	case *ast.TagNode:
-		return s.intrinsic(n.Start.Value, s.value(n.Value))
+		made = items
+	default:
+		made = n.Value
 	}
-	return n.GetToken().Value
+	if strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
+		return s.intrinsic(n.Tag, made)
+	}
+	return made
 }
 
 func (s *sam) intrinsic(name string, argument any) any {
@@ -271,67 +252,67 @@ func (s *sam) mayAsk() map[string]any {
 	return nil
 }
 
-func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
-	t.Parallel()
-	own, err := os.ReadFile("../../scripts/env.yaml")
+// samParameters are what template.yml must have.
+func samParameters() map[string]string {
+	return map[string]string{
+		"SessionKeys": newKey(), "LinkKeys": newKey(), "Region": "cn-shanghai",
+		"RamRoleArn": ramRole, "OidcProviderArn": oidcProvider,
+	}
+}
+
+// lambdaTemplate evaluates template.yml with what it must have, and more.
+func lambdaTemplate(t testing.TB, more map[string]string) (*sam, map[string]function) {
+	t.Helper()
+	parameters := samParameters()
+	maps.Copy(parameters, more)
+	template, err := newSAM(parameters)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"", "test", "production"} {
-		shell := map[string]string{"WEBOFFICE_SESSION_KEYS": "key"}
-		functions, err := serverlessDevs(string(own), name, nil, shell)
+	functions, err := template.functions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return template, functions
+}
+
+func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
+	t.Parallel()
+	shell := map[string]string{"WEBOFFICE_SESSION_KEYS": "key"}
+	for level, over := range map[string]map[string]any{"INFO": nil,
+		"DEBUG": {"environmentVariables": map[string]any{"LOG_LEVEL": "DEBUG"}}} {
+		functions, err := serverlessDevs(over, shell)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f := functions["refresh"]
 		if f.runtime != "go1" || f.folder != "dist/fc/refresh" || f.timeout != 30*time.Second ||
-			f.environment["WEBOFFICE_SESSION_KEYS"] != "key" {
-			t.Errorf("%q: %+v", name, f)
+			f.environment["WEBOFFICE_SESSION_KEYS"] != "key" || f.environment["LOG_LEVEL"] != level {
+			t.Errorf("%s: %+v", level, f)
 		}
-		if level := f.environment["LOG_LEVEL"]; level != map[string]string{"": "INFO",
-			"production": "INFO", "test": "DEBUG"}[name] {
-			t.Errorf("%q: LOG_LEVEL %s", name, level)
-		}
-		if _, err := serverlessDevs(string(own), name, nil, nil); err == nil ||
-			err.Error() != "WEBOFFICE_SESSION_KEYS is not set" {
-			t.Errorf("%q without keys: %v", name, err)
-		}
+	}
+	if _, err := serverlessDevs(nil, nil); err == nil ||
+		err.Error() != "WEBOFFICE_SESSION_KEYS is not set" {
+		t.Errorf("without keys: %v", err)
 	}
 	if _, err := newSAM(nil); err == nil || !strings.Contains(err.Error(), "SessionKeys") ||
 		strings.Contains(err.Error(), "LogLevel") {
 		t.Errorf("template.yml without parameters: %v", err)
 	}
-	given := map[string]string{
-		"SessionKeys": encodeKey(newKey()), "Region": "cn-shanghai",
-		"RamRoleArn": "acs:ram::1:role/a", "OidcProviderArn": "acs:ram::1:oidc-provider/a",
-	}
-	with := func(more ...string) *sam {
-		all := maps.Clone(given)
-		for pair := range slices.Chunk(more, 2) {
-			all[pair[0]] = pair[1]
-		}
-		s, err := newSAM(all)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	linkKey := encodeKey(newKey())
-	if got := with().get("Globals", "Function", "Environment", "Variables",
-		"WEBOFFICE_LINK_KEYS"); got != nil {
-		t.Errorf("link keys that nobody gave: %v", got)
-	}
-	if got := with("LinkKeys", linkKey).get("Globals", "Function", "Environment", "Variables",
-		"WEBOFFICE_LINK_KEYS"); got != linkKey {
-		t.Errorf("link keys: %v", got)
-	}
-	if got := with("ReservedConcurrency", "5").get("Globals", "Function",
-		"ReservedConcurrentExecutions"); got != "5" {
-		t.Errorf("reserved concurrency: %v", got)
-	}
-	given["Region"] = "us-east_1"
-	if _, err := newSAM(given); err == nil ||
+	bad := samParameters()
+	bad["Region"] = "us-east_1"
+	if _, err := newSAM(bad); err == nil ||
 		err.Error() != "parameter Region is missing or not allowed" {
 		t.Errorf("a region that is none: %v", err)
+	}
+	linkKey := newKey()
+	variables := []string{"Globals", "Function", "Environment", "Variables", "WEBOFFICE_LINK_KEYS"}
+	without, _ := lambdaTemplate(t, map[string]string{"LinkKeys": "none"})
+	with, _ := lambdaTemplate(t, map[string]string{"LinkKeys": linkKey, "ReservedConcurrency": "5"})
+	if without.get(variables...) != nil || with.get(variables...) != linkKey {
+		t.Errorf("link keys: %v and %v", without.get(variables...), with.get(variables...))
+	}
+	if got := with.get("Globals", "Function", "ReservedConcurrentExecutions"); got != "5" {
+		t.Errorf("reserved concurrency: %v", got)
 	}
 }

@@ -1,0 +1,441 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/standin/issuer"
+	"weboffice-functions/shared/standin/office"
+	"weboffice-functions/shared/weboffice"
+)
+
+// together sends n requests at once and returns what came.
+func together(n int, send func(i int) reply) []reply {
+	replies, start := make([]reply, n), make(chan struct{})
+	var begun, all sync.WaitGroup
+	for i := range replies {
+		begun.Add(1)
+		all.Go(func() {
+			begun.Done()
+			<-start
+			replies[i] = send(i)
+		})
+	}
+	begun.Wait()
+	close(start)
+	all.Wait()
+	return replies
+}
+
+// TestFiftyAtOnceAreOneCall: fifty tabs come with one sealed token.
+func TestFiftyAtOnceAreOneCall(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	opened := s.open(guest, handbook)
+	s.advance(due)
+	replies := together(50, func(int) reply { return s.refresh(guest, opened) })
+	for _, got := range replies {
+		got.want(t, 200, "")
+		if got.AccessToken != replies[0].AccessToken || got.RefreshToken != replies[0].RefreshToken {
+			t.Fatalf("%s differs from %s", got.body, replies[0].body)
+		}
+	}
+	s.calls(t, 1, 1)
+	s.spentOnce()
+	if n := len(s.decisions()); n != 51 {
+		t.Errorf("%d decision lines", n)
+	}
+}
+
+// TestCrowdGetsWhatTheLimitLetsThrough: two hundred requests of one guest at once.
+func TestCrowdGetsWhatTheLimitLetsThrough(t *testing.T) {
+	t.Parallel()
+	s := newWorld(t, worldOptions{policy: strings.Replace(teamPolicy, "anyone: 1000/m",
+		"anyone: 20/m", 1)}).first()
+	statuses := map[int]int{}
+	for _, got := range together(200, func(int) reply { return s.generate(guest, source(handbook)) }) {
+		statuses[got.status]++
+	}
+	if statuses[200] != 20 || statuses[429] != 180 {
+		t.Errorf("%v", statuses)
+	}
+	s.calls(t, 20, 0)
+	s.advance(3 * time.Second) // the crowd has left no debt
+	s.open(guest, handbook)
+}
+
+// TestThousandAtOnce: a thousand people open a document at once, and a thousand refreshes come at
+// once.
+func TestThousandAtOnce(t *testing.T) {
+	t.Parallel()
+	n := 1000
+	if testing.Short() { // under the race detector a thousand take two processors for too long
+		n = 200
+	}
+	s := start(t)
+	s.client.Transport.(*http.Transport).MaxIdleConnsPerHost = n
+	pages := make([]*page, n)
+	for i := range pages {
+		pages[i] = s.page()
+		pages[i].body = source(plan)
+		proof := s.proof("ann", map[string]any{"sub": fmt.Sprint("ann ", i)})
+		pages[i].proof = func() weboffice.Secret { return proof }
+	}
+	for i, want := range []office.Calls{{Generate: n}, {Generate: n, Refresh: n}} {
+		together(n, func(i int) reply {
+			_, got := pages[i].ask()
+			// nothing was sent: on a busy machine a connection may come late
+			for tries := 0; got.status == 503 && tries < 20; tries++ {
+				_, got = pages[i].ask()
+			}
+			if got.status != 200 {
+				t.Errorf("%v", got)
+			}
+			return got
+		})
+		if calls := s.IMM.Calls(); calls != want {
+			t.Errorf("round %d: %+v, want %+v", i, calls, want)
+		}
+		s.advance(sdkRefreshes)
+	}
+	ids, tokens, billed := map[string]bool{}, map[string]bool{}, 0.0
+	for _, got := range s.replies {
+		if got.status == 200 {
+			ids[got.RequestId], tokens[got.AccessToken] = true, true
+		}
+	}
+	for _, decision := range s.decisions() {
+		billed += decision["billed"].(float64)
+	}
+	if len(ids) != 2*n || len(tokens) != 2*n || billed != float64(2*n) {
+		t.Errorf("%d RequestIds, %d access tokens, %v billed", len(ids), len(tokens), billed)
+	}
+	s.spentOnce()
+}
+
+// TestSlowProviderHoldsUpNobodyElse: it holds up whoever is the first to need new keys, and nobody
+// who comes with one that is known.
+func TestSlowProviderHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	old := s.proof("ann")
+	s.open(old, plan)
+	s.advance(2 * time.Minute)
+	s.People.SetFault(issuer.Slow)
+	s.People.Rotate()
+	fetches := s.People.Requests(issuer.DiscoveryPath)
+	fresh, answered := s.proof("bob"), make(chan reply, 1)
+	go func() { answered <- s.generate(fresh, source(budget)) }()
+	if err := s.People.AwaitRequests(t.Context(), issuer.DiscoveryPath, fetches+1); err != nil {
+		t.Fatal(err)
+	}
+	s.open(old, plan)
+	s.People.SetFault(issuer.None)
+	(<-answered).want(t, 200, "")
+	s.calls(t, 3, 0)
+}
+
+// bursting panics at the first decision about a document, wherever its line is written, as a fault
+// in any handler would.
+type bursting struct {
+	slog.Handler
+	document string
+	burst    *atomic.Bool
+}
+
+func (b bursting) Handle(ctx context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "document" && a.Value.String() == b.document &&
+			b.burst.CompareAndSwap(false, true) {
+			panic("panic-value-8Xb3 " + documentPassword)
+		}
+		return true
+	})
+	return b.Handler.Handle(ctx, r)
+}
+
+// TestPanicInAHandlerIsOneFailedRequest: 20 requests, of which one panics. It is a 500, the others
+// and the process go on, and the page that got it loses nothing.
+func TestPanicInAHandlerIsOneFailedRequest(t *testing.T) {
+	t.Parallel()
+	for _, function := range []string{"generate", "refresh"} {
+		t.Run(function, func(t *testing.T) {
+			t.Parallel()
+			var burst atomic.Bool
+			burst.Store(true)
+			s := newWorld(t, worldOptions{log: func(h slog.Handler) slog.Handler {
+				return bursting{h, locked, &burst}
+			}}).first()
+			s.hunt.add("the panic's value", "panic-value-8Xb3")
+			pages := make([]*page, 20)
+			for i := range pages {
+				if pages[i] = s.page(); i > 0 {
+					pages[i].body = source(plan)
+				}
+				if function == "refresh" {
+					pages[i].ask()
+				}
+			}
+			s.advance(sdkRefreshes)
+			burst.Store(false)
+			replies := together(len(pages), func(i int) reply {
+				_, got := pages[i].ask()
+				return got
+			})
+			replies[0].want(t, 500, "InternalError")
+			for _, got := range replies[1:] {
+				got.want(t, 200, "")
+			}
+			lines := s.logs.lines("panic")
+			if len(lines) != 1 || lines[0]["requestId"] != replies[0].RequestId {
+				t.Errorf("%v", lines)
+			}
+			if by := pages[0].carryOn(replies[0]); by != function {
+				t.Errorf("by %q", by)
+			}
+			if function == "refresh" { // the answer was there, and is given again
+				s.calls(t, 20, 20)
+			} else {
+				s.calls(t, 21, 0)
+			}
+			s.spentOnce()
+			pages[0].frame("open")
+			pages[0].wantOpen()
+		})
+	}
+}
+
+// live asks and carries on; after its session's eight hours, which may end while it does so, the
+// person opens the document anew.
+func (p *page) live() {
+	p.t.Helper()
+	_, got := p.ask()
+	by := p.carryOn(got)
+	if by == "stops at 410" {
+		p.last = reply{}
+		_, got = p.ask()
+		by = p.carryOn(got)
+	}
+	if strings.HasPrefix(by, "stops") {
+		p.t.Errorf("a page %s", by)
+	}
+}
+
+// stormFaults are what meets a crowd.
+var stormFaults = []office.Fault{
+	office.Cut(), office.Cut().AfterWork(), office.Throttled(0), office.Throttled(time.Second),
+	office.InternalError(), office.InternalError().AfterWork(), office.Unavailable(),
+	office.HTML(), office.Truncated(), office.WrongTypes(), office.SecurityTokenExpired(),
+	office.NoPermission(),
+}
+
+// TestNothingLeaks: a burst of pages, most of which meet a failure or leave before their answer,
+// leaves no goroutine and no descriptor behind. It runs before the package's parallel tests begin.
+func TestNothingLeaks(t *testing.T) {
+	s := start(t)
+	s.open(s.proof("ann"), plan) // what begins with the first request stays
+	s.quiesce()
+	goroutines, files := runtime.NumGoroutine(), descriptors()
+	pages := make([]*page, 120)
+	for i := range pages {
+		pages[i] = s.page()
+	}
+	together(len(pages), func(i int) reply { _, got := pages[i].ask(); return got })
+	s.advance(sdkRefreshes) // what comes now are refreshes
+	for i := range pages {
+		s.IMM.Fail("", 1, stormFaults[i%len(stormFaults)])
+	}
+	during := descriptors()
+	together(len(pages), func(i int) reply {
+		p := pages[i]
+		s.refresh("not a proof", p.last)
+		_, got := p.ask()
+		head, body := raw("/generate", p.proof(), p.body)
+		// a client that leaves, in the middle or before the answer
+		if c, err := net.Dial("tcp", s.address); err == nil {
+			_, _ = fmt.Fprint(c, (head + body)[:len(head)+len(body)*(i%2)])
+			_ = c.Close()
+		}
+		return got
+	})
+	s.gate.settle()
+	if files > 0 && during <= files || s.IMM.Calls().Refresh == 0 {
+		t.Errorf("%d descriptors during the burst, %d before: nothing is measured", during, files)
+	}
+	if !s.settled(goroutines, runtime.NumGoroutine) {
+		var stacks strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+		t.Errorf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), goroutines, &stacks)
+	}
+	if !s.settled(files, descriptors) {
+		t.Errorf("%d descriptors, %d before", descriptors(), files)
+	}
+	s.spentOnce()
+}
+
+// quiesce closes what pools and IMM keep open.
+func (s *instance) quiesce() {
+	s.client.CloseIdleConnections()
+	s.relay.cut()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// settled waits until a count has come down, however long the machine takes; go test ends it at
+// last. Pools are closed again and again: a connection may come to them late.
+func (s *instance) settled(most int, count func() int) bool {
+	for begin := time.Now(); time.Since(begin) < 2*time.Minute; runtime.Gosched() {
+		s.quiesce()
+		if count() <= most {
+			return true
+		}
+	}
+	return false
+}
+
+// descriptors counts this process's open files, connections among them; 0 where the system does not
+// list them.
+func descriptors() int {
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(files)
+}
+
+// soakVariable is how long TestSoak goes on, such as 10m; without it the test makes a few rounds.
+const soakVariable = "FUNCTIONS_TEST_SOAK"
+
+// TestSoak lets pages live their hours while everything around the functions fails at random: each
+// keeps its document or comes back to it, no refresh token is sent twice, and memory and goroutines
+// are as flat at the end as in the middle.
+func TestSoak(t *testing.T) {
+	length, err := time.ParseDuration(os.Getenv(soakVariable))
+	if err != nil && os.Getenv(soakVariable) != "" {
+		t.Fatalf("%s: %v", soakVariable, err)
+	}
+	const pages, samples, fewest = 40, 60, 12
+	s := start(t)
+	seed := uint64(time.Now().UnixNano())
+	storm := &storm{instance: s, random: rand.New(rand.NewPCG(seed, seed)),
+		pages: make([]*page, pages)}
+	for i := range storm.pages {
+		p := s.page()
+		p.proof = func() weboffice.Secret {
+			return s.proof("ann", map[string]any{"sub": fmt.Sprint("ann ", i)})
+		}
+		if i%2 == 0 {
+			p.body = source(plan)
+		}
+		storm.pages[i] = p
+	}
+	// The memories of an instance drop their older half when they are full, so that the heap goes
+	// up and down: its peaks are compared, of which the first tenth of the time has none yet.
+	var heaps []float64
+	var goroutines []int
+	begin, rounds := time.Now(), 0
+	for ; !t.Failed() && (rounds < fewest || time.Since(begin) < length); rounds++ {
+		if time.Since(begin) > length/samples*time.Duration(len(heaps)+1) {
+			s.quiesce()
+			heaps = append(heaps, memoryInUse())
+			goroutines = append(goroutines, runtime.NumGoroutine())
+		}
+		storm.round()
+	}
+	t.Logf("seed %d, %d rounds, %d requests, %+v, heap in MB %.1f, goroutines %v", seed, rounds,
+		storm.requests.Load(), s.IMM.Calls(), heaps, goroutines)
+	s.spentOnce()
+	if n := len(heaps); !t.Failed() && length >= time.Minute {
+		early, late := heaps[n/10:n/2], heaps[n/2:]
+		if slices.Max(late) > slices.Max(early)*1.2+4 ||
+			slices.Max(goroutines[n/2:]) > slices.Max(goroutines[n/10:n/2])+pages/2 {
+			t.Error("memory or goroutines grow")
+		}
+	}
+	s.advance(20 * time.Minute)
+	for _, p := range storm.pages {
+		p.live()
+		if state := p.frame("open"); state != "open" {
+			t.Errorf("a page's document is %s", state)
+		}
+	}
+}
+
+type storm struct {
+	*instance
+	random   *rand.Rand
+	pages    []*page
+	requests atomic.Int64
+}
+
+// round is a few minutes, in which some pages ask, all at once, and some of what they ask fails.
+func (s *storm) round() {
+	s.advance(time.Duration(s.random.IntN(12)) * time.Minute)
+	switch s.random.IntN(20) {
+	case 0: // a freeze
+		s.client.CloseIdleConnections()
+		s.relay.cut()
+		s.advance(time.Hour)
+	case 1:
+		s.People.Rotate()
+		s.advance(time.Minute)
+	}
+	for range s.random.IntN(8) {
+		s.IMM.Fail("", 1, stormFaults[s.random.IntN(len(stormFaults))])
+	}
+	s.IMM.Fail(office.Refresh, s.random.IntN(2)+1, office.Refused(400, "InvalidRefreshToken", "no"))
+	var asking sync.WaitGroup
+	for _, p := range s.pages {
+		if s.random.IntN(2) == 0 {
+			continue
+		}
+		asking.Go(func() {
+			s.requests.Add(1)
+			p.live()
+		})
+	}
+	asking.Wait()
+	s.IMM.ClearFaults()
+	s.wantNoSecret()
+	s.mu.Lock()
+	s.replies = nil
+	s.mu.Unlock()
+	s.logs.mu.Lock()
+	s.logs.text.Reset()
+	s.logs.mu.Unlock()
+}
+
+// memoryInUse is the heap in MB that the stand-in did not take: it keeps every request's nonce for
+// half an hour. The profile is a sample, and is scaled as pprof does it.
+func memoryInUse() (mb float64) {
+	runtime.GC()
+	runtime.GC() // the profile is that of the collection before the last
+	records := make([]runtime.MemProfileRecord, 100_000)
+	n, _ := runtime.MemProfile(records, false)
+	for _, r := range records[:min(n, len(records))] {
+		standIn, frames := false, runtime.CallersFrames(r.Stack())
+		for more := true; more && !standIn; {
+			var frame runtime.Frame
+			frame, more = frames.Next()
+			standIn = strings.Contains(frame.Function, "/office.")
+		}
+		if bytes, objects := float64(r.InUseBytes()), float64(r.InUseObjects()); objects > 0 &&
+			!standIn {
+			mb += bytes / (1 - math.Exp(-bytes/objects/float64(runtime.MemProfileRate))) / 1e6
+		}
+	}
+	return mb
+}
