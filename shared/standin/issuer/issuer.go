@@ -5,6 +5,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -13,12 +14,15 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,14 +57,18 @@ const (
 type Options struct {
 	Now       func() time.Time // default time.Now; the clock of iat and exp
 	Audience  string           // default "weboffice"
-	Algorithm string           // RS256 (default), ES256 or EdDSA
+	Algorithm string           // RS256 (default), ES256, ES384 or EdDSA
 	Lifetime  time.Duration    // of a token, default an hour
+	Shape     string           // one of Shapes, whose URL, key set and tokens it has; default none
 }
 
 // Provider is an OIDC provider. It is an http.Handler for the paths below its URL and safe for
 // concurrent use.
 type Provider struct {
-	options Options
+	options   Options
+	shape     *shape
+	discovery string // path
+	keys      string // URL; "": KeysPath below the issuer's
 
 	mu       sync.Mutex
 	url      string
@@ -87,8 +95,15 @@ func New(o Options) *Provider {
 	if o.Lifetime == 0 {
 		o.Lifetime = time.Hour
 	}
-	return &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}),
-		requests: map[string]int{}}
+	p := &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}),
+		requests: map[string]int{}, discovery: DiscoveryPath}
+	if o.Shape != "" {
+		p.shape = shapes()[o.Shape]
+		p.url, p.keys = p.shape.URL, p.shape.Keys
+		p.discovery = strings.TrimSuffix(must(url.Parse(p.url)).Path, "/") + DiscoveryPath
+		p.options.Algorithm = cmp.Or(p.shape.Algorithm, o.Algorithm)
+	}
+	return p
 }
 
 // Start serves on a free port of 127.0.0.1, which sets the URL, until Close.
@@ -166,14 +181,16 @@ func (p *Provider) AwaitRequests(ctx context.Context, path string, n int) error 
 	}
 }
 
-// Token signs a token with iss, aud, sub "ann", iat and exp. The claims are added; one that is nil
-// is left out.
+// Token signs a token with iss, aud, sub "ann", iat and exp, or with the claims of the shape. The
+// claims are added; one that is nil is left out.
 func (p *Provider) Token(claims map[string]any) weboffice.Secret {
 	now := p.options.Now()
-	all := map[string]any{
-		"iss": p.URL(), "aud": p.options.Audience, "sub": "ann", "iat": now.Unix(),
-		"exp": now.Add(p.options.Lifetime).Unix(),
+	all := map[string]any{"aud": p.options.Audience, "sub": "ann", "iat": now.Unix(),
+		"exp": now.Add(p.options.Lifetime).Unix()}
+	if p.shape != nil {
+		all = p.shape.claims(now.Unix())
 	}
+	all["iss"] = p.URL()
 	maps.Copy(all, claims)
 	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
 	return p.Sign(nil, mustJSON(all))
@@ -185,6 +202,9 @@ func (p *Provider) Token(claims map[string]any) weboffice.Secret {
 func (p *Provider) Sign(header map[string]any, payload []byte) weboffice.Secret {
 	signer, public := p.key()
 	all := map[string]any{"alg": public.Algorithm, "kid": public.KeyID, "typ": "JWT"}
+	if p.shape != nil {
+		maps.Copy(all, p.shape.Header)
+	}
 	maps.Copy(all, header)
 	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
 	input := encode(mustJSON(all)) + "." + encode(payload)
@@ -232,19 +252,24 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Provider) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
 	issuer, document := p.URL(), any(nil)
 	_, public := p.key()
+	keys := cmp.Or(p.keys, issuer+KeysPath)
 	switch r.URL.Path {
-	case DiscoveryPath:
+	case p.discovery:
 		named := issuer
 		if fault == WrongIssuer {
 			named += "/another"
 		}
 		document = map[string]any{
-			"issuer": named, "jwks_uri": issuer + KeysPath,
+			"issuer": named, "jwks_uri": keys,
 			"response_types_supported":              []string{"id_token"},
 			"subject_types_supported":               []string{"public"},
 			"id_token_signing_alg_values_supported": []string{public.Algorithm},
 		}
-	case KeysPath:
+	case keysPath(p.keys):
+		if p.shape != nil {
+			document = p.shape.published(p)
+			break
+		}
 		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}}
 		for i := 0; fault == Huge && i < 1000; i++ {
 			another := public
@@ -288,6 +313,9 @@ func (p *Provider) key() (crypto.Signer, jose.JSONWebKey) {
 	// so that a provider started anew does not reuse a key id
 	thumbprint := must(public.Thumbprint(crypto.SHA256))
 	public.KeyID = encode(thumbprint[:12])
+	if p.shape != nil && p.shape.KeyID != "" {
+		public.KeyID = p.shape.KeyID
+	}
 	return p.signer, public
 }
 
@@ -297,11 +325,13 @@ func newSigner(algorithm string) crypto.Signer {
 		return must(rsa.GenerateKey(rand.Reader, 2048))
 	case "ES256":
 		return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	case "ES384":
+		return must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
 	case "EdDSA":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return must(private, err)
 	}
-	panic("issuer: Algorithm must be RS256, ES256 or EdDSA")
+	panic("issuer: Algorithm must be RS256, ES256, ES384 or EdDSA")
 }
 
 // sign makes the signature of RFC 7518 for the key's type.
@@ -311,15 +341,24 @@ func sign(signer crypto.Signer, input []byte) []byte {
 	case *rsa.PrivateKey:
 		return must(rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest[:]))
 	case *ecdsa.PrivateKey:
-		r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
+		half, hashed := private.Params().BitSize/8, digest[:]
+		if half == 48 {
+			longer := sha512.Sum384(input)
+			hashed = longer[:]
+		}
+		r, s, err := ecdsa.Sign(rand.Reader, private, hashed)
 		must(0, err)
-		signature := make([]byte, 64)
-		r.FillBytes(signature[:32])
-		s.FillBytes(signature[32:])
-		return signature
+		return append(r.FillBytes(make([]byte, half)), s.FillBytes(make([]byte, half))...)
 	default:
 		return must(signer.Sign(rand.Reader, input, crypto.Hash(0)))
 	}
+}
+
+func keysPath(address string) string {
+	if address == "" {
+		return KeysPath
+	}
+	return must(url.Parse(address)).Path
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -1,9 +1,13 @@
 package issuer_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +43,51 @@ func get(t *testing.T, url string, into any) *http.Response {
 		}
 	}
 	return response
+}
+
+// The shapes are traps of real providers: each is one for a reader that believes certificates, or
+// looks for discovery where it is not.
+func TestShapes(t *testing.T) {
+	for _, name := range issuer.Shapes() {
+		t.Run(name, func(t *testing.T) {
+			p := issuer.New(issuer.Options{Shape: name})
+			server := httptest.NewServer(p)
+			defer server.Close()
+			at := func(address string) string {
+				u, err := url.Parse(address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return server.URL + u.Path
+			}
+			var discovery struct {
+				Issuer  string `json:"issuer"`
+				KeysURL string `json:"jwks_uri"`
+			}
+			get(t, at(strings.TrimSuffix(p.URL(), "/")+issuer.DiscoveryPath), &discovery)
+			var set struct{ Keys []json.RawMessage }
+			get(t, at(discovery.KeysURL), &set)
+			if discovery.Issuer != p.URL() || len(set.Keys) == 0 {
+				t.Fatalf("%+v, %d keys", discovery, len(set.Keys))
+			}
+			var key jose.JSONWebKey
+			err := key.UnmarshalJSON(set.Keys[0])
+			if trap := name == "adfs" || name == "asgardeo" || name == "auth0" || name == "entra" ||
+				name == "github"; (err != nil) != trap {
+				t.Errorf("a reader of certificates: %v", err)
+			}
+			claims := strings.Split(p.Token(nil).Reveal(), ".")[1]
+			raw, _ := base64.RawURLEncoding.DecodeString(claims)
+			var times struct{ Exp int64 }
+			if json.Unmarshal(raw, &times) != nil || times.Exp <= time.Now().Unix() {
+				t.Errorf("a token until %d", times.Exp)
+			}
+			if unauthenticated, forbidden := p.NotMeant(); len(unauthenticated) == 0 ||
+				len(forbidden) == 0 {
+				t.Error("no twins that must be refused")
+			}
+		})
+	}
 }
 
 // The tokens and the key set are read here as any OIDC client reads them, by go-jose alone.
