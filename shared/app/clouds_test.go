@@ -2,15 +2,12 @@ package app_test
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"weboffice-functions/shared/standin/cloud"
 )
 
 // What the tests give template.yml.
@@ -32,17 +29,10 @@ type clouds struct {
 	aws, alibaba *httptest.Server
 	awsCalls     atomic.Int64
 	alibabaCalls atomic.Int64
-	onAWS        atomic.Pointer[func()] // runs before an answer
-	onAlibaba    atomic.Pointer[func()]
-	refusal      atomic.Value // the code of Alibaba's refusal
 }
 
 func newClouds(t testing.TB, w *world, now func() time.Time, template *sam) *clouds {
 	c := &clouds{t: t, world: w, now: now, mayAsk: template.mayAsk(), token: awsToken}
-	c.refusal.Store("")
-	nothing := func() {}
-	c.onAWS.Store(&nothing)
-	c.onAlibaba.Store(&nothing)
 	c.aws = httptest.NewServer(http.HandlerFunc(c.serveAWS))
 	c.alibaba = httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
 	t.Cleanup(c.aws.Close)
@@ -61,7 +51,6 @@ func (c *clouds) overrides() map[string]string {
 
 func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
 	c.awsCalls.Add(1)
-	(*c.onAWS.Load())()
 	_ = r.ParseForm() // what cannot be read lacks everything below
 	asked := map[string]any{
 		"ForAllValues:StringEquals": map[string]any{
@@ -94,7 +83,6 @@ func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
 
 func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
 	c.alibabaCalls.Add(1)
-	(*c.onAlibaba.Load())()
 	_ = r.ParseForm()
 	for name, want := range map[string]string{
 		"Action": "AssumeRoleWithOIDC", "RoleArn": ramRole, "OIDCProviderArn": oidcProvider,
@@ -105,11 +93,6 @@ func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
-	if code := c.refusal.Load().(string); code != "" {
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = fmt.Fprintf(w, `{"RequestId":"1","Code":%q,"Message":"no: %s"}`, code, c.token)
-		return
-	}
 	keys := c.world.IMM.Credentials()
 	_, _ = fmt.Fprintf(w, `{"RequestId":"1","Credentials":{"AccessKeyId":%q,`+
 		`"AccessKeySecret":%q,"SecurityToken":%q,"Expiration":%q}}`,
@@ -124,101 +107,4 @@ func (c *clouds) exchanged(aws, alibaba int64) {
 		c.t.Errorf("%d exchanges with AWS and %d with Alibaba Cloud, want %d and %d", a, b, aws,
 			alibaba)
 	}
-}
-
-// held makes the next calls of an STS wait: entered tells of each, release lets all go on.
-func held(on *atomic.Pointer[func()]) (entered <-chan struct{}, release func()) {
-	arrived, open := make(chan struct{}, 100), make(chan struct{})
-	wait := func() {
-		arrived <- struct{}{}
-		<-open
-	}
-	on.Store(&wait)
-	return arrived, func() { close(open) }
-}
-
-// lambdaSite serves both functions in this process, with the environment of a Lambda function that
-// template.yml deploys.
-func lambdaSite(t *testing.T) (*instance, *clouds) {
-	t.Helper()
-	w := newWorld(t, worldOptions{})
-	template, functions := lambdaTemplate(t, map[string]string{
-		"SessionKeys": w.Environment["WEBOFFICE_SESSION_KEYS"],
-		"LinkKeys":    w.Environment["WEBOFFICE_LINK_KEYS"]})
-	c := newClouds(t, w, w.clock.Now, template)
-	runtime, err := cloud.NewLambda()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(runtime.Close)
-	changes := map[string]string{"FC_FUNCTION_NAME": "", "ALIBABA_CLOUD_ACCESS_KEY_ID": "",
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "", "ALIBABA_CLOUD_SECURITY_TOKEN": ""}
-	for _, variable := range runtime.Env() {
-		name, value, _ := strings.Cut(variable, "=")
-		changes[name] = value
-	}
-	maps.Copy(changes, functions["generate"].environment)
-	maps.Copy(changes, c.overrides())
-	s, err := w.build(teamPolicy, changes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.serveHTTP()
-	return s, c
-}
-
-// A renewal is under way five minutes before the end. Whoever asks meanwhile is answered with what
-// is still valid.
-func TestFederationOneExchangeAndNoFailedRequest(t *testing.T) {
-	t.Parallel()
-	s, c := lambdaSite(t)
-	ask := func(int) reply { return s.generate(guest, source(handbook)).want(t, 200, "") }
-	entered, release := held(&c.onAWS)
-	go func() { <-entered; release() }()
-	together(100, ask)
-	c.exchanged(1, 1)
-	s.calls(t, 100, 0)
-
-	s.advance(54 * time.Minute)
-	ask(0)
-	c.exchanged(1, 1)
-
-	s.advance(2 * time.Minute)
-	entered, release = held(&c.onAlibaba)
-	first := make(chan reply)
-	go func() { first <- ask(0) }()
-	<-entered
-	together(100, ask)
-	release()
-	<-first
-	c.exchanged(2, 2)
-
-	// The role's credentials change, and the next renewal brings them.
-	changed := s.IMM.Credentials()
-	changed.AccessKeyID, changed.Secret = "STS.changed", "role-key-secret-3Mv9"
-	s.advance(56 * time.Minute)
-	s.IMM.SetCredentials(changed)
-	nothing := func() {}
-	c.onAlibaba.Store(&nothing)
-	ask(0)
-	c.exchanged(3, 3)
-	s.calls(t, 203, 0)
-}
-
-func TestFederationThatIsRefused(t *testing.T) {
-	t.Parallel()
-	s, c := lambdaSite(t)
-	c.refusal.Store("AuthenticationFail.OIDCToken.AudienceNotMatch")
-	refused := s.generate(guest, source(handbook)).want(t, 503, "ServiceUnavailable")
-	s.untouched(t)
-	if strings.Contains(refused.body, "OIDC") || refused.header.Get("Retry-After") == "" {
-		t.Errorf("the page gets %s", refused.body)
-	}
-	if !strings.Contains(s.logs.String(), "audience: RAM's provider must list") {
-		t.Error("the log does not say what to check")
-	}
-	c.refusal.Store("")
-	s.advance(2 * time.Second)
-	s.generate(guest, source(handbook)).want(t, 200, "")
-	c.exchanged(2, 2)
 }

@@ -1,9 +1,7 @@
 package app_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -18,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
@@ -39,43 +36,6 @@ func together(n int, send func(i int) reply) []reply {
 	close(start)
 	all.Wait()
 	return replies
-}
-
-// TestFiftyAtOnceAreOneCall: fifty tabs come with one sealed token.
-func TestFiftyAtOnceAreOneCall(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	opened := s.open(guest, handbook)
-	s.advance(due)
-	replies := together(50, func(int) reply { return s.refresh(guest, opened) })
-	for _, got := range replies {
-		got.want(t, 200, "")
-		if got.AccessToken != replies[0].AccessToken || got.RefreshToken != replies[0].RefreshToken {
-			t.Fatalf("%s differs from %s", got.body, replies[0].body)
-		}
-	}
-	s.calls(t, 1, 1)
-	s.spentOnce()
-	if n := len(s.decisions()); n != 51 {
-		t.Errorf("%d decision lines", n)
-	}
-}
-
-// TestCrowdGetsWhatTheLimitLetsThrough: two hundred requests of one guest at once.
-func TestCrowdGetsWhatTheLimitLetsThrough(t *testing.T) {
-	t.Parallel()
-	s := newWorld(t, worldOptions{policy: strings.Replace(teamPolicy, "anyone: 1000/m",
-		"anyone: 20/m", 1)}).first()
-	statuses := map[int]int{}
-	for _, got := range together(200, func(int) reply { return s.generate(guest, source(handbook)) }) {
-		statuses[got.status]++
-	}
-	if statuses[200] != 20 || statuses[429] != 180 {
-		t.Errorf("%v", statuses)
-	}
-	s.calls(t, 20, 0)
-	s.advance(3 * time.Second) // the crowd has left no debt
-	s.open(guest, handbook)
 }
 
 // TestThousandAtOnce: a thousand people open a document at once, and a thousand refreshes come at
@@ -125,98 +85,6 @@ func TestThousandAtOnce(t *testing.T) {
 		t.Errorf("%d RequestIds, %d access tokens, %v billed", len(ids), len(tokens), billed)
 	}
 	s.spentOnce()
-}
-
-// TestSlowProviderHoldsUpNobodyElse: it holds up whoever is the first to need new keys, and nobody
-// who comes with one that is known.
-func TestSlowProviderHoldsUpNobodyElse(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	old := s.proof("ann")
-	s.open(old, plan)
-	s.advance(2 * time.Minute)
-	s.People.SetFault(issuer.Slow)
-	s.People.Rotate()
-	fetches := s.People.Requests(issuer.DiscoveryPath)
-	fresh, answered := s.proof("bob"), make(chan reply, 1)
-	go func() { answered <- s.generate(fresh, source(budget)) }()
-	if err := s.People.AwaitRequests(t.Context(), issuer.DiscoveryPath, fetches+1); err != nil {
-		t.Fatal(err)
-	}
-	s.open(old, plan)
-	s.People.SetFault(issuer.None)
-	(<-answered).want(t, 200, "")
-	s.calls(t, 3, 0)
-}
-
-// bursting panics at the first decision about a document, wherever its line is written, as a fault
-// in any handler would.
-type bursting struct {
-	slog.Handler
-	document string
-	burst    *atomic.Bool
-}
-
-func (b bursting) Handle(ctx context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "document" && a.Value.String() == b.document &&
-			b.burst.CompareAndSwap(false, true) {
-			panic("panic-value-8Xb3 " + documentPassword)
-		}
-		return true
-	})
-	return b.Handler.Handle(ctx, r)
-}
-
-// TestPanicInAHandlerIsOneFailedRequest: 20 requests, of which one panics. It is a 500, the others
-// and the process go on, and the page that got it loses nothing.
-func TestPanicInAHandlerIsOneFailedRequest(t *testing.T) {
-	t.Parallel()
-	for _, function := range []string{"generate", "refresh"} {
-		t.Run(function, func(t *testing.T) {
-			t.Parallel()
-			var burst atomic.Bool
-			burst.Store(true)
-			s := newWorld(t, worldOptions{log: func(h slog.Handler) slog.Handler {
-				return bursting{h, locked, &burst}
-			}}).first()
-			s.hunt.add("the panic's value", "panic-value-8Xb3")
-			pages := make([]*page, 20)
-			for i := range pages {
-				if pages[i] = s.page(); i > 0 {
-					pages[i].body = source(plan)
-				}
-				if function == "refresh" {
-					pages[i].ask()
-				}
-			}
-			s.advance(sdkRefreshes)
-			burst.Store(false)
-			replies := together(len(pages), func(i int) reply {
-				_, got := pages[i].ask()
-				return got
-			})
-			replies[0].want(t, 500, "InternalError")
-			for _, got := range replies[1:] {
-				got.want(t, 200, "")
-			}
-			lines := s.logs.lines("panic")
-			if len(lines) != 1 || lines[0]["requestId"] != replies[0].RequestId {
-				t.Errorf("%v", lines)
-			}
-			if by := pages[0].carryOn(replies[0]); by != function {
-				t.Errorf("by %q", by)
-			}
-			if function == "refresh" { // the answer was there, and is given again
-				s.calls(t, 20, 20)
-			} else {
-				s.calls(t, 21, 0)
-			}
-			s.spentOnce()
-			pages[0].frame("open")
-			pages[0].wantOpen()
-		})
-	}
 }
 
 // live asks and carries on; after its session's eight hours, which may end while it does so, the

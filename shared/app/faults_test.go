@@ -137,7 +137,7 @@ type page struct {
 // page is ann's, for a document with a password, so that the password travels through every fault.
 func (s *instance) page() *page {
 	return &page{
-		instance: s, viewer: s.client,
+		instance: s, viewer: http.DefaultClient,
 		proof: func() weboffice.Secret { return s.proof("ann") },
 		body:  object("SourceURI", locked, "Password", documentPassword),
 	}
@@ -225,30 +225,23 @@ func (p *page) wantOpen() {
 	}
 }
 
-// cell is what is expected of one fault at one function.
-type cell struct {
-	answer string // status, Code and Retry-After of the request that meets the fault
-	// what IMM was asked for it, and with what end: done, or a Code; nothing where it never got
-	// there
-	imm string
-	log string // the one line of the request: outcome, calls billed, "maybe" one more, …
-	// by which further request the page comes to its tokens; nothing where it has them already
-	then string
-	// what IMM charges until the page has its tokens: generates + refreshes, with the one that
-	// opened the document
-	billed string
-}
-
-// meet lets faults meet a page's request for a function, mends them, and lets the page carry on.
-// cold says that the request goes to an instance that has done nothing yet. Whatever fails, a
-// person who may see the document comes to see it, and one who sees it goes on to; no refresh token
-// is sent twice by an instance that can know; each request is one line of the log.
-func (s *instance) meet(function string, faults [][]string, options ...option) (cell, error) {
+// meet lets faults meet a page's request for a function, mends them, and lets the page carry on. It
+// returns a row of the table of failures:
+//   - the answer to the request that meets the fault,
+//   - what IMM was asked for it, and with what end: done, or a Code; nothing where it never got
+//     there,
+//   - the one line of the log, in a few words,
+//   - by which further request the page comes to its tokens; nothing where it has them already,
+//   - what IMM charges until then: generates + refreshes, with the one that opened the document.
+//
+// An error is what holds for every fault: a person who may see the document comes to see it, and
+// one who sees it goes on to; no refresh token is sent twice; each request is one line of the log.
+func (s *instance) meet(function string, faults [][]string, options ...option) ([]string, error) {
 	p := s.page()
 	if function == "refresh" {
 		if asked, got := p.ask(); asked != "generate" || got.status != 200 ||
 			p.frame("open") != "open" {
-			return cell{}, fmt.Errorf("before the fault: %v", got)
+			return nil, fmt.Errorf("before the fault: %v", got)
 		}
 		s.advance(sdkRefreshes)
 	}
@@ -256,7 +249,7 @@ func (s *instance) meet(function string, faults [][]string, options ...option) (
 	for _, words := range faults {
 		mend, err := s.fault(words...)
 		if err != nil {
-			return cell{}, err
+			return nil, err
 		}
 		mends = append(mends, mend)
 	}
@@ -265,10 +258,9 @@ func (s *instance) meet(function string, faults [][]string, options ...option) (
 	s.gate.settle()
 	logged := s.requestLines()[lines:]
 	if len(logged) != 1 || logged[0]["function"] != asked || logged[0]["requestId"] == "" {
-		return cell{}, fmt.Errorf("%d log lines: %v", len(logged), logged)
+		return nil, fmt.Errorf("%d log lines: %v", len(logged), logged)
 	}
-	met := cell{answer: got.String(), imm: wire(s.IMM.Requests()[requests:]),
-		log: audited(logged[0])}
+	met := []string{got.String(), wire(s.IMM.Requests()[requests:]), audited(logged[0])}
 	if got.status != 200 && held.AccessToken != "" &&
 		s.immClock.Now().Before(held.AccessTokenExpiredTime) && p.frame("check") != "open" {
 		return met, errors.New("what was open is not while the fault lasts")
@@ -276,10 +268,10 @@ func (s *instance) meet(function string, faults [][]string, options ...option) (
 	for _, mend := range mends {
 		mend()
 	}
-	met.then = p.carryOn(got)
+	by := p.carryOn(got)
 	s.gate.settle()
 	calls := s.IMM.Calls()
-	met.billed = fmt.Sprintf("%d+%d", calls.Generate, calls.Refresh)
+	met = append(met, by, fmt.Sprintf("%d+%d", calls.Generate, calls.Refresh))
 	p.wantOpen()
 	s.spentOnce()
 	return met, p.livesOn()

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,6 +49,7 @@ func TestBuiltFunctions(t *testing.T) {
 		"recorded events":                 recordedEvents,
 		"the platform's role signs":       platformsRole,
 		"the client's address is no word": clientsAddress,
+		"SIGTERM with requests under way": terminates,
 	}
 	onLambda := map[string]func(*testing.T, *deployment){
 		"a hundred cold requests":      hundredColdRequests,
@@ -109,19 +112,19 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 		"WEBOFFICE_USER_SALT"} {
 		shell[name] = w.Environment[name]
 	}
+	sharing := maps.Clone(shell) // what an adopter adds who shares links
+	delete(sharing, "WEBOFFICE_SESSION_KEYS")
 	var err error
 	switch platform {
 	case "go1":
-		d.functions, err = serverlessDevs(map[string]any{"environmentVariables": sharing}, shell)
+		d.functions, err = serverlessDevs("", sharing, shell)
 	case "custom runtime":
-		d.functions, err = serverlessDevs(map[string]any{"environmentVariables": sharing,
-			"runtime": "custom.debian11", "instanceConcurrency": 20}, shell)
+		d.functions, err = serverlessDevs("custom.debian11", sharing, shell)
 	case "Lambda":
-		d.asLambda(map[string]string{"SessionKeys": shell["WEBOFFICE_SESSION_KEYS"],
+		err = d.asLambda(map[string]string{"SessionKeys": shell["WEBOFFICE_SESSION_KEYS"],
 			"LinkKeys": shell["WEBOFFICE_LINK_KEYS"], "UserSalt": shell["WEBOFFICE_USER_SALT"]})
 	case "container":
-		d.functions = containers(shell)
-		maps.Copy(d.local, roleOf(w))
+		d.functions = containers(shell, w.IMM.Credentials())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -130,36 +133,32 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 	return d
 }
 
-// sharing is what an adopter who shares links lays over s.yaml.
-var sharing = map[string]any{
-	"WEBOFFICE_LINK_KEYS": "${env('WEBOFFICE_LINK_KEYS')}",
-	"WEBOFFICE_USER_SALT": "${env('WEBOFFICE_USER_SALT')}",
-}
-
 // containers are the two functions as anybody's container service runs them.
-func containers(environment map[string]string) map[string]function {
+func containers(shell map[string]string, role office.Credentials) map[string]function {
 	functions := map[string]function{}
 	for _, name := range []string{"generate", "refresh"} {
-		functions[name] = function{runtime: "container", folder: "dist/fc/" + name,
-			handler: "bootstrap", timeout: 30 * time.Second, environment: maps.Clone(environment)}
-		functions[name].environment["WEBOFFICE_REGION"] = "cn-shanghai"
+		f := function{runtime: "container", folder: "dist/fc/" + name, handler: "bootstrap",
+			timeout: 30 * time.Second, environment: map[string]string{
+				"WEBOFFICE_REGION":                "cn-shanghai",
+				"ALIBABA_CLOUD_ACCESS_KEY_ID":     role.AccessKeyID,
+				"ALIBABA_CLOUD_ACCESS_KEY_SECRET": role.Secret,
+				"ALIBABA_CLOUD_SECURITY_TOKEN":    role.SecurityToken,
+			}}
+		maps.Copy(f.environment, shell)
+		functions[name] = f
 	}
 	return functions
 }
 
-// roleOf is the role that a world's IMM takes, as environment variables.
-func roleOf(w *world) map[string]string {
-	keys := w.IMM.Credentials()
-	return map[string]string{"ALIBABA_CLOUD_ACCESS_KEY_ID": keys.AccessKeyID,
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.Secret,
-		"ALIBABA_CLOUD_SECURITY_TOKEN":    keys.SecurityToken}
-}
-
-func (d *deployment) asLambda(parameters map[string]string) {
-	d.t.Helper()
-	template, functions := lambdaTemplate(d.t, parameters)
-	d.functions, d.clouds = functions, newClouds(d.t, d.world, time.Now, template)
+func (d *deployment) asLambda(parameters map[string]string) error {
+	template, err := lambdaTemplate(parameters)
+	if err != nil {
+		return err
+	}
+	d.clouds = newClouds(d.t, d.world, time.Now, template)
 	maps.Copy(d.local, d.clouds.overrides())
+	d.functions, err = template.functions()
+	return err
 }
 
 // deploy starts both functions with a policy beside each, those that ran before stopped; "" leaves
@@ -297,10 +296,11 @@ func opensAndRefreshes(t *testing.T, d *deployment) {
 	if started == "" {
 		started = "Function Compute " + d.platform
 	}
+	d.stop() // then all of its log is there
 	log := d.logs.String()
 	if strings.Count(log, `"platform":"`+started+`"`) < 2 ||
 		strings.Count(log, `"msg":"decision"`) != 6 {
-		t.Errorf("the log lacks its platform or decisions: %s", log)
+		t.Error("the log lacks its platform or decisions")
 	}
 	if d.clouds != nil { // each function has a process of its own
 		d.clouds.exchanged(2, 2)
@@ -486,6 +486,7 @@ func platformsRole(t *testing.T, d *deployment) {
 	if len(d.IMM.Requests()) != asked || d.IMM.Calls().Failed != 0 {
 		t.Error("IMM was asked without a security token")
 	}
+	d.stop()
 	if !strings.Contains(d.logs.String(), "add role to s.yaml") {
 		t.Error("the log does not say what to do")
 	}
@@ -504,13 +505,50 @@ func clientsAddress(t *testing.T, d *deployment) {
 	d.generate(guest, source(handbook)).want(t, 200, "")
 }
 
+// terminates: SIGTERM comes while a generate and a refresh wait for IMM. Both are answered with
+// working tokens, and the processes end without an error.
+func terminates(t *testing.T, d *deployment) {
+	d.deploy(teamPolicy)
+	pages := []*page{d.page(), d.page()}
+	pages[1].ask()
+	<-time.After(accessLife / 3)
+	entered, release := d.gate.hold(len(pages))
+	var all sync.WaitGroup
+	for _, p := range pages {
+		all.Go(func() {
+			if asked, got := p.ask(); got.status != 200 {
+				t.Errorf("%s: %v", asked, got)
+			}
+		})
+	}
+	for range pages {
+		<-entered
+	}
+	for _, p := range d.processes {
+		if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	release()
+	all.Wait()
+	for name, p := range d.processes {
+		if <-p.alive.Done(); !p.command.ProcessState.Success() {
+			t.Errorf("%s ended with %v", name, p.command.ProcessState)
+		}
+	}
+	d.calls(t, 2, 1)
+	for _, p := range pages {
+		if state := p.frame("open"); state != "open" {
+			t.Errorf("the document is %s", state)
+		}
+	}
+}
+
 // hundredColdRequests: an instance that takes many requests at once, as Lambda has them too,
 // exchanges its role once.
 func hundredColdRequests(t *testing.T, d *deployment) {
 	d.local["AWS_LAMBDA_MAX_CONCURRENCY"] = "100"
 	d.deploy(teamPolicy)
-	_, release := held(&d.clouds.onAWS)
-	release()
 	for _, got := range together(100,
 		func(int) reply { return d.generate(guest, source(handbook)) }) {
 		got.want(t, 200, "")
@@ -525,7 +563,9 @@ func tokenFromElsewhere(t *testing.T, d *deployment) {
 	if err := os.WriteFile(file, []byte(ownToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.asLambda(map[string]string{"OidcTokenFile": file})
+	if err := d.asLambda(map[string]string{"OidcTokenFile": file}); err != nil {
+		t.Fatal(err)
+	}
 	d.clouds.token = ownToken
 	d.deploy(teamPolicy)
 	d.open(guest, handbook)

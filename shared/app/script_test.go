@@ -27,14 +27,16 @@ import (
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
-	for name, command := range scriptCommands {
+	for name, c := range scriptCommands {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			s := ts.Value(scriptKey{}).(*script)
-			s.ts, s.wantError = ts, neg
-			if neg && name != "deploy" {
+			if s.ts, s.wantError = ts, neg; neg && name != "deploy" {
 				ts.Fatalf("only deploy can be expected to fail")
 			}
-			command(s, args)
+			if len(args) < c.least || len(args) > c.most {
+				ts.Fatalf("%d arguments, see README.md", len(args))
+			}
+			c.run(s, args)
 		}
 	}
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: commands, Setup: setUp})
@@ -73,38 +75,63 @@ func setUp(env *testscript.Env) error {
 			w.t.Errorf("%d refresh tokens were sent twice", len(spends))
 		}
 	})
-	for name, uri := range map[string]string{"plan": plan, "budget": budget, "locked": locked,
-		"blue": bluePlan, "pay": pay, "handbook": handbook} {
-		env.Setenv(name, uri)
+	for name, value := range map[string]string{"plan": plan, "budget": budget, "locked": locked,
+		"blue": bluePlan, "pay": pay, "handbook": handbook, "old": newKey(), "new": newKey()} {
+		env.Setenv(name, value)
 	}
-	env.Setenv("old", newKey())
-	env.Setenv("new", newKey())
 	return os.WriteFile(filepath.Join(env.WorkDir, "team.yaml"), []byte(teamPolicy), 0o600)
 }
 
-var scriptCommands = map[string]func(*script, []string){
-	"answer": (*script).answer, "as": (*script).as, "calls": (*script).checkCalls,
-	"clock": (*script).moveClock, "deploy": (*script).deploy, "document": (*script).lay,
-	"edit": (*script).edit, "fault": (*script).begin, "from": (*script).comeFrom,
-	"generate": (*script).postGenerate, "get": (*script).get, "granted": (*script).granted,
-	"header": (*script).checkHeader, "hides": (*script).hides,
-	"imm-clock": (*script).moveIMMClock,
-	"hunt":      (*script).search, "instance": (*script).goTo, "keep": (*script).keep, "like": (*script).like,
-	"link": (*script).link, "log": (*script).checkLog, "meet": (*script).checkMeeting,
-	"mend": (*script).mend, "differs": (*script).differs, "project": (*script).project,
-	"refresh": (*script).postRefresh, "request": (*script).anyRequest, "same": (*script).same,
-	"sent": (*script).checkSent, "spends": (*script).checkSpends, "stay": (*script).stay,
-	"switch": (*script).flip, "unlogged": (*script).unlogged,
+// scriptCommand is a command and how many arguments it takes.
+type scriptCommand struct {
+	least, most int
+	run         func(*script, []string)
 }
 
-func init() { scriptCommands["repeat"] = (*script).repeat } // it looks the others up
+const many = 100
 
-// need fails the script unless there are so many arguments.
-func (s *script) need(args []string, least, most int) {
-	if len(args) < least || len(args) > most {
-		s.ts.Fatalf("%d arguments, see README.md", len(args))
+var scriptCommands map[string]scriptCommand
+
+func init() { // repeat looks the others up
+	scriptCommands = map[string]scriptCommand{
+		"clock":    {1, 1, func(s *script, args []string) { s.advance(s.duration(args[0])) }},
+		"deploy":   {1, many, (*script).deploy},
+		"edit":     {3, 9, (*script).edit},
+		"fault":    {1, 6, (*script).begin},
+		"imm":      {1, 2, (*script).changeIMM},
+		"instance": {1, 1, (*script).goTo},
+		"meet":     {7, many, (*script).checkMeeting},
+		"mend":     {0, 0, (*script).mend},
+
+		"as":   {1, many, (*script).as},
+		"from": {1, 1, func(s *script, args []string) { s.from = args[0] }},
+		"link": {3, 8, (*script).link},
+
+		"generate": {0, many, (*script).postGenerate},
+		"get":      {1, many, (*script).get},
+		"refresh":  {0, many, (*script).postRefresh},
+		"repeat":   {2, many, (*script).repeat},
+		"request":  {2, many, (*script).anyRequest},
+		"stay":     {1, 1, (*script).stay},
+
+		"answer":   {2, many, (*script).checkAnswer},
+		"calls":    {1, 2, (*script).checkCalls},
+		"differs":  {2, many, func(s *script, args []string) { s.compare(args, false) }},
+		"granted":  {1, many, (*script).checkGranted},
+		"header":   {1, 2, (*script).checkHeader},
+		"hides":    {1, many, (*script).checkHidden},
+		"hunt":     {1, 1, func(s *script, args []string) { s.hunt.add("a hunted text", args[0]) }},
+		"keep":     {1, 1, func(s *script, args []string) { s.held[args[0]] = s.answered }},
+		"like":     {1, 1, (*script).checkLike},
+		"log":      {1, many, (*script).checkLog},
+		"same":     {2, many, func(s *script, args []string) { s.compare(args, true) }},
+		"sent":     {0, many, (*script).checkSent},
+		"spends":   {1, 1, (*script).checkSpends},
+		"unlogged": {1, many, (*script).checkUnlogged},
 	}
 }
+
+// The world.
 
 func (s *script) duration(text string) time.Duration {
 	d, err := time.ParseDuration(text)
@@ -112,20 +139,13 @@ func (s *script) duration(text string) time.Duration {
 	return d
 }
 
-// The world.
-
-func (s *script) moveClock(args []string) {
-	s.need(args, 1, 1)
-	s.advance(s.duration(args[0]))
-}
-
-func (s *script) moveIMMClock(args []string) {
-	s.need(args, 1, 1)
-	s.immClock.Advance(s.duration(args[0]))
+func (s *script) number(text string) int {
+	n, err := strconv.Atoi(text)
+	s.ts.Check(err)
+	return n
 }
 
 func (s *script) deploy(args []string) {
-	s.need(args, 1, 100)
 	name, changes := args[0], map[string]string{}
 	for _, pair := range args[1:] {
 		variable, value, _ := strings.Cut(pair, "=")
@@ -136,29 +156,29 @@ func (s *script) deploy(args []string) {
 		changes[variable] = strings.ReplaceAll(value, "NEWKEY", newKey())
 	}
 	next, err := s.another(s.ts.ReadFile(args[0]), changes)
-	if s.wantError {
-		if err == nil {
-			s.ts.Fatalf("it starts")
-		}
+	if s.wantError && err != nil {
 		_, _ = fmt.Fprintln(s.ts.Stdout(), err)
 		return
+	}
+	if s.wantError {
+		s.ts.Fatalf("it starts")
 	}
 	s.ts.Check(err)
 	s.instance, s.deployed[name] = next, next
 }
 
 func (s *script) goTo(args []string) {
-	s.need(args, 1, 1)
-	if s.instance = s.deployed[args[0]]; s.instance == nil {
+	next := s.deployed[args[0]]
+	if next == nil {
 		s.ts.Fatalf("nothing was deployed as %s", args[0])
 	}
+	s.instance = next
 }
 
 func (s *script) edit(args []string) {
-	s.need(args, 3, 9)
 	text := teamPolicy
 	for pair := range slices.Chunk(args[1:], 2) {
-		if strings.Count(text, pair[0]) == 0 {
+		if !strings.Contains(text, pair[0]) {
 			s.ts.Fatalf("%q is not in the policy", pair[0])
 		}
 		text = strings.Replace(text, pair[0], strings.ReplaceAll(pair[1], `\n`, "\n"), 1)
@@ -166,31 +186,30 @@ func (s *script) edit(args []string) {
 	s.ts.Check(os.WriteFile(s.ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
-func (s *script) lay(args []string) {
-	s.need(args, 1, 1)
-	s.document(repeated(args[0]), "")
-}
-
-func (s *script) project(args []string) {
-	s.need(args, 1, 1)
-	s.IMM.AddProject(args[0])
-}
-
-func (s *script) flip(args []string) {
-	s.need(args, 1, 1)
-	s.IMM.SetSwitches(office.Switches{UserNameStrict: args[0] == "user-name-strict",
-		OldTokensDie: args[0] == "old-tokens-die", NewURLEachTime: args[0] == "new-url-each-time"})
+func (s *script) changeIMM(args []string) {
+	switch what, value := args[0], strings.Join(args[1:], ""); what {
+	case "clock":
+		s.immClock.Advance(s.duration(value))
+	case "document":
+		s.document(repeated(value), "")
+	case "project":
+		s.IMM.AddProject(value)
+	case "strict-names":
+		s.IMM.SetSwitches(office.Switches{UserNameStrict: true})
+	case "any-names":
+		s.IMM.SetSwitches(office.Switches{})
+	default:
+		s.ts.Fatalf("IMM has no %s", what)
+	}
 }
 
 func (s *script) begin(args []string) {
-	s.need(args, 1, 6)
 	mend, err := s.fault(args...)
 	s.ts.Check(err)
 	s.mends = append(s.mends, mend)
 }
 
-func (s *script) mend(args []string) {
-	s.need(args, 0, 0)
+func (s *script) mend([]string) {
 	for _, mend := range s.mends {
 		mend()
 	}
@@ -200,7 +219,6 @@ func (s *script) mend(args []string) {
 // Who asks.
 
 func (s *script) as(args []string) {
-	s.need(args, 1, 20)
 	s.persona, s.claims = args[0], map[string]any{}
 	_, known := people[s.persona]
 	if _, link := s.links[s.persona]; !known && !link && s.persona != "guest" {
@@ -228,7 +246,6 @@ func (s *script) claim(text string) any {
 }
 
 func (s *script) link(args []string) {
-	s.need(args, 3, 8)
 	claims := caller.LinkClaims{ID: args[0]}
 	for _, pair := range args[1:] {
 		switch name, value, _ := strings.Cut(pair, "="); name {
@@ -251,11 +268,6 @@ func (s *script) link(args []string) {
 	s.links[args[0]] = token
 }
 
-func (s *script) comeFrom(args []string) {
-	s.need(args, 1, 1)
-	s.from = args[0]
-}
-
 func (s *script) proofNow() weboffice.Secret {
 	if token, link := s.links[s.persona]; link {
 		return token
@@ -263,7 +275,7 @@ func (s *script) proofNow() weboffice.Secret {
 	if s.persona == "guest" {
 		return guest
 	}
-	return s.world.proof(s.persona, s.claims)
+	return s.proof(s.persona, s.claims)
 }
 
 // Requests.
@@ -294,22 +306,22 @@ type exchange struct {
 func (s *script) exchange(args []string) exchange {
 	e := exchange{status: http.StatusOK}
 	if i := slices.Index(args, "->"); i >= 0 {
-		s.need(args[i+1:], 1, 2)
-		var err error
-		e.status, err = strconv.Atoi(args[i+1])
-		s.ts.Check(err)
-		e.code = strings.Join(args[i+2:], "")
+		if len(args) < i+2 || len(args) > i+3 {
+			s.ts.Fatalf("want: -> STATUS [CODE]")
+		}
+		e.status, e.code = s.number(args[i+1]), strings.Join(args[i+2:], "")
 		args = args[:i]
 	}
 	if s.from != "" {
 		e.options = append(e.options, header("X-Forwarded-For", s.from))
 	}
 	for i, argument := range args {
-		if i == 0 && strings.HasPrefix(argument, "oss:") || !headerArgument.MatchString(argument) {
-			e.sent = append(e.sent, repeated(argument))
+		if argument = repeated(argument); i == 0 && strings.HasPrefix(argument, "oss:") ||
+			!headerArgument.MatchString(argument) {
+			e.sent = append(e.sent, argument)
 			continue
 		}
-		name, value, _ := strings.Cut(repeated(argument), ":")
+		name, value, _ := strings.Cut(argument, ":")
 		if value = strings.TrimSpace(value); value == "" {
 			e.options = append(e.options, without(name))
 		} else if name, more := strings.CutPrefix(name, "also-"); more {
@@ -321,21 +333,21 @@ func (s *script) exchange(args []string) exchange {
 	return e
 }
 
-// expect takes an answer in, and holds it to what the line says.
-func (s *script) expect(e exchange, got reply) {
+// expect holds an answer to what the line says. Tokens become those of whoever asked with their own.
+func (s *script) expect(e exchange, got reply, own bool) {
 	got.user = s.last()["User"]
 	s.answered = got
 	if got.status != e.status || e.code != "" && got.Code != e.code {
 		s.ts.Fatalf("the answer is %v: %s", got, got.Message)
 	}
+	if got.status == http.StatusOK && own {
+		s.held[s.persona] = got
+	}
 }
 
 func (s *script) postGenerate(args []string) {
 	e := s.exchange(args)
-	s.expect(e, s.generate(s.proofNow(), s.body(e.sent), e.options...))
-	if s.answered.status == http.StatusOK {
-		s.held[s.persona] = s.answered
-	}
+	s.expect(e, s.generate(s.proofNow(), s.body(e.sent), e.options...), true)
 }
 
 // body is a document and parameters, or the text as it is, or that of a file.
@@ -346,10 +358,10 @@ func (s *script) body(parts []string) string {
 	if file, ok := strings.CutPrefix(parts[0], "@"); ok {
 		return s.ts.ReadFile(file)
 	}
-	var members []string
 	if strings.HasPrefix(parts[0], "oss:") {
 		parts[0] = "SourceURI=" + parts[0]
 	}
+	var members []string
 	for _, part := range parts {
 		name := parameter.FindStringSubmatch(part)
 		if name == nil {
@@ -367,7 +379,7 @@ func (s *script) body(parts []string) string {
 
 func (s *script) postRefresh(args []string) {
 	e := s.exchange(args)
-	tokens, own := s.held[s.persona], len(e.sent) == 0
+	tokens := s.held[s.persona]
 	for _, argument := range e.sent {
 		which, name, mixed := strings.Cut(argument, "=")
 		if !mixed {
@@ -380,41 +392,34 @@ func (s *script) postRefresh(args []string) {
 		if !known {
 			other = reply{AccessToken: name, RefreshToken: name}
 		}
-		switch {
-		case !mixed:
-			tokens = other
-		case which == "access":
+		if which != "refresh" {
 			tokens.AccessToken = other.AccessToken
-		default:
+		}
+		if which != "access" {
 			tokens.RefreshToken = other.RefreshToken
 		}
 	}
-	s.expect(e, s.refresh(s.proofNow(), tokens, e.options...))
-	if s.answered.status == http.StatusOK && own {
-		s.held[s.persona] = s.answered
-	}
+	s.expect(e, s.refresh(s.proofNow(), tokens, e.options...), len(e.sent) == 0)
 }
 
-func (s *script) get(args []string) {
-	s.need(args, 2, 20)
-	s.anyRequest(append([]string{http.MethodGet}, args...))
-}
+func (s *script) get(args []string) { s.anyRequest(append([]string{http.MethodGet}, args...)) }
 
 // anyRequest sends METHOD, generate or refresh with a path and a query, and a body.
 func (s *script) anyRequest(args []string) {
 	e := s.exchange(args)
-	s.need(e.sent, 2, 10)
 	url := strings.TrimSuffix(s.generateURL, "generate") + e.sent[1]
-	s.expect(e, s.request(e.sent[0], url, s.proofNow(),
-		strings.NewReader(s.body(e.sent[2:])), e.options...))
-	if s.answered.status == http.StatusOK {
-		s.held[s.persona] = s.answered
+	s.expect(e, s.request(e.sent[0], url, s.proofNow(), strings.NewReader(s.body(e.sent[2:])),
+		e.options...), true)
+}
+
+func (s *script) repeat(args []string) {
+	for range s.number(args[0]) {
+		scriptCommands[args[1]].run(s, slices.Clone(args[2:]))
 	}
 }
 
 // stay lets a page be open for a while, in which it refreshes every 20 minutes.
 func (s *script) stay(args []string) {
-	s.need(args, 1, 1)
 	const every = 20 * time.Minute
 	for range s.duration(args[0]) / every {
 		s.advance(every)
@@ -422,21 +427,7 @@ func (s *script) stay(args []string) {
 	}
 }
 
-func (s *script) repeat(args []string) {
-	s.need(args, 2, 20)
-	n, err := strconv.Atoi(args[0])
-	s.ts.Check(err)
-	for range n {
-		scriptCommands[args[1]](s, slices.Clone(args[2:]))
-	}
-}
-
 // What is expected.
-
-func (s *script) keep(args []string) {
-	s.need(args, 1, 1)
-	s.held[args[0]] = s.answered
-}
 
 // field is a member of an answer, as JSON writes it but for the quotes.
 func (r reply) field(name string) string {
@@ -453,8 +444,7 @@ func (r reply) field(name string) string {
 	return fmt.Sprint(members[name])
 }
 
-func (s *script) answer(args []string) {
-	s.need(args, 2, 20)
+func (s *script) checkAnswer(args []string) {
 	for pair := range slices.Chunk(args, 2) {
 		if got := s.answered.field(pair[0]); got != pair[1] {
 			s.ts.Fatalf("%s is %q", pair[0], got)
@@ -462,26 +452,28 @@ func (s *script) answer(args []string) {
 	}
 }
 
-func (s *script) granted(args []string) {
+func (s *script) checkGranted(args []string) {
 	if got := s.answered.Permission.Grants(); !slices.Equal(got, args) {
 		s.ts.Fatalf("granted is %v", got)
 	}
 }
 
 func (s *script) checkHeader(args []string) {
-	s.need(args, 1, 2)
 	got := strings.Join(s.answered.header.Values(args[0]), ", ")
 	if got != strings.Join(args[1:], "") {
 		s.ts.Fatalf("%s is %q", args[0], got)
 	}
 }
 
-func (s *script) same(args []string) { s.compare(args, true) }
-
-func (s *script) differs(args []string) { s.compare(args, false) }
+func (s *script) checkHidden(args []string) {
+	for _, text := range args {
+		if strings.Contains(s.answered.body+fmt.Sprint(s.answered.header), text) {
+			s.ts.Fatalf("%s is in the answer: %s", text, s.answered.body)
+		}
+	}
+}
 
 func (s *script) compare(args []string, equal bool) {
-	s.need(args, 2, 20)
 	other, known := s.held[args[0]]
 	for _, name := range args[1:] {
 		if got := s.answered.field(name); !known || (got == other.field(name)) != equal {
@@ -490,9 +482,8 @@ func (s *script) compare(args []string, equal bool) {
 	}
 }
 
-// like wants the newest answer to be what another was, but for the RequestId.
-func (s *script) like(args []string) {
-	s.need(args, 1, 1)
+// checkLike wants the newest answer to be what another was, but for the RequestId.
+func (s *script) checkLike(args []string) {
 	both := [2]reply{s.answered, s.held[args[0]]}
 	for i, r := range both {
 		both[i].header, both[i].body = r.header.Clone(), strings.ReplaceAll(r.body, r.RequestId, "")
@@ -505,21 +496,19 @@ func (s *script) like(args []string) {
 	}
 }
 
+// randomID is a guest's.
+var randomID = regexp.MustCompile(`"Id":"\w{15}"`)
+
 // checkSent looks at the newest call of IMM. Without arguments it is printed, for cmp.
 func (s *script) checkSent(args []string) {
 	sent := s.last()
-	if len(args) == 0 {
-		for _, name := range slices.Sorted(maps.Keys(sent)) {
-			value := sent[name]
-			if strings.HasSuffix(name, "Token") {
-				value = "(a token)"
-			}
-			_, _ = fmt.Fprintf(s.ts.Stdout(), "%s: %s\n", name, randomID.ReplaceAllString(value,
-				`"Id":"(random)"`))
+	for _, name := range slices.Sorted(maps.Keys(sent)) {
+		value := randomID.ReplaceAllString(sent[name], `"Id":"(random)"`)
+		if strings.HasSuffix(name, "Token") {
+			value = "(a token)"
 		}
-		return
+		_, _ = fmt.Fprintf(s.ts.Stdout(), "%s: %s\n", name, value)
 	}
-	s.need(args, 2, 20)
 	for pair := range slices.Chunk(args, 2) {
 		name, member, structured := strings.Cut(pair[0], ".")
 		got := sent[name]
@@ -532,13 +521,9 @@ func (s *script) checkSent(args []string) {
 	}
 }
 
-// randomID is a guest's.
-var randomID = regexp.MustCompile(`"Id":"\w{15}"`)
-
 // checkCalls looks at what IMM did since the last time: calls that it bills, or "none": it was not
 // even asked.
 func (s *script) checkCalls(args []string) {
-	s.need(args, 1, 2)
 	calls, asks := s.IMM.Calls(), len(s.IMM.Requests())
 	got := fmt.Sprintf("generate=%d refresh=%d", calls.Generate-s.callsSoFar.Generate,
 		calls.Refresh-s.callsSoFar.Refresh)
@@ -553,22 +538,17 @@ func (s *script) checkCalls(args []string) {
 
 // checkSpends looks at how many refresh tokens were sent to IMM twice: none, unless a line says it.
 func (s *script) checkSpends(args []string) {
-	s.need(args, 1, 1)
-	s.spends = len(s.IMM.DoubleSpends())
-	if got := strconv.Itoa(s.spends); got != args[0] {
-		s.ts.Fatalf("%s refresh tokens were sent twice", got)
+	if s.spends = len(s.IMM.DoubleSpends()); s.spends != s.number(args[0]) {
+		s.ts.Fatalf("%d refresh tokens were sent twice", s.spends)
 	}
 }
 
 // checkLog looks at the newest line about a request: NAME=VALUE, NAME~PATTERN.
 func (s *script) checkLog(args []string) {
 	lines := s.requestLines()
-	if len(lines) == 0 {
-		s.ts.Fatalf("nothing is logged")
-	}
 	line := lines[len(lines)-1]
-	if line["requestId"] != s.answered.RequestId && s.answered.RequestId != "" &&
-		line["immRequestId"] != s.answered.RequestId {
+	if id := s.answered.RequestId; id != "" && line["requestId"] != id &&
+		line["immRequestId"] != id {
 		s.ts.Fatalf("the newest line is of another request: %v", line)
 	}
 	for _, argument := range args {
@@ -587,23 +567,7 @@ func (s *script) checkLog(args []string) {
 	}
 }
 
-// search adds a text to what is searched for at the end.
-func (s *script) search(args []string) {
-	s.need(args, 1, 1)
-	s.hunt.add("what the script hunts for", args[0])
-}
-
-func (s *script) hides(args []string) {
-	s.need(args, 1, 10)
-	for _, text := range args {
-		if strings.Contains(s.answered.body+fmt.Sprint(s.answered.header), text) {
-			s.ts.Fatalf("%s is in the answer: %s", text, s.answered.body)
-		}
-	}
-}
-
-func (s *script) unlogged(args []string) {
-	s.need(args, 1, 10)
+func (s *script) checkUnlogged(args []string) {
 	for _, text := range args {
 		if strings.Contains(s.logs.String(), text) {
 			s.ts.Fatalf("%s is in the log", text)
@@ -614,33 +578,27 @@ func (s *script) unlogged(args []string) {
 // checkMeeting is a row of the table of failures, each in a world of its own.
 func (s *script) checkMeeting(args []string) {
 	i := slices.Index(args, "->")
-	if i < 2 {
+	if i < 2 || len(args) != i+6 {
 		s.ts.Fatalf("want: meet FUNCTION FAULT -> ANSWER IMM LOG THEN BILLED")
 	}
-	s.need(args[i+1:], 5, 5)
-	var faults [][]string
-	words, options := []string{}, []option{}
-	for _, word := range args[1:i] {
-		switch {
-		case headerArgument.MatchString(word):
-			name, value, _ := strings.Cut(word, ":")
-			options = append(options, header(name, strings.TrimSpace(value)))
-		case word == "then":
-			faults, words = append(faults, words), nil
-		default:
-			words = append(words, word)
+	e := s.exchange(args[1:i])
+	faults := [][]string{nil}
+	for _, word := range e.sent {
+		if word == "then" {
+			faults = append(faults, nil)
+			continue
+		}
+		faults[len(faults)-1] = append(faults[len(faults)-1], word)
+	}
+	want := args[i+1:]
+	for i, text := range want {
+		if text == "-" {
+			want[i] = ""
 		}
 	}
-	faults = append(faults, words)
-	for j, word := range args {
-		if word == "-" {
-			args[j] = ""
-		}
-	}
-	want := cell{args[i+1], args[i+2], args[i+3], args[i+4], args[i+5]}
 	other := start(s.t)
-	got, err := other.meet(args[0], faults, options...)
-	if other.passed = err == nil && got == want; !other.passed {
-		s.ts.Fatalf("%v\n got %+q\nwant %+q", err, got, want)
+	got, err := other.meet(args[0], faults, e.options...)
+	if other.passed = err == nil && slices.Equal(got, want); !other.passed {
+		s.ts.Fatalf("%v\n got %q\nwant %q", err, got, want)
 	}
 }

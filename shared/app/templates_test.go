@@ -37,83 +37,48 @@ func newFunction(runtime, folder, handler, timeout, environment any) (f function
 	return f, err
 }
 
-// serverlessDevs gives the functions that `s deploy` makes of s.yaml, with an adopter's environment
-// laid over it and ${env('X')} as the shell has it.
-func serverlessDevs(over map[string]any, shell map[string]string) (map[string]function, error) {
+// envReference is how s.yaml refers to the shell, with a default or without.
+var envReference = regexp.MustCompile(`\$\{env\('([A-Z_]+)'(?:, '([^']*)')?\)\}`)
+
+// serverlessDevs gives the functions that `s deploy` makes of s.yaml in a shell, with variables that
+// an adopter adds to their environment, on this runtime.
+func serverlessDevs(runtime string, added, shell map[string]string) (map[string]function, error) {
+	text, err := os.ReadFile("../../s.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var missing error
+	expanded := envReference.ReplaceAllStringFunc(string(text), func(written string) string {
+		parts := envReference.FindStringSubmatch(written)
+		if value, set := shell[parts[1]]; set {
+			return value
+		}
+		if !strings.Contains(written, ",") {
+			missing = fmt.Errorf("%s is not set", parts[1])
+		}
+		return parts[2]
+	})
 	var file struct {
-		Vars      map[string]string
 		Resources map[string]struct{ Props map[string]any }
 	}
-	text, err := os.ReadFile("../../s.yaml")
-	if err := errors.Join(err, yaml.Unmarshal(text, &file)); err != nil {
+	if err := errors.Join(missing, yaml.Unmarshal([]byte(expanded), &file)); err != nil {
 		return nil, err
 	}
 	functions := map[string]function{}
 	for _, resource := range []string{"generate", "refresh"} {
-		all, err := expanded(laidOver(file.Resources[resource].Props, over), file.Vars, shell)
+		p := file.Resources[resource].Props
+		f, err := newFunction(p["runtime"], p["code"], p["handler"], p["timeout"],
+			p["environmentVariables"])
 		if err != nil {
 			return nil, err
 		}
-		p := all.(map[string]any)
-		if functions[resource], err = newFunction(p["runtime"], p["code"], p["handler"],
-			p["timeout"], p["environmentVariables"]); err != nil {
-			return nil, err
+		if runtime != "" {
+			f.runtime = runtime
 		}
+		maps.Copy(f.environment, added)
+		functions[resource] = f
 	}
 	return functions, nil
-}
-
-// laidOver merges maps; everything else is replaced.
-func laidOver(base any, over map[string]any) any {
-	merged := maps.Clone(base.(map[string]any))
-	for key, value := range over {
-		if inner, ok := value.(map[string]any); ok && merged[key] != nil {
-			value = laidOver(merged[key], inner)
-		}
-		merged[key] = value
-	}
-	return merged
-}
-
-var (
-	reference   = regexp.MustCompile(`\$\{([^}]*)\}`)
-	environment = regexp.MustCompile(`^env\('([A-Z_]+)'(, '([^']*)')?\)$`)
-)
-
-// expanded replaces the references in every text below a value.
-func expanded(value any, vars, shell map[string]string) (_ any, err error) {
-	switch value := value.(type) {
-	case map[string]any:
-		made := map[string]any{}
-		for key, inner := range value {
-			got, failure := expanded(inner, vars, shell)
-			made[key], err = got, errors.Join(err, failure)
-		}
-		return made, err
-	case string:
-		return reference.ReplaceAllStringFunc(value, func(written string) string {
-			inside := reference.FindStringSubmatch(written)[1]
-			if name, ok := strings.CutPrefix(inside, "vars."); ok {
-				text, failure := expanded(vars[name], nil, shell)
-				err = errors.Join(err, failure)
-				return fmt.Sprint(text)
-			}
-			env := environment.FindStringSubmatch(inside)
-			if env == nil {
-				err = errors.Join(err, fmt.Errorf("%s is not understood", written))
-				return ""
-			}
-			text, set := shell[env[1]]
-			if !set && env[2] == "" {
-				err = errors.Join(err, fmt.Errorf("%s is not set", env[1]))
-			}
-			if !set {
-				return env[3]
-			}
-			return text
-		}), err
-	}
-	return value, nil
 }
 
 // sam is template.yml with its parameters' values and its intrinsic functions evaluated. Functions
@@ -139,7 +104,7 @@ func newSAM(given map[string]string) (*sam, error) {
 	if err := errors.Join(yaml.Unmarshal(text, &file), yaml.Unmarshal(text, &whole)); err != nil {
 		return nil, err
 	}
-	s := &sam{parameters: map[string]string{}}
+	s := &sam{parameters: maps.Clone(given)}
 	for name, p := range file.Parameters {
 		value, set := given[name]
 		if byDefault, ok := p["Default"]; !set && ok {
@@ -151,10 +116,8 @@ func newSAM(given map[string]string) (*sam, error) {
 		}
 		s.parameters[name] = value
 	}
-	for name := range given {
-		if file.Parameters[name] == nil {
-			err = errors.Join(err, fmt.Errorf("there is no parameter %s", name))
-		}
+	if len(s.parameters) > len(file.Parameters) {
+		err = errors.Join(err, errors.New("there is no such parameter"))
 	}
 	s.conditions = s.value(&file.Conditions).(map[string]any)
 	s.text = s.value(whole.Content[0]).(map[string]any)
@@ -182,20 +145,13 @@ func (s *sam) value(n *yaml.Node) (made any) {
 	default:
 		made = n.Value
 	}
-	if strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
-		return s.intrinsic(n.Tag, made)
-	}
-	return made
-}
-
-func (s *sam) intrinsic(name string, argument any) any {
-	list, _ := argument.([]any)
-	switch name {
+	list, _ := made.([]any)
+	switch n.Tag {
 	case "!Ref":
-		if argument == "AWS::NoValue" {
+		if made == "AWS::NoValue" {
 			return nil
 		}
-		if value, ok := s.parameters[fmt.Sprint(argument)]; ok {
+		if value, ok := s.parameters[fmt.Sprint(made)]; ok {
 			return value
 		}
 	case "!Equals":
@@ -208,7 +164,7 @@ func (s *sam) intrinsic(name string, argument any) any {
 		}
 		return list[2]
 	}
-	return fmt.Sprint(name, " ", argument)
+	return made
 }
 
 // get returns what stands under a path of keys, or nil.
@@ -226,14 +182,14 @@ func (s *sam) functions() (map[string]function, error) {
 	functions := map[string]function{}
 	for name, resource := range map[string]string{"generate": "GenerateFunction",
 		"refresh": "RefreshFunction"} {
-		var err error
-		functions[name], err = newFunction(s.get("Globals", "Function", "Runtime"),
+		f, err := newFunction(s.get("Globals", "Function", "Runtime"),
 			s.get("Resources", resource, "Properties", "CodeUri"),
 			s.get("Globals", "Function", "Handler"), s.get("Globals", "Function", "Timeout"),
 			s.get("Globals", "Function", "Environment", "Variables"))
 		if err != nil {
 			return nil, err
 		}
+		functions[name] = f
 	}
 	return functions, nil
 }
@@ -252,67 +208,45 @@ func (s *sam) mayAsk() map[string]any {
 	return nil
 }
 
-// samParameters are what template.yml must have.
-func samParameters() map[string]string {
-	return map[string]string{
-		"SessionKeys": newKey(), "LinkKeys": newKey(), "Region": "cn-shanghai",
-		"RamRoleArn": ramRole, "OidcProviderArn": oidcProvider,
-	}
-}
-
 // lambdaTemplate evaluates template.yml with what it must have, and more.
-func lambdaTemplate(t testing.TB, more map[string]string) (*sam, map[string]function) {
-	t.Helper()
-	parameters := samParameters()
+func lambdaTemplate(more map[string]string) (*sam, error) {
+	parameters := map[string]string{"SessionKeys": newKey(), "LinkKeys": newKey(),
+		"Region": "cn-shanghai", "RamRoleArn": ramRole, "OidcProviderArn": oidcProvider}
 	maps.Copy(parameters, more)
-	template, err := newSAM(parameters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	functions, err := template.functions()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return template, functions
+	return newSAM(parameters)
 }
 
 func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
 	t.Parallel()
-	shell := map[string]string{"WEBOFFICE_SESSION_KEYS": "key"}
-	for level, over := range map[string]map[string]any{"INFO": nil,
-		"DEBUG": {"environmentVariables": map[string]any{"LOG_LEVEL": "DEBUG"}}} {
-		functions, err := serverlessDevs(over, shell)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := functions["refresh"]
-		if f.runtime != "go1" || f.folder != "dist/fc/refresh" || f.timeout != 30*time.Second ||
-			f.environment["WEBOFFICE_SESSION_KEYS"] != "key" || f.environment["LOG_LEVEL"] != level {
-			t.Errorf("%s: %+v", level, f)
-		}
+	functions, err := serverlessDevs("", nil, map[string]string{"WEBOFFICE_SESSION_KEYS": "key"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := serverlessDevs(nil, nil); err == nil ||
+	f := functions["refresh"]
+	if f.runtime != "go1" || f.folder != "dist/fc/refresh" || f.timeout != 30*time.Second ||
+		f.environment["WEBOFFICE_SESSION_KEYS"] != "key" || f.environment["LOG_LEVEL"] != "INFO" {
+		t.Errorf("%+v", f)
+	}
+	if _, err := serverlessDevs("", nil, nil); err == nil ||
 		err.Error() != "WEBOFFICE_SESSION_KEYS is not set" {
 		t.Errorf("without keys: %v", err)
 	}
-	if _, err := newSAM(nil); err == nil || !strings.Contains(err.Error(), "SessionKeys") ||
+	if _, err := newSAM(map[string]string{}); err == nil || !strings.Contains(err.Error(), "SessionKeys") ||
 		strings.Contains(err.Error(), "LogLevel") {
 		t.Errorf("template.yml without parameters: %v", err)
 	}
-	bad := samParameters()
-	bad["Region"] = "us-east_1"
-	if _, err := newSAM(bad); err == nil ||
-		err.Error() != "parameter Region is missing or not allowed" {
-		t.Errorf("a region that is none: %v", err)
+	if _, err := lambdaTemplate(map[string]string{"Region": "us-east_1"}); err == nil {
+		t.Error("a region that is none is taken")
 	}
 	linkKey := newKey()
-	variables := []string{"Globals", "Function", "Environment", "Variables", "WEBOFFICE_LINK_KEYS"}
-	without, _ := lambdaTemplate(t, map[string]string{"LinkKeys": "none"})
-	with, _ := lambdaTemplate(t, map[string]string{"LinkKeys": linkKey, "ReservedConcurrency": "5"})
-	if without.get(variables...) != nil || with.get(variables...) != linkKey {
-		t.Errorf("link keys: %v and %v", without.get(variables...), with.get(variables...))
-	}
-	if got := with.get("Globals", "Function", "ReservedConcurrentExecutions"); got != "5" {
-		t.Errorf("reserved concurrency: %v", got)
+	for given, want := range map[string]any{"none": nil, linkKey: linkKey} {
+		template, err := lambdaTemplate(map[string]string{"LinkKeys": given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := template.get("Globals", "Function", "Environment", "Variables",
+			"WEBOFFICE_LINK_KEYS"); got != want {
+			t.Errorf("link keys are %v", got)
+		}
 	}
 }

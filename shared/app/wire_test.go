@@ -2,28 +2,17 @@ package app_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"weboffice-functions/functions/generate"
-	"weboffice-functions/functions/refresh"
-	"weboffice-functions/shared/app"
-	"weboffice-functions/shared/platform"
-	"weboffice-functions/shared/standin/cloud"
-	"weboffice-functions/shared/standin/local"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -153,110 +142,29 @@ func TestSlowloris(t *testing.T) {
 	s.calls(t, 21, 0)
 }
 
-// TestHeaderFloods: too many headers, too long ones and ones without an end are refused before the
-// functions see the request.
-func TestHeaderFloods(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	head, body := raw("/generate", s.proof("ann"), source(plan))
-	first, rest, _ := strings.Cut(head, "\r\n")
-	for name, c := range map[string]struct {
-		flood  string
-		status string
-	}{
-		"one of 64 KB":    {"X-Flood: " + strings.Repeat("x", 64<<10) + "\r\n", "431"},
-		"ten thousand":    {strings.Repeat("X-Flood: x\r\n", 10_000), "431"},
-		"a name of 64 KB": {strings.Repeat("x", 64<<10) + ": x\r\n", "431"},
-		"a proof of 64 KB": {"Authorization: Bearer " + strings.Repeat("x", 64<<10) + "\r\n",
-			"431"},
-		"a hundred, harmless":  {strings.Repeat("X-Header: x\r\n", 100), "200"},
-		"a cookie of 4 KB too": {"Cookie: a=" + strings.Repeat("x", 4<<10) + "\r\n", "200"},
-	} {
-		c1 := s.dial()
-		go func() {
-			_, _ = io.WriteString(c1, first+"\r\nConnection: close\r\n"+c.flood+rest+
-				body)
-		}()
-		if text := readAll(t, c1); !strings.HasPrefix(text, "HTTP/1.1 "+c.status+" ") {
-			t.Errorf("%s: %.100q", name, text)
-		}
-	}
-	endless := s.dial()
-	written := make(chan int64, 1)
-	go func() {
-		n, _ := io.Copy(endless, io.MultiReader(strings.NewReader(first+"\r\nX-Endless: "),
-			zeros{}))
-		written <- n
-	}()
-	if text := readAll(t, endless); !strings.HasPrefix(text, "HTTP/1.1 431 ") {
-		t.Errorf("%.100q", text)
-	}
-	_ = endless.Close()
-	if n := <-written; n > 64<<20 { // what the kernel buffers on the way
-		t.Errorf("%d bytes of a header were taken", n)
-	}
-	s.calls(t, 2, 0)
-	if len(s.decisions()) != 2 {
-		t.Errorf("%d decisions", len(s.decisions()))
-	}
-}
-
-// zeros never ends.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = '0'
-	}
-	return len(p), nil
-}
-
-// TestBodyWithoutAnEnd: a body of no announced length is read up to the bound, and the connection
-// ends there.
-func TestBodyWithoutAnEnd(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	head, _ := raw("/generate", s.proof("ann"), "")
-	c := s.dial()
-	go func() {
-		_, _ = io.WriteString(c, strings.Replace(head, "Content-Length: 0",
-			"Transfer-Encoding: chunked", 1))
-		chunk := "1000\r\n" + strings.Repeat(" ", 0x1000) + "\r\n"
-		for err := error(nil); err == nil; {
-			_, err = io.WriteString(c, chunk)
-		}
-	}()
-	s.answer(c).want(t, 413, "RequestTooLarge")
-	_ = c.Close()
-	s.untouched(t)
-}
-
 // TestBodyCutOff: half a body is a 400 to whoever still listens, and nothing is asked of IMM,
 // nothing spent.
 func TestBodyCutOff(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	p := s.page()
-	p.body = source(plan)
-	for i, path := range []string{"/generate", "/refresh"} {
+	for _, path := range []string{"/generate", "/refresh"} {
 		body := p.body
 		if path == "/refresh" {
 			s.advance(sdkRefreshes)
 			body = tokensOf(p.last)
 		}
-		before := s.IMM.Calls()
 		head, text := raw(path, p.proof(), body)
-		half := s.dial()
+		requests, half, gone := len(s.IMM.Requests()), s.dial(), s.dial()
 		_, _ = io.WriteString(half, head+text[:len(text)/2])
 		if err := half.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
 		s.answer(half).want(t, 400, "InvalidArgument")
-		gone := s.dial() // and one who does not
-		_, _ = io.WriteString(gone, head+text[:len(text)/2])
+		_, _ = io.WriteString(gone, head+text[:len(text)/2]) // and one who does not listen
 		_ = gone.Close()
-		if after := s.IMM.Calls(); after != before || len(s.decisions()) != i {
-			t.Errorf("%s: %+v, %d decisions", path, after, len(s.decisions()))
+		if after := len(s.IMM.Requests()); after != requests {
+			t.Errorf("%s: IMM was asked", path)
 		}
 		if asked, got := p.ask(); got.status != 200 || "/"+asked != path {
 			t.Errorf("%s: %v", asked, got)
@@ -264,17 +172,8 @@ func TestBodyCutOff(t *testing.T) {
 		p.wantOpen()
 	}
 	s.calls(t, 1, 1)
-	lines := s.logs.lines("request")
-	seen := map[any]bool{}
-	for _, line := range lines {
-		if line["outcome"] != "InvalidArgument" || line["message"] != "The body broke off." ||
-			line["requestId"] == "" {
-			t.Errorf("%v", line)
-		}
-		seen[line["function"]] = true
-	}
-	if !seen["generate"] || !seen["refresh"] {
-		t.Errorf("lines of %v", seen)
+	if lines := s.logs.lines("request"); lines[0]["message"] != "The body broke off." {
+		t.Errorf("%v", lines)
 	}
 }
 
@@ -285,240 +184,25 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	p := s.page()
-	leave := func(path, body string) {
-		release, entered := make(chan struct{}), make(chan struct{})
-		s.gate.answerNext(func(w http.ResponseWriter, r *http.Request) {
-			close(entered)
-			<-release
-			s.IMM.ServeHTTP(w, r)
-		})
+	for i, path := range []string{"/generate", "/refresh"} {
+		body := p.body
+		if path == "/refresh" {
+			s.advance(sdkRefreshes)
+			body = tokensOf(p.last)
+		}
+		entered, release := s.gate.hold(1)
 		head, text := raw(path, p.proof(), body)
 		c := s.dial()
 		_, _ = io.WriteString(c, head+text)
 		<-entered
 		_ = c.Close()
-		close(release)
+		release()
 		s.gate.settle()
-	}
-	leave("/generate", p.body)
-	if asked, got := p.ask(); asked != "generate" || got.status != 200 {
-		t.Errorf("%v", got)
-	}
-	s.calls(t, 2, 0)
-	p.wantOpen()
-	s.advance(sdkRefreshes)
-	leave("/refresh", tokensOf(p.last))
-	if asked, got := p.ask(); asked != "refresh" || got.status != 200 {
-		t.Errorf("%v", got)
-	}
-	s.calls(t, 2, 1)
-	p.wantOpen()
-	if len(s.IMM.DoubleSpends()) != 0 {
-		t.Error("a refresh token was sent again")
-	}
-}
-
-// TestSlowClientHoldsUpNobody: it sends half of its body and the other half when everybody else has
-// been answered.
-func TestSlowClientHoldsUpNobody(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	p := s.page()
-	p.body = source(plan)
-	for _, path := range []string{"/generate", "/refresh"} {
-		body := source(budget)
-		if path == "/refresh" {
-			body = tokensOf(s.open(p.proof(), budget))
-			s.advance(sdkRefreshes)
+		if asked, got := p.ask(); "/"+asked != path || got.status != 200 {
+			t.Errorf("%v", got)
 		}
-		head, text := raw(path, p.proof(), body)
-		slow := s.dial()
-		_, _ = io.WriteString(slow, head+text[:1])
-		for range 20 {
-			if _, got := p.ask(); got.status != 200 {
-				t.Errorf("%v", got)
-			}
-		}
-		_, _ = io.WriteString(slow, text[1:])
-		s.answer(slow).want(t, 200, "")
+		s.calls(t, 2, i)
+		p.wantOpen()
 	}
-	s.calls(t, 3, 2) // the page's own 38 other requests were too early for a refresh
-}
-
-// childVariable makes the test binary serve both functions until SIGTERM: a process of its own.
-const childVariable = "FUNCTIONS_TEST_SERVE"
-
-func TestChild(t *testing.T) {
-	if os.Getenv(childVariable) == "" {
-		t.Skip("it is the process that TestTerminationWithRequestsInFlight starts")
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	context.AfterFunc(ctx, func() { logger.Info("terminating") })
-	built, err := app.New(os.Getenv, time.Now, logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := platform.Options{Getenv: os.Getenv, Logger: logger,
-		Listen: platform.Listen{Addr: "127.0.0.1:0"}}
-	// the platform would open it to the world
-	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" {
-		if options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port); err != nil {
-			t.Fatal(err)
-		}
-	}
-	both := &local.Functions{Generate: generate.New(built), Refresh: refresh.New(built)}
-	if err := platform.Serve(ctx, both.Handler(), options); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestTerminationWithRequestsInFlight: SIGTERM comes while generates and refreshes wait for IMM.
-// All are answered with working tokens, and the process ends without an error.
-func TestTerminationWithRequestsInFlight(t *testing.T) {
-	t.Parallel()
-	for name, newRuntime := range map[string]func() (*cloud.Runtime, error){
-		"plain HTTP": nil, "go1": cloud.NewFunctionCompute,
-		"custom runtime": cloud.NewCustomRuntime, "Lambda": cloud.NewLambda,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			const each = 3
-			s := start(t)
-			// a process lives by the machine's clock
-			s.advance(time.Since(s.clock.Now()) - sdkRefreshes)
-			pages := make([]*page, 2*each)
-			for i := range pages {
-				pages[i] = s.page()
-				if pages[i].body = source(plan); i%2 == 0 {
-					pages[i].ask()
-				}
-			}
-			s.advance(sdkRefreshes)
-			child := s.child(newRuntime)
-			entered, release := s.gate.hold(len(pages))
-			var all sync.WaitGroup
-			for _, p := range pages {
-				all.Go(func() {
-					if asked, got := p.ask(); got.status != 200 {
-						t.Errorf("%s: %v", asked, got)
-					}
-				})
-			}
-			for range pages {
-				<-entered
-			}
-			child.terminate(t)
-			release()
-			all.Wait()
-			if err := <-child.ended; err != nil {
-				t.Errorf("the process ended with %v", err)
-			}
-			if lines := s.logs.lines("decision"); len(lines) != len(pages)+each {
-				t.Errorf("%d decision lines", len(lines))
-			}
-			s.calls(t, 2*each, each)
-			// each is a session of its own, and the last opener of a file wins its frame
-			for _, p := range pages {
-				if state := p.frame("open"); state != "open" {
-					t.Errorf("the document is %s", state)
-				}
-			}
-		})
-	}
-}
-
-// childProcess is the test binary, serving.
-type childProcess struct {
-	command *exec.Cmd
-	printed chan string // each line
-	ended   chan error
-}
-
-// child starts a process of the instance's deployment on one platform, nil being none, and sends
-// the instance's pages there.
-func (s *instance) child(newRuntime func() (*cloud.Runtime, error)) *childProcess {
-	s.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	c := &childProcess{command: exec.Command(self, "-test.run=^TestChild$"),
-		ended: make(chan error, 1), printed: make(chan string, 1000)}
-	c.command.Env = []string{childVariable + "=1", "AWS_LAMBDA_MAX_CONCURRENCY=10"}
-	for name, value := range s.Functions.Environment {
-		if name != "FC_FUNCTION_NAME" {
-			c.command.Env = append(c.command.Env, name+"="+value)
-		}
-	}
-	host := ""
-	if newRuntime != nil {
-		runtime, err := newRuntime()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(runtime.Close)
-		keys := s.IMM.Credentials()
-		runtime.Role = cloud.Role{AccessKeyID: keys.AccessKeyID, AccessKeySecret: keys.Secret,
-			SecurityToken: keys.SecurityToken}
-		c.command.Env = append(c.command.Env, runtime.Env()...)
-		s.client, host = &http.Client{Transport: runtime}, "http://functions.example.com"
-	}
-	c.start(s)
-	if newRuntime == nil {
-		_, rest, _ := strings.Cut(c.await(s.t, `"address":"`), `"address":"`)
-		address, _, _ := strings.Cut(rest, `"`)
-		host = "http://" + address
-	}
-	s.generateURL, s.refreshURL = host+"/generate", host+"/refresh"
-	return c
-}
-
-// start runs the process, whose log becomes the instance's.
-func (c *childProcess) start(s *instance) {
-	s.t.Helper()
-	out, err := c.command.StderrPipe()
-	if err == nil {
-		err = c.command.Start()
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	go func() {
-		defer close(c.printed)
-		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			// Function Compute's SDK prints marks of its own
-			if line := scanner.Text(); strings.HasPrefix(line, "{") {
-				_, _ = io.WriteString(s.logs, line+"\n")
-				c.printed <- line
-			}
-		}
-		c.ended <- c.command.Wait()
-	}()
-	s.t.Cleanup(func() {
-		_ = c.command.Process.Kill() // where it has not ended yet
-	})
-}
-
-// await returns the next line that holds a text.
-func (c *childProcess) await(t testing.TB, text string) string {
-	t.Helper()
-	for line := range c.printed {
-		if strings.Contains(line, text) {
-			return line
-		}
-	}
-	t.Fatalf("the process ended without printing %q", text)
-	return ""
-}
-
-// terminate sends SIGTERM and returns when the process has taken notice.
-func (c *childProcess) terminate(t *testing.T) {
-	t.Helper()
-	if err := c.command.Process.Signal(syscall.SIGTERM); err != nil &&
-		!errors.Is(err, os.ErrProcessDone) {
-		t.Fatal(err)
-	}
-	c.await(t, `"terminating"`)
+	s.spentOnce()
 }

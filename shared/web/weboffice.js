@@ -1,2 +1,508 @@
-// weboffice-document 1.0.0
-var F=':host{position:relative;display:grid;grid-template:minmax(0,1fr) auto / minmax(0,1fr);min-block-size:20rem;background:Canvas;color:CanvasText;font:.875rem/1.4 system-ui,sans-serif}:host([hidden]){display:none}slot{display:grid}#bar,#cover{display:flex;align-items:center;gap:1rem;padding-inline:1rem}#bar{block-size:2.75rem;border-block-start:1px solid #8884}#role,#title{font-weight:600}#cover{grid-area:1 / 1 / 3;z-index:1;flex-flow:column;justify-content:center;background:inherit;text-align:center;outline:none}:host([state=open]) #cover,:host([state=closed]) #cover,:host([bar=none]) #bar{display:none}#mark{inline-size:1.75rem;block-size:2.25rem;border:2px solid;border-radius:.25rem .75rem .25rem .25rem}#words{display:grid;gap:.375rem;max-inline-size:26rem;overflow-wrap:anywhere}#title{font-size:1.25rem}#detail{font-size:1rem}#request{font:.75rem monospace;-webkit-user-select:all;user-select:all}button{min-block-size:2.75rem;padding:0 1.5rem;border:0;border-radius:.5rem;background:CanvasText;color:Canvas;font:inherit;font-weight:600}#progress{display:none;inline-size:10rem;block-size:3px;overflow:hidden;background:#8884}#progress:before{content:"";display:block;inline-size:40%;block-size:100%;background:currentColor}:host([state=opening]) #progress,:host([state=waiting]) #progress{display:block}:host([framed]) #cover{grid-area:2 / 1;flex-flow:row;justify-content:space-between;block-size:2.75rem;border-block-start:1px solid #8884;text-align:start}:host([framed][bar=none]) #cover{grid-area:1 / 1;align-self:end}:host([framed][state=opening]) #cover,:host([framed]) #mark,:host([framed]) #title~*{display:none}:host([framed]) #title{font-size:inherit}:host([framed]) button{min-block-size:2rem}@media(prefers-reduced-motion:no-preference){#progress:before{animation:go 1.4s ease-in-out infinite}@keyframes go{0%{transform:translate(-100%)}to{transform:translate(250%)}}}';var w=(s,t,...e)=>{let r=document.createElement(s);for(let i in t)r.setAttribute(i,t[i]);return r.append(...e),r},bt=s=>{try{let t=new CSSStyleSheet;t.replaceSync(F),s.adoptedStyleSheets=[t]}catch{s.append(w("style",{},F))}},W=(s,t)=>{let e=s.attachShadow({mode:"open"}),r={},i=(h,d="div",u)=>r[h]=w(d,{id:h,dir:"auto",...u}),n=w("div",{id:"cover",part:"cover",tabindex:-1},w("div",{id:"mark"}),w("div",{id:"words",role:"status"},i("title"),i("detail"),i("request")),w("div",{id:"progress",role:"progressbar","aria-labelledby":"title"}),i("way","button",{part:"way"})),a=w("div",{id:"bar",part:"bar",role:"status"},i("role"),i("file"));return e.append(w("slot"),a,n),bt(e),r.way.onclick=()=>{n.focus(),t()},(h,d,u,m)=>{s.setAttribute("state",h),s.toggleAttribute("framed",!!d);for(let g in r){let l=r[g],y=m[g]||"";l.hidden=!y,l.lang=u,l.textContent!==y&&(l.textContent=y)}h==="open"&&e.activeElement&&s.querySelector("iframe")?.focus()}};var v=typeof document<"u",o=globalThis[Symbol.for("weboffice-document")]||={current:null,waiting:[],known:"",link:"",owner:"",pace:null},k=s=>new URL(s,location.href).origin,I=s=>/^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(s,location.href).hostname);var xt={Network:"no answer; is this page among its origins? ",CSP:"this page lacks ",Attribute:"set by property: "},f=(s,t,e)=>Object.assign(new Error(s+": "+(xt[s]||"")+t),{code:s,value:t,...e}),K,T=({status:s,message:t})=>{!s&&K!==t&&console.warn("weboffice-document",K=t)};var _=Date.now(),St=0,p=()=>{let s=Date.now()-_;return _+=s,St+=Math.max(0,s)},A=s=>new Promise(t=>setTimeout(t,s)),R=(s,t)=>Promise.race([t,new Promise((e,r)=>setTimeout(r,s))]),N=s=>{let t=new AbortController;return setTimeout(()=>t.abort(),s),t.signal};var D="https://g.alicdn.com/IMM/office-js/1.1.19/aliyun-web-office-sdk.min.js",$=s=>{let{href:t}=new URL(s,location.href);return t.startsWith(D.slice(0,35))||I(t)&&I("")},vt=s=>{try{return o.trust||=trustedTypes.createPolicy("weboffice",{createScriptURL:t=>t}),o.trust.createScriptURL(s)}catch{return s}},B=async(s,t)=>window.aliyun||(o.loading||=new Promise((e,r)=>{let i=document.createElement("script"),n=i.onload=i.onerror=()=>{o.loading=null,window.aliyun?e():r(f("SDK",s,{retry:!0}))};t&&Object.assign(i,{integrity:t,crossOrigin:"anonymous"});try{i.src=vt(s),document.head.append(i)}catch{n()}})),H=s=>{let t=window.aliyun.config(s);if(!t)throw f("Config","mount and config");let{iframe:e}=t;return e&&(e.style.cssText+=";width:100%;height:100%;border:0;display:block",e.title||="WebOffice"),t},Y=(s,t,e)=>{let{ApiEvent:r}=s,i=n=>e(n||{});r?r.AddApiEventListener(t,i):s.on(t,i)},G=["","saved","unsaved","unsaved","saving","unsaved","saving","saved"],Q=async s=>{try{return(await R(5*1e3,s.save())).result}catch{return"fail"}},V=(s,t)=>{let e={};return addEventListener("securitypolicyviolation",({blockedURI:r,effectiveDirective:i,disposition:n})=>{if(n==="report"||!/^http/.test(r))return;let a=i.replace("-elem","")+" "+k(r);t(a,e[a]=f("CSP",a))},s),e};var X=async(s,t,e,r)=>{let i=k(s),n,a={};try{n=await fetch(s,{method:"POST",body:JSON.stringify(e),signal:N(20*1e3),headers:{"Content-Type":"application/json",...t&&{Authorization:"Bearer "+t}}}),a=await n.json()||{}}catch{if(await A(0),!n)throw r["connect-src "+i]||f("Network",i+" to "+location.origin,{retry:!0})}if(a.Timeout>0)return a;let{status:h}=n,{Code:d,Message:u,Recommend:m,RequestId:g}=a,l=`${u||""} ${m||""}`.trim();throw f(d||"HTTP",d?l:i+" "+h,{status:h,said:l,requestId:g,retry:!/^4(?!29)/.test(h),wait:Math.min(10*6e4,1e3*(n.headers.get("Retry-After")||0))})},U=({status:s,retry:t})=>s>399&&!t;var Z="",Tt=/(^|[&?])link=[^&]+(&|$)/,S=()=>{let s=location.hash.slice(1),[t,e,r]=Tt.exec(s)||[];if(t){o.link=new URLSearchParams(t).get("link");let i=s.replace(t,r&&e),n=typeof history.state=="object"?history.state:{};history.replaceState({...n,weboffice:o.link},"",location.pathname+location.search+(i&&"#"+i))}Z=o.link};v&&(o.link||=history.state?.weboffice||"",S(),addEventListener("hashchange",S));var tt=s=>o.pace=o.pace?.about===s?o.pace:{about:s,sent:[],caused:0,last:0,refused:!1},et=s=>{s.sent=[...s.sent,p()].slice(-3)},st=s=>{let{sent:t,last:e}=s;p()-e>2*6e4&&(s.caused=0);let r=s.caused&&Math.min(6e4,1e3*2**(s.caused-1));return Math.max(e+r,t.length>2?t[0]+5*1e3:0)},it=s=>{s.caused++,s.last=p()};var rt=s=>{try{let t=s.split(".")[1].replace(/-/g,"+").replace(/_/g,"/"),{iss:e,sub:r,jti:i}=JSON.parse(atob(t)),n=String(r??"").trim()||String(i??"").trim();return n?e+" "+n:null}catch{return null}},nt=s=>R(20*1e3,(async()=>{let t=s;for(;typeof t=="function";)t=await t();return S(),t?{bearer:t,me:rt(t),by:"token"}:t===void 0&&o.link&&o.known!=="token"?{bearer:o.link,me:rt(o.link),by:"link"}:o.known?{signedOut:!0}:t===null?{}:{bearer:"",me:""}})());var L={waiting:{},opening:{runs:!0},open:{runs:!0,shown:!0},retrying:{runs:!0,shown:!0,way:"retry"},expired:{runs:!0,shown:!0,way:"retry"},signin:{shown:!0,way:"retry",fresh:"text",wakes:!0},refused:{way:"retry",fresh:"text"},failed:{way:"retry",fresh:"text",wakes:"passing"},taken:{way:"take",fresh:"person"},ended:{way:"take",fresh:"person"},closed:{}},ot={401:"signin",403:"refused",410:"ended"};var z="weboffice",ht=()=>{try{return JSON.parse(sessionStorage.getItem(z))}catch{return null}},E=()=>{try{sessionStorage.removeItem(z)}catch{}},ct=(s,t)=>JSON.stringify([s,t]),lt=(s,t,e,r)=>{let{owner:i}=o,n={owner:i,name:ct(s,t),end:Date.now()+r,answer:e};try{sessionStorage.setItem(z,JSON.stringify(n))}catch{}},ft=(s,t)=>{let e=ht()||{},{owner:r,answer:i}=e,n=e.end-Date.now();return r&&r===o.owner&&e.name===ct(s,t)&&n>0&&n<=i.Timeout&&{answer:i,left:n}},at=(s,t)=>new Promise(e=>{navigator.locks.request("weboffice "+s,{signal:N(t)},()=>(e(o.owner=s),new Promise(()=>{}))).catch(()=>e())}),ut=async()=>{if(!o.owner)try{let{owner:s}=ht()||{};s&&await at(s,1e3)||await at(String(Math.random()),20*1e3)}catch{}};var q=30*1e3,O=class extends EventTarget{state="opening";permission=null;instance=null;error=null;requestId="";fileStatus="";life=30*6e4;#i;#d;#h;#t=null;#r=0;#c;#o={};#e="";#m=0;#l=!0;#S;#f;#b=0;#v=0;#g=!1;#w=0;#A=q;#y=!1;#R=-1/0;#x;#N=new AbortController;#T;constructor(t,e){super();let{mount:r}=t;typeof r=="string"&&(r=document.querySelector(r));let i=this.#i={sdk:D,...t,mount:r};for(let u of["generate","refresh","document","mount"])if(!i[u])throw f("Missing",u);let{generate:n,document:a,permission:h,parameters:d}=i;this.#d=e,this.#h=JSON.stringify([String(n),a,h,d]),this.#x=!!i.password,S(),o.current?(this.state="waiting",o.waiting.push(this)):this.begin()}async begin(){o.current=this,this.#s("opening"),this.#B(),await ut(),this.#f=tt(this.#h),this.#f.refused&&(this.#e="page"),this.#l=!1,this.#u()}get#a(){return this.state==="closed"}get#n(){return L[this.state]}get#L(){return this.#g&&this.permission?.Readonly===!1}#p(t,e){this.dispatchEvent(new CustomEvent(t,{detail:e})),this.#d?.(t,e)}#s(t){this.state===t||this.#a||(this.state=t,this.#p(t))}#E(){!this.#g||!this.#n.runs||(this.error=null,this.#s("open"))}#u=()=>{if(clearTimeout(this.#S),this.#l||this.#a||o.current!==this||!this.#e&&!this.#n.runs)return;let t=p(),e=this.left(),{instance:r}=this,i=e&&this.#t.RefreshToken&&r&&!this.#y&&this.#w<2,n=this.#v;if(this.#e?n=Math.max(n,this.#m):i&&(n=Math.max(n,this.#r+this.life*5/6)),t>=n)return this.#q();!e&&r&&this.#n.runs&&this.#s("expired"),this.#S=setTimeout(this.#u,Math.min(n-t,e||q,q))};async#q(){let t=this.#e;this.#e="",this.#l=!0;try{await this.#j(t)}catch(e){this.#a||await this.#I(e.code?e:f("Script",e.message))}this.#l=!1,this.#u()}async#j(t){if(this.instance&&this.#w>1)throw this.#k(),this.#e||=t,this.#b=3,this.#A*=2,f("Frame","…",{retry:!0});let e=await this.#C();if(this.#a||this.#e)return;if(e.bearer===void 0)return this.#P(e);if(t){if(!this.#J(t,e))return this.#E();if(t==="page"&&!this.#W())return;this.#n.runs||this.#s(this.instance?"retrying":"opening")}let{me:r}=e,i=this.#t||this.#x?null:ft(this.#h,r);i&&(this.#M(i.answer,r,p()+i.left-i.answer.Timeout),this.permission=i.answer.Permission),this.left()&&this.#t.RefreshToken&&r===this.#c&&!this.instance?await this.#z():await this.#F(e,t)}#J(t,{bearer:e,me:r}){let i=this.#o,{runs:n,fresh:a}=this.#n,{error:h}=this;return t==="person"||i.me===void 0?!0:n||a==="person"?r!==i.me:!h||h.retry||(U(h)?e!==i.bearer:r!==i.me)}#W(){let t=this.#o.me===void 0&&!this.#f.refused;return this.#m=t?0:st(this.#f),p()<this.#m?(this.#e||="page",!1):(t||it(this.#f),!0)}#O(t){this.#e!=="person"&&(this.#e=t),t==="person"&&(this.#m=0),this.#u()}async#C(){let t=()=>nt(this.#i.token).catch(()=>{throw f("Token","token()",{retry:!0})}),e=await t();return!e.signedOut||this.state==="signin"&&!this.instance?e:(await A(1e3),t())}async#P({signedOut:t}){await this.save(),this.#k(t),this.permission=this.error=null,this.#s("signin")}#M(t,e,r){this.#t=t,this.#c=e,this.#r=r,this.life=t.Timeout,this.requestId=t.RequestId}async#F(t,e,r){let{generate:i,refresh:n,document:a,permission:h,password:d,parameters:u}=this.#i,{bearer:m,me:g,by:l}=t,y=this.#t,j=!y?.RefreshToken||g!==this.#c,wt=p(),yt=j?{...u,SourceURI:a,Permission:h,Password:d}:{AccessToken:y.AccessToken,RefreshToken:y.RefreshToken};this.#o={bearer:m,me:g},l&&o.known!=="token"&&(o.known=l),et(this.#f);let J;try{J=await X(j?i:n,m,yt,this.#T)}catch(M){if(M.status!==401||r||e==="page"||this.#a)throw M;let C=await this.#C().catch(()=>t);if(C.bearer===m)throw M;return C.bearer?this.#F(C,e,!0):this.#P(C)}this.#a||await this.#K(t,wt,J)}async#K({me:t},e,r){let i=this.#t,n=!this.left(),a=this.permission;if(this.#f.refused=!1,n||await this.save(),this.#e&&(await this.#C().catch(()=>({}))).me!==t||!this.#n.runs)return;let h=this.instance&&!this.#y&&t===this.#c&&r.WebofficeURL===i?.WebofficeURL;this.#M(r,t,e),this.error=null,this.#b=0,t!==null&&!this.#x?lt(this.#h,t,r,this.left()):E(),h&&this.#D();let d=h&&(!n||this.#L&&await this.save()!=="fail"&&!this.#y);this.permission=r.Permission,d||await this.#z(),i&&this.#p("refreshed"),a&&JSON.stringify(a)!==JSON.stringify(this.permission)&&this.#p("changed",this.permission),this.#E()}async#I(t){this.error=t,T(t);let{code:e,status:r,wait:i}=t;if(/\.RefreshToken$/.test(e)&&this.#t?.RefreshToken){this.#t.RefreshToken="";return}if(t.retry){let n=Math.min(1e3*2**this.#b++,Math.max(1e3,this.life/60));this.#v=p()+(i||0)+n*(.5+Math.random()/2),this.instance?(this.#s(this.left()?"retrying":"expired"),this.left()<this.life/12&&await this.save()):this.#b>3&&!i&&this.#s("failed")}else this.#f.refused=U(t),await this.save(),r!==401&&this.#k(!!r),this.#s(ot[r]||"failed");this.#p("error",t)}#D(){this.instance.setToken(this.#U())}#U(){return{token:this.#t.AccessToken,timeout:Math.max(this.left(),21*6e4)}}async#z(){let{sdk:t,integrity:e,config:r,mount:i}=this.#i;this.#k();try{await B(t,e)}catch(h){throw this.#T["script-src "+k(t)]||h}if(this.#a)return;let n=this,a=this.instance=H({...r,mount:i,url:this.#t.WebofficeURL,refreshToken(){return n.#u(),n.#U()}});this.#y=!1,this.#w=1,setTimeout(()=>{this.instance!==a||!this.#w||(this.#w=2,this.#u())},this.#A),this.#_(a),this.#D(),this.#p("frame")}#_(t){let e=(i,n)=>Y(t,i,a=>{this.instance===t&&(this.#w=0,n(a))}),r=({reason:i="Fail"})=>this.#$(i);e("fileOpen",i=>{if(i.success===!1||i.result==="Fail"||i.reason)return r(i);this.#g=!0,this.#E()}),e("filePasswordStatus",()=>{this.#x=!0,E()}),e("error",r),e("fileStatus",({status:i})=>{this.fileStatus=G[i]||"",this.#p(this.fileStatus)})}#k(t){try{this.instance?.destroy()}catch{}this.instance=null,this.#g=!1,this.fileStatus="",t&&(this.#t=null,this.#c=void 0,E())}#$(t){if(!this.#n.runs||this.#y)return;let e=this.#g,r=this.left();if(this.error=f("Frame",t),r){if(this.#y=!0,this.#g=!1,p()-this.#R<this.life/3)return this.#k(!0),this.#s(e?"taken":"failed"),this.#p("error",this.error);this.#R=p(),this.#t.RefreshToken=""}this.#s(r?"retrying":"expired"),this.#u()}left(){return this.#t?Math.max(0,this.#r+this.life-p()):0}async save(){return this.#L?Q(this.instance):"nochange"}retry(t){if(!(this.#a||this.state==="waiting")){if(t)return this.#O("page");this.#b=0,this.error?.wait||(this.#v=0),this.#n.runs?this.#u():this.#O("person")}}async close(t){t||(await this.save(),o.current===this&&E()),!this.#a&&(this.#s("closed"),this.#k(),this.#N.abort(),clearTimeout(this.#S),o.waiting=o.waiting.filter(e=>e!==this),o.current===this&&(o.current=null,o.waiting.shift()?.begin()))}#B(){let{signal:t}=this.#N,e=()=>document.hidden?this.save():this.#H();for(let i of["online","pageshow","visibilitychange"])addEventListener(i,e,{signal:t});addEventListener("pagehide",()=>this.save(),{signal:t});let{link:r}=o;addEventListener("hashchange",()=>{r!==o.link&&this.#O("page"),{link:r}=o},{signal:t}),this.#T=V({signal:t},(i,n)=>{let a=this.#t&&"frame-src "+k(this.#t.WebofficeURL);i===a&&this.#n.runs&&this.#I(n)})}#H(){let{runs:t,wakes:e}=this.#n;t||e==="passing"&&this.error?.retry?this.retry():e===!0&&this.retry(!0)}},Et=s=>new O(s);var dt={opening:["Opening…","打开中…"],waiting:["Waiting for another document…","等待另一个文档…"],editing:["Editing","可编辑"],readonly:["Read-only","只读"],saving:["Saving…","保存中…"],saved:["Saved","已保存"],unsaved:["Not saved","未保存"],retrying:["Trying again…","重试中…"],expired:["Connection lost. Trying again…","连接断开，重试中…"],signin:["Sign in or open your link again","请登录或重开链接"],taken:["Opened elsewhere","已在别处打开"],refused:["You have no access","无权访问"],ended:["Session ended","会话已结束"],failed:["Not opened","未打开"],retry:["Try again","重试"],take:["Continue here","继续"],Network:["No connection: {}","无法连接：{}"],SDK:["Blocked. Please allow {}","被拦截，请放行 {}"],Frame:["The editor: {}","编辑器：{}"],Page:["The page is not set up right","页面设置有误"]},x={en:{},zh:{Unauthenticated:"登录已过期或无效",Forbidden:"未对您开放",ResourceNotFound:"找不到此文档",SessionEnded:"已到最长打开时间",Throttling:"访问较多，请稍候",4:"请求无效",5:"服务暂时不可用"}};for(let s in dt)[x.en[s],x.zh[s]]=dt[s];var pt=s=>x[s]||x[s.split("-")[0]],Ot=/^(Attribute|CSP|Config|Missing|Script|Token)$/,mt=({code:s,value:t,said:e,status:r},i)=>{let n=i[Ot.test(s)?"Page":s]||i[r/100|0]||e;return n&&n.replace("{}",t)};var gt=s=>{try{return JSON.stringify({...s,mount:0})}catch{return NaN}},P=class extends(v?HTMLElement:class{}){static observedAttributes=["src","generate","refresh","readonly","sdk","integrity","token"];session=null;#i;#d;#h;#t;#r;#c;constructor(){super(),this.#c=W(this,()=>this.session?this.session.retry():this.#o());for(let t of["token","options","texts"]){let{value:e}=Object.getOwnPropertyDescriptor(this,t)||{};delete this[t],e!==void 0&&(this[t]=e)}}get token(){return this.#i}set token(t){let e=this.#i,r=typeof t=="function"&&typeof e=="function";this.#i=t,!(t===e||r&&this.session?.state!=="signin")&&(this.session?this.session.retry(!0):this.#o())}get options(){return this.#d}set options(t){let e=gt(this.#d);this.#d=t,gt(t)!==e&&this.#o()}get texts(){return this.#h}set texts(t){this.#h=t,this.#l()}connectedCallback(){this.#o()}connectedMoveCallback(){}disconnectedCallback(){this.session?.close(!0),this.session=null}attributeChangedCallback(t,e,r){e!==r&&(t==="token"&&r!==null?(this.removeAttribute(t),T(this.#r=f("Attribute",t))):this.#o())}async#o(){if(this.#t)return;this.#t=!0,await this.session?.close(),this.#t=!1,this.session=null,(this.#i!==void 0||this.#r?.value!=="token")&&(this.#r=null);let t=this.getAttribute("src");t&&this.isConnected&&!this.#r&&this.#e(t),this.#l()}#e(t){let e={};for(let i of["generate","refresh","sdk","integrity"])this.hasAttribute(i)&&(e[i]=this.getAttribute(i));(this.getAttribute("readonly")??"false")!=="false"&&(e.permission={Readonly:!0});let r=document.createElement("div");this.replaceChildren(r);try{if(e.sdk&&!$(e.sdk))throw f("Attribute","options.sdk");let i={...e,...this.#d,document:t,mount:r,token:()=>this.#m()};this.session=new O(i,(n,a)=>{this.#l(),this.dispatchEvent(new CustomEvent(n,{detail:a}))})}catch(i){T(this.#r=i)}}async#m(){let t=this.#i;for(;typeof t=="function";)t=await t();return t===void 0&&this.hasAttribute("signin")?null:t}#l(){let t=this.#r,e={state:t?"failed":"closed",error:t},r=this.session||e,{state:i,instance:n}=r,{way:a,runs:h,shown:d}=L[i],u=!h&&r.error,m=this.closest("[lang]")?.lang||navigator.language,g=pt(m),l={...x.en,...g,...this.#h};this.#c(i,n&&d,g?m:"en",{title:l[i],detail:u&&mt(u,l),request:u?.requestId&&"RequestId "+u.requestId,way:l[a],role:n&&l[r.permission?.Readonly?"readonly":"editing"],file:l[r.fileStatus]})}};v&&!customElements.get("weboffice-document")&&customElements.define("weboffice-document",P);export{P as WebofficeDocument,Z as link,Et as open,x as texts};
+/*
+ * weboffice.js opens one office document in a page and keeps it open.
+ *
+ *   <script type="module" src="weboffice.js"></script>
+ *   <weboffice-document src="oss://bucket/plan.docx" generate="https://…" refresh="https://…"></weboffice-document>
+ *
+ * or, with a script of your own, open({generate, refresh, document, mount, token}); weboffice.d.ts has every option.
+ *
+ * Promises: one request to the functions at a time and none before it is due; every failure ends in a state with a sentence
+ * that says what to do; what was written is saved before an end that cannot be avoided; whoever was known is never taken for
+ * a guest without a word.
+ * Limits: one document per page, since the vendor's SDK destroys its last instance when it makes the next.
+ *
+ * Secrets: bearers stay in memory. A share link stays in the history entry that it came with, in no address, so that a
+ * reload still knows who asks. The tokens of the open document are kept in sessionStorage, so that a reload costs nothing.
+ * That is bearable: both are this tab's and this origin's alone, a script that could read them could call the functions
+ * itself, the tokens open one document for half an hour, and the sealed one is worthless without the caller's proof. A
+ * duplicated tab gets a copy of them: the tokens' owner is who holds the Web Lock that they name.
+ */
+
+const SDK = 'https://g.alicdn.com/IMM/office-js/1.1.19/aliyun-web-office-sdk.min.js';
+
+// What a person reads in English and in Chinese: states, buttons, save states, problems.
+const table = {
+  opening: ['Opening…', '打开中…'],
+  editing: ['Editing', '可编辑'],
+  readonly: ['Read-only', '只读'],
+  saving: ['Saving…', '保存中…'],
+  saved: ['Saved', '已保存'],
+  unsaved: ['Not saved', '未保存'],
+  retrying: ['Trying again…', '重试中…'],
+  expired: ['Connection lost. Trying again…', '连接断开，重试中…'],
+  signin: ['Sign in or open your link again', '请登录或重开链接'],
+  taken: ['Opened elsewhere', '已在别处打开'],
+  refused: ['You have no access', '无权访问'],
+  ended: ['Session ended', '会话已结束'],
+  failed: ['Not opened', '未打开'],
+  retry: ['Try again', '重试'],
+  take: ['Continue here', '继续'],
+  Network: ['No answer; check connection and origins', '连接断开，请检查网络和 origins'],
+  HTTP: ['Unexpected answer', '应答异常'],
+  SDK: ['Script blocked; allow', '请放行脚本'],
+  CSP: ['CSP lacks', 'CSP 未放行'],
+  Frame: ['The editor says', '编辑器'],
+};
+/** Those words by language; where one has no word, English. Change or add any: texts.fr = {…}. */
+export const texts = { en: {}, zh: {} };
+for (const name in table) [texts.en[name], texts.zh[name]] = table[name];
+
+// A failure with a public face: code is a name of texts or the functions' Code, value what it is about.
+const problem = (code, value, more) => Object.assign(new Error((texts.en[code] || code) + ': ' + value), { code, value, ...more });
+const origin = url => new URL(url, location).origin;
+const within = (ms, work) => Promise.race([work, new Promise((_, no) => setTimeout(no, ms))]);
+
+// Time that has passed, sleep included. Only what the wall clock moved forward is added up, so that a page whose clock is
+// wrong, or set back, counts the server's Timeout rightly all the same.
+let wall = Date.now(), passed = 0;
+const clock = () => {
+  const moved = Date.now() - wall;
+  wall += moved;
+  return passed += Math.max(0, moved);
+};
+
+/** The share link's token that came in the page's fragment (#link=…), or ''. It leaves the address bar at once. */
+export let link = history.state?.weboffice || '';
+const takeLink = () => {
+  const fragment = new URLSearchParams(location.hash.slice(1)), found = fragment.get('link');
+  if (!found) return;
+  link = found;
+  fragment.delete('link');
+  history.replaceState({ ...history.state, weboffice: link }, '', '#' + fragment);
+};
+
+// This page's name: that of the Web Lock which it holds while it lives.
+let owner;
+// A reload finds the lock free, or free in a moment; a duplicated tab finds it held, and takes a name of its own.
+const claim = (name, wait = 2e4) => new Promise(done => {
+  navigator.locks.request('weboffice ' + name, { signal: AbortSignal.timeout(wait) }, () => {
+    done(owner = name);
+    return new Promise(() => {}); // held for good
+  }).catch(() => done());
+});
+
+// Whom a proof stands for: fresh proofs of one person count as the same, those of two people never do; null where it does
+// not say.
+const who = proof => {
+  try {
+    const { iss, sub, jti } = JSON.parse(atob(proof.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
+    return iss + ' ' + (sub || jti).trim();
+  } catch { return proof ? null : ''; }
+};
+
+let loading;
+const loadSDK = async url => window.aliyun || (loading ||= new Promise((done, fail) => {
+  const script = document.createElement('script');
+  script.onload = script.onerror = () => {
+    loading = 0;
+    window.aliyun ? done() : fail(problem('SDK', url, { retry: true }));
+  };
+  script.src = url;
+  document.head.append(script);
+}));
+
+let current;
+
+/** Opens a document: see weboffice.d.ts. */
+export const open = (options, echo) => {
+  const { sdk = SDK, generate, refresh, document: uri, mount, permission, password, parameters, config, token } = options;
+  const place = typeof mount === 'string' ? document.querySelector(mount) : mount;
+  if (!generate || !refresh || !uri || !place) throw problem('Missing', 'generate, refresh, document, mount');
+  if (current) throw problem('Single', 'close() first');
+
+  takeLink();
+  let answer, since, busy = true, timer, tries = 0, next = 0, blocked = {};
+  let me;               // whom the last proof stands for
+  let holder = '';      // and whom the tokens are for
+  let used = link;      // the page's link when a proof was last asked for; anything else: ask whether the caller is another
+  let opened;           // the frame has shown the document
+  let silent;           // 1: the frame has said nothing yet; 2: for too long
+  let patience = 3e4;   // how long that is
+  let dead;             // the frame has lost its access: new tokens need a new frame
+  let healed;           // when access that was lost was last asked for again, if ever
+  const about = JSON.stringify([generate, uri, permission, parameters]);
+  const session = current = new EventTarget(), stop = new AbortController();
+
+  const emit = (name, detail) => {
+    session.dispatchEvent(new CustomEvent(name, { detail }));
+    echo?.(name, detail);
+  };
+  const become = state => {
+    if (session.state !== state && !closed()) emit(session.state = state);
+  };
+  const halted = () => !/open|try|exp/.test(session.state);
+  const closed = () => session.state === 'closed';
+  const left = () => answer ? Math.max(0, since + session.life - clock()) : 0;
+  const editing = () => opened && session.permission.Readonly === false;
+  const ready = () => {
+    if (!opened || halted()) return;
+    session.error = null;
+    become('open');
+  };
+  const store = record => {
+    try { sessionStorage.weboffice = JSON.stringify(record || 0); } catch { /* full or forbidden: a reload costs a call */ }
+  };
+
+  // ---- tokens ----
+
+  const proof = () => within(2e4, (async () => {
+    let found = token;
+    while (typeof found === 'function') found = await found();
+    me = who(found ??= link);
+    return found;
+  })());
+
+  const adopt = (body, who, began) => {
+    answer = body;
+    holder = who;
+    since = began;
+    session.life = body.Timeout;
+    session.requestId = body.RequestId;
+  };
+
+  const start = async () => {
+    loadSDK(sdk).catch(() => {}); // beside the first request; show() reports it
+    try {
+      const record = JSON.parse(sessionStorage.weboffice || 0), rest = record.end - Date.now();
+      const mine = record && (owner ? owner === record.owner : await claim(record.owner, 1e3)) && (await proof(), true);
+      owner || await claim(Math.random());
+      // Where the page itself wrote over the history entry, its link is gone; the tokens it opened are this tab's still.
+      const same = mine && record.about === about && (record.me === me || me === '' && /^links /.test(record.me));
+      if (same && rest > 0 && rest <= record.answer.Timeout) {
+        adopt(record.answer, record.me, clock() + rest - record.answer.Timeout);
+        session.permission = answer.Permission;
+      }
+    } catch { /* no locks, no storage, no proof yet: nothing is taken over */ }
+    busy = false;
+    tick();
+  };
+
+  // The heartbeat. One long timer would do if machines never slept; so it looks at the clock every half minute.
+  const tick = () => {
+    clearTimeout(timer);
+    if (busy || halted()) return;
+    const time = clock(), idle = left() && answer.RefreshToken && session.instance && !dead && used === link && silent < 2;
+    const at = Math.max(next, idle ? since + session.life * 5 / 6 : 0);
+    if (time >= at) return renew();
+    if (!left() && session.instance) become('expired');
+    timer = setTimeout(tick, Math.min(at - time, left() || 3e4, 3e4));
+  };
+
+  const renew = async () => {
+    const moved = used !== link;
+    used = link;
+    busy = true;
+    try {
+      if (session.instance && silent > 1) {
+        drop();
+        tries = 3; // not by itself: a large document may need the longer patience that it gets next
+        patience *= 2;
+        throw problem('Frame', '…', { retry: true });
+      }
+      if (left() && answer.RefreshToken && !session.instance && !moved) await show(); // tokens that have no frame yet
+      else await accept(clock(), await post(moved));
+    } catch (error) {
+      if (!closed() && used === link) await fail(error.code ? error : problem('Script', error.message));
+    }
+    busy = false;
+    tick();
+  };
+
+  const post = async (moved, again) => {
+    const bearer = await proof().catch(() => { throw problem('Network', 'token()', { retry: true }); });
+    if (closed() || moved && me === holder) return;
+    // Without a proof the functions would take a known caller for a guest, and a guest's document would take the place of theirs.
+    if (me === '' && holder !== '') throw problem('Unauthenticated', 'token()', { status: 401 });
+    const anew = !answer?.RefreshToken || me !== holder, url = anew ? generate : refresh, from = origin(url);
+    let reply, body = {};
+    try {
+      reply = await fetch(url, {
+        method: 'POST',
+        signal: AbortSignal.timeout(2e4), // well under the minute in which the functions repeat an answer that got lost
+        headers: { 'Content-Type': 'application/json', ...bearer && { Authorization: 'Bearer ' + bearer } },
+        body: JSON.stringify(anew ? { ...parameters, SourceURI: uri, Permission: permission, Password: password }
+          : { AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken }),
+      });
+      body = await reply.json() || {};
+    } catch {
+      await new Promise(done => setTimeout(done)); // a policy's refusal is reported first
+      if (!reply) throw blocked['connect-src ' + from] || problem('Network', from, { retry: true });
+    }
+    const { status, headers } = reply;
+    if (body.Timeout > 0) return body;
+    if (status === 401 && !again) return post(0, 1); // with a fresh proof
+    const wait = Math.min(600, +headers.get('Retry-After') || 0) * 1000;
+    throw problem(body.Code || 'HTTP', [body.Message || from + ' ' + status, body.Recommend].join(' ').trim(), {
+      requestId: body.RequestId, status, wait, retry: !/^4(?!29)/.test(status),
+    });
+  };
+
+  const accept = async (began, body) => {
+    if (!body) return ready(); // the same caller, nothing is due
+    const old = answer, late = !left(), before = session.permission;
+    if (!late) await save(); // new tokens may allow less, or need a new frame
+    if (halted() || used !== link) return; // an answer to the caller of a moment ago
+    const same = session.instance && !dead && me === holder && body.WebofficeURL === old?.WebofficeURL;
+    adopt(body, me, began);
+    session.error = null;
+    tries = 0;
+    if (me !== null) store({ owner, about, me, end: Date.now() + left(), answer });
+    if (same) setToken();
+    // After its token's end a frame may be alive or not: one that may hold unsaved text is asked, by saving it.
+    const alive = same && (!late || editing() && await save() !== 'fail' && !dead);
+    session.permission = answer.Permission;
+    if (!alive) await show();
+    if (old) emit('refreshed');
+    if (before && JSON.stringify(before) !== JSON.stringify(session.permission)) emit('changed', session.permission);
+    ready();
+  };
+
+  const fail = async error => {
+    session.error = error;
+    const { code, status, wait } = error;
+    if (/\.RefreshToken$/.test(code) && answer?.RefreshToken) {
+      answer.RefreshToken = ''; // sealed with a key that is gone: generate, once
+      return;
+    }
+    if (error.retry) {
+      const step = Math.min(1000 * 2 ** tries++, Math.max(1000, session.life / 60));
+      next = clock() + (wait || 0) + step * (.5 + Math.random() / 2); // many pages were told the same moment
+      if (session.instance) {
+        become(left() ? 'retrying' : 'expired');
+        if (left() < session.life / 12) await save(); // the end may come: nothing that was written is lost to it
+      } else if (tries > 3 && !wait) become('failed');
+    } else {
+      const state = { 401: 'signin', 403: 'refused', 410: 'ended' }[status] || 'failed';
+      await save();
+      if (status !== 401) drop(status);
+      become(state);
+    }
+    emit('error', error);
+  };
+
+  // ---- the frame ----
+
+  // The SDK refreshes five minutes ahead and runs wild below 20: it never hears of less than 21. The heartbeat knows better.
+  const forSDK = () => ({ token: answer.AccessToken, timeout: Math.max(left(), 126e4) });
+
+  // After each refresh: it keeps the first token otherwise, and posts that one again on `ready`.
+  const setToken = () => session.instance.setToken(forSDK());
+
+  const show = async () => {
+    drop();
+    try { await loadSDK(sdk); } catch (error) { throw blocked['script-src ' + origin(sdk)] || error; }
+    if (closed()) return;
+    const instance = window.aliyun.config({
+      ...config, mount: place, url: answer.WebofficeURL,
+      refreshToken() { // plain: the SDK ignores an async function without a word
+        tick(); // asks the functions if it is time, and sets the token then
+        return forSDK();
+      },
+    });
+    if (!instance) throw problem('Config', 'check mount and config');
+    session.instance = instance;
+    dead = false;
+    silent = 1;
+    setTimeout(() => { // by a timer, which does not run while the machine sleeps
+      if (session.instance !== instance || !silent) return;
+      silent = 2;
+      tick();
+    }, patience);
+    const on = (name, then) => {
+      const listen = data => {
+        if (session.instance !== instance) return;
+        silent = 0;
+        then(data || {});
+      };
+      instance.ApiEvent ? instance.ApiEvent.AddApiEventListener(name, listen) : instance.on(name, listen);
+    };
+    on('fileOpen', data => {
+      if (data.success === false || data.result === 'Fail' || data.reason) return broken(data);
+      opened = true;
+      ready();
+    });
+    on('filePasswordStatus', () => {}); // the person is asked: that may take a while
+    on('error', broken);
+    on('fileStatus', ({ status }) => {
+      session.fileStatus = ['', 'saved', 'unsaved', 'unsaved', 'saving', 'unsaved', 'saving', 'saved'][status];
+      emit(session.fileStatus);
+    });
+    setToken();
+    const { iframe } = instance; // a strict policy may keep the SDK from styling it
+    if (iframe) {
+      iframe.style.cssText += ';width:100%;height:100%;border:0';
+      iframe.title ||= 'WebOffice';
+    }
+    emit('frame');
+  };
+
+  const drop = forget => {
+    try { session.instance?.destroy(); } catch { /* gone either way */ }
+    session.instance = opened = null;
+    session.fileStatus = '';
+    if (forget) store(answer = null);
+  };
+
+  // The frame reports an error. After its token's end the next token mends it. Before, somebody took the access away ("your
+  // edit right was cancelled"), or the document is broken: one new session, and after that it is the person's choice, since
+  // two windows would take it from each other for ever.
+  const broken = ({ reason = 'Fail' }) => {
+    if (halted() || dead) return;
+    const was = opened;
+    session.error = problem('Frame', reason);
+    if (left()) {
+      dead = true;
+      opened = null;
+      if (clock() - healed < session.life / 3) {
+        drop(true);
+        become(was ? 'taken' : 'failed');
+        return emit('error', session.error);
+      }
+      healed = clock();
+      answer.RefreshToken = '';
+    }
+    become(left() ? 'retrying' : 'expired');
+    tick();
+  };
+
+  // ---- what the page may do ----
+
+  const save = async () => {
+    try { return editing() ? (await within(5000, session.instance.save())).result : 'nochange'; } catch { return 'fail'; }
+  };
+
+  const retry = anew => {
+    if (closed() || anew && /tak|end/.test(session.state)) return;
+    tries = 0;
+    if (!session.error?.wait) next = 0;
+    if (anew || halted()) used = null;
+    if (halted()) become(session.instance ? 'retrying' : 'opening');
+    tick();
+  };
+
+  const close = async now => {
+    if (!now) {
+      await save();
+      store();
+    }
+    if (closed()) return;
+    become('closed');
+    drop();
+    stop.abort();
+    clearTimeout(timer);
+    current = null;
+  };
+
+  const wake = () => {
+    if (document.hidden) return save(); // a phone may never tell more
+    if (used !== link || !halted() || session.state === 'signin' || session.error.retry) retry();
+  };
+  const listeners = {
+    online: wake, pageshow: wake, visibilitychange: wake, hashchange: wake, pagehide: save,
+    securitypolicyviolation({ blockedURI, effectiveDirective, disposition }) {
+      if (disposition === 'report') return;
+      const lacks = effectiveDirective.replace('-elem', '') + ' ' + origin(blockedURI);
+      blocked[lacks] = problem('CSP', lacks);
+      if (answer && lacks === 'frame-src ' + origin(answer.WebofficeURL)) fail(blocked[lacks]);
+    },
+  };
+  for (const name in listeners) addEventListener(name, listeners[name], stop);
+  Object.assign(session, {
+    state: 'opening', permission: null, instance: null, error: null, requestId: '', fileStatus: '', life: 18e5, left, save, retry, close,
+  });
+  start();
+  return session;
+};
+
+// ---- the element ----
+
+const css = `:host{display:flex;flex-flow:column;min-block-size:20rem;font:.875rem system-ui}
+#cover,#bar{display:flex;gap:1rem;padding:.5rem 1rem}
+#cover{flex:1;flex-flow:wrap;place-content:center;text-align:center;overflow-wrap:anywhere}
+slot{display:grid}
+:host([framed]) slot{flex:99}
+:host([state=open]) #cover,:host(:not([state=opening])) progress,:host([bar=none]) #bar,#way:empty{display:none}
+button{font:inherit;padding:.8rem}`;
+
+export class WebofficeDocument extends HTMLElement {
+  static observedAttributes = ['src', 'generate', 'refresh', 'readonly'];
+  #token; #planned; #failure;
+
+  constructor() {
+    super();
+    const sheet = new CSSStyleSheet(); // made by script: no style-src is needed
+    sheet.replaceSync(css);
+    this.attachShadow({ mode: 'open' });
+    this.shadowRoot.adoptedStyleSheets = [sheet];
+    this.shadowRoot.innerHTML = `<div id=cover part=cover tabindex=-1><div role=status><b id=title></b><div id=detail></div></div>
+<progress aria-labelledby=title></progress><button id=way part=way></button></div><slot></slot>
+<div id=bar part=bar><span id=role role=status></span><span id=file></span></div>`;
+    this.shadowRoot.getElementById('way').onclick = ({ target }) => {
+      target.parentNode.focus(); // the button goes, the focus stays here
+      this.session ? this.session.retry() : this.#plan();
+    };
+  }
+
+  /** The caller's proof: a string, or a function that gives a fresh one or a promise of it. Never an attribute. */
+  get token() { return this.#token; }
+  set token(token) {
+    this.#token = token;
+    if (token != null) this.session?.retry(true);
+  }
+
+  connectedCallback() { this.#plan(); }
+  attributeChangedCallback() { this.#plan(); }
+
+  // Out of the page the frame is gone at once. The tokens are kept for when the element comes back.
+  disconnectedCallback() {
+    this.session?.close(true);
+    this.session = null;
+  }
+
+  // Attributes that change together open once.
+  async #plan() {
+    if (this.#planned) return;
+    this.#planned = true;
+    await this.session?.close();
+    this.#planned = false;
+    this.session = this.#failure = null;
+    const given = {};
+    for (const { name, value } of this.attributes) given[name] = value;
+    if (!given.src || !this.isConnected) return this.#draw();
+    const mount = document.createElement('div'); // in the page's own tree, where the SDK looks for it
+    this.replaceChildren(mount);
+    try {
+      this.session = open({
+        ...given, permission: 'readonly' in given ? { Readonly: true } : undefined, ...this.options, document: given.src, mount,
+        token: () => this.token,
+      }, (name, detail) => {
+        this.#draw();
+        this.dispatchEvent(new CustomEvent(name, { detail }));
+      });
+    } catch (error) { this.#failure = { state: 'failed', error }; }
+    this.#draw();
+  }
+
+  #draw() {
+    const { state = 'closed', error, instance, permission, fileStatus } = this.session || this.#failure || {};
+    const lang = this.closest('[lang]')?.lang || navigator.language;
+    const own = texts[lang] || texts[lang.slice(0, 2)], words = { ...texts.en, ...own, ...this.texts };
+    const say = (id, text) => {
+      const part = this.shadowRoot.getElementById(id);
+      part.lang = own ? lang : 'en';
+      if (part.textContent !== (text ||= '')) part.textContent = text; // what has not changed is not read out again
+    };
+    if (state === 'open' && this.shadowRoot.activeElement) instance.iframe?.focus(); // the cover goes, with the focus
+    this.setAttribute('state', state);
+    this.toggleAttribute('framed', !!instance);
+    say('title', words[state]);
+    say('detail', error && (words[error.code] || error.code) + ': ' + error.value + (error.requestId ? ' RequestId ' + error.requestId : ''));
+    say('way', !/open|clos/.test(state) && words[/tak|end/.test(state) ? 'take' : 'retry']);
+    say('role', instance && words[permission.Readonly ? 'readonly' : 'editing']);
+    say('file', words[fileStatus]);
+  }
+}
+
+takeLink();
+addEventListener('hashchange', takeLink);
+customElements.define('weboffice-document', WebofficeDocument);
