@@ -69,14 +69,23 @@ func run(ctx context.Context, root string, args []string, stdout io.Writer) erro
 	policyFile := flags.String("policy", "functions/policy.yaml",
 		"the policy that is put beside the programs")
 	out := flags.String("out", "dist", "the folder for the packages; those in it are replaced")
+	page := flags.Bool("page", false, "bundle "+pageModule+" from its sources, and nothing else")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is no flag: there are -target, -arch, -policy and -out", flags.Arg(0))
+		return fmt.Errorf("%q is no flag: there are -target, -arch, -policy, -out and -page",
+			flags.Arg(0))
 	}
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
 		return errors.New("run it where go.mod is: go run ./scripts/build")
+	}
+	if *page {
+		line, err := writePage(root)
+		if err == nil {
+			_, err = io.WriteString(stdout, line)
+		}
+		return err
 	}
 	chosen, err := choose(*wanted, *arch)
 	if err != nil {

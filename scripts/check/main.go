@@ -1,20 +1,23 @@
-// Command check is what runs before the tests, here and in CI: format, vet, staticcheck, import
-// rules, the list of dependencies, s.yaml with its environments, template.yml, the workflows, the
-// policies and what README names.
+// Command check is what runs before the tests, here and in CI: format, width, vet, staticcheck,
+// import rules, the list of dependencies, s.yaml with its environments, template.yml, the
+// workflows, the policies and what the guides name.
 //
 // Every finding is one line, `file:line:column: what — fix`; all of them are printed, and one is
-// enough for exit status 1. Checks of this project's own need nothing but the files. Tools of
-// others (staticcheck, actionlint, go-licenses, govulncheck, Serverless Devs, cfn-lint) run at
-// pinned versions; the last three are skipped, with a line that says so, where the database of
-// vulnerabilities, npm or cfn-lint is not there.
+// enough for exit status 1. Tools of others (staticcheck, actionlint, go-licenses, govulncheck,
+// Serverless Devs, cfn-lint) run at pinned versions. One that cannot be fetched is skipped, with
+// the reason. -quick runs what needs no network.
 //
-// `-update` writes scripts/check/dependencies.txt anew: the modules that are linked into the two
+// The rules lie beside the program: layout.yaml (packages and arrows), lines.yaml, tools.yaml, and
+// the JSON Schemas of s.yaml, scripts/env.yaml and template.yml.
+//
+// -update writes scripts/check/dependencies.txt anew: the modules that are linked into the two
 // functions, for a reviewer's eye.
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,6 +28,12 @@ import (
 	"time"
 )
 
+// place is where something stands. Line and column count from 1; 0 is not known.
+type place struct {
+	file         string
+	line, column int
+}
+
 // finding is one thing that is wrong.
 type finding struct {
 	place
@@ -32,14 +41,16 @@ type finding struct {
 }
 
 func (f finding) String() string {
-	at := fmt.Sprintf("%s:%d", f.file, max(f.line, 1))
-	if f.column > 0 {
-		at += fmt.Sprintf(":%d", f.column)
+	text := f.file
+	for _, n := range []int{f.line, f.column} {
+		if n > 0 {
+			text += fmt.Sprintf(":%d", n)
+		}
 	}
-	if f.fix == "" {
-		return at + ": " + f.what
+	if text += ": " + f.what; f.fix != "" {
+		text += " — " + f.fix
 	}
-	return at + ": " + f.what + " — " + f.fix
+	return text
 }
 
 // report collects findings. The same one twice (s.yaml is checked once for each environment) counts
@@ -52,90 +63,100 @@ func (r *report) add(at place, what, fix string) {
 	}
 }
 
-// project is what the checks look at: the files of the module at root, and the names of those that
+// project is what the checks look at: the module's files, and the names of those that
 // belong to it.
 type project struct {
-	root   string
 	files  fs.FS
 	names  []string
 	update bool
 }
 
-// check looks at one side of the project. What it returns is printed behind its name: a reason to
-// skip, or nothing.
+// check looks at one side of the project. It returns a reason to skip, or nothing.
 type check struct {
-	name string
-	run  func(ctx context.Context, p project, r *report) (skipped string)
+	name  string
+	doing string // of a check that takes seconds
+	fetch bool   // it needs the network
+	run   func(ctx context.Context, p project, r *report) (skipped string)
 }
 
 func checks() []check {
-	return []check{
-		{"files", checkFiles},
-		{"gofmt", checkFormat},
-		{"imports", checkImports},
-		{"policies", checkPolicies},
-		{"README", checkReadme},
-		{"workflows", checkWorkflows},
-		{"s.yaml", checkServerless},
-		{"template.yml", checkTemplate},
-		{"build", checkBuild},
-		{"dependencies", checkDependencies},
-		{"licences", checkLicences},
-		{"vulnerabilities", checkVulnerabilities},
-		{"vet", checkVet},
-		{"staticcheck", checkStaticcheck},
-		{"actionlint", checkActionlint},
-		{"serverless devs", checkRendering},
-		{"cfn-lint", checkCfnLint},
+	all := []check{
+		{"files", "", false, checkFiles},
+		{"code", "", false, checkCode},
+		{"imports", "", false, checkImports},
+		{"policies", "", false, checkPolicies},
+		{"guides", "", false, checkGuides},
+		{"s.yaml", "", false, checkServerless},
+		{"template.yml", "", false, checkTemplate},
+		{"build", "both targets", false, checkBuild},
+		{"dependencies", "", false, checkDependencies},
+		{"serverless devs", "fetching it, rendering s.yaml", true, checkRendering},
 	}
+	for _, t := range embeddedYAML[[]tool]("tools.yaml") {
+		all = append(all, check{t.Name, t.Doing, t.Fetch != "" || t.Optional, t.check})
+	}
+	return all
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	count, err := run(ctx, ".", os.Args[1:], os.Stdout)
-	stop()
-	if err != nil {
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "check:", err)
-		os.Exit(2)
-	}
-	if count > 0 {
 		os.Exit(1)
 	}
 }
 
-// run runs every check on the module at root and returns the number of findings.
-func run(ctx context.Context, root string, args []string, stdout io.Writer) (int, error) {
+// run runs the checks on the module in the current folder. Findings are an error.
+func run(ctx context.Context, args []string, _ func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	flags.SetOutput(stdout)
+	quick := flags.Bool("quick", false, "only what needs no network")
 	update := flags.Bool("update", false, "write scripts/check/dependencies.txt anew")
 	if err := flags.Parse(args); err != nil {
-		return 0, err
+		return err
 	}
-	p := project{root: root, files: os.DirFS(root), update: *update}
-	var err error
-	if p.names, err = fileNames(ctx, root); err != nil {
-		return 0, err
+	names, err := fileNames(ctx)
+	if err != nil {
+		return err
 	}
-	total := 0
+	p, total := project{files: os.DirFS("."), names: names, update: *update}, 0
 	for _, c := range checks() {
+		if *quick && c.fetch {
+			continue
+		}
 		start, r := time.Now(), &report{}
+		fmt.Fprintf(stdout, "%-16s ", c.name)
+		if c.doing != "" {
+			fmt.Fprint(stdout, c.doing, "… ")
+		}
 		skipped := c.run(ctx, p, r)
-		slices.SortStableFunc(r.findings, func(a, b finding) int {
-			return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line),
-				cmp.Compare(a.column, b.column))
-		})
-		result := "ok"
-		if skipped != "" {
-			result = "skipped: " + skipped
+		r.print(stdout, skipped, time.Since(start))
+		if total += len(r.findings); ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if n := len(r.findings); n > 0 {
-			result = fmt.Sprintf("%d found", n)
-		}
-		fmt.Fprintf(stdout, "%-16s %s (%.1fs)\n", c.name, result, time.Since(start).Seconds())
-		for _, f := range r.findings {
-			fmt.Fprintln(stdout, f)
-		}
-		total += len(r.findings)
 	}
-	return total, ctx.Err()
+	if total > 0 {
+		return fmt.Errorf("%d found", total)
+	}
+	return nil
+}
+
+// print ends a check's line and lists what was found.
+func (r *report) print(w io.Writer, skipped string, took time.Duration) {
+	slices.SortStableFunc(r.findings, func(a, b finding) int {
+		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line),
+			cmp.Compare(a.column, b.column))
+	})
+	result := "ok"
+	if n := len(r.findings); n > 0 {
+		result = fmt.Sprintf("%d found", n)
+	} else if skipped != "" {
+		result = "skipped: " + skipped
+	}
+	fmt.Fprintf(w, "%s (%.1fs)\n", result, took.Seconds())
+	for _, f := range r.findings {
+		fmt.Fprintln(w, f)
+	}
 }

@@ -2,34 +2,64 @@ package main
 
 import (
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
 
-var errFailed = errors.New("exit status 1")
-
-func TestForeignLicenceIsFound(t *testing.T) {
+// reported gives a tool's findings in the output of a failed run, and why it was skipped.
+func reported(t *testing.T, name, output string) (findings []string, skipped string) {
+	t.Helper()
+	all := embeddedYAML[[]tool]("tools.yaml")
+	i := slices.IndexFunc(all, func(t tool) bool { return t.Name == name })
 	r := &report{}
-	licences(r,
-		"W1 library.go:101] \"x\" contains non-Go code\nNot allowed license GPL-3.0 found for library github.com/a/b\n"+
-			"Not allowed license  found for library github.com/c/d/sub\nexit status 1", errFailed)
-	if text := fmt.Sprint(r.findings); len(r.findings) != 2 ||
-		!strings.Contains(text, `github.com/a/b has the licence "GPL-3.0"`) ||
-		!strings.Contains(text, `github.com/c/d/sub has the licence ""`) {
-		t.Errorf("%v", text)
+	skipped = all[i].report(r, output, errors.New("exit status 1"))
+	for _, f := range r.findings {
+		findings = append(findings, f.String())
 	}
-	r = &report{}
-	if licences(r, "W1 library.go:101] contains non-Go code", nil); len(r.findings) != 0 {
-		t.Errorf("a harmless warning: %v", r.findings)
+	return findings, skipped
+}
+
+func TestOutputOfTools(t *testing.T) {
+	for _, c := range []struct {
+		name, tool, output string
+		want               []string
+		skipped            string
+	}{
+		{"places", "vet", "# weboffice-functions/shared/x\nvet: shared/x/a.go:3:4: undefined: y\nshared/x/b.go:7: bad\n",
+			[]string{"shared/x/a.go:3:4: vet: undefined: y", "shared/x/b.go:7: vet: bad"}, ""},
+		{"no place", "staticcheck", "it broke", []string{"staticcheck: exit status 1: it broke"}, ""},
+		{"a foreign licence", "licences",
+			"W1 library.go:101] \"x\" contains non-Go code\nNot allowed license GPL-3.0 found for library github.com/a/b\n" +
+				"Not allowed license  found for library github.com/c/d/sub\nexit status 1",
+			[]string{`github.com/a/b has the licence "GPL-3.0"`, `github.com/c/d/sub has the licence ""`}, ""},
+		{"a licence tool that broke", "licences", "no such module", []string{"no such module"}, ""},
+		{"vulnerabilities", "vulnerabilities", vulnerable, []string{
+			"go.mod:1: GO-2099-0001: Panic in a parser in example.com/yaml — take example.com/yaml@v1.0.1",
+			"GO-2099-0002: Endless loop in example.com/loop — take N/A"}, ""},
+		{"no database", "vulnerabilities",
+			`govulncheck: fetching vulnerabilities: Get "https://vuln.example/index/modules.json.gz": no such host`,
+			nil, "nothing was looked up"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, skipped := reported(t, c.tool, c.output)
+			if len(got) != len(c.want) || !strings.Contains(skipped, c.skipped) {
+				t.Fatalf("got %q, skipped %q", got, skipped)
+			}
+			for i, want := range c.want {
+				if !strings.Contains(got[i], want) || strings.Contains(got[i], "https:") {
+					t.Errorf("got %q, want %q", got[i], want)
+				}
+			}
+		})
 	}
-	if licences(r, "no such module", errFailed); len(r.findings) != 1 {
-		t.Errorf("a tool that does not run is no finding: %v", r.findings)
+	r := &report{}
+	if (tool{}).report(r, "a.go:1:1: a warning", nil); len(r.findings) != 0 {
+		t.Errorf("a tool that found nothing: %v", r.findings)
 	}
 }
 
-func TestVulnerabilityIsFound(t *testing.T) {
-	const output = `=== Symbol Results ===
+const vulnerable = `=== Symbol Results ===
 
 Vulnerability #1: GO-2099-0001
     Panic in a parser in example.com/yaml
@@ -49,28 +79,20 @@ Vulnerability #2: GO-2099-0002
 
 Your code is affected by 2 vulnerabilities from 2 modules.
 exit status 3`
+
+// TestUnreachableToolIsSkipped: a tool that cannot be fetched says so, and is no finding.
+func TestUnreachableToolIsSkipped(t *testing.T) {
+	t.Setenv("GOPROXY", "off")
+	t.Setenv("GOFLAGS", "-mod=mod")
 	r := &report{}
-	skipped := vulnerabilities(r, output, errFailed)
-	text := fmt.Sprint(r.findings)
-	if skipped != "" || len(r.findings) != 2 ||
-		!strings.Contains(text,
-			"GO-2099-0001: Panic in a parser in example.com/yaml — take example.com/yaml@v1.0.1") ||
-		!strings.Contains(text, "GO-2099-0002: Endless loop in example.com/loop — no version") ||
-		strings.Contains(text, "https:") {
-		t.Errorf("%q, %v", skipped, text)
-	}
-	r = &report{}
-	if skipped = vulnerabilities(r, "No vulnerabilities found.", nil); skipped != "" ||
-		len(r.findings) != 0 {
+	skipped := tool{Fetch: "example.com/no/such/tool@v1.0.0", Run: []string{"tool"}}.check(t.Context(),
+		project{}, r)
+	if !strings.Contains(skipped, "example.com/no/such/tool@v1.0.0 cannot be fetched") ||
+		len(r.findings) > 0 {
 		t.Errorf("%q, %v", skipped, r.findings)
 	}
-	unreachable := `govulncheck: fetching vulnerabilities: Get "https://vuln.example/index/modules.json.gz": no such host`
-	if skipped = vulnerabilities(r, unreachable, errFailed); !strings.Contains(skipped,
-		"nothing was looked up") || len(r.findings) != 0 {
+	skipped = tool{Optional: true, Run: []string{"no-such-tool"}}.check(t.Context(), project{}, r)
+	if skipped != "no-such-tool is not here" || len(r.findings) > 0 {
 		t.Errorf("%q, %v", skipped, r.findings)
-	}
-	if skipped = vulnerabilities(r, "it does not build", errFailed); skipped != "" ||
-		len(r.findings) != 1 {
-		t.Errorf("a tool that does not run: %q, %v", skipped, r.findings)
 	}
 }

@@ -38,6 +38,7 @@ function choice(name, value, checked, ...inside) {
 }
 
 function drawChoices() {
+  byID('choose').textContent = asked.persona.title + ' opens ' + asked.document.title;
   byID('people').append(...dev.personas.map(one =>
     choice('as', one.id, one === asked.persona, make('b', '', one.title), make('small', '', one.about))));
   const kindOf = ({ uri }) => (KINDS.find(([, kind]) => kind.test(uri.split('.').pop())) || ['Other'])[0];
@@ -56,43 +57,37 @@ function drawChoices() {
   }
 }
 
-byID('choices').addEventListener('change', () => {
-  const chosen = new FormData(byID('choices'));
-  asked.persona = dev.personas.find(one => one.id === chosen.get('as'));
-  asked.document = dev.documents.find(one => one.uri === chosen.get('open'));
-  history.replaceState(history.state, '', '?' + new URLSearchParams({ as: asked.persona.id, open: asked.document.uri }));
-  open();
+// A choice takes effect with the button, or with a click: the arrow keys only walk over them. Each
+// is a page of its own, as a login and a logout would make it.
+byID('choices').addEventListener('click', event => {
+  if (event.detail && event.target.closest('label')) setTimeout(() => byID('choices').requestSubmit());
+});
+byID('choose').addEventListener('click', () => {
+  const shown = byID('choose').getAttribute('aria-expanded') === 'true';
+  byID('choose').setAttribute('aria-expanded', !shown);
 });
 
 // ---- the document ----
 
-// Whoever signed in brings a fresh proof with each request, as a page's login would give one. A guest brings none, and a link
-// holder's comes in the address, as from a mail: the module takes it from there.
+// Whoever signed in brings a fresh proof with each request, as a page's login would give one. A
+// guest brings none, and a link holder's comes in the address, as from a mail: the module takes it
+// from there.
 const tokenOf = async id => (await fetchJSON('dev/token?persona=' + encodeURIComponent(id))).token;
 const proofOf = id => id === 'guest' ? '' : id === 'link' ? undefined : () => tokenOf(id);
 
-let shown = null, opening = 0;
+const shown = document.querySelector('weboffice-document');
 
 async function open() {
-  const number = ++opening;
-  await shown?.session?.close();
-  if (number !== opening) return;
-  shown?.remove();
   const { persona, document: { uri } } = asked;
-  shown = document.createElement('weboffice-document');
-  shown.token = proofOf(persona.id);
-  const attributes = { src: uri, generate: 'generate', refresh: 'refresh', sdk: dev.sdk };
-  for (const name in attributes) shown.setAttribute(name, attributes[name]);
   shown.addEventListener('refreshed', () => { refreshes++; });
   for (const name of ['open', 'refreshed', 'changed', 'frame', 'refused', 'signin', 'failed', 'taken', 'ended']) {
     shown.addEventListener(name, drawDecision);
   }
-  refreshes = 0;
   ledger.opens.push(Date.now());
-  const link = persona.id === 'link' && await tokenOf('link');
-  if (number !== opening) return;
-  if (link) location.hash = 'link=' + link;
-  byID('document').append(shown);
+  if (persona.id === 'link') location.hash = 'link=' + await tokenOf('link');
+  shown.token = proofOf(persona.id);
+  shown.setAttribute('sdk', dev.sdk);
+  shown.setAttribute('src', uri);
   drawSnippet();
   drawDecision();
 }
@@ -126,7 +121,7 @@ const keep = () => {
 addEventListener('pagehide', keep);
 
 function drawDecision() {
-  const { session } = shown || {}, id = session?.error?.requestId || session?.requestId, granted = session?.permission;
+  const { session } = shown, id = session?.error?.requestId || session?.requestId, granted = session?.permission;
   const last = decisions.find(one => one.RequestId === id), refused = /refused|signin/.test(session?.state);
   if (session?.requestId && session.requestId !== ledger.last) ledger.waiting.push(ledger.last = session.requestId);
   byID('rule').textContent = refused ? 'No rule lets them in' : last?.rule || (granted ? byID('rule').textContent : 'None yet');
@@ -140,7 +135,7 @@ function drawDecision() {
 }
 
 function drawLife() {
-  const { session } = shown || {}, left = session?.left() || 0, life = session?.life || dev.lifetime, seconds = Math.ceil(left / 1000);
+  const { session } = shown, left = session?.left() || 0, life = session?.life || dev.lifetime, seconds = Math.ceil(left / 1000);
   byID('left').setAttribute('stroke-dasharray', 100 * left / life + ' 100');
   byID('clock').textContent = left ? Math.floor(seconds / 60) + ':' + String(seconds % 60).padStart(2, '0') : '–';
   byID('left').closest('svg').classList.toggle('soon', left > 0 && left < life / 6);

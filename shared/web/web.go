@@ -24,7 +24,7 @@ func Handler(editor string) http.Handler {
 	policy := strings.Join([]string{
 		"default-src 'none'", "script-src 'self' " + editor, "frame-src " + editor,
 		"connect-src 'self'", "style-src 'self'",
-		"img-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+		"img-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'",
 	}, "; ")
 	serve := http.FileServerFS(files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -7,13 +7,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
 
-// TestModule runs weboffice.test.mjs, the module's own tests, with node's runner.
+// TestModule runs the module's own tests with node's runner.
 func TestModule(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -23,13 +24,20 @@ func TestModule(t *testing.T) {
 		}
 		t.Skip("node is not installed: weboffice.js is not tested here")
 	}
-	// also tells go test that its result depends on this file
-	if _, err := os.Stat("weboffice.test.mjs"); err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("test/*.test.mjs")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no tests", err)
+	}
+	// also tells go test that its result depends on these files
+	for _, file := range append(files, "test/world.mjs", "weboffice.js", "package.json") {
+		if _, err := os.Stat(file); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	output, err := exec.CommandContext(ctx, node, "--test", "weboffice.test.mjs").CombinedOutput()
+	output, err := exec.CommandContext(ctx, node, append([]string{"--test"}, files...)...).
+		CombinedOutput()
 	passed := regexp.MustCompile(`(?m)^\S pass (\d+)$`).FindSubmatch(output)
 	if err != nil || passed == nil || string(passed[1]) == "0" {
 		t.Fatalf("%v\n%s", err, output)
@@ -78,7 +86,7 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s: headers %v", path, answer.Header)
 		}
 	}
-	for _, path := range []string{"/web.go", "/weboffice.test.mjs", "/nothing", "/../web.go"} {
+	for _, path := range []string{"/web.go", "/test/world.mjs", "/nothing", "/../web.go"} {
 		if answer, _ := get(t, server, path); answer.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d, want 404", path, answer.StatusCode)
 		}

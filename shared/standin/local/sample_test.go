@@ -68,31 +68,26 @@ func TestSamplePageForEachPersona(t *testing.T) {
 	}
 }
 
-// Every persona and every document can be chosen, one after the other, in one page.
+// Every persona and every document can be chosen, one after the other. A guest does not bear the
+// link that the page followed a moment ago.
 func TestSamplePageChoices(t *testing.T) {
 	t.Parallel()
 	s := sampleStage(t, 30*time.Minute)
 	b := s.sample("editor", document)
-	choices := value[[]string](b,
-		`[...document.querySelectorAll('#choices input')].map(one => '[name=' + one.name + '][value="' + one.value + '"]')`)
-	for _, choice := range choices {
-		before := value[string](b, sampleSession+`.requestId`)
-		if value[bool](b, `document.querySelector('#choices `+choice+`').checked`) {
-			continue
-		}
-		b.run(`document.querySelector('#choices ` + choice + `').click()`)
-		b.until(sampleSession + `?.state === 'open' && ` + sampleSession + `.requestId !== ` +
-			quote(before))
+	choices := value[[]string](b, `[...document.querySelectorAll('#choices input')].
+		map(one => '[name=' + one.name + '][value="' + one.value + '"]')`)
+	again := `[name=open][value="` + document + `"]`
+	for _, choice := range append(choices, again, "[value=link]", "[value=guest]") {
+		b.run(`document.querySelector('#choices ` + choice + `').checked = true`)
+		before := value[float64](b, `performance.timeOrigin`)
+		b.run(`document.querySelector('#choices button').click()`)
+		b.until(fmt.Sprintf(`performance.timeOrigin !== %f`, before))
+		b.until(sampleSession + `?.state === 'open'`)
+		equal(b, `document.querySelector('#choices `+choice+`').checked`, true)
+		equal(b, `document.querySelector('pre code').textContent.includes('src="' +
+			document.querySelector('[name=open]:checked').value + '"')`, true)
 	}
-	// A guest does not bear the link that the page followed a moment ago.
-	b.run(`document.querySelector('[name=open][value="` + document + `"]').click()`)
-	for _, c := range []struct{ as, rule string }{{"link", "share links"}, {"guest", "anyone"}} {
-		b.run(`document.querySelector('#people [value=` + c.as + `]').click()`)
-		b.until(`document.getElementById('rule').textContent === '` + c.rule + `'`)
-	}
-	equal(b, `document.querySelectorAll('weboffice-document').length`, 1)
-	equal(b,
-		`document.querySelector('pre code').textContent.includes('src="' + document.querySelector('[name=open]:checked').value + '"')`, true)
+	b.until(`document.getElementById('rule').textContent === 'anyone'`)
 	b.quiet()
 }
 
@@ -173,7 +168,7 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 			}
 		}
 		if names["radio"] < 10 || names["heading"] < 6 || state == "open" && names["Iframe"] != 1 ||
-			state == "refused" && names["button"] != 1 {
+			state == "refused" && names["button"] != 2 {
 			t.Errorf("%s: %v", state, names)
 		}
 		for _, scheme := range []string{"light", "dark"} {
@@ -184,7 +179,7 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 					Texts int      `json:"texts"`
 					Faint []string `json:"faint"`
 				}](b, readFile(t, "testdata/contrast.js"))
-				if seen.Texts < 50 {
+				if seen.Texts < 40 {
 					t.Errorf("%s, %s, %d: only %d texts", state, scheme, width, seen.Texts)
 				}
 				for _, one := range seen.Faint {
@@ -215,8 +210,13 @@ func TestSamplePageFromTheKeyboard(t *testing.T) {
 	b.do(chromedp.KeyEvent("\t"))
 	equal(b, `document.activeElement.name + ' ' + document.activeElement.value`, "as editor")
 	equal(b, `getComputedStyle(document.activeElement.closest('label')).outlineStyle`, "solid")
-	b.do(chromedp.KeyEvent(kb.ArrowUp))
-	b.until(`document.getElementById('rule').textContent === 'viewers'`)
+	for range 2 { // the arrow keys walk, and bill nothing
+		b.do(chromedp.KeyEvent(kb.ArrowUp))
+	}
+	s.calls(1, 0)
+	b.do(chromedp.KeyEvent("\r"))
+	b.until(`document.getElementById('rule').textContent === 'share links'`)
+	s.calls(2, 0)
 	b.quiet()
 }
 

@@ -14,21 +14,19 @@ import (
 // FuzzAuthorization: what is taken reads back the same, so that no two headers mean one proof.
 func FuzzAuthorization(f *testing.F) {
 	const signature = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	f.Add("ACS3-HMAC-SHA256 Credential=STS.local,SignedHeaders=host;x-acs-date,Signature=" +
-		signature)
-	f.Add("ACS3-HMAC-SHA256 Credential=a,SignedHeaders=x-acs-date;host,Signature=" + signature)
-	f.Add("ACS3-HMAC-SHA256 Credential=a,SignedHeaders=host;;host,Signature=" +
-		strings.ToUpper(signature))
-	f.Add("ACS3-HMAC-SHA256 Credential=a,b,SignedHeaders=host,Signature=" + signature + "\n")
-	f.Add("Bearer x")
+	for _, seed := range []string{"STS.local,SignedHeaders=host;x-acs-date,Signature=" + signature,
+		"a,SignedHeaders=x-acs-date;host,Signature=" + signature,
+		"a,SignedHeaders=host;;host,Signature=" + strings.ToUpper(signature),
+		"a,b,SignedHeaders=host,Signature=" + signature + "\n", ""} {
+		f.Add("ACS3-HMAC-SHA256 Credential=" + seed)
+	}
 	f.Fuzz(func(t *testing.T, header string) {
 		proof, ok := parseAuthorization(header)
 		if !ok {
 			return
 		}
 		back := algorithm + " Credential=" + proof.accessKeyID + ",SignedHeaders=" +
-			strings.Join(proof.signed, ";") +
-			",Signature=" + hex.EncodeToString(proof.signature)
+			strings.Join(proof.signed, ";") + ",Signature=" + hex.EncodeToString(proof.signature)
 		if back != header || len(proof.signature) != 32 {
 			t.Errorf("%q reads back as %q", header, back)
 		}
@@ -63,9 +61,8 @@ func FuzzQueryParameters(f *testing.F) {
 // FuzzStructure: what is taken has known fields only, and reads the same when it is written again.
 func FuzzStructure(f *testing.F) {
 	for _, seed := range []string{`{"Readonly":true}`, `{"Type":1,"Value":"imm","Rotate":-0.7}`,
-		`{"Chain":[{"Role":"r"}]}`,
-		`{"MNS":{"TopicName":"t"}}`, `{'Readonly':'true'}`, `{"Readonly":true}{`, `null`,
-		`{"Horizontal":1e400}`} {
+		`{"Chain":[{"Role":"r"}]}`, `{"MNS":{"TopicName":"t"}}`, `{'Readonly':'true'}`,
+		`{"Readonly":true}{`, `null`, `{"Horizontal":1e400}`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {

@@ -7,7 +7,9 @@ import { readFileSync } from 'node:fs';
 const { url, sdk, play, documents } = JSON.parse(process.argv[2]);
 const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE;
 const read = path => readFileSync(new URL(path, import.meta.url), 'utf8');
-const moduleSource = read('../../../../shared/web/weboffice.js').replace(/^export /gm, '') + '\nreturn open;';
+// The module as a function that gives open().
+const moduleSource = read('../../../../shared/web/weboffice.js')
+  .replace(/export\s*{.*?(\w+) as open\b.*?};?\s*$/, 'return $1;');
 const quickSource = read('../quickstart/page.js');
 const AsyncFunction = (async () => {}).constructor;
 
@@ -159,7 +161,12 @@ class Page {
       location: { href: address, hash: '', pathname: '/', search: '?document=' + encodeURIComponent(documents[0]), toString: () => address },
       history: { state: null, replaceState() {} },
       navigator: { language: 'en', locks: { request: (...given) => this.lock(...given) } },
-      sessionStorage: tab.storage,
+      globalThis: window,
+      sessionStorage: {
+        getItem: key => tab.storage[key] ?? null,
+        setItem: (key, text) => { tab.storage[key] = text; },
+        removeItem: key => { delete tab.storage[key]; },
+      },
       document: {
         hidden: false, createElement: tag => tag === 'iframe' ? new Frame(page) : new Element(), querySelector: () => new Element(),
         getElementById: id => ({ set textContent(text) { page.shown[id] = text; } }), head: { append: script => this.load(script) },
@@ -167,15 +174,8 @@ class Page {
       setTimeout: (call, delay) => time.set(page, call, delay), clearTimeout: id => time.clear(id),
       Date: { now: () => time.now },
       Math: Object.assign(Object.create(Math), { random }),
-      AbortSignal: {
-        timeout(delay) {
-          const stop = new AbortController();
-          time.set(page, () => stop.abort(new Error('timeout')), delay);
-          return stop.signal;
-        },
-      },
       fetch: (to, init) => this.fetch(new URL(to, address).href, init),
-      HTMLElement: EventTarget, CSSStyleSheet: class { replaceSync() {} }, customElements: { define() {} },
+      HTMLElement: EventTarget, customElements: { define() {}, get() {} },
       CustomEvent: class extends Event {},
     };
   }
@@ -215,7 +215,10 @@ class Page {
     this.session = open({
       generate: url + '/generate', refresh: url + '/refresh', sdk, document, mount: new Element(),
       token: () => proofOf(person),
-    }, name => this.seen.push(name));
+    });
+    for (const name of ['expired', 'taken', 'signin', 'refused', 'ended', 'failed']) {
+      this.session.addEventListener(name, () => this.seen.push(name));
+    }
   }
 
   // The quick start's page, as it is.

@@ -1,0 +1,270 @@
+package office_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	imm "github.com/alibabacloud-go/imm-20200930/v4/client"
+	"github.com/alibabacloud-go/tea/tea"
+
+	"weboffice-functions/shared/standin/office"
+)
+
+const testObject = "oss://test-bucket/test-object.docx"
+
+type session = imm.GenerateWebofficeTokenResponseBody
+
+// frameAnswer is what a frame reads.
+type frameAnswer struct {
+	State           string
+	ExpiresIn, Life int64
+	Version         int
+	View            *struct {
+		Title, Name, Kind                              string
+		Pages                                          []string
+		TotalPages                                     int
+		Readonly, Rename, History, Copy, Export, Print bool
+		UserName                                       string
+		Watermark                                      map[string]any
+		Versions                                       []struct{ Version int }
+		File                                           *struct {
+			Name, Picture string
+			Size          int64
+			Pages         int
+		}
+	}
+}
+
+// frame makes one call as the frame at the answer's WebofficeURL would.
+func (w *world) frame(t *testing.T, s *session, action, frame string, more ...any) frameAnswer {
+	t.Helper()
+	place, err := url.Parse(tea.StringValue(s.WebofficeURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := map[string]any{"Action": action, "File": path.Base(place.Path), "Frame": frame,
+		"Token": tea.StringValue(s.AccessToken)}
+	for i := 0; i < len(more); i += 2 {
+		call[more[i].(string)] = more[i+1]
+	}
+	text, _ := json.Marshal(call)
+	answer, err := w.web.Client().Post(w.web.URL+"/office/session", "application/json",
+		bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var body frameAnswer
+	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil || answer.StatusCode != 200 {
+		t.Fatal(answer.StatusCode, err)
+	}
+	return body
+}
+
+// frames makes calls such as "open one: open, check one: open", each with the state that it must
+// find. A frame whose state is not open sees nothing.
+func (w *world) frames(t *testing.T, s *session, calls string, more ...any) {
+	t.Helper()
+	for call := range strings.SplitSeq(calls, ", ") {
+		words, want, _ := strings.Cut(call, ": ")
+		action, frame, _ := strings.Cut(words, " ")
+		got := w.frame(t, s, action, frame, more...)
+		if got.State != want || want != "open" && got.View != nil {
+			t.Errorf("%s: the frame is %s and sees %+v, want %s", words, got.State, got.View, want)
+		}
+	}
+}
+
+// refreshed is a session with the tokens of a refresh.
+func refreshed(t *testing.T, client *imm.Client, s *session) *session {
+	t.Helper()
+	answer, err := client.RefreshWebofficeToken(refreshRequest(s.AccessToken, s.RefreshToken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &session{WebofficeURL: s.WebofficeURL, AccessToken: answer.Body.AccessToken,
+		RefreshToken: answer.Body.RefreshToken}
+}
+
+func editing(r *params) {
+	r.Permission = &imm.WebofficePermission{Readonly: tea.Bool(false), Rename: tea.Bool(true),
+		History: tea.Bool(true)}
+}
+
+func TestFrameOpens(t *testing.T) {
+	w := start(t)
+	got := w.frame(t, generate(t, w.client(t), func(r *params) {
+		r.Permission = &imm.WebofficePermission{Readonly: tea.Bool(true), Copy: tea.Bool(true)}
+		r.Watermark = &imm.WebofficeWatermark{Type: tea.Int64(1), Value: tea.String("imm")}
+	}), "open", "one")
+	if v := got.View; got.State != "open" || v == nil || v.Title != "test-object.docx" ||
+		v.Kind != "w" || len(v.Pages) != 3 || v.TotalPages != 3 || !v.Readonly || !v.Copy ||
+		v.Print || v.UserName != "Ann Åkesson" || v.Watermark["Value"] != "imm" ||
+		v.Versions != nil || v.File != nil {
+		t.Errorf("the frame sees %+v", got.View)
+	}
+	if got.ExpiresIn != (30*time.Minute).Milliseconds() || got.Life != got.ExpiresIn {
+		t.Errorf("%d ms of %d are left", got.ExpiresIn, got.Life)
+	}
+	if w.Openings(testObject) != 1 || w.Openings("oss://test-bucket/test-object.pdf") != 0 ||
+		w.Openings("oss://nowhere/x") != 0 {
+		t.Error("openings are counted wrongly")
+	}
+}
+
+func TestLastOpenerWins(t *testing.T) {
+	w := start(t)
+	client := w.client(t)
+	first := generate(t, client)
+	w.frames(t, first, "open one: open, check one: open, open two: open, check one: revoked")
+	next := refreshed(t, client, first)
+	w.frames(t, next, "renew one: revoked, renew two: open")
+	// a new Generate gives the frame its document back
+	w.frames(t, generate(t, client), "renew one: open")
+	w.frames(t, next, "check two: open")
+	if got := w.Openings(testObject); got != 3 {
+		t.Errorf("%d openings, want 3", got)
+	}
+}
+
+func TestFrameTokens(t *testing.T) {
+	w := start(t)
+	client := w.client(t)
+	first := generate(t, client)
+	w.pass(20 * time.Minute)
+	w.frames(t, first, "open one: open")
+	second := refreshed(t, client, first)
+	w.frames(t, first, "check one: open") // the old token lives on to its end
+	w.pass(10 * time.Minute)
+	w.frames(t, first, "check one: expired")
+	w.frames(t, second, "renew one: open")
+	w.SetSwitches(office.Switches{OldTokensDie: true})
+	third := refreshed(t, client, second)
+	w.frames(t, second, "check one: expired")
+	w.frames(t, third, "renew one: open")
+	w.frames(t, &session{WebofficeURL: tea.String(w.web.URL + "/office/w/0000"),
+		AccessToken: third.AccessToken}, "open two: unknown")
+	w.frames(t, &session{WebofficeURL: third.WebofficeURL, AccessToken: tea.String("guessed")},
+		"open two: unknown")
+}
+
+func TestPagesBeyondThePreviewNeverLeave(t *testing.T) {
+	w := start(t)
+	s := generate(t, w.client(t), func(r *params) {
+		r.SourceURI, r.PreviewPages = tea.String("oss://test-bucket/ten-pages.docx"), tea.Int64(5)
+		r.Permission.Readonly = tea.Bool(false)
+	})
+	got := w.frame(t, s, "open", "one")
+	if got.View == nil || len(got.View.Pages) != 5 || got.View.TotalPages != 10 ||
+		!got.View.Readonly {
+		t.Errorf("the frame sees %+v", got.View)
+	}
+	w.frames(t, s, "save one: refused", "Pages", got.View.Pages)
+}
+
+func TestEditsAreSaved(t *testing.T) {
+	w := start(t)
+	client := w.client(t)
+	before := w.Text(testObject)
+	viewer, editor := generate(t, client), generate(t, client, editing)
+	cached := generate(t, client, func(r *params) { r.CachePreview = tea.Bool(true) })
+	w.frames(t, viewer, "open viewer: open")
+	pages := w.frame(t, editor, "open", "editor").View.Pages
+	pages[0] = "Changed"
+
+	w.frames(t, viewer, "save viewer: refused", "Pages", pages)
+	w.frames(t, editor, "save editor: refused", "Pages", pages[:1])
+	w.frames(t, editor, "save stranger: revoked", "Pages", pages)
+	if w.Text(testObject) != before {
+		t.Fatal("a refused save changed the document")
+	}
+	if saved := w.frame(t, editor, "save", "editor", "Pages", pages); saved.State != "open" ||
+		saved.Version != 2 || !strings.HasPrefix(w.Text(testObject), "Changed\f") {
+		t.Errorf("the save gave %+v and %q", saved, w.Text(testObject))
+	}
+	if got := w.frame(t, viewer, "check", "viewer"); got.Version != 2 {
+		t.Errorf("the viewer is told of version %d", got.Version)
+	}
+	if got := w.frame(t, editor, "renew", "editor").View; len(got.Versions) != 2 {
+		t.Errorf("the history shows %+v", got.Versions)
+	}
+	if got := w.frame(t, cached, "open", "cached").View.Pages[0]; got == "Changed" {
+		t.Error("a cached preview shows what was saved after it")
+	}
+	for range 30 {
+		w.frame(t, editor, "save", "editor", "Pages", pages)
+	}
+	if got := w.frame(t, editor, "renew", "editor").View; len(got.Versions) != 20 ||
+		got.Versions[19].Version != 32 {
+		t.Errorf("the history keeps %d versions", len(got.Versions))
+	}
+}
+
+func TestRename(t *testing.T) {
+	w := start(t)
+	client := w.client(t)
+	viewer, editor := generate(t, client), generate(t, client, editing)
+	w.frames(t, viewer, "open viewer: open, rename viewer: refused", "Name", "mine.docx")
+	w.frames(t, editor, "open editor: open, rename editor: refused", "Name", "  ")
+	w.frames(t, editor, "rename editor: open", "Name", "plan.docx")
+	if got := w.frame(t, viewer, "renew", "viewer").View.Title; got != "plan.docx" {
+		t.Errorf("the title is %s", got)
+	}
+	generate(t, client) // the object keeps its name
+}
+
+func TestPasswords(t *testing.T) {
+	w := start(t)
+	const uri = "oss://test-bucket/locked.docx"
+	if err := w.AddDocument(uri, office.Document{Title: "Locked", Text: "Secret", Pages: 2,
+		Password: "open sesame"}); err != nil {
+		t.Fatal(err)
+	}
+	client := w.client(t)
+	with := func(uri, password string) *session {
+		return generate(t, client, func(r *params) {
+			if r.SourceURI = &uri; password != "" {
+				r.Password = &password
+			}
+		})
+	}
+	got := w.frame(t, with(uri, "open sesame"), "open", "one")
+	if got.State != "open" || got.View.Title != "Locked" || len(got.View.Pages) != 2 {
+		t.Errorf("the token's password does not open the document: %+v", got)
+	}
+	asked := with(uri, "")
+	w.frames(t, asked, "open one: locked")
+	w.frames(t, asked, "renew one: locked", "Password", "guessed")
+	w.frames(t, asked, "save one: locked", "Pages", []string{"x"})
+	w.frames(t, asked, "renew one: open", "Password", "open sesame")
+	w.frames(t, with(testObject, "123456"), "open one: locked")
+	w.frames(t, with(testObject, "123456"), "renew one: open", "Password", "123456")
+}
+
+func TestFrameRequestsThatAreNone(t *testing.T) {
+	w := start(t)
+	for name, c := range map[string]struct {
+		body, site string
+		status     int
+	}{
+		"a frame's":     {`{"Action":"open","Frame":"one"}`, "same-origin", 200},
+		"another site":  {`{"Action":"open","Frame":"one"}`, "cross-site", 403},
+		"not JSON":      {`Action=open`, "same-origin", 400},
+		"unknown field": {`{"Action":"open","Frame":"one","Admin":true}`, "same-origin", 400},
+		"no frame":      {`{"Action":"open"}`, "same-origin", 400},
+		"too large":     {`{"Name":"` + strings.Repeat("x", 1<<20) + `"}`, "same-origin", 400},
+	} {
+		request, _ := http.NewRequestWithContext(t.Context(), "POST", w.web.URL+"/office/session",
+			strings.NewReader(c.body))
+		request.Header.Set("Sec-Fetch-Site", c.site)
+		if status, _ := w.try(t, request); status != c.status {
+			t.Errorf("%s: %d, want %d", name, status, c.status)
+		}
+	}
+}

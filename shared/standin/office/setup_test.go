@@ -1,0 +1,223 @@
+package office_test
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
+	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
+	imm "github.com/alibabacloud-go/imm-20200930/v4/client"
+	"github.com/alibabacloud-go/tea/dara"
+	"github.com/alibabacloud-go/tea/tea"
+
+	"weboffice-functions/shared/standin/office"
+)
+
+// world is a stand-in that listens, with a clock for its tokens that tests set.
+type world struct {
+	*office.Server
+	web    *httptest.Server
+	passed atomic.Int64
+	mu     sync.Mutex // guards log
+	log    bytes.Buffer
+}
+
+func start(t testing.TB, change ...func(*office.Options)) *world {
+	t.Helper()
+	w := &world{}
+	begin := time.Date(2026, 11, 21, 12, 0, 0, 123456789, time.UTC)
+	options := office.Options{SignatureNow: time.Now,
+		Now:    func() time.Time { return begin.Add(time.Duration(w.passed.Load())) },
+		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, c := range change {
+		c(&options)
+	}
+	w.Server = office.New(options)
+	w.web = httptest.NewServer(w.Server)
+	t.Cleanup(w.web.Close)
+	return w
+}
+
+func (w *world) pass(d time.Duration) { w.passed.Add(int64(d)) }
+
+// Write takes the log.
+func (w *world) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(line)
+}
+
+func (w *world) host() string { return strings.TrimPrefix(w.web.URL, "http://") }
+
+// client is the official typed SDK, as an application of the vendor's customers would set it up.
+func (w *world) client(t testing.TB) *imm.Client {
+	t.Helper()
+	keys := w.Credentials()
+	client, err := imm.NewClient(&openapi.Config{AccessKeyId: &keys.AccessKeyID,
+		AccessKeySecret: &keys.Secret, SecurityToken: &keys.SecurityToken,
+		Endpoint: tea.String(w.host()), Protocol: tea.String("http")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.DisableSDKError = tea.Bool(true)
+	return client
+}
+
+type params = imm.GenerateWebofficeTokenRequest
+
+// plainRequest is a request that breaks no rule; change makes it another.
+func plainRequest(change ...func(*params)) *params {
+	r := &params{
+		ProjectName: tea.String("test-project"),
+		SourceURI:   tea.String("oss://test-bucket/test-object.docx"),
+		Permission:  &imm.WebofficePermission{Readonly: tea.Bool(true)},
+		User:        &imm.WebofficeUser{Id: tea.String("ann1"), Name: tea.String("Ann Åkesson")},
+	}
+	for _, c := range change {
+		c(r)
+	}
+	return r
+}
+
+func generate(t testing.TB, client *imm.Client,
+	change ...func(*params)) *imm.GenerateWebofficeTokenResponseBody {
+	t.Helper()
+	answer, err := client.GenerateWebofficeToken(plainRequest(change...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Body
+}
+
+func refreshRequest(access, refresh *string) *imm.RefreshWebofficeTokenRequest {
+	return &imm.RefreshWebofficeTokenRequest{ProjectName: tea.String("test-project"),
+		AccessToken: access, RefreshToken: refresh}
+}
+
+// codeOf is the vendor's Code in an SDK error; "" for none.
+func codeOf(t testing.TB, err error) string {
+	t.Helper()
+	var typed interface{ GetCode() *string }
+	if err != nil && !errors.As(err, &typed) {
+		t.Fatalf("got %T %v, want an SDK error", err, err)
+	}
+	if err == nil {
+		return ""
+	}
+	return tea.StringValue(typed.GetCode())
+}
+
+// raw is a request that is signed by the official SDK's own code and then sent as it is, or as a
+// test damages it.
+type raw struct {
+	method  string
+	query   map[string]string
+	headers map[string]string // added or, with "", left out, before signing
+	body    string
+	secret  string
+	tamper  func(*http.Request) // after signing
+}
+
+func plainQuery() map[string]string {
+	return map[string]string{"ProjectName": "test-project",
+		"SourceURI":  "oss://test-bucket/test-object.docx",
+		"Permission": `{"Readonly":true}`, "User": `{"Id":"ann1","Name":"Ann"}`}
+}
+
+func (w *world) request(t testing.TB, r raw) *http.Request {
+	t.Helper()
+	if r.method == "" {
+		r.method = "POST"
+	}
+	if r.query == nil {
+		r.query = plainQuery()
+	}
+	keys := w.Credentials()
+	hash := sha256.Sum256([]byte(r.body))
+	headers := map[string]string{"host": w.host(), "x-acs-action": office.Generate,
+		"x-acs-version": "2020-09-30", "x-acs-date": at(0), "x-acs-signature-nonce": rand.Text(),
+		"x-acs-security-token": keys.SecurityToken, "x-acs-accesskey-id": keys.AccessKeyID,
+		"x-acs-content-sha256": hex.EncodeToString(hash[:])}
+	maps.Copy(headers, r.headers)
+	maps.DeleteFunc(headers, func(_, value string) bool { return value == "" })
+	signed, query := dara.NewRequest(), url.Values{}
+	signed.Method, signed.Pathname = tea.String(r.method), tea.String("/")
+	for name, value := range headers {
+		signed.Headers[name] = &value
+	}
+	for name, value := range r.query {
+		signed.Query[name] = &value
+		query.Set(name, value)
+	}
+	proof := openapiutil.GetAuthorization(signed, tea.String("ACS3-HMAC-SHA256"),
+		tea.String(headers["x-acs-content-sha256"]), tea.String(keys.AccessKeyID),
+		tea.String(cmp.Or(r.secret, keys.Secret)))
+	request, err := http.NewRequestWithContext(t.Context(), r.method, w.web.URL+"/?"+query.Encode(),
+		strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range headers {
+		if name != "host" {
+			request.Header.Set(name, value)
+		}
+	}
+	request.Header.Set("Authorization", tea.StringValue(proof))
+	if r.tamper != nil {
+		r.tamper(request)
+	}
+	return request
+}
+
+// send sends a request and returns the status and the decoded answer.
+func (w *world) send(t testing.TB, request *http.Request) (int, map[string]string) {
+	t.Helper()
+	status, text := w.try(t, request)
+	body := map[string]string{}
+	if err := json.Unmarshal([]byte(text), &body); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	return status, body
+}
+
+// try sends a request and returns what came, or 0 where the connection was cut.
+func (w *world) try(t testing.TB, request *http.Request) (int, string) {
+	t.Helper()
+	answer, err := w.web.Client().Do(request)
+	if err != nil {
+		if !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "connection reset") {
+			t.Fatal(err)
+		}
+		return 0, ""
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// sendQuery sends an ordinary Generate with one parameter set.
+func (w *world) sendQuery(t testing.TB, name, value string) (int, map[string]string) {
+	t.Helper()
+	query := plainQuery()
+	query[name] = value
+	return w.send(t, w.request(t, raw{query: query}))
+}

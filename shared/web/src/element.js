@@ -1,0 +1,139 @@
+// <weboffice-document>: attributes and properties in, a session and its states out.
+import { build } from './cover.js';
+import { markupMayLoad } from './frame.js';
+import { inBrowser } from './page.js';
+import { problem, tell } from './problem.js';
+import { Session } from './session.js';
+import { STATES } from './states.js';
+import { sentence, texts, wordsFor } from './texts.js';
+
+// Renders make new objects each time: those that say the same are the same.
+const asText = value => {
+  try { return JSON.stringify({ ...value, mount: 0 }); } catch { return NaN; }
+};
+
+// Where there is no page, as on a server that renders one, the class is empty.
+export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
+  static observedAttributes = ['src', 'generate', 'refresh', 'readonly', 'sdk', 'integrity', 'token'];
+
+  /** The session, null where none is open. */
+  session = null;
+
+  #token; #options; #texts;
+  #planned; #failure; #show;
+
+  constructor() {
+    super();
+    this.#show = build(this, () => this.session ? this.session.retry() : this.#plan());
+    // What a script has set before this class was there stands in the class's way.
+    for (const name of ['token', 'options', 'texts']) {
+      const { value } = Object.getOwnPropertyDescriptor(this, name) || {};
+      delete this[name];
+      if (value !== undefined) this[name] = value;
+    }
+  }
+
+  /** The caller's proof: see proof.js. */
+  get token() { return this.#token; }
+  set token(token) {
+    const before = this.#token, isRender = typeof token === 'function' && typeof before === 'function';
+    this.#token = token;
+    // A render makes a new function each time. It is called when a proof is due, and at once only
+    // where one is waited for.
+    if (token === before || isRender && this.session?.state !== 'signin') return;
+    this.session ? this.session.retry(true) : this.#plan();
+  }
+
+  get options() { return this.#options; }
+  set options(options) {
+    const before = asText(this.#options);
+    this.#options = options;
+    if (asText(options) !== before) this.#plan();
+  }
+
+  get texts() { return this.#texts; }
+  set texts(words) {
+    this.#texts = words;
+    this.#draw();
+  }
+
+  connectedCallback() { this.#plan(); }
+
+  // Moved by moveBefore(): the frame lives on.
+  connectedMoveCallback() {}
+
+  // Out of the page the frame is gone at once. The tokens are kept for when the element comes back.
+  disconnectedCallback() {
+    this.session?.close(true);
+    this.session = null;
+  }
+
+  attributeChangedCallback(name, before, value) {
+    if (before === value) return;
+    if (name === 'token' && value !== null) {
+      this.removeAttribute(name); // every script and style sheet can read an attribute
+      tell(this.#failure = problem('Attribute', name));
+    } else this.#plan();
+  }
+
+  // Attributes that change together open once.
+  async #plan() {
+    if (this.#planned) return;
+    this.#planned = true;
+    await this.session?.close();
+    this.#planned = false;
+    this.session = null;
+    // A token that came as an attribute is somebody's: nobody is asked for as a guest.
+    if (this.#token !== undefined || this.#failure?.value !== 'token') this.#failure = null;
+    const src = this.getAttribute('src');
+    if (src && this.isConnected && !this.#failure) this.#open(src);
+    this.#draw();
+  }
+
+  #open(src) {
+    const given = {};
+    for (const name of ['generate', 'refresh', 'sdk', 'integrity']) {
+      if (this.hasAttribute(name)) given[name] = this.getAttribute(name);
+    }
+    if ((this.getAttribute('readonly') ?? 'false') !== 'false') given.permission = { Readonly: true };
+    const mount = document.createElement('div'); // in the page's own tree, where the SDK looks for it
+    this.replaceChildren(mount);
+    try {
+      if (given.sdk && !markupMayLoad(given.sdk)) throw problem('Attribute', 'options.sdk');
+      const options = { ...given, ...this.#options, document: src, mount, token: () => this.#ask() };
+      this.session = new Session(options, (name, detail) => {
+        this.#draw();
+        this.dispatchEvent(new CustomEvent(name, { detail }));
+      });
+    } catch (error) {
+      tell(this.#failure = error);
+    }
+  }
+
+  // With the attribute signin a token that was never set is a person who is not there yet.
+  async #ask() {
+    let value = this.#token;
+    while (typeof value === 'function') value = await value();
+    return value === undefined && this.hasAttribute('signin') ? null : value;
+  }
+
+  #draw() {
+    const error = this.#failure, nothing = { state: error ? 'failed' : 'closed', error };
+    const session = this.session || nothing, { state, instance } = session;
+    const { way, runs, shown } = STATES[state], problem = !runs && session.error;
+    const tag = this.closest('[lang]')?.lang || navigator.language, own = wordsFor(tag);
+    const words = { ...texts.en, ...own, ...this.#texts };
+    this.#show(state, instance && shown, own ? tag : 'en', {
+      title: words[state],
+      detail: problem && sentence(problem, words),
+      request: problem?.requestId && 'RequestId ' + problem.requestId,
+      way: words[way],
+      role: instance && words[session.permission?.Readonly ? 'readonly' : 'editing'],
+      file: words[session.fileStatus],
+    });
+  }
+}
+
+if (inBrowser && !customElements.get('weboffice-document')) {
+  customElements.define('weboffice-document', WebofficeDocument);
+}

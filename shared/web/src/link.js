@@ -1,0 +1,27 @@
+// The share link in the page's fragment: #link=TOKEN. It leaves the address bar at once and stays
+// in the history entry that it came with, so that a reload still knows who asks.
+import { inBrowser, page } from './page.js';
+
+/** The share link's token, or ''. */
+export let link = '';
+
+const pattern = /(^|[&?])link=[^&]+(&|$)/;
+
+/** Takes the link out of the address, and leaves the rest of the fragment as it is. */
+export const takeLink = () => {
+  const fragment = location.hash.slice(1), [found, before, after] = pattern.exec(fragment) || [];
+  if (found) {
+    page.link = new URLSearchParams(found).get('link');
+    const rest = fragment.replace(found, after && before);
+    const state = typeof history.state === 'object' ? history.state : {};
+    history.replaceState({ ...state, weboffice: page.link }, '',
+      location.pathname + location.search + (rest && '#' + rest));
+  }
+  link = page.link;
+};
+
+if (inBrowser) {
+  page.link ||= history.state?.weboffice || '';
+  takeLink();
+  addEventListener('hashchange', takeLink);
+}

@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { ALL, API, MINUTE, URI, VIEW, World, element, frameOf, guestsRead, opened } from './world.mjs';
+
+test('the element opens what its attributes say, and tells its state', async () => {
+  const world = new World(), { found, page } = await element(world, { readonly: '' });
+  assert.equal(found.getAttribute('state'), 'open');
+  assert.equal(world.functions.calls.length, 1);
+  assert.deepEqual(world.functions.calls[0].body, { SourceURI: URI, Permission: { Readonly: true } });
+  assert.equal(page.configs[0].mount, found.children[0], 'the frame is mounted in the page’s own tree');
+  assert.equal(found.part('role'), 'Editing');
+  const heard = [];
+  for (const name of ['refreshed', 'saved']) found.addEventListener(name, () => heard.push(name));
+  found.session.instance.tell('fileStatus', { status: 7 });
+  assert.equal(found.part('file'), 'Saved');
+  await world.run(26 * MINUTE);
+  assert.deepEqual(heard, ['saved', 'saved', 'refreshed']);
+});
+
+test('the element taken out and put back opens again without a call', async () => {
+  const world = new World(), { found } = await element(world);
+  found.isConnected = false;
+  found.disconnectedCallback();
+  assert.equal(found.session, null);
+  await world.run(1000);
+  found.isConnected = true;
+  found.connectedCallback();
+  await world.run(1000);
+  assert.equal(found.getAttribute('state'), 'open');
+  assert.equal(world.functions.billed, 1);
+});
+
+test('the element with another src closes the first document, saving it', async () => {
+  const world = new World(), { found } = await element(world);
+  frameOf(found.session).text = 'kept';
+  found.setAttribute('src', 'oss://bucket/next.docx');
+  found.setAttribute('readonly', '');
+  await world.run(1000);
+  assert.equal(world.storage.text, 'kept');
+  assert.equal(world.functions.calls.length, 2, 'two attributes, one opening');
+  assert.equal(world.functions.calls[1].body.SourceURI, 'oss://bucket/next.docx');
+  assert.equal(found.getAttribute('state'), 'open');
+});
+
+test('the element without a document waits; a missing attribute is said', async () => {
+  const world = new World(), { found } = await element(world, { src: '' });
+  assert.equal(found.getAttribute('state'), 'closed');
+  const other = await element(new World(), { refresh: '' });
+  assert.equal(other.found.getAttribute('state'), 'failed');
+  assert.equal(other.found.part('detail'), 'The page is not set up right');
+  assert.match(other.page.warnings.join(), /Missing: refresh/);
+  assert.equal(other.found.part('way'), 'Try again');
+});
+
+test('a second element waits for the first to leave the page', async () => {
+  const world = new World(), { found, page } = await element(world);
+  const second = new page.defined[1]();
+  for (const [name, value] of Object.entries({ src: URI, generate: API + '/generate', refresh: API + '/refresh' })) {
+    second.setAttribute(name, value);
+  }
+  second.isConnected = true;
+  second.connectedCallback();
+  await world.run(300);
+  assert.equal(found.getAttribute('state'), 'open');
+  assert.equal(second.getAttribute('state'), 'waiting');
+  found.isConnected = false;
+  found.disconnectedCallback();
+  await world.run(1000);
+  assert.equal(second.getAttribute('state'), 'open');
+  assert.equal(world.functions.billed, 1, 'with the tokens that the first one left');
+});
+
+test('a proof that comes late is used', async () => {
+  const world = new World();
+  world.functions.permission = caller => caller ? ALL : null;
+  const { found } = await element(world);
+  assert.equal(found.getAttribute('state'), 'signin');
+  found.token = () => world.functions.proof('ann');
+  await world.run(1000);
+  assert.equal(found.getAttribute('state'), 'open');
+});
+
+test('a proof that is set after a guest’s document has opened opens it anew; twin: the same person’s next proof', async () => {
+  const world = new World();
+  guestsRead(world);
+  const { found, page } = await element(world);
+  assert.equal(found.part('role'), 'Read-only');
+  found.token = () => world.functions.proof('ann');
+  await world.run(1000);
+  assert.equal(found.part('role'), 'Editing');
+  assert.equal(found.getAttribute('state'), 'open');
+  assert.equal(world.functions.billed, 2);
+  frameOf(found.session).text = 'Ann’s';
+  found.token = world.functions.proof('ann');
+  await world.run(1000);
+  assert.equal(world.functions.calls.length, 2);
+  assert.equal(page.configs.length, 2);
+  assert.equal(found.getAttribute('state'), 'open');
+  found.token = world.functions.proof('bob');
+  await world.run(1000);
+  assert.equal(world.functions.calls.length, 3);
+  assert.equal(world.storage.text, 'Ann’s', 'saved before it changes hands');
+  assert.equal(found.getAttribute('state'), 'open');
+});
+
+test('a proof that is set helps whoever was refused', async () => {
+  const world = new World();
+  world.functions.permission = caller => /bob/.test(caller) ? ALL : null;
+  const { found } = await element(world, {}, { token: world.functions.proof('ann') });
+  assert.equal(found.getAttribute('state'), 'refused');
+  found.token = world.functions.proof('bob');
+  await world.run(1000);
+  assert.equal(found.getAttribute('state'), 'open');
+});
+
+test('words say their language; the frame has a title', async () => {
+  const { found } = await element(new World(), {}, { lang: 'fr' });
+  assert.equal(found.shadowRoot.getElementById('role').lang, 'en');
+  assert.equal(found.session.instance.iframe.title, 'WebOffice');
+  const other = await element(new World(), {}, { lang: 'zh' });
+  assert.equal(other.found.shadowRoot.getElementById('role').lang, 'zh');
+});
+
+test('problems show a sentence, the RequestId and a way out', async () => {
+  const world = new World();
+  world.functions.permission = () => null;
+  const { found } = await element(world, {}, { token: 'a.' + Buffer.from('{"iss":"i","sub":"s"}').toString('base64url') + '.c' });
+  assert.equal(found.part('title'), 'You have no access');
+  assert.equal(found.part('detail'), 'Sentence. Do this.');
+  assert.match(found.part('request'), /^RequestId R-\d+$/);
+  assert.equal(found.part('way'), 'Try again');
+  world.functions.permission = () => VIEW;
+  const cover = found.shadowRoot.getElementById('cover');
+  let focused = 0;
+  cover.focus = () => focused++;
+  found.shadowRoot.getElementById('way').onclick();
+  assert.equal(focused, 1, 'the button goes, the focus does not fall to the page');
+  await world.run(1000);
+  assert.equal(found.getAttribute('state'), 'open');
+  assert.equal(found.part('role'), 'Read-only');
+  assert.equal(found.part('detail'), '');
+});
+
+test('texts: Chinese by the browser’s or the page’s language, replaceable by page and by element', async () => {
+  const chinese = new World();
+  chinese.language = 'zh-CN';
+  assert.equal((await element(chinese)).found.part('role'), '可编辑');
+  const { found, page } = await element(new World(), {}, { lang: 'fr' });
+  assert.equal(found.part('role'), 'Editing');
+  page.module.texts.fr = { editing: 'Modification' };
+  found.session.instance.tell('fileStatus', { status: 7 });
+  assert.equal(found.part('role'), 'Modification');
+  assert.equal(found.part('file'), 'Saved', 'what a language lacks is English');
+  found.texts = { editing: 'Yours' };
+  found.session.instance.tell('fileStatus', { status: 7 });
+  assert.equal(found.part('role'), 'Yours');
+});
+
+test('every state and every problem that people meet has its words in both languages', () => {
+  const { texts } = new World().tab().page.module;
+  for (const key of ['opening', 'editing', 'readonly', 'saving', 'saved', 'unsaved', 'retrying', 'expired', 'signin', 'taken', 'refused', 'ended', 'failed', 'retry', 'take', 'waiting', 'Network', 'SDK', 'Page', 'Frame']) {
+    assert.ok(texts.en[key], 'en ' + key);
+    assert.ok(texts.zh[key], 'zh ' + key);
+  }
+});
