@@ -207,7 +207,7 @@ func (d *doctor) addError(status, check, before string, err error) {
 	public := weboffice.AsError(err)
 	found := before + public.Error()
 	if public.Cause != nil {
-		found += " (" + strings.TrimSpace(public.Cause.Error()+" "+public.RequestID) + ")"
+		found += " (" + strings.TrimSpace(public.Cause.Error()+" "+public.IMMRequestID) + ")"
 	}
 	fix := "correct -document, -token or the rule (go run ./scripts/policy explain); a busy or failing service: run doctor again"
 	if public.Kind == weboffice.NotFound {

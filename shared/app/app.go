@@ -62,12 +62,12 @@ func New(getenv func(string) string, clock func() time.Time, logger *slog.Logger
 	if err := errors.Join(verifierErr, clientErr, sealerErr); err != nil {
 		return nil, err
 	}
+	b := broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now,
+		Logger: logger})
 	return &App{
-		Config: c, Policy: rules, source: source, imm: client,
+		Config: c, Policy: rules, Broker: b, source: source, imm: client,
 		Edge: &httpapi.Edge{Origins: rules.Origins(), QuickStart: rules.QuickStart(),
-			Verifier: verifier, Now: now, Logger: logger},
-		Broker: broker.New(broker.Options{Policy: rules, IMM: client, Sealer: sealer, Now: now,
-			Logger: logger}),
+			Verifier: verifier, Limits: b.Limits(), Now: now, Logger: logger},
 	}, nil
 }
 

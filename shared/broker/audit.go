@@ -30,8 +30,8 @@ type record struct {
 type work struct {
 	outcome string // "" until something other than the ordinary happens
 	billed  int    // calls that IMM charges for
-	// one more may have been charged: it was sent, and not answered or by a server that failed
-	unsure       bool
+	// one call more may have been charged: it got no answer, or a 4xx, which the vendor charges
+	maybeBilled  bool
 	spent        bool // the refresh token is of no use any more, or may be
 	immRequestID string
 	token        string // fingerprint of the access token
@@ -49,7 +49,7 @@ func (r *record) take(done work, leading bool) {
 		done.token = r.token
 	}
 	if !leading {
-		done.outcome, done.billed, done.unsure = "replayed", 0, false
+		done.outcome, done.billed, done.maybeBilled = "replayed", 0, false
 	}
 	r.work = done
 }
@@ -58,7 +58,7 @@ func (r *record) take(done work, leading bool) {
 // answers that.
 func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
 	if p := recover(); p != nil {
-		r.unsure = true
+		r.maybeBilled = true
 		b.audit(ctx, r, weboffice.AsError(errors.New("panic")))
 		panic(p)
 	}
@@ -93,8 +93,8 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	if err != nil {
 		public := weboffice.AsError(err)
 		outcome = public.Code
-		if public.RequestID != "" {
-			r.immRequestID = public.RequestID
+		if public.IMMRequestID != "" {
+			r.immRequestID = public.IMMRequestID
 		}
 		attributes = append(attributes, public.Attributes()...)
 		for _, step := range r.steps {
@@ -112,7 +112,7 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 		outcome = map[string]string{"generate": "opened", "refresh": "refreshed"}[r.function]
 	}
 	attributes = append(attributes, slog.String("outcome", outcome), slog.Int("billed", r.billed),
-		slog.Bool("maybeBilled", r.unsure),
+		slog.Bool("maybeBilled", r.maybeBilled),
 		slog.Bool("fallback", r.outcome == "fallback"), slog.String("immRequestId", r.immRequestID),
 		slog.Int64("durationMs", b.now().Sub(r.start).Milliseconds()))
 	b.log.LogAttrs(ctx, level, "decision", attributes...)

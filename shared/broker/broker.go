@@ -8,12 +8,12 @@ import (
 	"net/netip"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/imm"
 	"weboffice-functions/shared/policy"
-	"weboffice-functions/shared/recent"
 	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
@@ -24,8 +24,6 @@ const (
 	replayFor = time.Minute
 	// flightTime bounds the work that several requests wait for, where no platform sets a deadline.
 	flightTime = 20 * time.Second
-	// remembered bounds the memories of one instance, in entries.
-	remembered = 10_000
 )
 
 // Options is what a Broker needs; all are required.
@@ -39,23 +37,30 @@ type Options struct {
 
 // Broker is safe for concurrent use.
 type Broker struct {
-	policy   *policy.Policy
-	imm      *imm.Client
-	sealer   *session.Sealer
-	now      func() time.Time
-	log      *slog.Logger
-	flights  singleflight.Group
-	answers  *recent.Map[answered] // by sealed token and decision
-	limiters limiters
+	policy  *policy.Policy
+	imm     *imm.Client
+	sealer  *session.Sealer
+	now     func() time.Time
+	log     *slog.Logger
+	limits  *Limits
+	flights singleflight.Group
+	answers *lru.Cache[id, answered] // by sealed token
 }
 
 // New returns a Broker.
 func New(o Options) *Broker {
+	answers, err := lru.New[id, answered](remembered)
+	if err != nil {
+		panic(err) // of a size below one
+	}
 	return &Broker{
 		policy: o.Policy, imm: o.IMM, sealer: o.Sealer, now: o.Now, log: o.Logger,
-		answers: recent.New[answered](remembered), limiters: newLimiters(o.Policy.Limits()),
+		limits: NewLimits(o.Policy.Limits(), o.Logger), answers: answers,
 	}
 }
+
+// Limits are what the edge asks before it reads a request.
+func (b *Broker) Limits() *Limits { return b.limits }
 
 // Visitor is who asks, and from where.
 type Visitor struct {
@@ -65,8 +70,7 @@ type Visitor struct {
 
 // Answer is what a page gets.
 type Answer struct {
-	RequestID        string // IMM's where IMM was asked, else the request's own
-	weboffice.Access        // Life as it is now
+	weboffice.Access // Life as it is now
 	RefreshToken     session.Sealed
 	Permission       weboffice.Permission
 }
@@ -77,19 +81,20 @@ func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Reques
 	err error) {
 	rec := record{function: "generate", visitor: v, asked: asked, start: b.now()}
 	defer b.conclude(ctx, &rec, &err)
-	if err := b.limiters.admit(v, b.now()); err != nil {
+	if err := b.limits.admit(v, b.now()); err != nil {
 		return Answer{}, err
 	}
-	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: asked, Start: b.now(),
-		Guest: weboffice.NewGuest()})
+	r, err := b.decide(&rec, session.NewID(), policy.Question{Caller: v.Caller, Asked: asked,
+		Start: b.now(), Guest: weboffice.NewGuest()})
 	if err != nil {
 		return Answer{}, err
 	}
-	return b.generate(ctx, &rec.work, r)
+	return b.generate(ctx, &rec.work, r, call{visitor: v})
 }
 
-// ruling is a question and what was decided of it.
+// ruling is a question about an open document, and what was decided of it.
 type ruling struct {
+	document string // its session.ID
 	question policy.Question
 	decision policy.Decision
 	digest   [32]byte // of the decision
@@ -97,7 +102,7 @@ type ruling struct {
 
 // decide asks the policy and notes what it says: of a refusal why each rule for this document did
 // not decide.
-func (b *Broker) decide(rec *record, q policy.Question) (_ ruling, err error) {
+func (b *Broker) decide(rec *record, document string, q policy.Question) (_ ruling, err error) {
 	if q.Document, err = weboffice.ParseSourceURI(q.Asked.SourceURI); err != nil {
 		return ruling{}, err
 	}
@@ -110,18 +115,39 @@ func (b *Broker) decide(rec *record, q policy.Question) (_ ruling, err error) {
 	if d.Request.User != nil {
 		rec.user = d.Request.User.Id
 	}
-	return ruling{q, d, digest(d)}, nil
+	return ruling{document, q, d, digest(d)}, nil
 }
 
 // generate gets new tokens for a decision and seals them.
-func (b *Broker) generate(ctx context.Context, w *work, r ruling) (Answer, error) {
-	tokens, err := b.imm.Generate(ctx, r.decision.Request)
+func (b *Broker) generate(ctx context.Context, w *work, r ruling, c call) (Answer, error) {
+	c.generate = true
+	tokens, err := b.call(w, c, func() (imm.Tokens, error) {
+		return b.imm.Generate(ctx, r.decision.Request)
+	})
 	if err != nil {
-		w.unsure = w.unsure || imm.MaybeDone(err)
 		return Answer{}, err
 	}
-	w.billed++
 	return b.seal(w, r, tokens)
+}
+
+// call makes one call to IMM where the limits have room for it, and accounts for what it may have
+// cost. Should it end in a panic, nobody knows: all that it took stays taken.
+func (b *Broker) call(w *work, c call, do func() (imm.Tokens, error)) (imm.Tokens, error) {
+	held, err := b.limits.hold(c, b.now())
+	if err != nil {
+		return imm.Tokens{}, err
+	}
+	before := w.maybeBilled
+	w.maybeBilled = true
+	tokens, err := do()
+	unsure := imm.MaybeBilled(err)
+	w.maybeBilled = before || unsure || tokens.MaybeBilled
+	if err == nil {
+		w.billed++
+	}
+	b.limits.settle(held, err == nil || imm.RefusedToken(err), err == nil || unsure,
+		tokens.MaybeBilled)
+	return tokens, err
 }
 
 // seal turns IMM's tokens into an answer.
@@ -130,6 +156,7 @@ func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
 	w.token = fingerprint(t.AccessToken)
 	q := r.question
 	s := session.Session{
+		ID:           r.document,
 		Access:       t.Access,
 		RefreshToken: t.RefreshToken,
 		Issuer:       q.Caller.IssuerURL,
@@ -146,7 +173,7 @@ func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
 	if err != nil {
 		return Answer{}, weboffice.AsError(err)
 	}
-	answer := Answer{RequestID: t.RequestID, Access: t.Access, RefreshToken: sealed,
+	answer := Answer{Access: t.Access, RefreshToken: sealed,
 		Permission: *r.decision.Request.Permission}
 	answer.Life = max(answer.Life, 0)
 	return answer, nil

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -13,13 +12,20 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// turn is one refresh: what the page brought, what was sealed, and what is decided of it now.
-type turn struct {
+// renewal is one refresh: the session that was sealed, what is decided of it now, and what this
+// instance knows of the token.
+type renewal struct {
 	session.Session
 	sealed session.Sealed
 	ruling
-	// this instance has used the sealed refresh token already, or cannot know that it has not
-	spent bool
+	visitor  Visitor
+	spent    bool // the refresh token may already have been spent by this instance
+	answered bool // and a page got an answer for it
+}
+
+// call is what a call to IMM for this renewal counts as.
+func (r *renewal) call() call {
+	return call{visitor: r.visitor, opened: &r.Session, answered: r.answered}
 }
 
 // Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end.
@@ -37,67 +43,71 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 	if !s.BelongsTo(v.IssuerURL, identity(v.Caller)) {
 		return Answer{}, weboffice.ErrRefreshToken.New()
 	}
-	if err := b.limiters.admitSession(v, s, b.now()); err != nil {
+	if err := b.limits.admitRequest(v, s, b.now()); err != nil {
 		return Answer{}, err
 	}
-	r, err := b.decide(&rec, policy.Question{Caller: v.Caller, Asked: s.Asked, Start: s.Start,
-		Guest: s.Guest})
+	decided, err := b.decide(&rec, s.ID, policy.Question{Caller: v.Caller, Asked: s.Asked,
+		Start: s.Start, Guest: s.Guest})
 	if err != nil {
 		return Answer{}, err
 	}
-	t := turn{Session: s, sealed: sealed, ruling: r}
-	if answer, ok := b.early(ctx, t); ok {
+	r := renewal{Session: s, sealed: sealed, ruling: decided, visitor: v}
+	if answer, ok := b.sameTokens(r); ok {
 		rec.outcome = "early"
 		return answer, nil
 	}
-	return b.once(ctx, &rec, t)
+	return b.renewOnce(ctx, &rec, r)
 }
 
-// early gives the page's own tokens back while they are good for over two thirds of their life
+// sameTokens gives the page's own tokens back while they are good for over two thirds of their life
 // under an unchanged decision.
-func (b *Broker) early(ctx context.Context, t turn) (Answer, bool) {
-	left := t.Life - max(b.now().Sub(t.Issued), 0)
-	if t.Decision != t.digest || 3*left <= 2*t.Life {
+func (b *Broker) sameTokens(r renewal) (Answer, bool) {
+	left := r.Life - max(b.now().Sub(r.Issued), 0)
+	if r.Decision != r.digest || 3*left <= 2*r.Life {
 		return Answer{}, false
 	}
-	answer := Answer{RequestID: weboffice.RequestID(ctx), Access: t.Access, RefreshToken: t.sealed,
-		Permission: *t.decision.Request.Permission}
+	answer := Answer{Access: r.Access, RefreshToken: r.sealed,
+		Permission: *r.decision.Request.Permission}
 	answer.Life = left
 	return answer, true
 }
 
-// answered is an Answer with what is needed to give it again.
+// answered is what an instance remembers of a sealed token: the Answer, with what is needed to give
+// it again, or only that the token may be spent.
 type answered struct {
 	Answer
-	at   time.Time
-	work work
+	digest [32]byte // of the decision it was given under
+	at     time.Time
+	work   work
 }
 
-// once makes one refresh of any number of requests with the same sealed token: those that come
+func (a answered) is() bool { return !a.at.IsZero() }
+
+// renewOnce makes one renewal of any number of requests with the same sealed token: those that come
 // together wait for one call, those within a minute get its answer from memory. The call goes on
 // when the request that began it is given up, since its token is spent.
-func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) {
-	key := sha256.Sum256(append(t.digest[:], t.sealed.Reveal()...))
+func (b *Broker) renewOnce(ctx context.Context, rec *record, r renewal) (Answer, error) {
+	token := idOf(r.sealed.Reveal())
 	var leading atomic.Bool
-	flight := b.flights.DoChan(string(key[:]), func() (any, error) {
-		again, ok := b.answers.Get(key)
-		if ok && b.now().Sub(again.at) < replayFor {
-			return again, nil
+	flight := b.flights.DoChan(string(token[:])+string(r.digest[:]), func() (any, error) {
+		known, seen := b.answers.Get(token)
+		if known.digest == r.digest && known.is() && b.now().Sub(known.at) < replayFor {
+			return known, nil
 		}
 		leading.Store(true)
-		t.spent = ok
-		done, err := b.lead(ctx, t)
+		r.spent, r.answered = seen, known.is()
+		done, err := b.detached(ctx, r)
 		switch {
 		case err == nil:
-			b.answers.Put(key, done)
+			b.answers.Add(token, done)
 		case done.work.spent:
-			b.answers.Put(key, answered{}) // nothing to give again, but the token is known
+			b.answers.ContainsOrAdd(token, answered{}) // an older answer stays
 		}
 		return done, err
 	})
 	select {
 	case <-ctx.Done():
-		rec.unsure = leading.Load()
+		rec.maybeBilled = leading.Load()
 		return Answer{}, weboffice.ErrIMMLate.Because(ctx.Err())
 	case result := <-flight:
 		done, _ := result.Val.(answered)
@@ -110,11 +120,11 @@ func (b *Broker) once(ctx context.Context, rec *record, t turn) (Answer, error) 
 	}
 }
 
-// lead does the work of a flight, with the deadline of the request that began it but not its
-// cancellation.
-func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
+// detached does the work of a flight, with the deadline of the request that began it but not its
+// cancellation. A panic would end the process, since a flight has a goroutine of its own.
+func (b *Broker) detached(ctx context.Context, r renewal) (done answered, err error) {
 	defer func() {
-		if p := recover(); p != nil { // in a flight's own goroutine it would end the process
+		if p := recover(); p != nil {
 			weboffice.LogPanic(ctx, b.log, p)
 			err = weboffice.AsError(fmt.Errorf("panic: %T", p))
 		}
@@ -125,42 +135,43 @@ func (b *Broker) lead(ctx context.Context, t turn) (done answered, err error) {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	done.Answer, err = b.renew(ctx, &done.work, t, time.Until(deadline)/2)
+	done.digest = r.digest
+	done.Answer, err = b.refreshOrGenerate(ctx, &done.work, r, time.Until(deadline)/2)
 	done.at = b.now()
 	return done, err
 }
 
-// renew spends the refresh token within patience, or generates where the right has changed or the
-// token is no longer good.
-func (b *Broker) renew(ctx context.Context, w *work, t turn, patience time.Duration) (Answer,
-	error) {
-	if t.Decision != t.digest {
+// refreshOrGenerate spends the refresh token within patience, or generates where the right has
+// changed or the token is no longer good.
+func (b *Broker) refreshOrGenerate(ctx context.Context, w *work, r renewal,
+	patience time.Duration) (Answer, error) {
+	if r.Decision != r.digest {
 		w.outcome = "regenerated"
-		return b.generate(ctx, w, t.ruling)
+		return b.generate(ctx, w, r.ruling, r.call())
 	}
-	if t.spent {
+	if r.spent {
 		w.outcome = "fallback"
-		return b.generate(ctx, w, t.ruling)
+		return b.generate(ctx, w, r.ruling, r.call())
 	}
-	request := t.decision.Request
+	request := r.decision.Request
 	refreshing, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	w.spent, w.unsure = true, true // should the call end in a panic
-	renewed, err := b.imm.Refresh(refreshing, request.ProjectName, t.AccessToken, t.RefreshToken,
-		request.CredentialConfig)
-	w.unsure = imm.MaybeDone(err)
-	w.spent = err == nil || w.unsure || imm.RefusedToken(err)
+	renewed, err := b.call(w, r.call(), func() (imm.Tokens, error) {
+		w.spent = true // should the call end in a panic
+		return b.imm.Refresh(refreshing, request.ProjectName, r.AccessToken, r.RefreshToken,
+			request.CredentialConfig)
+	})
+	w.spent = w.spent && (err == nil || imm.MaybeDone(err) || imm.RefusedToken(err))
 	switch {
 	case err == nil:
-		w.billed++
-		renewed.WebofficeURL = t.WebofficeURL
-		return b.seal(w, t.ruling, renewed)
+		renewed.WebofficeURL = r.WebofficeURL
+		return b.seal(w, r.ruling, renewed)
 	case imm.RefusedToken(err) || imm.NoAnswer(err):
 		w.outcome = "fallback"
-		b.log.WarnContext(ctx, "the refresh failed, generating instead", "requestId",
-			weboffice.RequestID(ctx),
-			"document", request.SourceURI, "cause", weboffice.AsError(err).Cause)
-		return b.generate(ctx, w, t.ruling)
+		b.log.WarnContext(ctx, "the refresh failed, generating instead",
+			"requestId", weboffice.RequestID(ctx), "document", request.SourceURI,
+			"cause", weboffice.AsError(err).Cause)
+		return b.generate(ctx, w, r.ruling, r.call())
 	}
 	return Answer{}, err
 }

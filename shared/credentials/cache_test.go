@@ -281,9 +281,9 @@ func TestErrorsAreNotShared(t *testing.T) {
 		return Credentials{}, unavailable("mend it", errors.New("broken"))
 	})
 	_, first := c.Credentials(context.Background())
-	failed(t, first).RequestID = "changed by the edge"
+	failed(t, first).IMMRequestID = "changed by the edge"
 	_, second := c.Credentials(context.Background())
-	if id := failed(t, second).RequestID; id != "" {
+	if id := failed(t, second).IMMRequestID; id != "" {
 		t.Errorf("the next caller's error has RequestID %q", id)
 	}
 }

@@ -2,10 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
+	"weboffice-functions/shared/broker"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -45,4 +47,16 @@ func writeError(w http.ResponseWriter, ctx context.Context, err error) {
 			10))
 	}
 	_ = writeJSON(w, statuses[public.Kind], public.Body(ctx))
+}
+
+// refused says whether a request failed because of what it asked or how often, and not because of
+// what lies behind the functions.
+func refused(err error) bool {
+	if err == nil {
+		return false
+	}
+	var over broker.OverLimit
+	status := statuses[weboffice.AsError(err).Kind]
+	return errors.As(err, &over) || status >= 400 && status < 500 &&
+		status != http.StatusTooManyRequests && status != http.StatusNotFound
 }

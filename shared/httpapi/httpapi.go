@@ -33,6 +33,7 @@ type Edge struct {
 	Origins    []string // exact
 	QuickStart bool     // serve GET with query parameters, to guests
 	Verifier   *caller.Verifier
+	Limits     *broker.Limits
 	Now        func() time.Time
 	Logger     *slog.Logger
 }
@@ -83,16 +84,34 @@ func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request, decided *bool
 	if err != nil {
 		return err
 	}
-	parameters, err := e.parameters(w, r, visitor)
+	if !visitor.Guest() {
+		return e.answer(w, r, visitor, decided)
+	}
+	// Nobody pays for what a refused guest's request costs: before it is read, see whether its
+	// address was refused over and over. Whoever bears a proof there is not held up.
+	limits, now := e.Edge.Limits, e.Edge.Now()
+	if err := limits.AdmitStranger(e.Name, visitor.Address, now); err != nil {
+		return err
+	}
+	err = e.answer(w, r, visitor, decided)
+	if refused(err) {
+		limits.StrangerRefused(e.Name, visitor.Address, now)
+	}
+	return err
+}
+
+func (e Endpoint[T]) answer(w http.ResponseWriter, r *http.Request, v broker.Visitor,
+	decided *bool) error {
+	parameters, err := e.parameters(w, r, v)
 	if err != nil {
 		return err
 	}
 	*decided = true
-	answer, err := e.Use(r.Context(), visitor, parameters)
+	answer, err := e.Use(r.Context(), v, parameters)
 	if err != nil {
 		return err
 	}
-	return writeAnswer(w, answer)
+	return writeAnswer(w, r.Context(), answer)
 }
 
 // cors admits exactly the policy's origins. A request that a browser made for another site's page
@@ -231,13 +250,16 @@ type answerBody struct {
 	Permission              weboffice.Permission
 }
 
-func writeAnswer(w http.ResponseWriter, a broker.Answer) error {
+func writeAnswer(w http.ResponseWriter, ctx context.Context, a broker.Answer) error {
 	return writeJSON(w, http.StatusOK, answerBody{
-		RequestID: a.RequestID, WebofficeURL: a.WebofficeURL, AccessToken: a.AccessToken.Reveal(),
+		RequestID:               weboffice.RequestID(ctx),
+		WebofficeURL:            a.WebofficeURL,
+		AccessToken:             a.AccessToken.Reveal(),
 		RefreshToken:            a.RefreshToken.Reveal(),
 		AccessTokenExpiredTime:  a.AccessTokenExpiredTime.UTC(),
 		RefreshTokenExpiredTime: a.RefreshTokenExpiredTime.UTC(),
-		Timeout:                 a.Life.Milliseconds(), Permission: a.Permission,
+		Timeout:                 a.Life.Milliseconds(),
+		Permission:              a.Permission,
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"weboffice-functions/shared/broker"
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/httpapi"
+	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
@@ -39,7 +40,8 @@ func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
 	}
 	return httpapi.Endpoint[string]{
 		Edge: &httpapi.Edge{Origins: []string{"https://docs.example.com"}, QuickStart: true,
-			Verifier: verifier, Now: now, Logger: logger},
+			Verifier: verifier, Now: now, Logger: logger,
+			Limits: broker.NewLimits(policy.Limits{}, logger)},
 		Decode:      func(body []byte) (string, error) { return string(body), nil },
 		DecodeQuery: func(query url.Values) (string, error) { return query.Encode(), nil },
 		Use:         do,
@@ -172,9 +174,9 @@ func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 	if len(own) != 36 || own != seen || own == errorOf(t, serve(h, post(`{}`))).RequestId {
 		t.Errorf("our own is %q", own)
 	}
-	// IMM's own goes first, since the vendor's support asks for it.
-	h, _ = endpoint(t, fails(&weboffice.Error{Kind: weboffice.BadGateway, RequestID: "IMM-1"}))
-	if body := errorOf(t, serve(h, r)); body.RequestId != "IMM-1" {
+	// The answer and the log's line have one id; IMM's own stands beside it in the log.
+	h, _ = endpoint(t, fails(&weboffice.Error{Kind: weboffice.BadGateway, IMMRequestID: "IMM-1"}))
+	if body := errorOf(t, serve(h, r)); body.RequestId != "1-platform" {
 		t.Errorf("%q", body.RequestId)
 	}
 }
@@ -219,10 +221,11 @@ func TestAnswerOnTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, log := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
-		return broker.Answer{RequestID: "R", Access: access, RefreshToken: sealed,
+		return broker.Answer{Access: access, RefreshToken: sealed,
 			Permission: weboffice.Permission{Readonly: true, Copy: true}}, nil
 	})
-	w := serve(h, post(`{}`))
+	r := post(`{}`)
+	w := serve(h, r.WithContext(weboffice.WithRequestID(r.Context(), "R")))
 	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>","AccessToken":"access-1","RefreshToken":"` + sealed.Reveal() + `",` +
 		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z","RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
 		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,"Export":false,"Print":false}}` + "\n"

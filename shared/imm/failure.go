@@ -113,7 +113,7 @@ func (c *Client) refusal(r reply, p parameters) error {
 		broken: entry == failed(r.status),
 	}
 	e := entry.Because(f, c.region, tea.StringValue(p["ProjectName"]))
-	e.RequestID = said.RequestID
+	e.IMMRequestID = said.RequestID
 	switch entry {
 	case weboffice.ErrIMMBusy:
 		e.RetryAfter = retryAfter(r.header)

@@ -53,6 +53,7 @@ type Options struct {
 type Limits struct {
 	Anyone Rate // for each guest address
 	Caller Rate // for each verified caller
+	Total  Rate // billed calls of all together; zero: no limit
 }
 
 // Rate is a number of requests in a span of time.

@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,6 +53,7 @@ const (
 
 // Session is what a sealed token stands for.
 type Session struct {
+	ID               string            // of the open document: NewID when it is opened, then kept
 	weboffice.Access                   // Life as it was at Issued
 	RefreshToken     weboffice.Secret  // IMM's; it never leaves the function
 	Issuer           string            // of the caller
@@ -62,6 +64,9 @@ type Session struct {
 	Guest            weboffice.User    // the User of a guest; zero for others
 	Decision         [32]byte          // digest of what was decided
 }
+
+// NewID returns the ID of a document that is opened now.
+func NewID() string { return rand.Text()[:16] }
 
 // BelongsTo says whether the token was sealed for this caller.
 func (s Session) BelongsTo(issuer, subject string) bool {
@@ -89,6 +94,7 @@ func (s Sealed) LogValue() slog.Value { return s.token.LogValue() }
 // payload is the JSON text inside a token, with short names since a page carries it. A field is
 // never given another meaning: the next version opens the tokens of this one.
 type payload struct {
+	ID         string            `json:"n,omitempty"`
 	Refresh    string            `json:"r"`
 	URL        string            `json:"u"`
 	Issuer     string            `json:"i,omitempty"`
@@ -137,6 +143,7 @@ func (s *Sealer) Seal(session Session) (Sealed, error) {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // a WebofficeURL has &, which would take six characters
 	err := encoder.Encode(payload{
+		ID:         session.ID,
 		Refresh:    session.RefreshToken.Reveal(),
 		URL:        session.WebofficeURL,
 		Issuer:     session.Issuer,
@@ -182,6 +189,7 @@ func (s *Sealer) Open(presented weboffice.RefreshRequest) (Session, Sealed, erro
 		return Session{}, Sealed{}, weboffice.ErrRefreshToken.New()
 	}
 	session := Session{
+		ID: in.ID,
 		Access: weboffice.Access{
 			WebofficeURL:            in.URL,
 			AccessToken:             presented.AccessToken,
@@ -202,7 +210,17 @@ func (s *Sealer) Open(presented weboffice.RefreshRequest) (Session, Sealed, erro
 		session.Guest = weboffice.NewGuest()
 		session.Guest.Id = in.GuestID
 	}
+	if session.ID == "" {
+		session.ID = derivedID(session)
+	}
 	return session, Sealed{presented.RefreshToken}, nil
+}
+
+// derivedID is the ID of a document that was opened by a version without IDs.
+func derivedID(s Session) string {
+	sum := sha256.Sum256([]byte(s.Issuer + "\x00" + s.Subject + "\x00" + s.Guest.Id + "\x00" +
+		s.Asked.SourceURI + "\x00" + strconv.FormatInt(s.Start.UnixMilli(), 36)))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
 // decrypt gives the text inside a token. A token has one spelling: line breaks, which the decoder

@@ -64,6 +64,7 @@ func ptr[T any](v T) *T { return &v }
 func full() session.Session {
 	start := time.UnixMilli(1_800_000_000_123)
 	return session.Session{
+		ID: "OPENDOCUMENT1234",
 		Access: weboffice.Access{
 			WebofficeURL: "https://office-cn-shanghai.imm.aliyuncs.com/office/w/7c1a" +
 				"?_w_tokentype=1&x=<y>",
@@ -104,7 +105,7 @@ func TestSealedSessionComesBackWhole(t *testing.T) {
 	s := newSealer(t, newKey())
 	for name, want := range map[string]session.Session{
 		"everything": full(),
-		"little": {Access: weboffice.Access{AccessToken: "access"}, Start: time.UnixMilli(5),
+		"little": {ID: "x", Access: weboffice.Access{AccessToken: "access"}, Start: time.UnixMilli(5),
 			Issued: time.UnixMilli(7),
 			Asked:  weboffice.Request{SourceURI: "oss://test-bucket/a.docx"}},
 	} {
@@ -386,6 +387,10 @@ func TestTokensOfTheVersionBeforeAreOpened(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := open(newSealer(t, key[:]), weboffice.Secret(token))
+		again, _ := open(newSealer(t, key[:]), weboffice.Secret(token))
+		if want.ID = got.ID; len(got.ID) != 16 || again.ID != got.ID {
+			t.Errorf("%s: the document's ID is %q and %q", name, got.ID, again.ID)
+		}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\ngot  %+v, %v\nwant %+v", name, got, err, want)
 		}

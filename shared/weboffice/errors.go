@@ -40,10 +40,12 @@ type Error struct {
 	Code       string        // such as "InvalidArgument.SourceURI"
 	Message    string        // one sentence for the page
 	Recommend  string        // what the caller can do, may be empty
-	RequestID  string        // IMM's RequestId where the failure is IMM's, else empty
 	RetryAfter time.Duration // for Throttled and Unavailable, 0 where nothing is known
-	Fix        string        // for the operator: what to change, log only
-	Cause      error         // log only
+
+	// For the log alone.
+	Fix          string // what the operator has to change
+	Cause        error
+	IMMRequestID string // where the failure is IMM's
 }
 
 // Error gives the public part.
@@ -90,11 +92,7 @@ type ErrorBody struct{ RequestId, Code, Message, Recommend string }
 
 // Body gives the public part of e as the answer to the request that ctx belongs to.
 func (e *Error) Body(ctx context.Context) ErrorBody {
-	id := e.RequestID
-	if id == "" {
-		id = RequestID(ctx)
-	}
-	return ErrorBody{RequestId: id, Code: e.Code, Message: e.Message, Recommend: e.Recommend}
+	return ErrorBody{RequestID(ctx), e.Code, e.Message, e.Recommend}
 }
 
 // Failure is an entry of the catalogue: what a page is told of one kind of failure, and what the

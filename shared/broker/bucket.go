@@ -1,0 +1,177 @@
+package broker
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"weboffice-functions/shared/policy"
+)
+
+const (
+	// remembered bounds each memory of one instance, in entries.
+	remembered = 10_000
+	// openDocuments bounds the memory of calls for open documents.
+	openDocuments = 5 * remembered
+	// crowds is how many buckets those share who come while a memory is full.
+	crowds = 1024
+	// sweepEvery is how often a full memory is searched for what may be forgotten.
+	sweepEvery = time.Second
+)
+
+// limit is a number of events at once, and the time after which there is room for one more.
+type limit struct {
+	size  int
+	every time.Duration
+}
+
+func limitOf(r policy.Rate) limit { return limit{r.Events, r.Per / time.Duration(r.Events)} }
+
+// times gives a limit of so many times the size, refilled at so many times the rate.
+func (l limit) times(size, rate int) limit {
+	return limit{l.size * size, l.every / time.Duration(rate)}
+}
+
+// share gives a part of a limit, at least one event.
+func (l limit) share(part, of int) limit {
+	size := max(l.size*part/of, 1)
+	return limit{size, l.every * time.Duration(l.size) / time.Duration(size)}
+}
+
+// id is what somebody or something is known by in a memory.
+type id [sha256.Size]byte
+
+func idOf(text string) id { return sha256.Sum256([]byte(text)) }
+
+// buckets is the memory of one kind of events: for each id the time at which its bucket will be
+// full again. A bucket that is full says nothing, and only such a one is forgotten: however many
+// strangers come, an exhausted bucket stays exhausted. Whoever comes while none can be forgotten
+// shares a bucket with others that do.
+type buckets struct {
+	fullAt map[id]time.Time
+	swept  time.Time
+}
+
+// own returns the id whose bucket is to be used.
+func (b *buckets) own(who id, now time.Time) id {
+	if b.fullAt == nil {
+		b.fullAt = map[id]time.Time{}
+	}
+	if _, known := b.fullAt[who]; known || len(b.fullAt) < remembered {
+		return who
+	}
+	if now.Sub(b.swept) >= sweepEvery || now.Before(b.swept) {
+		b.swept = now
+		for other, fullAt := range b.fullAt {
+			if !fullAt.After(now) {
+				delete(b.fullAt, other)
+			}
+		}
+	}
+	if len(b.fullAt) < remembered {
+		return who
+	}
+	crowd := (int(who[0])<<8 | int(who[1])) % crowds
+	return id{0: byte(crowd >> 8), 1: byte(crowd), 31: 'c'}
+}
+
+// draw is one event that a bucket must have room for.
+type draw struct {
+	from  *buckets
+	who   id
+	limit limit
+	name  string // of the limit, for the log
+}
+
+// wait is how long it takes until there is room, 0 when there is.
+func (d *draw) wait(now time.Time) time.Duration {
+	d.who = d.from.own(d.who, now)
+	return max(d.filled(now).Sub(now)-d.limit.every*time.Duration(d.limit.size), 0)
+}
+
+// filled is when the bucket will be full again with one event more.
+func (d *draw) filled(now time.Time) time.Time {
+	fullAt := d.from.fullAt[d.who]
+	if fullAt.Before(now) {
+		fullAt = now
+	}
+	// a clock that was put back must not keep anybody out for longer than an empty bucket does
+	if empty := now.Add(d.limit.every * time.Duration(d.limit.size)); fullAt.After(empty) {
+		fullAt = empty
+	}
+	return fullAt.Add(d.limit.every)
+}
+
+func (d *draw) take(now time.Time) { d.from.fullAt[d.who] = d.filled(now) }
+
+func (d *draw) giveBack() {
+	if fullAt, known := d.from.fullAt[d.who]; known {
+		d.from.fullAt[d.who] = fullAt.Add(-d.limit.every)
+	}
+}
+
+// windows remembers the last calls of each open document, for spans of an access token's life.
+// Only what no span reaches any more is forgotten. While none can be, those that come new are not
+// counted here: a document that is open must not be lost to a memory that strangers filled, and its
+// visitor's bucket holds all the same.
+type windows struct {
+	calls map[id]window
+	swept time.Time
+}
+
+// window is the last calls of one document, the oldest first.
+type window struct {
+	at   [callsPerLife]time.Time
+	life time.Duration
+}
+
+// wait is how long it takes until one more call fits into the span before it, 0 when it does.
+func (w window) wait(now time.Time, life time.Duration) time.Duration {
+	if w.at[0].IsZero() {
+		return 0
+	}
+	return min(max(w.at[0].Add(life).Sub(now)+1, 0), life)
+}
+
+func (w *windows) wait(document id, life time.Duration, now time.Time) time.Duration {
+	return w.calls[document].wait(now, life)
+}
+
+func (w *windows) take(document id, life time.Duration, now time.Time) {
+	if w.calls == nil {
+		w.calls = map[id]window{}
+	}
+	known, there := w.calls[document]
+	if !there && len(w.calls) >= openDocuments {
+		w.sweep(now)
+		if len(w.calls) >= openDocuments {
+			return
+		}
+	}
+	copy(known.at[:], known.at[1:])
+	known.at[callsPerLife-1], known.life = now, max(life, known.life)
+	w.calls[document] = known
+}
+
+func (w *windows) giveBack(document id, at time.Time) {
+	known, there := w.calls[document]
+	for i := callsPerLife - 1; there && i >= 0; i-- {
+		if known.at[i].Equal(at) {
+			copy(known.at[1:], known.at[:i])
+			known.at[0] = time.Time{}
+			w.calls[document] = known
+			return
+		}
+	}
+}
+
+func (w *windows) sweep(now time.Time) {
+	if now.Sub(w.swept) < sweepEvery && !now.Before(w.swept) {
+		return
+	}
+	w.swept = now
+	for document, known := range w.calls {
+		if known.at[callsPerLife-1].Add(known.life).Before(now) {
+			delete(w.calls, document)
+		}
+	}
+}
