@@ -23,7 +23,6 @@ require (
 	go.yaml.in/yaml/v4 v4.0.0
 	golang.org/x/sync v0.24.0
 	golang.org/x/text v0.19.0
-	golang.org/x/time v0.16.0
 )
 
 require (
