@@ -33,20 +33,22 @@ import (
 	"weboffice-functions/shared/standin/issuer"
 )
 
-// hundredRules is a policy whose last rule decides.
-func hundredRules(issuer string) string {
+// rules is a policy of n rules, whose last two decide: editors get more than anyone.
+func rules(n int, issuer string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b,
-		"project: test-project\norigins: [https://docs.example.com]\nlimits: {anyone: 1000000/s, caller: 1000000/s}\n")
-	fmt.Fprintf(&b, "issuers: {staff: {url: %q, audience: weboffice}}\nrules:\n", issuer)
-	for i := range 98 {
-		fmt.Fprintf(&b,
-			"  - {name: team %d, documents: 'oss://test-bucket/teams/%d/**', callers: {issuer: staff, claims: {groups: team-%d}}, grant: [view, edit]}\n", i, i, i)
+	fmt.Fprintf(&b, "project: test-project\norigins: [https://docs.example.com]\n"+
+		"limits: {anyone: 1000000/s, caller: 1000000/s}\n"+
+		"issuers: {staff: {url: %q, audience: weboffice}}\nrules:\n", issuer)
+	rule := func(name, documents, callers, grant string) {
+		fmt.Fprintf(&b, "  - {name: %s, documents: 'oss://test-bucket/%s', callers: %s, grant: [%s]}\n",
+			name, documents, callers, grant)
 	}
-	b.WriteString(
-		"  - {name: staff, documents: 'oss://test-bucket/**', callers: {issuer: staff, claims: {groups: editors}}, grant: [view, edit, copy]}\n")
-	b.WriteString(
-		"  - {name: anyone, documents: 'oss://test-bucket/**', callers: anyone, grant: [view]}\n")
+	for i := range n - 2 {
+		rule(fmt.Sprint("team ", i), fmt.Sprintf("teams/%d/**", i),
+			fmt.Sprintf("{issuer: staff, claims: {groups: team-%d}}", i), "view, edit")
+	}
+	rule("staff", "**", "{issuer: staff, claims: {groups: editors}}", "view, edit, copy")
+	rule("anyone", "**", "anyone", "view")
 	return b.String()
 }
 
@@ -184,10 +186,20 @@ func function(b *testing.B, standIn, algorithm string) (http.Handler, *issuer.Pr
 	}
 	b.Cleanup(func() { _ = provider.Close() })
 	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
-	if err := os.WriteFile(policyFile, []byte(hundredRules(provider.URL())), 0o600); err != nil {
+	if err := os.WriteFile(policyFile, []byte(rules(100, provider.URL())), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	environment := map[string]string{
+	environment := environment(policyFile, standIn)
+	a, err := app.New(func(name string) string { return environment[name] }, time.Now,
+		slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return generate.New(a), provider
+}
+
+func environment(policyFile, standIn string) map[string]string {
+	return map[string]string{
 		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString(
 			[]byte("\x00benchmark: 32 bytes of no use\xfe\xff")),
 		"WEBOFFICE_POLICY_FILE": policyFile,
@@ -196,12 +208,6 @@ func function(b *testing.B, standIn, algorithm string) (http.Handler, *issuer.Pr
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "local-secret",
 		"ALIBABA_CLOUD_SECURITY_TOKEN":    "local-token",
 	}
-	a, err := app.New(func(name string) string { return environment[name] }, time.Now,
-		slog.New(slog.NewJSONHandler(io.Discard, nil)))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return generate.New(a), provider
 }
 
 // broker returns one request to the function. With fresh each request brings a proof that the

@@ -1,0 +1,80 @@
+package office
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// elsewhere is set in a process that StartElsewhere started.
+const elsewhere = "WEBOFFICE_STANDIN_ELSEWHERE"
+
+// StartElsewhere runs an IMM in a process of its own, so that a benchmark can count the processor
+// time of the functions alone. That IMM answers every request at once with new tokens and checks
+// nothing; its clock is the request's x-acs-date. The test binary starts itself: its TestMain must
+// begin with ServeElsewhere. The process ends with stop, or with the one that started it.
+func StartElsewhere(ctx context.Context) (url string, stop func(), err error) {
+	child := exec.CommandContext(ctx, os.Args[0])
+	child.Env, child.Stderr = append(os.Environ(), elsewhere+"=1"), os.Stderr
+	input, err := child.StdinPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	output, err := child.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := child.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = input.Close()
+		_ = child.Wait()
+	}
+	url, err = bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		stop()
+		return "", nil, fmt.Errorf("no IMM elsewhere: %w", err)
+	}
+	return strings.TrimSpace(url), stop, nil
+}
+
+// ServeElsewhere says whether this is the process that StartElsewhere started; if so, it has served
+// to the end.
+func ServeElsewhere() bool {
+	if os.Getenv(elsewhere) == "" {
+		return false
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("http://" + listener.Addr().String())
+	go func() { _ = http.Serve(listener, http.HandlerFunc(answerAtOnce)) }()
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return true
+}
+
+func answerAtOnce(w http.ResponseWriter, r *http.Request) {
+	now, err := time.Parse(dateLayout, r.Header.Get("X-Acs-Date"))
+	if err != nil {
+		now = time.Now().UTC()
+	}
+	w.Header().Set("Date", now.Format(http.TimeFormat))
+	answer := tokens{RequestId: newRequestID(), AccessToken: randomHex(16) + "v3",
+		RefreshToken:            randomHex(16) + "v3",
+		AccessTokenExpiredTime:  now.Add(fullAccessLife).Format(time.RFC3339Nano),
+		RefreshTokenExpiredTime: now.Add(24 * time.Hour).Format(time.RFC3339Nano)}
+	if r.Header.Get("X-Acs-Action") == Generate {
+		answer.WebofficeURL = "https://office.example.com/office/w/0?_w_tokentype=1"
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
