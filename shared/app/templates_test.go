@@ -110,7 +110,9 @@ func newSAM(given map[string]string) (*sam, error) {
 		if byDefault, ok := p["Default"]; !set && ok {
 			value, set = fmt.Sprint(byDefault), true
 		}
-		if pattern, ok := p["AllowedPattern"]; !set || ok &&
+		values, listed := p["AllowedValues"].([]any)
+		known := func(v any) bool { return fmt.Sprint(v) == value }
+		if pattern, ok := p["AllowedPattern"]; !set || listed && !slices.ContainsFunc(values, known) || ok &&
 			!regexp.MustCompile("^(?:"+fmt.Sprint(pattern)+")$").MatchString(value) {
 			err = errors.Join(err, fmt.Errorf("parameter %s is missing or not allowed", name))
 		}
@@ -211,7 +213,7 @@ func (s *sam) mayAsk() map[string]any {
 // lambdaTemplate evaluates template.yml with what it must have, and more.
 func lambdaTemplate(more map[string]string) (*sam, error) {
 	parameters := map[string]string{"SessionKeys": newKey(), "LinkKeys": newKey(),
-		"Region": "cn-shanghai", "RamRoleArn": ramRole, "OidcProviderArn": oidcProvider}
+		"ImmRegion": "cn-shanghai", "RamRoleArn": ramRole, "OidcProviderArn": oidcProvider}
 	maps.Copy(parameters, more)
 	return newSAM(parameters)
 }
@@ -235,7 +237,7 @@ func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
 		strings.Contains(err.Error(), "LogLevel") {
 		t.Errorf("template.yml without parameters: %v", err)
 	}
-	if _, err := lambdaTemplate(map[string]string{"Region": "us-east_1"}); err == nil {
+	if _, err := lambdaTemplate(map[string]string{"ImmRegion": "us-east-2"}); err == nil {
 		t.Error("a region that is none is taken")
 	}
 	linkKey := newKey()
