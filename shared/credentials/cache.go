@@ -20,10 +20,10 @@ const (
 // cache keeps credentials that cost an exchange, and never runs two exchanges at once. It renews
 // them five minutes before their end, or when half of a shorter life is left.
 type cache struct {
-	exchange func(context.Context) (Credentials, error)
-	name     string
-	now      func() time.Time
-	log      *slog.Logger
+	fetch func(context.Context) (Credentials, error) // an exchange
+	name  string
+	now   func() time.Time
+	log   *slog.Logger
 
 	mu       sync.Mutex
 	current  Credentials
@@ -36,10 +36,10 @@ type cache struct {
 
 func (c *cache) String() string { return c.name }
 
-// Credentials implements Source. One caller starts the exchange and waits for it even while the old
-// credentials are valid, though not for long: Lambda stops the process between two requests, and
-// would cut an exchange that nobody waits for. Meanwhile the others get the old ones at once.
-// Without valid ones all wait.
+// Credentials implements Source. One caller starts the exchange. While the old credentials are
+// valid, it waits for two seconds at most and the others not at all: Lambda stops the process
+// between two requests, which would cut an exchange that nobody waits for. Without valid ones all
+// wait.
 func (c *cache) Credentials(ctx context.Context) (Credentials, error) {
 	c.mu.Lock()
 	now, current, mine := c.now(), c.current, false
@@ -69,7 +69,7 @@ func (c *cache) Credentials(ctx context.Context) (Credentials, error) {
 // renew makes one exchange. Its context is nobody's, so that no caller who goes away makes the
 // others fail.
 func (c *cache) renew() {
-	got, err := c.exchange(context.Background())
+	got, err := c.fetch(context.Background())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func() { close(c.running); c.running = nil }()
@@ -88,9 +88,8 @@ func (c *cache) renew() {
 	}
 	wait := min(firstRetry<<min(c.failures, 10), lastRetry)
 	c.failures, c.retryAt = c.failures+1, now.Add(wait)
-	c.log.Warn("credentials not renewed", "source", c.name, "fix", c.failure.Fix, "cause",
-		c.failure.Cause, "retryIn", wait,
-		"stillValid", now.Before(c.current.Expires))
+	c.log.Warn("credentials not renewed", "source", c.name, "fix", c.failure.Fix,
+		"cause", c.failure.Cause, "retryIn", wait, "stillValid", now.Before(c.current.Expires))
 }
 
 // result gives what is valid now, or says why nothing is.

@@ -29,86 +29,77 @@ func (g gate) before(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func TestHundredColdCallersMakeOneExchange(t *testing.T) {
-	c := newClouds(t)
-	g := newGate()
-	c.awsAnswers(g.before(func(w http.ResponseWriter, _ *http.Request) { c.awsToken(w, oidc) }))
-	source := c.source(c.lambda())
+// all100 lets a hundred callers get these credentials at once.
+func all100(t *testing.T, s Source, keyID string) *sync.WaitGroup {
 	var started, done sync.WaitGroup
 	for range 100 {
 		started.Add(1)
 		done.Go(func() {
 			started.Done()
-			if got, err := source.Credentials(context.Background()); err != nil ||
-				got.AccessKeyID != "STS.1" {
-				t.Errorf("got %v, %v", got, err)
+			if got, err := s.Credentials(context.Background()); err != nil ||
+				got.AccessKeyID != keyID {
+				t.Errorf("got %v, %v, not %s", got, err, keyID)
 			}
 		})
 	}
 	started.Wait()
+	return &done
+}
+
+func TestHundredColdCallersMakeOneExchange(t *testing.T) {
+	r, g := newRig(t), newGate()
+	r.answerForAWS(g.before(r.giveToken))
+	done := all100(t, r.source(r.lambda(), nil), "STS.1")
 	<-g.entered
 	close(g.open)
 	done.Wait()
-	c.calls(1)
+	r.calls(1, 1)
 }
 
 func TestOthersAreServedWhileOneRenews(t *testing.T) {
-	c := newClouds(t)
-	source := c.source(c.lambda())
+	r, g := newRig(t), newGate()
+	source := r.source(r.lambda(), nil)
 	get(t, source)
-	c.clock.advance(time.Hour - renewEarly - 2*time.Second)
+	r.advance(time.Hour - renewEarly - 2*time.Second)
 	get(t, source)
-	c.calls(1)
+	r.calls(1, 1)
 
-	c.clock.advance(3 * time.Second)
-	g := newGate()
-	c.answers(g.before(func(w http.ResponseWriter, _ *http.Request) {
-		c.give(w, "STS.2", "s3cr3t", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
+	r.advance(3 * time.Second)
+	r.answer(g.before(func(w http.ResponseWriter, _ *http.Request) {
+		give(w, "STS.2", "s3cr3t", r.now().Add(time.Hour))
 	}))
 	renewing := make(chan Credentials)
 	go func() { renewing <- get(t, source) }()
 	<-g.entered
-	var others sync.WaitGroup
-	for range 100 {
-		others.Go(func() {
-			if got, err := source.Credentials(context.Background()); err != nil ||
-				got.AccessKeyID != "STS.1" {
-				t.Errorf("another caller got %v, %v", got, err)
-			}
-		})
-	}
-	others.Wait() // before the exchange is let go
+	all100(t, source, "STS.1").Wait() // before the exchange is let go
 	close(g.open)
 	if got := <-renewing; got.AccessKeyID != "STS.2" {
 		t.Errorf("the caller that renewed got %s", got.AccessKeyID)
 	}
-	if got := get(t, source); got.AccessKeyID != "STS.2" {
-		t.Errorf("afterwards %s", got.AccessKeyID)
-	}
-	c.calls(2)
+	all100(t, source, "STS.2").Wait()
+	r.calls(2, 2)
 }
 
 // A day of four callers a minute, with an STS that fails every other time: nobody ever fails, and
 // nobody gets what has ended.
 func TestNoRequestFailsAcrossRenewals(t *testing.T) {
-	c := newClouds(t)
-	source := c.source(c.lambda())
+	r := newRig(t)
+	source := r.source(r.lambda(), nil)
 	get(t, source)
 	var calls atomic.Int64
-	c.answers(func(w http.ResponseWriter, r *http.Request) {
+	r.answer(func(w http.ResponseWriter, q *http.Request) {
 		if calls.Add(1)%2 == 1 {
-			refused(http.StatusServiceUnavailable, "ServiceUnavailable")(w, r)
+			refused(http.StatusServiceUnavailable, "ServiceUnavailable")(w, q)
 			return
 		}
-		c.give(w, fmt.Sprintf("STS.%d", calls.Load()), "s3cr3t",
-			c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
+		give(w, fmt.Sprintf("STS.%d", calls.Load()), "s3cr3t", r.now().Add(time.Hour))
 	})
 	for range 24 * 60 {
-		c.clock.advance(time.Minute)
+		r.advance(time.Minute)
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				before := c.clock.now()
+				before := r.now()
 				got, err := source.Credentials(context.Background())
 				if err != nil || !got.Expires.After(before) {
 					t.Errorf("at %v: %v, %v", before, got, err)
@@ -125,9 +116,9 @@ func TestNoRequestFailsAcrossRenewals(t *testing.T) {
 
 // Rounds of callers that come and go away, while the clock runs through several lives.
 func TestRaces(t *testing.T) {
-	c := newClouds(t)
-	c.life = 40 * time.Second
-	source := c.source(c.lambda())
+	r := newRig(t)
+	r.life = 40 * time.Second
+	source := r.source(r.lambda(), nil).(*cache)
 	for range 20 {
 		var round sync.WaitGroup
 		for range 100 {
@@ -141,27 +132,21 @@ func TestRaces(t *testing.T) {
 			})
 		}
 		round.Wait()
-		settle(source.(*cache))
-		c.clock.advance(5 * time.Second)
+		source.mu.Lock()
+		running := source.running
+		source.mu.Unlock()
+		if running != nil { // an exchange that nobody waits for any more
+			<-running
+		}
+		r.advance(5 * time.Second)
 	}
-	c.calls(5)
-}
-
-// settle waits for an exchange that nobody waits for any more.
-func settle(c *cache) {
-	c.mu.Lock()
-	running := c.running
-	c.mu.Unlock()
-	if running != nil {
-		<-running
-	}
+	r.calls(5, 5)
 }
 
 func TestCallerThatGoesAway(t *testing.T) {
-	c := newClouds(t)
-	g := newGate()
-	c.awsAnswers(g.before(func(w http.ResponseWriter, _ *http.Request) { c.awsToken(w, oidc) }))
-	source := c.source(c.lambda())
+	r, g := newRig(t), newGate()
+	r.answerForAWS(g.before(r.giveToken))
+	source := r.source(r.lambda(), nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	gone, stays := make(chan error), make(chan Credentials)
 	go func() { _, err := source.Credentials(ctx); gone <- err }()
@@ -169,21 +154,21 @@ func TestCallerThatGoesAway(t *testing.T) {
 	go func() { stays <- get(t, source) }()
 	cancel()
 	err := <-gone // while the exchange still hangs
-	everything.record(err)
-	if e := weboffice.AsError(err); !errors.Is(err, context.Canceled) ||
-		e.Kind != weboffice.Timeout {
+	hunt(t, err)
+	if !errors.Is(err, context.Canceled) || weboffice.AsError(err).Kind != weboffice.Timeout {
 		t.Errorf("got %v", err)
 	}
 	close(g.open)
 	if got := <-stays; got.AccessKeyID != "STS.1" {
 		t.Errorf("got %v", got)
 	}
-	c.calls(1)
+	r.calls(1, 1)
 }
 
 // synthetic is a cache whose exchange is a function and whose clock is the bubble's.
-func synthetic(t *testing.T, exchange func(context.Context) (Credentials, error)) *cache {
-	return &cache{exchange: exchange, name: "synthetic", now: time.Now, log: logger(t)}
+func synthetic(t *testing.T, fetch func() (Credentials, error)) *cache {
+	return &cache{fetch: func(context.Context) (Credentials, error) { return fetch() },
+		name: "synthetic", now: time.Now, log: logger(t)}
 }
 
 func lasting(d time.Duration) Credentials {
@@ -194,7 +179,7 @@ func TestRenewalThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		hangs := make(chan struct{})
-		c := synthetic(t, func(context.Context) (Credentials, error) {
+		c := synthetic(t, func() (Credentials, error) {
 			if calls++; calls > 1 {
 				<-hangs
 			}
@@ -202,13 +187,11 @@ func TestRenewalThatHangs(t *testing.T) {
 		})
 		first := get(t, c)
 		time.Sleep(time.Hour - renewEarly)
-		started := time.Now()
-		if got := get(t, c); got != first || time.Since(started) != patience {
-			t.Errorf("got %v after %v", got, time.Since(started))
-		}
-		started = time.Now()
-		if got := get(t, c); got != first || time.Since(started) != 0 {
-			t.Errorf("the next caller got %v after %v", got, time.Since(started))
+		for _, wait := range []time.Duration{patience, 0} { // of the one that renews, of the next
+			started := time.Now()
+			if got := get(t, c); got != first || time.Since(started) != wait {
+				t.Errorf("got %v after %v", got, time.Since(started))
+			}
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
@@ -218,7 +201,7 @@ func TestRenewalThatHangs(t *testing.T) {
 		// At the end of the old ones, a caller waits as long as its context lets it.
 		time.Sleep(renewEarly)
 		_, err := c.Credentials(ctx)
-		if everything.record(err); !errors.Is(err, context.DeadlineExceeded) {
+		if hunt(t, err); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		close(hangs)
@@ -233,7 +216,7 @@ func TestRenewalFailuresBackOff(t *testing.T) {
 		var attempts []time.Duration
 		var started time.Time
 		healthy := true
-		c := synthetic(t, func(context.Context) (Credentials, error) {
+		c := synthetic(t, func() (Credentials, error) {
 			if attempts = append(attempts, time.Since(started)); healthy {
 				return lasting(time.Hour), nil
 			}
@@ -257,8 +240,7 @@ func TestRenewalFailuresBackOff(t *testing.T) {
 			t.Errorf("attempts at %v, not %v", attempts, want)
 		}
 		// Ended: callers fail at once, and are told when the next attempt is.
-		_, err := c.Credentials(context.Background())
-		if e := failed(t, err); e.Fix != "mend it" || e.RetryAfter != 3*time.Second {
+		if e := fails(t, c); e.Fix != "mend it" || e.RetryAfter != 3*time.Second {
 			t.Errorf("fix %q, retry after %v", e.Fix, e.RetryAfter)
 		}
 		time.Sleep(3 * time.Second)
@@ -266,26 +248,17 @@ func TestRenewalFailuresBackOff(t *testing.T) {
 		if got := get(t, c); got == first {
 			t.Error("got what has ended")
 		}
-		// A success forgets the failures.
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // a success forgets the failures
 		healthy = false
-		_, err = c.Credentials(context.Background())
-		if e := failed(t, err); e.RetryAfter != firstRetry {
+		if e := fails(t, c); e.RetryAfter != firstRetry {
 			t.Errorf("retry after %v", e.RetryAfter)
 		}
+		// what one caller's layers fill in is in no other caller's error
+		fails(t, c).IMMRequestID = "changed by the edge"
+		if id := fails(t, c).IMMRequestID; id != "" {
+			t.Errorf("the next caller's error has IMMRequestID %q", id)
+		}
 	})
-}
-
-func TestErrorsAreNotShared(t *testing.T) {
-	c := synthetic(t, func(context.Context) (Credentials, error) {
-		return Credentials{}, unavailable("mend it", errors.New("broken"))
-	})
-	_, first := c.Credentials(context.Background())
-	failed(t, first).IMMRequestID = "changed by the edge"
-	_, second := c.Credentials(context.Background())
-	if id := failed(t, second).IMMRequestID; id != "" {
-		t.Errorf("the next caller's error has RequestID %q", id)
-	}
 }
 
 // Credentials that live shorter than twice the five minutes are renewed at half their life, not at
@@ -293,11 +266,7 @@ func TestErrorsAreNotShared(t *testing.T) {
 func TestShortLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		c := synthetic(t, func(context.Context) (Credentials,
-			error) {
-			calls++
-			return lasting(4 * time.Minute), nil
-		})
+		c := synthetic(t, func() (Credentials, error) { calls++; return lasting(4 * time.Minute), nil })
 		for range 8 * 60 {
 			get(t, c)
 			time.Sleep(time.Second)

@@ -1,12 +1,9 @@
 package credentials
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -38,9 +35,8 @@ func newMetadata(t *testing.T) *metadata {
 	}))
 	t.Cleanup(m.server.Close)
 	m.answer = func(w http.ResponseWriter, _ *http.Request) {
-		_,
-			_ = fmt.Fprintf(w,
-			`{"Code":"Success","AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t","Expiration":%q}`,
+		_, _ = fmt.Fprintf(w, `{"Code":"Success","AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t",`+
+			`"SecurityToken":"s3cr3t","Expiration":%q}`,
 			time.Now().Add(6*time.Hour).UTC().Format(time.RFC3339))
 	}
 	return m
@@ -53,23 +49,14 @@ func (m *metadata) source(t *testing.T) *cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cache{exchange: ecsCredentials(provider, time.Now), name: "ecs", now: time.Now,
+	return &cache{fetch: ecsMetadata{provider, time.Now}.fetch, name: "ecs", now: time.Now,
 		log: logger(t)}
 }
 
 func TestECSRole(t *testing.T) {
 	m := newMetadata(t)
 	source := m.source(t)
-	var all sync.WaitGroup
-	for range 100 {
-		all.Go(func() {
-			got, err := source.Credentials(context.Background())
-			if err != nil || got.AccessKeyID != "STS.ecs" || !got.complete() {
-				t.Errorf("got %v, %v", got, err)
-			}
-		})
-	}
-	all.Wait()
+	all100(t, source, "STS.ecs").Wait()
 	if m.calls.Load() != 1 {
 		t.Errorf("%d calls of the metadata service", m.calls.Load())
 	}
@@ -100,12 +87,8 @@ func TestECSMetadataThatIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMetadata(t)
 			m.answer = answer
-			_, err := m.source(t).Credentials(context.Background())
-			e := failed(t, err)
-			if !strings.HasPrefix(e.Fix, "attach the RAM role") ||
-				e.Cause.Error() != "no credentials from the ECS metadata service" {
-				t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
-			}
+			says(t, fails(t, m.source(t)), "attach the RAM role",
+				"no credentials from the ECS metadata service")
 		})
 	}
 }
@@ -119,12 +102,12 @@ func (provided) GetProviderName() string                           { return "pro
 func TestECSRoleIsLookedAtAgainInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		o := Options{Now: time.Now, Logger: logger(t)}
-		c := &cache{exchange: ecsCredentials(provided(func() (*providers.Credentials, error) {
+		metadata := ecsMetadata{provided(func() (*providers.Credentials, error) {
 			calls++
 			return &providers.Credentials{AccessKeyId: fmt.Sprintf("STS.%d", calls),
 				AccessKeySecret: "s3cr3t", SecurityToken: "s3cr3t"}, nil
-		}), o.Now), name: "ecs", now: o.Now, log: o.Logger}
+		}), time.Now}
+		c := &cache{fetch: metadata.fetch, name: "ecs", now: time.Now, log: logger(t)}
 		for minute := range 10 {
 			if got := get(t, c); got.AccessKeyID == "" || !got.Expires.After(time.Now()) {
 				t.Errorf("minute %d: %v", minute, got)
@@ -136,16 +119,4 @@ func TestECSRoleIsLookedAtAgainInTime(t *testing.T) {
 			t.Errorf("%d calls in ten minutes", calls)
 		}
 	})
-}
-
-func TestECSMetadataSwitchedOff(t *testing.T) {
-	env := map[string]string{"ALIBABA_CLOUD_ECS_METADATA": "weboffice"}
-	if _, err := read(t, env); err != nil {
-		t.Error(err)
-	}
-	t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
-	if _, err := read(t, env); err == nil ||
-		!strings.HasPrefix(err.Error(), "ALIBABA_CLOUD_ECS_METADATA_DISABLED is true") {
-		t.Errorf("got %v", err)
-	}
 }

@@ -37,61 +37,62 @@ func FromEnvironment(o Options) (Source, error) {
 	if now == nil {
 		now = time.Now
 	}
-	// While Lambda freezes the process the monotonic clock may stand still, and Before and Sub
+	// The monotonic clock may stand still while Lambda freezes the process, and Before and Sub
 	// prefer it: drop it.
 	o.Now = func() time.Time { return now().Round(0) }
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	c := check{getenv: o.Getenv}
-	if source := c.source(o); len(c.problems) == 0 {
+	v := variables{getenv: o.Getenv}
+	if source := v.source(o); len(v.problems) == 0 {
 		return source, nil
 	}
-	return nil, errors.Join(c.problems...)
+	return nil, errors.Join(v.problems...)
 }
 
-// check reads variables and collects what is wrong with them.
-type check struct {
+// variables reads the environment and collects what is wrong with them.
+type variables struct {
 	getenv   func(string) string
 	problems []error
 }
 
-func (c *check) source(o Options) Source {
+func (v *variables) source(o Options) Source {
 	keys := []string{"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
 		"ALIBABA_CLOUD_SECURITY_TOKEN"}
 	oidc := []string{"ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
-		"ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-		"ALIBABA_CLOUD_OIDC_AUDIENCE"}
+		"ALIBABA_CLOUD_OIDC_TOKEN_FILE", "ALIBABA_CLOUD_OIDC_AUDIENCE"}
 	switch {
-	case c.anySet("FC_FUNCTION_NAME"):
-		return functionCompute{c.getenv}
-	case c.anySet(oidc...), c.anySet("AWS_LAMBDA_FUNCTION_NAME") && !c.anySet(keys...):
-		return c.exchange(o)
-	case c.anySet(keys...):
+	case v.anySet("FC_FUNCTION_NAME"):
+		return functionCompute{v.getenv}
+	case v.anySet(oidc...), v.anySet("AWS_LAMBDA_FUNCTION_NAME") && !v.anySet(keys...):
+		return v.oidcRole(o)
+	case v.anySet(keys...):
 		const fix = "give all three parts of a RAM role's STS credentials; " + noLongLivedKeys +
-			": assume a role, give the function a role on Function Compute, or set ALIBABA_CLOUD_ROLE_ARN on Lambda"
+			": assume a role, give the function a role on Function Compute, or set " +
+			"ALIBABA_CLOUD_ROLE_ARN on Lambda"
 		for _, variable := range keys {
-			c.need(variable, noSpaces, fix)
+			v.need(variable, noSpaces, fix)
 		}
-		return Static(fromVariables(c.getenv))
-	case c.anySet("ALIBABA_CLOUD_ECS_METADATA"):
-		return c.ecsRole(o)
+		return Static(fromVariables(v.getenv))
+	case v.anySet("ALIBABA_CLOUD_ECS_METADATA"):
+		return v.ecsRole(o)
 	}
-	c.problem(
-		"no RAM role credentials: looked for FC_FUNCTION_NAME (Function Compute), AWS_LAMBDA_FUNCTION_NAME (Lambda), " +
-			"ALIBABA_CLOUD_ROLE_ARN (an OIDC token for a role), ALIBABA_CLOUD_ACCESS_KEY_ID with its secret and " +
-			"ALIBABA_CLOUD_SECURITY_TOKEN (STS credentials), ALIBABA_CLOUD_ECS_METADATA (an ECS instance's role): set those of one way")
+	v.problem("no RAM role credentials: set the variables of one way. Looked for FC_FUNCTION_NAME " +
+		"(Function Compute), AWS_LAMBDA_FUNCTION_NAME (Lambda), ALIBABA_CLOUD_ROLE_ARN (an OIDC " +
+		"token for a role), ALIBABA_CLOUD_ACCESS_KEY_ID with its secret and " +
+		"ALIBABA_CLOUD_SECURITY_TOKEN (STS credentials), ALIBABA_CLOUD_ECS_METADATA (an ECS " +
+		"instance's role)")
 	return nil
 }
 
-func (c *check) anySet(variables ...string) bool {
+func (v *variables) anySet(variables ...string) bool {
 	values := ""
 	for _, variable := range variables {
-		values += c.getenv(variable)
+		values += v.getenv(variable)
 	}
 	return values != ""
 }
 
-func (c *check) problem(format string, args ...any) {
-	c.problems = append(c.problems, fmt.Errorf(format, args...))
+func (v *variables) problem(format string, args ...any) {
+	v.problems = append(v.problems, fmt.Errorf(format, args...))
 }
 
 var (
@@ -102,21 +103,21 @@ var (
 )
 
 // need returns a variable that must be there in this shape.
-func (c *check) need(variable string, shape *regexp.Regexp, fix string) string {
-	value := c.getenv(variable)
+func (v *variables) need(variable string, shape *regexp.Regexp, fix string) string {
+	value := v.getenv(variable)
 	if value == "" {
-		c.problem("%s is not set: %s", variable, fix)
+		v.problem("%s is not set: %s", variable, fix)
 	} else if !shape.MatchString(value) {
-		c.problem("%s has the wrong form: %s", variable, fix)
+		v.problem("%s has the wrong form: %s", variable, fix)
 	}
 	return value
 }
 
 // loopbackURL returns a variable that moves an endpoint to this machine.
-func (c *check) loopbackURL(variable string) string {
-	value := c.getenv(variable)
+func (v *variables) loopbackURL(variable string) string {
+	value := v.getenv(variable)
 	if value != "" && !loopback(value) {
-		c.problem("%s is not a loopback URL: unset it, tokens go to the cloud's own endpoint",
+		v.problem("%s is not a loopback URL: unset it, tokens go to the cloud's own endpoint",
 			variable)
 	}
 	return value
@@ -128,31 +129,31 @@ func loopback(raw string) bool {
 		weboffice.Loopback(u.Hostname())
 }
 
-func (c *check) exchange(o Options) Source {
+func (v *variables) oidcRole(o Options) Source {
 	client := boundedClient(o.Client)
 	host := "sts.aliyuncs.com"
-	if c.anySet("WEBOFFICE_REGION") {
-		host = "sts." + c.need("WEBOFFICE_REGION", hostLabel,
+	if v.anySet("WEBOFFICE_REGION") {
+		host = "sts." + v.need("WEBOFFICE_REGION", hostLabel,
 			"give an Alibaba Cloud region, such as cn-hangzhou") + ".aliyuncs.com"
 	}
-	x := exchange{client: client, now: o.Now, tokens: c.tokens(client),
-		role: c.need("ALIBABA_CLOUD_ROLE_ARN", roleARN,
+	a := assumeRole{client: client, now: o.Now, tokens: v.tokens(client),
+		role: v.need("ALIBABA_CLOUD_ROLE_ARN", roleARN,
 			"give the RAM role to assume, acs:ram::ACCOUNT:role/NAME"),
-		provider: c.need("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", providerARN,
+		provider: v.need("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", providerARN,
 			"give RAM's identity provider, acs:ram::ACCOUNT:oidc-provider/NAME"),
-		endpoint: cmp.Or(c.loopbackURL("WEBOFFICE_STS_ENDPOINT"), "https://"+host)}
-	return &cache{exchange: x.credentials, name: "RAM role " + x.role + " for " + x.tokens.name,
-		now: o.Now, log: o.Logger}
+		endpoint: cmp.Or(v.loopbackURL("WEBOFFICE_STS_ENDPOINT"), "https://"+host)}
+	name := "RAM role " + a.role + " for " + a.tokens.name
+	return &cache{fetch: a.fetch, name: name, now: o.Now, log: o.Logger}
 }
 
-func (c *check) tokens(client *http.Client) tokenSource {
+func (v *variables) tokens(client *http.Client) tokenSource {
 	const variable = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
-	location := c.getenv(variable)
+	location := v.getenv(variable)
 	if strings.Contains(location, "://") {
-		// this error would quote the URL, whose query may hold a secret
+		// url.Parse's error would quote the URL, whose query may hold a secret
 		u, err := url.Parse(location)
 		if err != nil || u.Host == "" || u.Scheme != "https" && !loopback(location) {
-			c.problem("%s is neither a file nor an https URL (http on loopback only): correct it",
+			v.problem("%s is neither a file nor an https URL (http on loopback only): correct it",
 				variable)
 			return tokenSource{}
 		}
@@ -164,12 +165,12 @@ func (c *check) tokens(client *http.Client) tokenSource {
 		", a file or an https URL"
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
 		"AWS_SESSION_TOKEN"} {
-		c.need(name, noSpaces, elsewhere)
+		v.need(name, noSpaces, elsewhere)
 	}
-	return awsTokens(client, c.getenv, c.need("AWS_REGION", hostLabel, elsewhere),
-		c.need("ALIBABA_CLOUD_OIDC_AUDIENCE", noSpaces,
+	return awsTokens(client, v.getenv, v.need("AWS_REGION", hostLabel, elsewhere),
+		v.need("ALIBABA_CLOUD_OIDC_AUDIENCE", noSpaces,
 			"give a client ID of RAM's identity provider, which AWS puts into the token"),
-		c.loopbackURL("AWS_ENDPOINT_URL_STS"))
+		v.loopbackURL("AWS_ENDPOINT_URL_STS"))
 }
 
 func fromVariables(getenv func(string) string) Credentials {
@@ -190,11 +191,9 @@ func (f functionCompute) Credentials(ctx context.Context) (Credentials, error) {
 	if c := fromVariables(f.getenv); c.complete() {
 		return c, nil
 	}
-	return Credentials{},
-		unavailable(
-			"the function has no role: add role to s.yaml, a RAM role that trusts fc.aliyuncs.com, and deploy; "+
-				noLongLivedKeys, errors.New(
-				"no STS credentials in the invocation or the environment"))
+	return Credentials{}, unavailable("the function has no role: add role to s.yaml, a RAM role "+
+		"that trusts fc.aliyuncs.com, and deploy; "+noLongLivedKeys,
+		errors.New("no STS credentials in the invocation or the environment"))
 }
 
 func (functionCompute) String() string { return "the function's role on Function Compute" }

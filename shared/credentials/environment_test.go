@@ -2,7 +2,6 @@ package credentials
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,315 +9,217 @@ import (
 	"time"
 )
 
-// stsEnvironment is a complete set of STS credentials.
-func stsEnvironment() map[string]string {
-	return map[string]string{
-		"ALIBABA_CLOUD_ACCESS_KEY_ID":     "STS.env",
+var (
+	fixed = map[string]string{"ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.env",
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s3cr3t-env-key",
-		"ALIBABA_CLOUD_SECURITY_TOKEN":    "s3cr3t-env-token",
-	}
-}
-
-// with returns env with changes; a change to "" removes.
-func with(env map[string]string, changes ...string) map[string]string {
-	env = maps.Clone(env)
-	for pair := range slices.Chunk(changes, 2) {
-		env[pair[0]] = pair[1]
-	}
-	return env
-}
-
-func read(t *testing.T, env map[string]string) (Source, error) {
-	t.Helper()
-	source, err := FromEnvironment(Options{Getenv: func(name string) string { return env[name] },
-		Logger: logger(t)})
-	if err != nil {
-		everything.record(err)
-		if source != nil {
-			t.Error("a source and an error")
-		}
-	} else {
-		_, _ = everything.Write([]byte(Describe(source) + "\n"))
-	}
-	return source, err
-}
+		"ALIBABA_CLOUD_SECURITY_TOKEN":    "s3cr3t-env-token"}
+	pod = map[string]string{"ALIBABA_CLOUD_ROLE_ARN": role,
+		"ALIBABA_CLOUD_OIDC_PROVIDER_ARN": provider, tokenFileVariable: "/var/run/token"}
+	ecs = map[string]string{"ALIBABA_CLOUD_ECS_METADATA": "weboffice"}
+	fc  = map[string]string{"FC_FUNCTION_NAME": "generate"}
+)
 
 func TestOneLookAtTheEnvironmentChooses(t *testing.T) {
-	lambda := newClouds(t).lambda()
-	file := map[string]string{"ALIBABA_CLOUD_ROLE_ARN": role,
-		"ALIBABA_CLOUD_OIDC_PROVIDER_ARN": provider,
-		"ALIBABA_CLOUD_OIDC_TOKEN_FILE":   "/var/run/token"}
-	ecs := map[string]string{"ALIBABA_CLOUD_ECS_METADATA": "weboffice"}
+	const file, ofRole = tokenFileVariable, "RAM role " + role + " for an OIDC token from "
+	r := newRig(t)
 	for _, test := range []struct {
 		name string
 		env  map[string]string
 		want string
 	}{
-		{"Function Compute", map[string]string{"FC_FUNCTION_NAME": "generate"},
+		{"Function Compute", fc, "the function's role on Function Compute"},
+		{"Function Compute before all others", r.lambda("FC_FUNCTION_NAME", "generate"),
 			"the function's role on Function Compute"},
-		{"Function Compute before all others", with(lambda, "FC_FUNCTION_NAME", "generate"),
-			"the function's role on Function Compute"},
-		{"Lambda", lambda, "RAM role " + role + " for an OIDC token from AWS STS in us-east-1"},
-		{"Lambda with a token file", with(lambda, "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-			"/var/run/token"),
-			"RAM role " + role + " for an OIDC token from a file"},
-		{"Lambda with STS credentials alone", with(stsEnvironment(), "AWS_LAMBDA_FUNCTION_NAME",
-			"generate"), "fixed STS credentials"},
-		{"a role before STS credentials", with(stsEnvironment(), "ALIBABA_CLOUD_ROLE_ARN", role,
-			"ALIBABA_CLOUD_OIDC_PROVIDER_ARN", provider,
-			"ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/var/run/token"), "RAM role " + role +
-			" for an OIDC token from a file"},
-		{"a pod with a token file", file, "RAM role " + role + " for an OIDC token from a file"},
-		{"a token URL", with(file, "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-			"https://u:s3cr3t@tokens.example.com/t?key=s3cr3t"),
-			"RAM role " + role + " for an OIDC token from tokens.example.com"},
-		{"a token URL on loopback", with(file, "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-			"http://127.0.0.1:9/t"),
-			"RAM role " + role + " for an OIDC token from 127.0.0.1:9"},
-		{"AWS credentials off Lambda", with(lambda, "AWS_LAMBDA_FUNCTION_NAME", ""),
-			"RAM role " + role + " for an OIDC token from AWS STS in us-east-1"},
-		{"STS credentials", stsEnvironment(), "fixed STS credentials"},
-		{"STS credentials before ECS", with(stsEnvironment(), "ALIBABA_CLOUD_ECS_METADATA",
-			"weboffice"), "fixed STS credentials"},
+		{"Lambda", r.lambda(), ofRole + "AWS STS in us-east-1"},
+		{"Lambda with a token file", r.lambda(file, "/var/run/token"), ofRole + "a file"},
+		{"Lambda with STS credentials alone", with(fixed, "AWS_LAMBDA_FUNCTION_NAME", "generate"),
+			"fixed STS credentials"},
+		{"a role before STS credentials", with(pod, "ALIBABA_CLOUD_ACCESS_KEY_ID", "STS.env"),
+			ofRole + "a file"},
+		{"a pod with a token file", pod, ofRole + "a file"},
+		{"a token URL", with(pod, file, "https://u:s3cr3t@tokens.example.com/t?key=s3cr3t"),
+			ofRole + "tokens.example.com"},
+		{"a token URL on loopback", with(pod, file, "http://127.0.0.1:9/t"), ofRole + "127.0.0.1:9"},
+		{"AWS credentials off Lambda", r.lambda("AWS_LAMBDA_FUNCTION_NAME", ""),
+			ofRole + "AWS STS in us-east-1"},
+		{"STS credentials", fixed, "fixed STS credentials"},
+		{"STS credentials before ECS", with(fixed, "ALIBABA_CLOUD_ECS_METADATA", "weboffice"),
+			"fixed STS credentials"},
 		{"ECS", ecs, "RAM role weboffice of the ECS instance"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			source, err := read(t, test.env)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := Describe(source); got != test.want {
-				t.Errorf("%q, not %q", got, test.want)
-			}
-		})
+		source, err := fromEnvironment(t, test.env)
+		if err != nil || Describe(source) != test.want {
+			t.Errorf("%s: %v, %v, not %q", test.name, source, err, test.want)
+		}
+	}
+	if got := Describe(struct{ Source }{}); got != "struct { credentials.Source }" {
+		t.Errorf("a source without a name: %q", got)
 	}
 }
 
+// Each line of an error begins with the variable, and says what to do.
 func TestAllProblemsAreReportedTogether(t *testing.T) {
-	lambda := newClouds(t).lambda()
+	r := newRig(t)
 	for _, test := range []struct {
 		name string
 		env  map[string]string
-		want []string // one for each problem
+		want []string // the beginning of each line
 	}{
-		{"nothing at all", nil, []string{"no RAM role credentials: looked for FC_FUNCTION_NAME"}},
+		{"nothing at all", nil, []string{"no RAM role credentials: set the variables of one way"}},
 		{"a bare Lambda", map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "generate"}, []string{
 			"AWS_ACCESS_KEY_ID is not set: Lambda sets it", "AWS_SECRET_ACCESS_KEY is not set",
-			"AWS_SESSION_TOKEN is not set",
-			"AWS_REGION is not set", "ALIBABA_CLOUD_OIDC_AUDIENCE is not set: give a client ID",
+			"AWS_SESSION_TOKEN is not set", "AWS_REGION is not set",
+			"ALIBABA_CLOUD_OIDC_AUDIENCE is not set: give a client ID",
 			"ALIBABA_CLOUD_ROLE_ARN is not set: give the RAM role",
 			"ALIBABA_CLOUD_OIDC_PROVIDER_ARN is not set: give RAM's identity provider"}},
-		{"an AWS role as the RAM role", with(lambda, "ALIBABA_CLOUD_ROLE_ARN",
-			"arn:aws:iam::123456789012:role/x"), []string{
-			"ALIBABA_CLOUD_ROLE_ARN has the wrong form: give the RAM role to assume, acs:ram::ACCOUNT:role/NAME"}},
-		{"the two ARNs exchanged", with(lambda, "ALIBABA_CLOUD_ROLE_ARN", provider,
+		{"an AWS role as the RAM role", r.lambda("ALIBABA_CLOUD_ROLE_ARN",
+			"arn:aws:iam::123456789012:role/x"), []string{"ALIBABA_CLOUD_ROLE_ARN has the wrong " +
+			"form: give the RAM role to assume, acs:ram::ACCOUNT:role/NAME"}},
+		{"the two ARNs exchanged", r.lambda("ALIBABA_CLOUD_ROLE_ARN", provider,
 			"ALIBABA_CLOUD_OIDC_PROVIDER_ARN", role), []string{
 			"ALIBABA_CLOUD_ROLE_ARN has the wrong form",
 			"ALIBABA_CLOUD_OIDC_PROVIDER_ARN has the wrong form"}},
-		{"a line end pasted in", with(lambda, "ALIBABA_CLOUD_OIDC_AUDIENCE", "weboffice\n"),
+		{"a line end pasted in", r.lambda("ALIBABA_CLOUD_OIDC_AUDIENCE", "weboffice\n"),
 			[]string{"ALIBABA_CLOUD_OIDC_AUDIENCE has the wrong form"}},
-		{"a provider alone", map[string]string{"ALIBABA_CLOUD_OIDC_PROVIDER_ARN": provider,
-			"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/t"},
+		{"a provider alone", with(pod, "ALIBABA_CLOUD_ROLE_ARN", ""),
 			[]string{"ALIBABA_CLOUD_ROLE_ARN is not set"}},
-		{"half of an STS credential", map[string]string{"ALIBABA_CLOUD_SECURITY_TOKEN": "s3cr3t"},
-			[]string{
-				"ALIBABA_CLOUD_ACCESS_KEY_ID is not set: give all three parts",
+		{"half of STS credentials", map[string]string{"ALIBABA_CLOUD_SECURITY_TOKEN": "s3cr3t"},
+			[]string{"ALIBABA_CLOUD_ACCESS_KEY_ID is not set: give all three parts",
 				"ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set"}},
+		{"a long-lived AWS key", r.lambda("AWS_SESSION_TOKEN", ""),
+			[]string{"AWS_SESSION_TOKEN is not set"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := read(t, test.env)
-			if err == nil {
-				t.Fatal("accepted")
+			source, err := fromEnvironment(t, test.env)
+			if err == nil || source != nil {
+				t.Fatalf("got %v, %v", source, err)
 			}
 			lines := strings.Split(err.Error(), "\n")
-			if len(lines) != len(test.want) {
-				t.Errorf("%d problems, not %d:\n%v", len(lines), len(test.want), err)
-			}
 			for _, want := range test.want {
 				if !slices.ContainsFunc(lines,
 					func(line string) bool { return strings.HasPrefix(line, want) }) {
 					t.Errorf("no problem %q in:\n%v", want, err)
 				}
 			}
+			if len(lines) != len(test.want) {
+				t.Errorf("%d problems, not %d:\n%v", len(lines), len(test.want), err)
+			}
 		})
 	}
-}
-
-func TestTheErrorOfNothingListsAllWays(t *testing.T) {
-	_, err := read(t, nil)
+	_, err := fromEnvironment(t, nil)
 	for _, variable := range []string{"FC_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_NAME",
-		"ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_ACCESS_KEY_ID",
-		"ALIBABA_CLOUD_SECURITY_TOKEN", "ALIBABA_CLOUD_ECS_METADATA"} {
+		"ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_SECURITY_TOKEN",
+		"ALIBABA_CLOUD_ECS_METADATA"} {
 		if !strings.Contains(err.Error(), variable) {
 			t.Errorf("%s is not named in %q", variable, err)
 		}
 	}
 }
 
-func TestLongLivedKeyInTheEnvironment(t *testing.T) {
-	_, err := read(t, with(stsEnvironment(), "ALIBABA_CLOUD_SECURITY_TOKEN", ""))
-	if err == nil || !strings.Contains(err.Error(), "ALIBABA_CLOUD_SECURITY_TOKEN is not set") ||
-		!strings.Contains(err.Error(), "long-lived AccessKey") ||
-		!strings.Contains(err.Error(), "assume a role") {
-		t.Errorf("got %v", err)
+func TestAttackLongLivedKey(t *testing.T) {
+	const token = "ALIBABA_CLOUD_SECURITY_TOKEN"
+	for says, env := range map[string]map[string]string{
+		"assume a role":                        with(fixed, token, ""),
+		"set ALIBABA_CLOUD_ROLE_ARN on Lambda": with(fixed, token, "", "AWS_LAMBDA_FUNCTION_NAME", "f"),
+	} {
+		if _, err := fromEnvironment(t, env); err == nil || !strings.Contains(err.Error(), says) ||
+			!strings.HasPrefix(err.Error(), token+" is not set") ||
+			!strings.Contains(err.Error(), "long-lived AccessKey") {
+			t.Errorf("got %v", err)
+		}
 	}
-	_, err = read(t, with(stsEnvironment(), "ALIBABA_CLOUD_SECURITY_TOKEN", "",
-		"AWS_LAMBDA_FUNCTION_NAME", "generate"))
-	if err == nil || !strings.Contains(err.Error(), "set ALIBABA_CLOUD_ROLE_ARN on Lambda") {
-		t.Errorf("on Lambda: %v", err)
-	}
-	source, err := read(t, stsEnvironment())
+	key := Credentials{AccessKeyID: "LTAI", AccessKeySecret: "s3cr3t"}
+	says(t, fails(t, Static(key)), "give all three parts", "not complete")
+	env := with(fixed, "FC_FUNCTION_NAME", "generate", token, "")
+	onFC, err := fromEnvironment(t, env)
 	if err != nil {
 		t.Fatal(err)
 	}
+	says(t, fails(t, withContext{onFC, NewContext(t.Context(), key)}), "the function has no role",
+		"no STS credentials")
+	// the twins
+	key.SecurityToken = "s3cr3t-token"
+	if got := get(t, Static(key)); got != key {
+		t.Errorf("got %v", got)
+	}
+	env[token] = "s3cr3t-env-token" // the same process, its environment now with a token
+	half := NewContext(t.Context(), Credentials{AccessKeyID: "LTAI"})
+	if got := get(t, withContext{onFC, half}); got.AccessKeyID != "STS.env" {
+		t.Errorf("got %v", got)
+	}
+	source, _ := fromEnvironment(t, fixed)
 	if got := get(t, source); got.AccessKeyID != "STS.env" ||
 		got.SecurityToken.Reveal() != "s3cr3t-env-token" || !got.Expires.IsZero() {
 		t.Errorf("got %+v", got)
 	}
 }
 
-func TestLongLivedKeyGivenToStatic(t *testing.T) {
-	key := Credentials{AccessKeyID: "LTAI", AccessKeySecret: "s3cr3t"}
-	_, err := Static(key).Credentials(context.Background())
-	if e := failed(t, err); !strings.Contains(e.Fix, "long-lived AccessKey") {
-		t.Errorf("fix %q", e.Fix)
-	}
-	key.SecurityToken = "s3cr3t-token"
-	if got := get(t, Static(key)); got != key {
-		t.Errorf("got %v", got)
-	}
+// withContext asks a source with a context of its own.
+type withContext struct {
+	Source
+	ctx context.Context
 }
 
-func TestLongLivedKeyOnFunctionCompute(t *testing.T) {
-	env := with(stsEnvironment(), "FC_FUNCTION_NAME", "generate", "ALIBABA_CLOUD_SECURITY_TOKEN",
-		"")
-	source, err := read(t, env)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := NewContext(context.Background(),
-		Credentials{AccessKeyID: "LTAI", AccessKeySecret: "s3cr3t-header"})
-	_, err = source.Credentials(ctx)
-	if e := failed(t, err); !strings.Contains(e.Fix,
-		"the function has no role: add role to s.yaml") {
-		t.Errorf("fix %q", e.Fix)
-	}
-	// The twin: the same process, its environment now with a token.
-	env["ALIBABA_CLOUD_SECURITY_TOKEN"] = "s3cr3t-env-token"
-	got, err := source.Credentials(ctx)
-	if err != nil || got.AccessKeyID != "STS.env" {
-		t.Errorf("got %v, %v", got, err)
-	}
+func (w withContext) Credentials(context.Context) (Credentials, error) {
+	return w.Source.Credentials(w.ctx)
 }
 
-func TestFunctionComputePrefersTheInvocation(t *testing.T) {
-	source, err := read(t, with(stsEnvironment(), "FC_FUNCTION_NAME", "generate"))
-	if err != nil {
-		t.Fatal(err)
+// An invocation's credentials count on Function Compute alone: elsewhere anybody can send the
+// headers that become a context's credentials.
+func TestAttackForgedInvocationCredentials(t *testing.T) {
+	sent := Credentials{AccessKeyID: "STS.sent", AccessKeySecret: "s3cr3t", SecurityToken: "s3cr3t"}
+	r := newRig(t)
+	for want, env := range map[string]map[string]string{
+		"STS.sent": with(fixed, "FC_FUNCTION_NAME", "generate"), // the twin
+		"STS.env":  fixed,
+		"STS.1":    r.lambda(),
+	} {
+		source := r.source(env, nil)
+		if got := get(t, withContext{source, NewContext(t.Context(), sent)}); got.AccessKeyID != want {
+			t.Errorf("got %s, not %s", got.AccessKeyID, want)
+		}
 	}
-	invocation := Credentials{AccessKeyID: "STS.invocation", AccessKeySecret: "s3cr3t",
-		SecurityToken: "s3cr3t"}
-	if got, err := source.Credentials(NewContext(context.Background(), invocation)); err != nil ||
-		got != invocation {
-		t.Errorf("got %v, %v", got, err)
-	}
-	if got := get(t, source); got.AccessKeyID != "STS.env" {
-		t.Errorf("without an invocation's: %v", got)
-	}
-	source, err = read(t, map[string]string{"FC_FUNCTION_NAME": "generate"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = source.Credentials(context.Background())
-	failed(t, err)
+	fails(t, r.source(fc, nil)) // neither an invocation's nor the environment's
 }
 
-// Off Function Compute anybody can send the headers that become a context's credentials.
-func TestForgedInvocationCredentialsOffFunctionCompute(t *testing.T) {
-	forged := NewContext(context.Background(),
-		Credentials{AccessKeyID: "STS.forged", AccessKeySecret: "s3cr3t", SecurityToken: "s3cr3t"})
-	source, err := read(t, stsEnvironment())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := source.Credentials(forged); err != nil || got.AccessKeyID != "STS.env" {
-		t.Errorf("STS credentials: %v, %v", got, err)
-	}
-	c := newClouds(t)
-	if got, err := c.source(c.lambda()).Credentials(forged); err != nil ||
-		got.AccessKeyID != "STS.1" {
-		t.Errorf("exchange: %v, %v", got, err)
-	}
-}
-
-func TestTokensSentToAnotherHost(t *testing.T) {
-	lambda := newClouds(t).lambda()
-	for _, evil := range []string{"https://evil.example", "http://evil.example",
-		"https://127.0.0.1.evil.example", "http://127.0.0.1@evil.example",
-		"https://sts.aliyuncs.com.evil.example", "127.0.0.1:1234", "ftp://127.0.0.1", "//127.0.0.1",
-		"http://[::ffff:8.8.8.8]", "http://0.0.0.0", "x"} {
-		for _, variable := range []string{"WEBOFFICE_STS_ENDPOINT", "AWS_ENDPOINT_URL_STS"} {
-			if _, err := read(t, with(lambda, variable, evil)); err == nil ||
-				!strings.HasPrefix(err.Error(), variable+" is not a loopback URL") {
-				t.Errorf("%s=%s: %v", variable, evil, err)
+// What names a host must not lead tokens elsewhere.
+func TestAttackTokensSentToAnotherHost(t *testing.T) {
+	r := newRig(t)
+	for _, test := range []struct {
+		variables []string
+		says      string
+		bad, good []string
+	}{
+		{[]string{"WEBOFFICE_STS_ENDPOINT", "AWS_ENDPOINT_URL_STS"}, " is not a loopback URL",
+			[]string{"https://evil.example", "http://evil.example", "https://127.0.0.1.evil.example",
+				"http://127.0.0.1@evil.example", "https://sts.aliyuncs.com.evil.example",
+				"127.0.0.1:1234", "ftp://127.0.0.1", "//127.0.0.1", "http://[::ffff:8.8.8.8]",
+				"http://0.0.0.0", "x"},
+			[]string{"http://127.0.0.1:8080", "https://127.0.0.2", "http://[::1]:1",
+				"http://localhost:9000", ""}},
+		{[]string{"ALIBABA_CLOUD_OIDC_TOKEN_FILE"}, " is neither a file nor an https URL",
+			[]string{"http://tokens.example.com/s3cr3t", "ftp://127.0.0.1/t", "https:///t",
+				"https://a b/s3cr3t", "file:///s3cr3t", "://"},
+			[]string{"https://tokens.example.com/t?a=b", "http://127.0.0.1:1/t", "./token",
+				"/var/run/secrets/token"}},
+		{[]string{"WEBOFFICE_REGION", "AWS_REGION"}, " has the wrong form",
+			[]string{"evil.example/", "evil.example#", "x@evil.example", "cn-hangzhou.evil",
+				"CN-HANGZHOU", "cn hangzhou", "cn-hangzhou\n"},
+			[]string{"ap-southeast-1", "us-gov-west-1"}},
+	} {
+		for _, variable := range test.variables {
+			for _, evil := range test.bad {
+				_, err := fromEnvironment(t, r.lambda(variable, evil))
+				if err == nil || !strings.HasPrefix(err.Error(), variable+test.says) {
+					t.Errorf("%s=%q: %v", variable, evil, err)
+				}
+			}
+			for _, harmless := range test.good {
+				if _, err := fromEnvironment(t, r.lambda(variable, harmless)); err != nil {
+					t.Errorf("%s=%q: %v", variable, harmless, err)
+				}
 			}
 		}
-	}
-	for _, harmless := range []string{"http://127.0.0.1:8080", "https://127.0.0.2",
-		"http://[::1]:1", "http://localhost:9000", ""} {
-		env := with(lambda, "WEBOFFICE_STS_ENDPOINT", harmless, "AWS_ENDPOINT_URL_STS", harmless)
-		if _, err := read(t, env); err != nil {
-			t.Errorf("%s: %v", harmless, err)
-		}
-	}
-}
-
-func TestTokenFetchedWithoutTLS(t *testing.T) {
-	env := with(newClouds(t).lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "")
-	for _, evil := range []string{"http://tokens.example.com/s3cr3t", "ftp://127.0.0.1/t",
-		"https:///t", "https://a b/s3cr3t",
-		"file:///s3cr3t", "://"} {
-		_, err := read(t, with(env, "ALIBABA_CLOUD_OIDC_TOKEN_FILE", evil))
-		if err == nil || !strings.HasPrefix(err.Error(),
-			"ALIBABA_CLOUD_OIDC_TOKEN_FILE is neither a file nor an https URL") {
-			t.Errorf("%s: %v", evil, err)
-		}
-	}
-	for _, harmless := range []string{"https://tokens.example.com/t?a=b", "http://127.0.0.1:1/t",
-		"./token", "/var/run/secrets/token"} {
-		if _, err := read(t, with(env, "ALIBABA_CLOUD_OIDC_TOKEN_FILE", harmless)); err != nil {
-			t.Errorf("%s: %v", harmless, err)
-		}
-	}
-}
-
-func TestRegionThatNamesAnotherHost(t *testing.T) {
-	lambda := newClouds(t).lambda()
-	for _, evil := range []string{"evil.example/", "evil.example#", "x@evil.example",
-		"cn-hangzhou.evil", "CN-HANGZHOU",
-		"cn hangzhou", "cn-hangzhou\n"} {
-		for _, variable := range []string{"WEBOFFICE_REGION", "AWS_REGION"} {
-			if _, err := read(t, with(lambda, variable, evil)); err == nil ||
-				!strings.HasPrefix(err.Error(), variable+" has the wrong form") {
-				t.Errorf("%s=%q: %v", variable, evil, err)
-			}
-		}
-	}
-	if _, err := read(t, with(lambda, "WEBOFFICE_REGION", "ap-southeast-1", "AWS_REGION",
-		"us-gov-west-1")); err != nil {
-		t.Error(err)
-	}
-}
-
-// Stored AWS keys are as bad as stored Alibaba keys.
-func TestLongLivedAWSKey(t *testing.T) {
-	lambda := newClouds(t).lambda()
-	if _, err := read(t, with(lambda, "AWS_SESSION_TOKEN", "")); err == nil ||
-		!strings.HasPrefix(err.Error(), "AWS_SESSION_TOKEN is not set") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := read(t, lambda); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -331,78 +232,55 @@ func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestWhereExchangesGo(t *testing.T) {
-	c := newClouds(t)
-	regional := with(c.lambda(), "AWS_ENDPOINT_URL_STS", "", "WEBOFFICE_STS_ENDPOINT", "")
+	r := newRig(t)
+	regional := r.lambda("AWS_ENDPOINT_URL_STS", "", "WEBOFFICE_STS_ENDPOINT", "")
 	file := with(regional, "ALIBABA_CLOUD_OIDC_TOKEN_FILE", tokenIn(t, oidc))
 	for _, test := range []struct {
-		name string
 		env  map[string]string
 		want string
 	}{
-		{"AWS's region, never its global endpoint", regional,
-			"https://sts.us-east-1.amazonaws.com"},
-		{"AWS in China", with(regional, "AWS_REGION", "cn-north-1"),
-			"https://sts.cn-north-1.amazonaws.com.cn"},
-		{"Alibaba's region", file, "https://sts.cn-hangzhou.aliyuncs.com"},
-		{"Alibaba without a region", with(file, "WEBOFFICE_REGION", ""),
-			"https://sts.aliyuncs.com"},
+		{regional, "https://sts.us-east-1.amazonaws.com"}, // never AWS's global endpoint
+		{with(regional, "AWS_REGION", "cn-north-1"), "https://sts.cn-north-1.amazonaws.com.cn"},
+		{file, "https://sts.cn-hangzhou.aliyuncs.com"},
+		{with(file, "WEBOFFICE_REGION", ""), "https://sts.aliyuncs.com"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			var transport hosts
-			o := c.options(test.env)
-			o.Client = &http.Client{Transport: &transport}
-			source, err := FromEnvironment(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = source.Credentials(context.Background())
-			failed(t, err)
-			if !slices.Equal(transport.seen, []string{test.want}) {
-				t.Errorf("requests to %v, not %s", transport.seen, test.want)
-			}
-		})
+		var transport hosts
+		fails(t, r.source(test.env, &http.Client{Transport: &transport}))
+		if !slices.Equal(transport.seen, []string{test.want}) {
+			t.Errorf("requests to %v, not %s", transport.seen, test.want)
+		}
 	}
 }
 
 // A stopped process's monotonic clock may stand still: comparisons must use the wall clock.
 func TestLambdaThatWasFrozen(t *testing.T) {
-	env := newClouds(t).lambda()
-	source, err := FromEnvironment(Options{Getenv: func(name string) string { return env[name] },
-		Now: time.Now})
+	source, err := fromEnvironment(t, newRig(t).lambda())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if now := source.(*cache).now(); strings.Contains(now.String(), "m=") {
-		t.Errorf("%s has a monotonic reading", now)
-	}
-	if now := time.Now(); !strings.Contains(now.String(), "m=") {
-		t.Errorf("%s has none, so that this test shows nothing", now)
+	if now := source.(*cache).now(); strings.Contains(now.String(), "m=") ||
+		!strings.Contains(time.Now().String(), "m=") {
+		t.Errorf("%s has a monotonic reading, or no time has one here", now)
 	}
 }
 
-type foreign struct{}
-
-func (foreign) Credentials(context.Context) (Credentials, error) { return Credentials{}, nil }
-
-func TestDescribeForeignSource(t *testing.T) {
-	if got := Describe(foreign{}); got != "credentials.foreign" {
-		t.Errorf("got %q", got)
+func TestECSMetadataSwitchedOff(t *testing.T) {
+	t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+	if _, err := fromEnvironment(t, ecs); err == nil ||
+		!strings.HasPrefix(err.Error(), "ALIBABA_CLOUD_ECS_METADATA_DISABLED is true") {
+		t.Errorf("got %v", err)
 	}
 }
 
+// What is let through must be where the HTTP client goes.
 func FuzzLoopback(f *testing.F) {
 	for _, seed := range []string{"http://127.0.0.1:1", "https://evil.example", "http://[::1]",
-		"http://127.0.0.1@evil.example",
-		"http://localhost.", "%"} {
+		"http://127.0.0.1@evil.example", "http://localhost.", "%"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if !loopback(raw) {
-			return
-		}
-		// What is let through must be where the HTTP client goes.
 		req, err := http.NewRequest(http.MethodGet, raw, nil)
-		if err != nil {
+		if !loopback(raw) || err != nil {
 			return
 		}
 		if host := req.URL.Hostname(); host != "localhost" && !strings.HasPrefix(host, "127.") &&

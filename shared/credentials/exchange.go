@@ -27,32 +27,30 @@ const (
 	maxWait       = 5 * time.Second // for each answer
 )
 
-// exchange gives an OIDC token to Alibaba's STS for credentials of a RAM role: AssumeRoleWithOIDC,
-// an RPC call that needs no signature. A client of our own, because the OIDC provider of
+// assumeRole gives an OIDC token to Alibaba's STS for credentials of a RAM role. The call,
+// AssumeRoleWithOIDC, needs no signature. The client is our own: the OIDC provider of
 // credentials-go takes no context, races when it renews, and puts the raw answer into its errors.
-type exchange struct {
+type assumeRole struct {
 	client                   *http.Client
 	now                      func() time.Time
 	endpoint, role, provider string
 	tokens                   tokenSource
 }
 
-// credentials makes one exchange. Expires is by our clock.
-func (x exchange) credentials(ctx context.Context) (Credentials, error) {
+// fetch makes one exchange. Expires is by our clock.
+func (x assumeRole) fetch(ctx context.Context) (Credentials, error) {
 	token, err := x.tokens.token(ctx)
 	if err != nil {
 		return Credentials{}, err
 	}
 	started := x.now()
 	query := url.Values{"Action": {"AssumeRoleWithOIDC"}, "Version": {"2015-04-01"},
-		"Format":    {"JSON"},
-		"Timestamp": {started.UTC().Format(time.RFC3339)}}
+		"Format": {"JSON"}, "Timestamp": {started.UTC().Format(time.RFC3339)}}
 	form := url.Values{"RoleArn": {x.role}, "OIDCProviderArn": {x.provider},
-		"OIDCToken":       {token.Reveal()},
-		"RoleSessionName": {sessionName},
+		"OIDCToken": {token.Reveal()}, "RoleSessionName": {sessionName},
 		"DurationSeconds": {strconv.Itoa(int(sessionLength.Seconds()))}}
-	status, header, body, err := fetch(ctx, x.client, http.MethodPost, x.endpoint+"?"+
-		query.Encode(), strings.NewReader(form.Encode()))
+	status, header, body, err := request(ctx, x.client, http.MethodPost,
+		x.endpoint+"?"+query.Encode(), strings.NewReader(form.Encode()))
 	if err != nil {
 		return Credentials{}, unavailable(
 			"let the function reach Alibaba's STS: check WEBOFFICE_REGION, DNS, internet access",
@@ -64,11 +62,11 @@ func (x exchange) credentials(ctx context.Context) (Credentials, error) {
 	}
 	if err != nil {
 		return Credentials{}, unavailable(
-			"let nothing between the function and Alibaba's STS answer in its place", err)
+			"a proxy answered instead of Alibaba's STS: allow direct access to it", err)
 	}
-	c := answer.Credentials
-	return Credentials{c.AccessKeyID, c.AccessKeySecret, c.SecurityToken,
-		expiry(c.Expiration, header.Get("Date"), started)}, nil
+	got := answer.Credentials
+	return Credentials{got.AccessKeyID, got.AccessKeySecret, got.SecurityToken,
+		expiry(got.Expiration, header.Get("Date"), started)}, nil
 }
 
 // stsAnswer is what is read of a success and of an error. Messages are not: they may quote the
@@ -126,15 +124,17 @@ func refusal(action string, status int, code string, fixes [][2]string) *weboffi
 }
 
 const (
-	trustFix = "trust policy: the RAM role must allow sts:AssumeRole to ALIBABA_CLOUD_OIDC_PROVIDER_ARN for the token's iss, aud and sub"
-	printFix = "thumbprint: add the fingerprint of the issuer's certificate to RAM's identity provider"
+	trustFix = "trust policy: the RAM role must allow sts:AssumeRole to " +
+		"ALIBABA_CLOUD_OIDC_PROVIDER_ARN for the token's iss, aud and sub"
+	printFix = "thumbprint: add the fingerprint of the issuer's certificate to RAM's provider"
 )
 
 // alibabaFixes has the beginnings of codes, from the vendor's table of STS errors and its guide to
 // roles for ACK; the first counts.
 var alibabaFixes = [][2]string{
 	{"AuthenticationFail.OIDCToken.AudienceNotMatch",
-		"audience: RAM's provider must list the token's aud as client ID (AWS takes it from ALIBABA_CLOUD_OIDC_AUDIENCE)"},
+		"audience: RAM's provider must list the token's aud as client ID " +
+			"(AWS takes it from ALIBABA_CLOUD_OIDC_AUDIENCE)"},
 	{"AuthenticationFail.OIDCToken.Expired",
 		"the OIDC token has expired: renew what ALIBABA_CLOUD_OIDC_TOKEN_FILE names, check the clock"},
 	{"AuthenticationFail.OIDCToken.Issuer",
@@ -149,10 +149,10 @@ var alibabaFixes = [][2]string{
 	{"NoPermission", trustFix},
 	{"EntityNotExist.Role",
 		"ALIBABA_CLOUD_ROLE_ARN: there is no such RAM role; create it or correct the ARN"},
-	{"EntityNotExist",
-		"ALIBABA_CLOUD_OIDC_PROVIDER_ARN: RAM has no such identity provider; create it or correct the ARN"},
-	{"InvalidParameter",
-		"check ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN; the code names the parameter"},
+	{"EntityNotExist", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN: RAM has no such identity provider; " +
+		"create it or correct the ARN"},
+	{"InvalidParameter", "check ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN; " +
+		"the code names the parameter"},
 	{"InvalidTimeStamp", "check that this machine's clock is right"},
 }
 
@@ -163,9 +163,8 @@ func boundedClient(c *http.Client) *http.Client {
 	if c != nil && c.Transport != nil {
 		transport = c.Transport
 	}
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &http.Client{Transport: boundedTransport{transport}, Timeout: maxWait,
-		CheckRedirect: stay}
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 type boundedTransport struct{ next http.RoundTripper }
@@ -178,8 +177,9 @@ func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-func fetch(ctx context.Context, client *http.Client, method, target string, form io.Reader) (int,
-	http.Header, []byte, error) {
+// request returns status, header and body of an answer. Its errors quote nothing of either side.
+func request(ctx context.Context, client *http.Client, method, target string, form io.Reader) (
+	int, http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, form)
 	if err != nil {
 		return 0, nil, nil, errors.New("the URL cannot be used")

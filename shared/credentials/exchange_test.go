@@ -21,65 +21,50 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
+const tokenFileVariable = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
+
 func TestLambdaRoleBecomesRAMRole(t *testing.T) {
-	c := newClouds(t)
-	c.answers(func(w http.ResponseWriter, r *http.Request) {
-		c.checks("OIDCToken", r.PostForm.Get("OIDCToken"), oidc)
-		c.give(w, "STS.1", "s3cr3t-security-token",
-			c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
+	r := newRig(t)
+	r.answer(func(w http.ResponseWriter, q *http.Request) {
+		r.is("OIDCToken", q.PostForm.Get("OIDCToken"), oidc)
+		give(w, "STS.1", "s3cr3t-security-token", r.now().Add(time.Hour))
 	})
-	got := get(t, c.source(c.lambda()))
-	want := Credentials{"STS.1", "s3cr3t-key", "s3cr3t-security-token",
-		c.clock.now().Add(time.Hour)}
-	if got.Expires.Sub(want.Expires).Abs() > time.Second {
-		t.Errorf("expires %v, not %v", got.Expires, want.Expires)
+	env := r.lambda()
+	source := r.source(env, nil)
+	want := Credentials{"STS.1", "s3cr3t-key", "s3cr3t-security-token", r.now().Add(time.Hour)}
+	got := get(t, source)
+	if off := got.Expires.Sub(want.Expires).Abs(); off > time.Second {
+		t.Errorf("expires %v off", off)
 	}
 	if got.Expires = want.Expires; got != want {
 		t.Errorf("got %v", got)
 	}
-	c.calls(1)
-}
-
-func TestLambdaCredentialsAreReadAtEachExchange(t *testing.T) {
-	c := newClouds(t)
-	env := c.lambda()
-	source := c.source(env)
-	get(t, source)
+	// Lambda's own credentials are read at each exchange
 	env["AWS_SESSION_TOKEN"] = "s3cr3t-aws-session-2"
-	c.awsSession.Store("s3cr3t-aws-session-2") // what AWS wants to see from now on
-	c.clock.advance(2 * time.Hour)
+	r.awsSession.Store("s3cr3t-aws-session-2")
+	r.advance(2 * time.Hour)
 	get(t, source)
-	c.calls(2)
+	r.calls(2, 2)
 }
 
 // refused answers as Alibaba's STS does, quoting the token in its message.
 func refused(status int, code string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_,
-			_ = fmt.Fprintf(w,
-			`{"RequestId":"1","HostId":"sts.aliyuncs.com","Code":%q,"Message":"no: %s","Recommend":"https://x/?q=s3cr3t"}`,
-			code, oidc)
-	}
+	return text(status, fmt.Sprintf(`{"RequestId":"1","HostId":"sts.aliyuncs.com","Code":%q,`+
+		`"Message":"no: %s","Recommend":"https://x/?q=s3cr3t"}`, code, oidc))
 }
 
 func refusedByAWS(status int, code string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_,
-			_ = fmt.Fprintf(w,
-			`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code>`+
-				`<Message>no: s3cr3t-aws-session</Message></Error><RequestId>1</RequestId></ErrorResponse>`, code)
-	}
+	return text(status, fmt.Sprintf(`<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code>`+
+		`<Message>no: s3cr3t-aws-session</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
+		code))
 }
 
 func TestRefusedExchangeSaysWhatToCheck(t *testing.T) {
-	const aws = true
+	const aws, own = true, "AWS does not accept Lambda's own credentials"
 	for _, test := range []struct {
-		aws    bool
-		status int
-		code   string
-		fix    string
+		aws       bool
+		status    int
+		code, fix string
 	}{
 		{!aws, 401, "AuthenticationFail.OIDCToken.AudienceNotMatch", "audience:"},
 		{!aws, 401, "AuthenticationFail.OIDCToken.Expired", "the OIDC token has expired"},
@@ -100,51 +85,38 @@ func TestRefusedExchangeSaysWhatToCheck(t *testing.T) {
 		{aws, 403, "AccessDenied", "the Lambda role must allow sts:GetWebIdentityToken"},
 		{aws, 400, "OutboundWebIdentityFederationDisabledException",
 			"run once for the AWS account: aws iam enable-outbound"},
-		{aws, 403, "ExpiredToken", "AWS does not accept Lambda's own credentials"},
-		{aws, 403, "InvalidClientTokenId", "AWS does not accept Lambda's own credentials"},
-		{aws, 403, "SignatureDoesNotMatch", "AWS does not accept Lambda's own credentials"},
+		{aws, 403, "ExpiredToken", own},
+		{aws, 403, "InvalidClientTokenId", own},
+		{aws, 403, "SignatureDoesNotMatch", own},
 		{aws, 400, "Throttling", "STS failed and is tried again"},
 		{aws, 500, "InternalFailure", "STS failed and is tried again"},
 	} {
 		t.Run(test.code, func(t *testing.T) {
-			c := newClouds(t)
+			r := newRig(t)
 			action := "AssumeRoleWithOIDC"
 			if test.aws {
-				c.awsAnswers(refusedByAWS(test.status, test.code))
+				r.answerForAWS(refusedByAWS(test.status, test.code))
 				action = "GetWebIdentityToken"
 			} else {
-				c.answers(refused(test.status, test.code))
+				r.answer(refused(test.status, test.code))
 			}
-			source := c.source(c.lambda())
-			_, err := source.Credentials(context.Background())
-			e := failed(t, err)
-			if !strings.HasPrefix(e.Fix, test.fix) {
-				t.Errorf("fix %q, not %q", e.Fix, test.fix)
+			source := r.source(r.lambda(), nil)
+			cause := fmt.Sprintf("%s: status %d, code %s", action, test.status, test.code)
+			says(t, fails(t, source), test.fix, cause)
+			if r.awsCalls.Load() != 1 || test.aws && r.alibabaCalls.Load() != 0 {
+				t.Errorf("%d and %d calls", r.awsCalls.Load(), r.alibabaCalls.Load())
 			}
-			if want := fmt.Sprintf("%s: status %d, code %s", action, test.status,
-				test.code); e.Cause.Error() != want {
-				t.Errorf("cause %q, not %q", e.Cause, want)
-			}
-			if c.awsCalls.Load() != 1 || test.aws && c.alibabaCalls.Load() != 0 {
-				t.Errorf("%d and %d calls", c.awsCalls.Load(), c.alibabaCalls.Load())
-			}
-			// The twin: mended, and tried again.
-			c.answers(nil)
-			c.awsAnswers(nil)
-			c.clock.advance(time.Second)
+			// the twin: mended, and tried again
+			r.answer(nil)
+			r.answerForAWS(nil)
+			r.advance(time.Second)
 			get(t, source)
 		})
 	}
-}
-
-func TestErrorCodeThatIsNone(t *testing.T) {
 	for _, code := range []string{"", oidc + " and more", strings.Repeat("a", 81), "a\nb", "ü"} {
-		c := newClouds(t)
-		c.answers(refused(400, code))
-		_, err := c.source(c.lambda()).Credentials(context.Background())
-		if e := failed(t, err); e.Cause.Error() != "AssumeRoleWithOIDC: status 400, code unknown" {
-			t.Errorf("cause %q", e.Cause)
-		}
+		r := newRig(t)
+		r.answer(refused(400, code))
+		says(t, fails(t, r.source(r.lambda(), nil)), "STS failed", "status 400, code unknown")
 	}
 }
 
@@ -161,10 +133,7 @@ var nonsense = map[string]struct {
 	"null":       {text(200, "null"), ""},
 	"other JSON": {text(200, `{"Credentials":"s3cr3t"}`), ""},
 	"a list":     {text(200, `[{"s3cr3t":1}]`), ""},
-	"no expiry": {
-		text(200,
-			`{"Credentials":{"AccessKeyId":"STS.1","AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t"}}`), ""},
-	"cut JSON": {text(200, `{"Credentials":{"AccessKeyId":"s3cr3t`), ""},
+	"cut JSON":   {text(200, `{"Credentials":{"AccessKeyId":"s3cr3t`), ""},
 	"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://127.0.0.1:1/?s3cr3t", http.StatusTemporaryRedirect)
 	}, "status 307, code unknown"},
@@ -173,7 +142,8 @@ var nonsense = map[string]struct {
 	"cut":         {cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"), "EOF"},
 	"closed":      {cut(""), "EOF"},
 	"no HTTP":     {cut("s3cr3t s3cr3t s3cr3t\r\n\r\n"), "the answer could not be read"},
-	"bad Location": {cut("HTTP/1.1 307 X\r\nLocation: http://[s3cr3t\r\nContent-Length: 0\r\n\r\n"),
+	"bad Location": {
+		cut("HTTP/1.1 307 X\r\nLocation: http://[s3cr3t\r\nContent-Length: 0\r\n\r\n"),
 		"the answer could not be read"},
 }
 
@@ -213,146 +183,124 @@ func cut(raw string) http.HandlerFunc {
 	}
 }
 
-func TestNonsenseFromAlibaba(t *testing.T) {
+func TestNonsenseInPlaceOfAnAnswer(t *testing.T) {
 	for name, test := range nonsense {
-		t.Run(name, func(t *testing.T) {
-			c := newClouds(t)
-			c.answers(test.answer)
-			_, err := c.source(c.lambda()).Credentials(context.Background())
-			if e := failed(t, err); !strings.HasPrefix(e.Cause.Error(), "AssumeRoleWithOIDC: ") ||
-				!strings.HasSuffix(e.Cause.Error(), test.cause) {
-				t.Errorf("cause %q", e.Cause)
+		t.Run("Alibaba "+name, func(t *testing.T) {
+			r := newRig(t)
+			r.answer(test.answer)
+			e := fails(t, r.source(r.lambda(), nil))
+			if cause := e.Cause.Error(); !strings.HasPrefix(cause, "AssumeRoleWithOIDC: ") ||
+				!strings.HasSuffix(cause, test.cause) {
+				t.Errorf("cause %q", cause)
 			}
-			c.calls(1)
+			r.calls(1, 1)
 		})
-	}
-}
-
-func TestNonsenseFromAWS(t *testing.T) {
-	for name, test := range nonsense {
-		t.Run(name, func(t *testing.T) {
-			c := newClouds(t)
-			c.awsAnswers(test.answer)
-			_, err := c.source(c.lambda()).Credentials(context.Background())
-			e := failed(t, err)
-			if cause := e.Cause.Error(); !strings.HasPrefix(cause, "OIDC token: ") &&
+		t.Run("AWS "+name, func(t *testing.T) {
+			r := newRig(t)
+			r.answerForAWS(test.answer)
+			cause := fails(t, r.source(r.lambda(), nil)).Cause.Error()
+			if !strings.HasPrefix(cause, "OIDC token: ") &&
 				!strings.HasPrefix(cause, "GetWebIdentityToken: status ") {
-				t.Errorf("cause %q", e.Cause)
+				t.Errorf("cause %q", cause)
 			}
-			if c.alibabaCalls.Load() != 0 {
-				t.Error("nonsense was sent to Alibaba")
-			}
+			r.calls(1, 0) // nothing was sent to Alibaba
+		})
+		t.Run("token URL "+name, func(t *testing.T) {
+			r, tokens := newRig(t), httptest.NewServer(test.answer)
+			defer tokens.Close()
+			source := r.source(r.lambda(tokenFileVariable, tokens.URL+"/t?key=s3cr3t"), nil)
+			says(t, fails(t, source), tokenFileVariable+" must name a URL", "OIDC token: ")
+			r.calls(0, 0)
 		})
 	}
 }
 
 func TestAnswerWithoutPartsOfCredentials(t *testing.T) {
-	good := time.Now().Add(1e6 * time.Hour).UTC().Format(time.RFC3339)
-	for _, test := range []struct{ name, keyID, token, expiration string }{
-		{"a long-lived key: no security token", "LTAI", "", good},
-		{"no AccessKey ID", "", "s3cr3t", good},
-		{"no expiration", "STS.1", "s3cr3t", ""},
-		{"expiration in words", "STS.1", "s3cr3t", "tomorrow"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			c := newClouds(t)
-			c.answers(func(w http.ResponseWriter, _ *http.Request) {
-				c.give(w, test.keyID, test.token, test.expiration)
-			})
-			source := c.source(c.lambda())
-			_, err := source.Credentials(context.Background())
-			if e := failed(t,
-				err); e.Cause.Error() != "AssumeRoleWithOIDC: an answer without complete credentials" {
-				t.Errorf("cause %q", e.Cause)
-			}
-			c.answers(func(w http.ResponseWriter, _ *http.Request) {
-				c.give(w, "STS.1", "s3cr3t", good)
-			})
-			c.clock.advance(time.Second)
-			get(t, source)
+	r := newRig(t)
+	for _, part := range []struct {
+		keyID, token string
+		expires      time.Time
+	}{{"LTAI", "", r.now().Add(time.Hour)}, {"", "s3cr3t", r.now().Add(time.Hour)},
+		{"STS.1", "s3cr3t", time.Time{}}} {
+		r.answer(func(w http.ResponseWriter, _ *http.Request) {
+			give(w, part.keyID, part.token, part.expires)
 		})
+		source := r.source(r.lambda(), nil)
+		says(t, fails(t, source), "a proxy answered instead of Alibaba's STS",
+			"an answer without complete credentials")
+		r.answer(nil) // the twin
+		r.advance(time.Second)
+		get(t, source)
 	}
 }
 
 func TestClockSkew(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		skew time.Duration // of Alibaba's clock
-		life time.Duration // by Alibaba's clock
-		want time.Duration // by ours
+		name       string
+		skew, life time.Duration // of Alibaba's clock, and by it
+		want       time.Duration // by ours
 	}{
 		{"none", 0, time.Hour, time.Hour},
 		{"our clock is two hours slow", 2 * time.Hour, time.Hour, time.Hour},
 		{"our clock is two hours fast", -2 * time.Hour, time.Hour, time.Hour},
-		{"our clock is a day slow, a short session", 24 * time.Hour, 15 * time.Minute,
-			15 * time.Minute},
+		{"a day slow, a short session", 24 * time.Hour, 15 * time.Minute, 15 * time.Minute},
 		{"seconds are not skew", -30 * time.Second, time.Hour, time.Hour - 30*time.Second},
 		{"more than was asked for", 0, 12 * time.Hour, time.Hour},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := newClouds(t)
-			c.skew, c.life = test.skew, test.life
-			source := c.source(c.lambda())
-			if got := get(t, source).Expires.Sub(c.clock.now()); (got - test.want).Abs() > time.Second {
+			r := newRig(t)
+			r.skew, r.life = test.skew, test.life
+			source := r.source(r.lambda(), nil)
+			if got := get(t, source).Expires.Sub(r.now()); (got - test.want).Abs() > time.Second {
 				t.Errorf("live %v, not %v", got, test.want)
 			}
-			c.clock.advance(test.want - renewEarly - 2*time.Second)
+			r.advance(test.want - renewEarly - 2*time.Second)
 			get(t, source)
-			c.calls(1)
-			c.clock.advance(renewEarly)
+			r.calls(1, 1)
+			r.advance(renewEarly)
 			get(t, source)
-			c.calls(2)
+			r.calls(2, 2)
 		})
 	}
-}
-
-func TestCredentialsThatHaveEndedAlready(t *testing.T) {
-	c := newClouds(t)
-	c.life = -time.Second
-	source := c.source(c.lambda())
-	_, err := source.Credentials(context.Background())
-	if e := failed(t, err); !strings.Contains(e.Fix, "clock") || e.RetryAfter != time.Second {
-		t.Errorf("fix %q, retry after %v", e.Fix, e.RetryAfter)
+	r := newRig(t)
+	r.life = -time.Second
+	source := r.source(r.lambda(), nil)
+	e := fails(t, source)
+	if says(t, e, "check that this machine's clock is right", "ended"); e.RetryAfter != time.Second {
+		t.Errorf("retry after %v", e.RetryAfter)
 	}
-	_, err = source.Credentials(context.Background())
-	failed(t, err)
-	c.calls(1) // the second call backs off
-	c.life = time.Hour
-	c.clock.advance(time.Second)
+	fails(t, source)
+	r.calls(1, 1) // the second call backs off
+	r.life = time.Hour
+	r.advance(time.Second)
 	get(t, source)
 }
 
-func tokenIn(t *testing.T, content string) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "s3cr3t-name")
-	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
-
-func TestTokenFileIsReadAtEachExchange(t *testing.T) {
-	c := newClouds(t)
-	name := tokenIn(t, oidc+"\n")
-	var seen atomic.Pointer[string]
-	c.answers(func(w http.ResponseWriter, r *http.Request) {
-		token := r.PostForm.Get("OIDCToken")
-		seen.Store(&token)
-		c.give(w, "STS.1", "s3cr3t", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
+// Tokens live for minutes: each exchange gets a fresh one, from a file or a URL, and AWS is not
+// asked.
+func TestTokenIsReadAtEachExchange(t *testing.T) {
+	r, name := newRig(t), tokenIn(t, "")
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.is("request", q.Method+" "+q.URL.RawQuery, "GET key=s3cr3t")
+		http.ServeFile(w, q, name)
+	}))
+	defer tokens.Close()
+	wanted := ""
+	r.answer(func(w http.ResponseWriter, q *http.Request) {
+		r.is("OIDCToken", q.PostForm.Get("OIDCToken"), wanted)
+		give(w, "STS.1", "s3cr3t", r.now().Add(time.Hour))
 	})
-	source := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", name, "AWS_ACCESS_KEY_ID",
-		"", "AWS_REGION", ""))
-	get(t, source)
-	c.checks("the first token", *seen.Load(), oidc)
-	if err := os.WriteFile(name, []byte("s3cr3t.rotated.token"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, location := range []string{name, tokens.URL + "/t?key=s3cr3t"} {
+		source := r.source(r.lambda(tokenFileVariable, location, "AWS_REGION", ""), nil)
+		for _, wanted = range []string{oidc, "s3cr3t.rotated.token"} {
+			if err := os.WriteFile(name, []byte(wanted+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			get(t, source)
+			r.advance(time.Hour)
+		}
 	}
-	c.clock.advance(time.Hour)
-	get(t, source)
-	c.checks("the rotated token", *seen.Load(), "s3cr3t.rotated.token")
-	if c.awsCalls.Load() != 0 {
-		t.Error("AWS was asked")
-	}
+	r.calls(0, 4)
 }
 
 func TestBadTokenFile(t *testing.T) {
@@ -362,8 +310,7 @@ func TestBadTokenFile(t *testing.T) {
 		{"a device", "/dev/zero", "not a regular file"},
 		{"empty", tokenIn(t, ""), "empty, over 16 KB, or not a signed JWT"},
 		{"blank", tokenIn(t, " \n"), "empty, over 16 KB, or not a signed JWT"},
-		{"too large", tokenIn(t, strings.Repeat("a", maxAnswer)+".b.c"),
-			"not a regular file of at most 16 KB"},
+		{"too large", tokenIn(t, strings.Repeat("a", maxAnswer)+".b.c"), "at most 16 KB"},
 		{"a password file", tokenIn(t, "root:x:0:0:s3cr3t\n"), "not a signed JWT"},
 		{"an encrypted JWT", tokenIn(t, "a.b.c.d.s3cr3t"), "not a signed JWT"},
 		{"an unsigned JWT", tokenIn(t, "s3cr3t.b."), "not a signed JWT"},
@@ -371,148 +318,66 @@ func TestBadTokenFile(t *testing.T) {
 		{"the token itself in the variable", oidc, "file does not exist"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := newClouds(t)
-			_, err := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-				test.location)).Credentials(context.Background())
-			e := failed(t, err)
-			if !strings.HasPrefix(e.Fix,
-				"ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a readable file") ||
-				!strings.Contains(e.Cause.Error(), test.cause) {
-				t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
-			}
-			if c.alibabaCalls.Load() != 0 {
-				t.Error("something was sent to Alibaba")
-			}
-		})
-	}
-}
-
-func TestTokenURL(t *testing.T) {
-	c := newClouds(t)
-	var token atomic.Pointer[string]
-	next := func(s string) { token.Store(&s) }
-	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.checks("method", r.Method, "GET")
-		c.checks("query", r.URL.RawQuery, "key=s3cr3t")
-		_, _ = io.WriteString(w, *token.Load())
-	}))
-	defer tokens.Close()
-	c.answers(func(w http.ResponseWriter, r *http.Request) {
-		c.checks("OIDCToken", r.PostForm.Get("OIDCToken"), strings.TrimSpace(*token.Load()))
-		c.give(w, "STS.1", "s3cr3t", c.clock.now().Add(time.Hour).UTC().Format(time.RFC3339))
-	})
-	source := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-		tokens.URL+"/t?key=s3cr3t"))
-	for _, one := range []string{oidc + "\n", "s3cr3t.second.token"} {
-		next(one)
-		get(t, source)
-		c.clock.advance(time.Hour)
-	}
-	if c.alibabaCalls.Load() != 2 || c.awsCalls.Load() != 0 {
-		t.Errorf("%d and %d calls", c.alibabaCalls.Load(), c.awsCalls.Load())
-	}
-}
-
-func TestNonsenseFromTokenURL(t *testing.T) {
-	for name, test := range nonsense {
-		t.Run(name, func(t *testing.T) {
-			c := newClouds(t)
-			tokens := httptest.NewServer(test.answer)
-			defer tokens.Close()
-			_, err := c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-				tokens.URL+"/t?key=s3cr3t")).Credentials(context.Background())
-			e := failed(t, err)
-			if !strings.HasPrefix(e.Fix, "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a URL") ||
-				!strings.HasPrefix(e.Cause.Error(), "OIDC token: ") {
-				t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
-			}
-			if c.alibabaCalls.Load() != 0 {
-				t.Error("something was sent to Alibaba")
-			}
+			r := newRig(t)
+			says(t, fails(t, r.source(r.lambda(tokenFileVariable, test.location), nil)),
+				tokenFileVariable+" must name a readable file", test.cause)
+			r.calls(0, 0)
 		})
 	}
 }
 
 // A redirect would carry what is in the request to a host that nobody chose.
-func TestRedirectToAnotherHost(t *testing.T) {
+func TestAttackRedirectToAnotherHost(t *testing.T) {
 	var lured atomic.Int64
 	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		lured.Add(1)
 		_, _ = io.WriteString(w, oidc)
 	}))
 	defer thief.Close()
-	redirect := func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, thief.URL, http.StatusTemporaryRedirect)
-	}
-
-	for _, from := range []string{"AWS", "Alibaba", "the token URL"} {
-		c := newClouds(t)
-		env := c.lambda()
-		switch from {
-		case "AWS":
-			c.awsAnswers(redirect)
-		case "Alibaba":
-			c.answers(redirect)
-		default:
-			tokens := httptest.NewServer(http.HandlerFunc(redirect))
-			defer tokens.Close()
-			env["ALIBABA_CLOUD_OIDC_TOKEN_FILE"] = tokens.URL
-		}
-		_, err := c.source(env).Credentials(context.Background())
-		failed(t, err)
-		if lured.Load() != 0 {
+	redirect := http.RedirectHandler(thief.URL, http.StatusTemporaryRedirect)
+	tokens := httptest.NewServer(redirect)
+	defer tokens.Close()
+	for from, prepare := range map[string]func(*rig, map[string]string){
+		"AWS":           func(r *rig, _ map[string]string) { r.answerForAWS(redirect.ServeHTTP) },
+		"Alibaba":       func(r *rig, _ map[string]string) { r.answer(redirect.ServeHTTP) },
+		"the token URL": func(_ *rig, env map[string]string) { env[tokenFileVariable] = tokens.URL },
+	} {
+		r := newRig(t)
+		env := r.lambda()
+		prepare(r, env)
+		if fails(t, r.source(env, nil)); lured.Load() != 0 {
 			t.Fatalf("a redirect of %s was followed", from)
 		}
 	}
-	// The twin: the same server, named by the operator.
-	c := newClouds(t)
-	get(t, c.source(with(c.lambda(), "ALIBABA_CLOUD_OIDC_TOKEN_FILE", thief.URL)))
+	r := newRig(t) // the twin: the same server, named by the operator
+	get(t, r.source(r.lambda(tokenFileVariable, thief.URL), nil))
 }
 
-// TestServerThatCannotBeReached keeps what helps an operator and nothing that a URL may hold.
+// The cause keeps what helps an operator, and nothing that a URL may hold.
 func TestServerThatCannotBeReached(t *testing.T) {
-	c := newClouds(t)
-	c.alibaba.Close()
-	_, err := c.source(c.lambda()).Credentials(context.Background())
-	e := failed(t, err)
-	if !strings.Contains(e.Cause.Error(), "connection refused") ||
-		strings.Contains(e.Cause.Error(), "Timestamp") {
+	r := newRig(t)
+	r.alibaba.Close()
+	e := fails(t, r.source(r.lambda(), nil))
+	says(t, e, "let the function reach Alibaba's STS", "connection refused")
+	if strings.Contains(e.Cause.Error(), "Timestamp") {
 		t.Errorf("cause %q", e.Cause)
 	}
-	if !strings.HasPrefix(e.Fix, "let the function reach Alibaba's STS") {
-		t.Errorf("fix %q", e.Fix)
-	}
-	c = newClouds(t)
-	c.aws.Close()
-	_, err = c.source(c.lambda()).Credentials(context.Background())
-	if e := failed(t, err); !strings.Contains(e.Cause.Error(), "connection refused") ||
-		!strings.HasPrefix(e.Fix, "let the function reach AWS's STS") {
-		t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
-	}
+	r = newRig(t)
+	r.aws.Close()
+	says(t, fails(t, r.source(r.lambda(), nil)), "let the function reach AWS's STS",
+		"connection refused")
 }
 
-func TestCertificateThatNobodyTrusts(t *testing.T) {
-	c := newClouds(t)
-	forged := httptest.NewUnstartedServer(http.HandlerFunc(c.answerAlibaba))
-	forged.Config.ErrorLog = log.New(testLog{t}, "", 0)
+func TestAttackCertificateThatNobodyTrusts(t *testing.T) {
+	r := newRig(t)
+	forged := httptest.NewUnstartedServer(http.HandlerFunc(r.answerAlibaba))
+	forged.Config.ErrorLog = log.New(t.Output(), "", 0)
 	forged.StartTLS()
 	defer forged.Close()
-	env := with(c.lambda(), "WEBOFFICE_STS_ENDPOINT", forged.URL)
-	_, err := c.source(env).Credentials(context.Background())
-	if e := failed(t, err); !strings.Contains(e.Cause.Error(),
-		"certificate signed by unknown authority") {
-		t.Errorf("cause %q", e.Cause)
-	}
-	if c.alibabaCalls.Load() != 0 {
-		t.Error("the token was sent")
-	}
-	o := c.options(env)
-	o.Client = forged.Client()
-	source, err := FromEnvironment(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	get(t, source)
+	env := r.lambda("WEBOFFICE_STS_ENDPOINT", forged.URL)
+	says(t, fails(t, r.source(env, nil)), "let the function", "signed by unknown authority")
+	r.calls(1, 0)                          // the token was not sent
+	get(t, r.source(env, forged.Client())) // the twin
 }
 
 // silent is a server that never answers.
@@ -524,10 +389,10 @@ func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestServerThatNeverAnswers(t *testing.T) {
-	env := newClouds(t).lambda()
+	env := newRig(t).lambda()
 	for _, location := range []string{"", "https://tokens.example.com/?s3cr3t", tokenIn(t, oidc)} {
 		synctest.Test(t, func(t *testing.T) {
-			env["ALIBABA_CLOUD_OIDC_TOKEN_FILE"] = location
+			env[tokenFileVariable] = location
 			source, err := FromEnvironment(
 				Options{Getenv: func(name string) string { return env[name] },
 					Client: &http.Client{Transport: silent{}}, Logger: logger(t)})
@@ -535,27 +400,21 @@ func TestServerThatNeverAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			started := time.Now()
-			_, err = source.Credentials(context.Background())
-			if e := failed(t, err); !errors.Is(e, context.DeadlineExceeded) {
-				t.Errorf("cause %v", e.Cause)
-			}
-			if waited := time.Since(started); waited != maxWait {
-				t.Errorf("waited %v", waited)
+			if e := fails(t, source); !errors.Is(e, context.DeadlineExceeded) ||
+				time.Since(started) != maxWait {
+				t.Errorf("cause %v after %v", e.Cause, time.Since(started))
 			}
 		})
 	}
 }
 
 func FuzzParseAnswer(f *testing.F) {
-	f.Add(
-		[]byte(
-			`{"Credentials":{"AccessKeyId":"STS.1","AccessKeySecret":"k","SecurityToken":"t","Expiration":"2026-11-21T12:00:00Z"}}`))
-	f.Add(
-		[]byte(
-			`{"Credentials":{"AccessKeyId":"LTAI","AccessKeySecret":"k","SecurityToken":"","Expiration":"2026-11-21T12:00:00Z"}}`))
-	f.Add([]byte(`{"Code":"NoPermission","Message":"m"}`))
-	f.Add([]byte(`<html>`))
-	f.Add([]byte(`{"credentials":{},"Credentials":null}`))
+	const parts = `{"Credentials":{"AccessKeyId":"STS.1","AccessKeySecret":"k","SecurityToken":`
+	for _, seed := range []string{parts + `"t","Expiration":"2026-11-21T12:00:00Z"}}`,
+		parts + `"","Expiration":"2026-11-21T12:00:00Z"}}`, `{"Code":"NoPermission","Message":"m"}`,
+		`<html>`, `{"credentials":{},"Credentials":null}`} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer, err := parseAnswer(body)
 		c := answer.Credentials
@@ -564,7 +423,7 @@ func FuzzParseAnswer(f *testing.F) {
 			t.Errorf("accepted without all parts: %q", body)
 		}
 		e := refusal("A", 400, answer.Code, alibabaFixes)
-		if e.Fix == "" || !strings.HasPrefix(e.Cause.Error(), "A: status 400, code ") ||
+		if says(t, e, "", "A: status 400, code "); e.Fix == "" ||
 			strings.ContainsAny(e.Cause.Error(), "\r\n<\"") {
 			t.Errorf("fix %q, cause %q", e.Fix, e.Cause)
 		}
@@ -573,26 +432,22 @@ func FuzzParseAnswer(f *testing.F) {
 
 func FuzzToken(f *testing.F) {
 	for _, seed := range []string{oidc, " " + oidc + "\r\n", "", "a.b", "a.b.c.d", "<html>", "..",
-		"a.b.\x00",
-		strings.Repeat("a", maxAnswer) + ".b.c"} {
+		"a.b.\x00", strings.Repeat("a", maxAnswer) + ".b.c"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		token, err := tokenSource{fix: "fix",
-			get: func(context.Context) (string, error) { return raw, nil }}.token(
-			context.Background())
-		if err != nil {
-			// in these words, whatever was given
+		source := tokenSource{fix: "fix",
+			get: func(context.Context) (string, error) { return raw, nil }}
+		token, err := source.token(t.Context())
+		if err != nil { // in these words, whatever was given
 			const why = "OIDC token: empty, over 16 KB, or not a signed JWT"
-			if public := weboffice.AsError(err); public.Kind != weboffice.Unavailable ||
-				public.Cause.Error() != why {
-				t.Errorf("%q: %v", raw, public.Cause)
+			if cause := weboffice.AsError(err).Cause.Error(); cause != why {
+				t.Errorf("%q: %s", raw, cause)
 			}
 			return
 		}
 		if got := token.Reveal(); got != strings.TrimSpace(raw) || len(got) > maxAnswer ||
-			strings.Count(got, ".") != 2 ||
-			strings.ContainsAny(got, " \r\n<&=%") {
+			strings.Count(got, ".") != 2 || strings.ContainsAny(got, " \r\n<&=%") {
 			t.Errorf("accepted %q as %q", raw, got)
 		}
 	})

@@ -61,10 +61,11 @@ func tokenFile(name string) tokenSource {
 
 // tokenURL is a server of the operator's that answers with an OIDC token as plain text.
 func tokenURL(client *http.Client, u *url.URL) tokenSource {
-	const fix = "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a URL that gives an OIDC token as plain text within 5 s, no redirect"
+	const fix = "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a URL that gives an OIDC token as plain " +
+		"text within 5 s, without a redirect"
 	return tokenSource{"an OIDC token from " + u.Host, fix,
 		func(ctx context.Context) (string, error) {
-			status, _, body, err := fetch(ctx, client, http.MethodGet, u.String(), nil)
+			status, _, body, err := request(ctx, client, http.MethodGet, u.String(), nil)
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("status %d", status)
 			}
@@ -76,23 +77,23 @@ func tokenURL(client *http.Client, u *url.URL) tokenSource {
 // which the global endpoint does not know. The client is built by hand from Lambda's variables: the
 // SDK's configuration loader would also look in files and ask other servers. template.yml's IAM
 // statement must allow this algorithm and duration.
-func awsTokens(client *http.Client, getenv func(string) string, region, audience,
-	endpoint string) tokenSource {
+func awsTokens(client *http.Client, getenv func(string) string,
+	region, audience, endpoint string) tokenSource {
 	// the cache tries again
 	options := sts.Options{Region: region, HTTPClient: client, Retryer: aws.NopRetryer{}}
-	options.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials,
-		error) {
-		return aws.Credentials{AccessKeyID: getenv("AWS_ACCESS_KEY_ID"),
-			SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"),
-			SessionToken:    getenv("AWS_SESSION_TOKEN")}, nil
-	})
+	options.Credentials = aws.CredentialsProviderFunc(
+		func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: getenv("AWS_ACCESS_KEY_ID"),
+				SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"),
+				SessionToken:    getenv("AWS_SESSION_TOKEN")}, nil
+		})
 	if endpoint != "" {
 		options.BaseEndpoint = &endpoint
 	}
 	input := &sts.GetWebIdentityTokenInput{Audience: []string{audience},
-		SigningAlgorithm: aws.String("RS256"),
-		DurationSeconds:  aws.Int32(300)}
-	const fix = "let the function reach AWS's STS in AWS_REGION, and nothing between answer in its place"
+		SigningAlgorithm: aws.String("RS256"), DurationSeconds: aws.Int32(300)}
+	const fix = "let the function reach AWS's STS in AWS_REGION directly, not through a proxy that " +
+		"answers in its place"
 	return tokenSource{"an OIDC token from AWS STS in " + region, fix,
 		func(ctx context.Context) (string, error) {
 			out, err := sts.New(options).GetWebIdentityToken(ctx, input)
@@ -116,13 +117,14 @@ func awsFailure(err error) error {
 	return refusal("GetWebIdentityToken", answer.HTTPStatusCode(), code, awsFixes)
 }
 
-const ownFix = "AWS does not accept Lambda's own credentials: leave the AWS_ variables to Lambda, check the clock"
+const ownFix = "AWS does not accept Lambda's own credentials: leave the AWS_ variables to " +
+	"Lambda, check the clock"
 
 var awsFixes = [][2]string{
 	{"OutboundWebIdentityFederationDisabled",
 		"run once for the AWS account: aws iam enable-outbound-web-identity-federation"},
-	{"AccessDenied",
-		"the Lambda role must allow sts:GetWebIdentityToken for ALIBABA_CLOUD_OIDC_AUDIENCE, RS256 and 300 seconds"},
+	{"AccessDenied", "the Lambda role must allow sts:GetWebIdentityToken for " +
+		"ALIBABA_CLOUD_OIDC_AUDIENCE, RS256 and 300 seconds"},
 	{"ExpiredToken", ownFix},
 	{"InvalidClientTokenId", ownFix},
 	{"SignatureDoesNotMatch", ownFix},
