@@ -26,18 +26,15 @@ var errTooMuch = errors.New("too many levels or values")
 // raise, and does not see that a name occurs twice. With nil it builds everything, and a name that
 // occurs twice at any depth is an error.
 func readObject(raw []byte, values int, only map[string]bool) (map[string]any, error) {
-	r := reader{left: values, Decoder: jsontext.NewDecoder(bytes.NewBuffer(raw),
+	r := reader{left: values + 1, Decoder: jsontext.NewDecoder(bytes.NewBuffer(raw),
 		jsontext.AllowDuplicateNames(only != nil))}
-	if r.PeekKind() != '{' {
-		return nil, errors.New("no JSON object")
-	}
-	_, err := r.ReadToken()
-	object, err := r.members(only, true)
+	value, err := r.value(true, only)
+	object, isObject := value.(map[string]any)
 	if err == nil {
 		_, err = r.ReadToken()
 	}
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF) && isObject:
 		return object, nil
 	case errors.Is(err, errTooMuch):
 		return nil, fmt.Errorf("more than %d levels or %d values", maxDepth, values)
@@ -53,20 +50,51 @@ type reader struct {
 	left int
 }
 
-// value returns nil for a value that is not to be kept.
-func (r *reader) value(keep bool) (any, error) {
+// value returns the next value, nil where it is not to be kept. Only names what is kept of an
+// object; nil: everything.
+func (r *reader) value(keep bool, only map[string]bool) (any, error) {
 	if r.left--; r.left < 0 || r.StackDepth() > maxDepth {
 		return nil, errTooMuch
 	}
 	token, err := r.ReadToken()
-	if err != nil {
-		return nil, err
-	}
 	switch kind := token.Kind(); {
+	case err != nil:
+		return nil, err
 	case kind == '{':
-		return r.members(nil, keep)
+		object := map[string]any{}
+		for r.PeekKind() != '}' {
+			name, err := r.name()
+			if err != nil {
+				return nil, err
+			}
+			wanted := keep && (only == nil || only[string(name)])
+			text := ""
+			if wanted {
+				text = string(name) // its bytes do not outlive the next read
+			}
+			member, err := r.value(wanted, nil)
+			if err != nil {
+				return nil, err
+			}
+			if wanted {
+				object[text] = member
+			}
+		}
+		_, err = r.ReadToken()
+		return object, err
 	case kind == '[':
-		return r.elements(keep)
+		list := []any{}
+		for r.PeekKind() != ']' {
+			element, err := r.value(keep, nil)
+			if err != nil {
+				return nil, err
+			}
+			if keep {
+				list = append(list, element)
+			}
+		}
+		_, err = r.ReadToken()
+		return list, err
 	case kind == '"' && keep:
 		return token.String(), nil
 	case kind == '0' && keep:
@@ -77,47 +105,11 @@ func (r *reader) value(keep bool) (any, error) {
 	return nil, nil
 }
 
-func (r *reader) elements(keep bool) (any, error) {
-	list := []any{}
-	for r.PeekKind() != ']' {
-		element, err := r.value(keep)
-		if err != nil {
-			return nil, err
-		}
-		if keep {
-			list = append(list, element)
-		}
+// name reads a member's name, without making a string of it.
+func (r *reader) name() ([]byte, error) {
+	name, err := r.ReadValue()
+	if err != nil || bytes.IndexByte(name, '\\') < 0 {
+		return bytes.Trim(name, `"`), err
 	}
-	_, err := r.ReadToken()
-	return list, err
-}
-
-func (r *reader) members(only map[string]bool, keep bool) (map[string]any, error) {
-	var object map[string]any
-	if keep {
-		object = map[string]any{}
-	}
-	for r.PeekKind() != '}' {
-		name, err := r.ReadValue()
-		if err == nil && bytes.IndexByte(name, '\\') >= 0 {
-			name, err = jsontext.AppendUnquote(nil, name)
-		} else if err == nil {
-			name = name[1 : len(name)-1]
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !keep || only != nil && !only[string(name)] {
-			if _, err = r.value(false); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		text := string(name) // the decoder's bytes do not outlive the next read
-		if object[text], err = r.value(true); err != nil {
-			return nil, err
-		}
-	}
-	_, err := r.ReadToken()
-	return object, err
+	return jsontext.AppendUnquote(nil, name)
 }

@@ -99,13 +99,6 @@ func readKey(raw json.RawMessage) (k key, err error) {
 	return k, nil
 }
 
-// equal says whether another key verifies the same signatures under the same name.
-func (k *key) equal(other *key) bool {
-	material, comparable := k.material.(interface{ Equal(crypto.PublicKey) bool })
-	return k.id == other.id && slices.Equal(k.algorithms, other.algorithms) && comparable &&
-		material.Equal(other.material)
-}
-
 // signer returns the first of these keys that made the proof's signature.
 func (p proof) signer(keys []*key) *key {
 	for _, k := range keys {

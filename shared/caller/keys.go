@@ -69,10 +69,10 @@ func (s *keySource) verify(ctx context.Context, p proof) (*key, error) {
 	}
 	s.refresh(ctx)
 	fitting, _ := s.lookup(p)
-	fresh := slices.DeleteFunc(slices.Clone(fitting),
-		func(k *key) bool { return slices.Contains(tried, k) })
-	if k := p.signer(fresh); k != nil {
-		return k, nil
+	if !slices.Equal(fitting, tried) {
+		if k := p.signer(fitting); k != nil {
+			return k, nil
+		}
 	}
 	return nil, s.noKey(ctx, len(fitting) > 0)
 }
@@ -179,11 +179,6 @@ func (s *keySource) replace(ctx context.Context) {
 		s.logger.WarnContext(ctx, "issuer's keys not read",
 			append(report, "error", err.Error(), "keysKept", len(kept))...)
 		return
-	}
-	for i, k := range keys { // what is remembered of a proof names its key
-		if old := slices.IndexFunc(s.keys, k.equal); old >= 0 {
-			keys[i] = s.keys[old]
-		}
 	}
 	s.keys, s.read = keys, s.now()
 	s.logger.InfoContext(ctx, "issuer's keys read", append(report, "keys", len(keys))...)
