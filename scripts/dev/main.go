@@ -1,11 +1,14 @@
 // Command dev runs everything on this machine, with no account: the IMM stand-in, a test identity
-// provider, both functions at /generate and /refresh, and the sample page. Ctrl-C stops all.
+// provider, both functions at /generate and /refresh, and the sample page. Ctrl-C stops all. It
+// prints what a page, a policy and a backend of one's own need.
 //
-// Refresh tokens are sealed with a random key, so that a restart ends every session;
-// WEBOFFICE_SESSION_KEYS of the shell is taken instead where it is set.
+// Refresh tokens and share links are sealed and signed with random keys, so that a restart ends
+// every session; WEBOFFICE_SESSION_KEYS and WEBOFFICE_LINK_KEYS of the shell are taken instead where
+// they are set, and WEBOFFICE_PROJECT and WEBOFFICE_USER_SALT too.
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -15,6 +18,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,50 +42,91 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
-	o := local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy,
-		SessionKeys: getenv("WEBOFFICE_SESSION_KEYS")}
-	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "where the page and the functions listen")
-	flags.StringVar(&o.IMMAddr, "imm-addr", "127.0.0.1:8081", "where the IMM stand-in listens")
-	flags.Func("documents", "a `folder` whose files are laid into test-bucket",
-		func(folder string) error {
-			o.Documents = append(o.Documents, local.Folder{Bucket: "test-bucket", Dir: folder})
-			return nil
-		})
-	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
-	file := flags.String("policy", "",
-		"a policy `file`, a changed copy of scripts/dev/policy.yaml, which is the default")
-	if err := flags.Parse(args); err != nil {
+	o, err := options(args, getenv)
+	if err != nil {
 		return err
 	}
-	if *file != "" {
-		text, err := os.ReadFile(*file)
-		if err != nil {
-			return fmt.Errorf("-policy: %w", err)
-		}
-		o.Policy = text
-	}
-	if o.Lifetime < 10*time.Second || o.Lifetime > 24*time.Hour {
-		return errors.New("-lifetime is 10s to 24h")
-	}
-	o.Logger = slog.New(slog.NewTextHandler(stdout, nil))
+	o.Logger = slog.New(newTerminal(stdout, time.Now))
 	l, err := local.Start(o)
 	if err != nil {
 		return err
 	}
-	credentials := l.IMM.Credentials()
-	fmt.Fprintf(stdout, `
-  The page           %[1]s/
-  The quick start's  %[1]s/quickstart/
-  generate, refresh  %[1]s/generate  %[1]s/refresh
-  A proof            curl -s '%[1]s/dev/token?persona=editor'   (viewer, editor, link)
-  IMM stand-in       %[2]s   %[3]s %[4]s %[5]s
-
-  Ctrl-C stops.
-
-`, l.URL, l.IMMURL, credentials.AccessKeyID, credentials.Secret, credentials.SecurityToken)
+	introduce(stdout, l, getenv("WEBOFFICE_LINK_KEYS") == "")
 	<-ctx.Done()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	return l.Stop(stopping)
+}
+
+// options reads the flags and the shell.
+func options(args []string, getenv func(string) string) (local.Options, error) {
+	o := local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy,
+		AnyDocument: true, SessionKeys: getenv("WEBOFFICE_SESSION_KEYS"),
+		LinkKeys: getenv("WEBOFFICE_LINK_KEYS"), Environment: map[string]string{
+			"WEBOFFICE_PROJECT":   cmp.Or(getenv("WEBOFFICE_PROJECT"), "test-project"),
+			"WEBOFFICE_USER_SALT": getenv("WEBOFFICE_USER_SALT")}}
+	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
+	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "where the page and the functions listen")
+	flags.StringVar(&o.IMMAddr, "imm-addr", "127.0.0.1:8081", "where the IMM stand-in listens")
+	flags.Func("documents", "`[BUCKET=]DIR`: a folder whose files are laid into a bucket, "+
+		"test-bucket where none is named; may be given again", func(text string) error {
+		folder := folderOf(text)
+		o.Documents = append(o.Documents, folder)
+		_, err := os.ReadDir(folder.Dir)
+		return err
+	})
+	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
+	file := flags.String("policy", "", "a policy `file`, default scripts/dev/policy.yaml; one that "+
+		"is meant for production runs as it is")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if *file != "" {
+		text, err := os.ReadFile(*file)
+		if err != nil {
+			return o, fmt.Errorf("-policy: %w", err)
+		}
+		o.Policy = text
+	}
+	if o.Lifetime < 10*time.Second || o.Lifetime > 24*time.Hour {
+		return o, errors.New("-lifetime is 10s to 24h")
+	}
+	return o, nil
+}
+
+// bucketName is what OSS takes.
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
+
+func folderOf(text string) local.Folder {
+	if bucket, dir, named := strings.Cut(text, "="); named && bucketName.MatchString(bucket) {
+		return local.Folder{Bucket: bucket, Dir: dir}
+	}
+	return local.Folder{Bucket: "test-bucket", Dir: text}
+}
+
+// introduce prints what one's own page, policy and backend need. ours says that the link keys were
+// made here, and nobody else could know them.
+func introduce(stdout io.Writer, l *local.Local, ours bool) {
+	mint := "go run ./scripts/policy link -document oss://BUCKET/KEY -grant view,copy"
+	if ours {
+		mint = "WEBOFFICE_LINK_KEYS=" + l.Environment["WEBOFFICE_LINK_KEYS"] + " \\\n      " + mint
+	}
+	credentials := l.IMM.Credentials()
+	fmt.Fprintf(stdout, `
+  The sample page   %[1]s/
+  The vendor's way  %[1]s/quickstart/
+
+  For a page of your own
+    generate  %[1]s/generate
+    refresh   %[1]s/refresh
+    sdk       %[3]s
+    A proof   curl -s '%[1]s/dev/token?persona=editor'   (viewer, editor, link)
+    A link    %[4]s
+
+  The IMM stand-in  %[2]s   %[5]s %[6]s %[7]s
+
+  Ctrl-C stops.
+
+`, l.URL, l.IMMURL, l.SDK(), mint, credentials.AccessKeyID, credentials.Secret,
+		credentials.SecurityToken)
 }

@@ -99,6 +99,17 @@ func (p *Policy) Projects() []string {
 	return projects
 }
 
+// Buckets lists the buckets that rules open documents of.
+func (p *Policy) Buckets() []string {
+	var buckets []string
+	for _, r := range p.rules {
+		if !slices.Contains(buckets, r.pattern.bucket) {
+			buckets = append(buckets, r.pattern.bucket)
+		}
+	}
+	return buckets
+}
+
 func (p *Policy) projectOf(r *rule) string {
 	return cmp.Or(r.set.ProjectName, r.project, p.Project())
 }

@@ -1,11 +1,19 @@
 package local
 
 import (
+	"archive/zip"
+	"encoding/csv"
+	"encoding/xml"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"weboffice-functions/shared/standin/office"
@@ -32,48 +40,117 @@ var samples = []document{
 	{"oss://test-bucket/ten-pages.docx", "Ten pages"},
 }
 
-// layDocuments adds the files of folders to the samples, and says in the log which it leaves out.
-func (l *Local) layDocuments(folders []Folder) error {
-	l.documents = append(l.documents, samples...)
-	for _, folder := range folders {
-		err := filepath.WalkDir(folder.Dir, func(file string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			return l.layDocument(folder, file)
-		})
+// lay adds the files of a folder to the documents, and says in the log how many it leaves out and
+// why.
+func (l *Local) lay(folder Folder) error {
+	left := map[string]int{}
+	err := filepath.WalkDir(folder.Dir, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(folder.Dir, file)
 		if err != nil {
 			return err
 		}
+		uri := "oss://" + folder.Bucket + "/" + filepath.ToSlash(name)
+		if _, supported := weboffice.FormatOf(file); !supported {
+			left[path.Ext(uri)+" is not a format that IMM opens"]++
+			return nil
+		}
+		if _, err := weboffice.ParseSourceURI(uri); err != nil {
+			left[uri+": "+err.Error()]++
+			return nil
+		}
+		content, err := read(file)
+		if err != nil {
+			return err
+		}
+		l.documents = append(l.documents, document{uri, path.Base(uri)})
+		return l.IMM.AddDocument(uri, content)
+	})
+	for _, why := range slices.Sorted(maps.Keys(left)) {
+		l.options.Logger.Warn("left out", "folder", folder.Dir, "files", left[why], "why", why)
 	}
-	return nil
+	return err
 }
 
-// layDocument lays a file into the stand-in: its text, or a line about it where it is none.
-func (l *Local) layDocument(folder Folder, file string) error {
-	name, err := filepath.Rel(folder.Dir, file)
+// longestText is how much of a text file is shown, in bytes.
+const longestText = 1 << 20
+
+// read takes in what the stand-in can show of a file: a text's content, and of any other its name,
+// size, pages and a picture of the first one, where the file tells them.
+func read(file string) (office.Document, error) {
+	opened, err := os.Open(file)
 	if err != nil {
-		return err
+		return office.Document{}, err
 	}
-	uri := "oss://" + folder.Bucket + "/" + filepath.ToSlash(name)
-	if _, supported := weboffice.FormatOf(file); !supported {
-		l.options.Logger.Warn("left out: not a format that IMM opens", "document", uri)
+	defer func() { _ = opened.Close() }()
+	info, err := opened.Stat()
+	if err != nil {
+		return office.Document{}, err
+	}
+	shown := &office.File{Name: info.Name(), Size: info.Size()}
+	switch format := strings.ToLower(path.Ext(file)); format {
+	case ".txt", ".csv":
+		text, err := io.ReadAll(io.LimitReader(opened, longestText))
+		if format == ".csv" {
+			return office.Document{Text: tabbed(string(text))}, err
+		}
+		return office.Document{Text: string(text)}, err
+	case ".pdf":
+		text, err := io.ReadAll(opened)
+		shown.Pages = len(pdfPage.FindAll(text, -1))
+		return office.Document{File: shown}, err
+	}
+	if archive, err := zip.NewReader(opened, info.Size()); err == nil { // all newer formats
+		describe(archive, shown)
+	}
+	return office.Document{File: shown}, nil
+}
+
+// pdfPage is one page of a PDF that does not pack its objects; of others the number stays unknown.
+var pdfPage = regexp.MustCompile(`/Type\s*/Page\b`)
+
+// tabbed is comma-separated text as the stand-in shows tables, or as it is where it cannot be read.
+func tabbed(text string) string {
+	reader := csv.NewReader(strings.NewReader(text))
+	reader.FieldsPerRecord = -1
+	rows, err := reader.ReadAll()
+	if err != nil {
+		return text
+	}
+	var table strings.Builder
+	for _, row := range rows {
+		fmt.Fprintln(&table, strings.Join(row, "\t"))
+	}
+	return table.String()
+}
+
+// describe takes the number of pages and the picture that an office program left in its file.
+func describe(archive *zip.Reader, shown *office.File) {
+	var properties struct{ Pages, Slides int }
+	if text := part(archive, "docProps/app.xml"); xml.Unmarshal(text, &properties) == nil {
+		shown.Pages = max(properties.Pages, properties.Slides)
+	}
+	for _, name := range []string{"docProps/thumbnail.jpeg", "docProps/thumbnail.png"} {
+		picture := part(archive, name)
+		switch http.DetectContentType(picture) {
+		case "image/png", "image/jpeg":
+			shown.Picture = picture
+		}
+	}
+}
+
+// part is a file in an archive, up to a bound that an honest one keeps; nil where it is not there.
+func part(archive *zip.Reader, name string) []byte {
+	file, err := archive.Open(name)
+	if err != nil {
 		return nil
 	}
-	if _, err := weboffice.ParseSourceURI(uri); err != nil {
-		l.options.Logger.Warn("left out: "+err.Error(), "document", uri)
+	defer func() { _ = file.Close() }()
+	content, err := io.ReadAll(io.LimitReader(file, longestText))
+	if err != nil {
 		return nil
 	}
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	title := path.Base(uri)
-	text := fmt.Sprintf("%s\n\n%d bytes. The stand-in shows text files only.", title, len(content))
-	if format := path.Ext(uri); strings.EqualFold(format, ".txt") ||
-		strings.EqualFold(format, ".csv") {
-		text = string(content)
-	}
-	l.documents = append(l.documents, document{uri, title})
-	return l.IMM.AddDocument(uri, office.Document{Title: title, Text: text})
+	return content
 }

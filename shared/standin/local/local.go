@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"weboffice-functions/shared/app"
@@ -35,9 +36,12 @@ type Options struct {
 	SessionKeys, LinkKeys string
 	Environment           map[string]string
 	Documents             []Folder
-	Lifetime              time.Duration    // of an access token, default 30 minutes
-	Now                   func() time.Time // default time.Now; the clock of everybody here
-	Logger                *slog.Logger     // default none
+	// AnyDocument lets every document of a bucket that the policy names be there, but for buckets
+	// in Documents: one that nobody laid there opens as a sample.
+	AnyDocument bool
+	Lifetime    time.Duration    // of an access token, default 30 minutes
+	Now         func() time.Time // default time.Now; the clock of everybody here
+	Logger      *slog.Logger     // default none
 
 	IMM    office.Options // Now, AccessTokenLife, PublicURL and Logger as above by default
 	People issuer.Options // Now as above and Algorithm ES256 by default
@@ -165,9 +169,30 @@ func (l *Local) build() (err error) {
 	for _, project := range l.App.Policy.Projects() {
 		l.IMM.AddProject(project)
 	}
-	l.refused = &refusedOrigins{allowed: append(l.App.Edge.Origins, l.URL), now: o.Now}
+	l.refused = &refusedOrigins{allowed: append(l.App.Edge.Origins, l.URL), now: o.Now,
+		logger: o.Logger}
 	l.App.Edge.Origins = l.refused.allowed
-	return l.layDocuments(o.Documents)
+	return l.addDocuments()
+}
+
+// addDocuments fills the stand-in's buckets.
+func (l *Local) addDocuments() error {
+	full, named := map[string]bool{}, l.App.Policy.Buckets()
+	for _, folder := range l.options.Documents {
+		full[folder.Bucket] = true
+		if err := l.lay(folder); err != nil {
+			return err
+		}
+	}
+	if len(l.documents) == 0 || slices.Contains(named, "test-bucket") {
+		l.documents = append(slices.Clone(samples), l.documents...)
+	}
+	for _, bucket := range named {
+		if l.options.AnyDocument && !full[bucket] && bucket != "test-bucket" {
+			l.IMM.AddBucket(bucket)
+		}
+	}
+	return nil
 }
 
 func (l *Local) serve(listener net.Listener, handler http.Handler) {

@@ -59,11 +59,12 @@ func (d *decisions) latest() []map[string]any {
 	return append([]map[string]any{}, d.last...)
 }
 
-// refusedOrigins remembers from which other pages the functions were called. A browser hides that
-// refusal from its page, so that only this side can say what it was.
+// refusedOrigins remembers from which other pages the functions were called, and logs it. A browser
+// hides that refusal from its page, so that only this side can say what it was.
 type refusedOrigins struct {
 	allowed []string
 	now     func() time.Time
+	logger  *slog.Logger
 	mu      sync.Mutex
 	last    []refusedOrigin
 }
@@ -78,6 +79,8 @@ type refusedOrigin struct {
 func (o *refusedOrigins) watch(function string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(o.allowed, origin) {
+			o.logger.Warn("a page of another origin: add it to `origins` in the policy",
+				"origin", origin, "function", function)
 			o.mu.Lock()
 			o.last = append(o.last, refusedOrigin{o.now(), origin, function})
 			o.last = o.last[max(0, len(o.last)-kept):]

@@ -77,10 +77,14 @@ func (l *Local) Token(id, uri string) (weboffice.Secret, error) {
 	return "", nil
 }
 
+// SDK is where the stand-in's JS-SDK lies.
+func (l *Local) SDK() string { return l.IMMURL + office.SDKPath }
+
 func (l *Local) serveSetting(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{
-		"sdk": l.IMMURL + office.SDKPath, "personas": personas, "documents": l.documents,
-		"lifetime": l.options.Lifetime.Milliseconds(),
+		"generate": l.URL + "/generate", "refresh": l.URL + "/refresh",
+		"sdk": l.SDK(), "origins": l.refused.allowed, "personas": personas,
+		"documents": l.documents, "lifetime": l.options.Lifetime.Milliseconds(),
 	})
 }
 
