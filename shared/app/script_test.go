@@ -64,15 +64,14 @@ type script struct {
 
 // setUp starts the world of a script and its first instance.
 func setUp(env *testscript.Env) error {
-	w := newWorld(env.T().(testing.TB), worldOptions{})
-	first := w.first()
+	first := start(env.T().(testing.TB))
 	s := &script{instance: first, persona: "guest",
 		deployed: map[string]*instance{"team.yaml": first}, links: map[string]weboffice.Secret{},
 		held: map[string]reply{}}
 	env.Values[scriptKey{}] = s
 	env.Defer(func() {
-		if spends := w.IMM.DoubleSpends(); len(spends) != s.spends {
-			w.t.Errorf("%d refresh tokens were sent twice", len(spends))
+		if spends := first.IMM.DoubleSpends(); len(spends) != s.spends {
+			first.t.Errorf("%d refresh tokens were sent twice", len(spends))
 		}
 	})
 	for name, value := range map[string]string{"plan": plan, "budget": budget, "locked": locked,
