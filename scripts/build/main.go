@@ -138,13 +138,9 @@ func readPolicy(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := policy.Parse(text, policy.Options{Project: "from-the-environment"})
-	if err != nil {
-		return nil, fmt.Errorf("%s is no policy:\n%w", path, err)
-	}
-	if ran, failures := p.Test(); len(failures) > 0 {
-		return nil, fmt.Errorf("%s: %d of its %d tests fail:\n%s", path, len(failures), ran,
-			strings.Join(failures, "\n"))
+	report := policy.Check(text, policy.Options{Project: "from-the-environment"})
+	if err := report.Err(); err != nil {
+		return nil, fmt.Errorf("%s cannot go out like this, at line:column:\n%w", path, err)
 	}
 	return text, nil
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -93,8 +92,6 @@ func (p project) lines(r *report, rule lineRule) {
 	}
 }
 
-var policyPlace = regexp.MustCompile(`^(\d+):(\d+): (.*)`)
-
 // checkPolicies parses every policy and runs its tests. Warnings are printed by scripts/policy;
 // what is allowed is no finding.
 func checkPolicies(_ context.Context, p project, r *report) string {
@@ -104,23 +101,10 @@ func checkPolicies(_ context.Context, p project, r *report) string {
 		if err != nil {
 			continue
 		}
-		parsed, err := policy.Parse(data, policy.Options{Project: "from-the-environment"})
-		if err != nil {
-			for _, line := range strings.Split(err.Error(), "\n") {
-				at := place{file: name, line: 1}
-				if found := policyPlace.FindStringSubmatch(line); found != nil {
-					_, _ = fmt.Sscan(found[1], &at.line)
-					_, _ = fmt.Sscan(found[2], &at.column)
-					line = found[3]
-				}
-				r.add(at, line, "go run ./scripts/policy test")
-			}
-			continue
-		}
-		_, failures := parsed.Test()
-		for _, failure := range failures {
-			r.add(place{file: name, line: 1}, strings.ReplaceAll(failure, "\n", ";"),
-				"correct the rule or the test")
+		found := policy.Check(data, policy.Options{Project: "from-the-environment"})
+		for _, f := range append(found.Mistakes, found.Failures...) {
+			r.add(place{name, f.Line, f.Column}, strings.ReplaceAll(f.Text, "\n", ";"),
+				"go run ./scripts/policy test")
 		}
 	}
 	return ""

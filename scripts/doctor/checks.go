@@ -36,34 +36,37 @@ func (d *doctor) checkEnvironment() {
 	}
 }
 
-// readPolicy reads the policy as a function with these settings would.
-func (d *doctor) readPolicy() (*policy.Policy, error) {
-	text, err := os.ReadFile(d.file)
-	if d.text = text; err != nil {
-		return nil, err
+// readPolicy checks the policy as a function with these settings would read it.
+func (d *doctor) readPolicy() (report policy.Report, err error) {
+	if d.text, err = os.ReadFile(d.file); err != nil {
+		return report, err
 	}
 	options := d.config.PolicyOptions()
 	options.Project = d.project
-	return policy.Parse(text, options)
+	report = policy.Check(d.text, options)
+	if d.rules = report.Policy; d.rules == nil {
+		err = report.Err()
+	}
+	return report, err
 }
 
 // checkPolicy reads the policy and runs its tests.
 func (d *doctor) checkPolicy() {
-	rules, err := d.readPolicy()
+	report, err := d.readPolicy()
 	for _, problem := range each(err) {
 		d.add(failure, "policy", problem, "correct "+d.file+
 			" at this line:column, or name another file with -policy")
 	}
-	if d.rules = rules; err != nil {
+	if err != nil {
 		return
 	}
-	ran, failures := rules.Test()
-	for _, found := range failures {
-		d.add(failure, "policy test", found,
+	rules := report.Policy
+	for _, found := range report.Failures {
+		d.add(failure, "policy test", found.Error(),
 			"correct the rule or the test; go run ./scripts/policy explain says which rule decides")
 	}
-	for _, found := range rules.Warnings() {
-		d.add(warning, "policy", found, "change the rule, or the order of the rules")
+	for _, found := range report.Warnings {
+		d.add(warning, "policy", found.Error(), "change the rule, or the order of the rules")
 	}
 	switch {
 	case rules.Rules() == 0:
@@ -71,11 +74,12 @@ func (d *doctor) checkPolicy() {
 	case rules.UsesLinks() && len(d.config.LinkKeys) == 0:
 		d.add(failure, "WEBOFFICE_LINK_KEYS", "no key, but rules let share links in",
 			"make one with `openssl rand -base64 32`")
-	case ran == 0:
+	case report.Tests == 0:
 		d.add(warning, "policy", "no tests",
 			"add `tests`, a refusal for each thing that must stay closed")
-	case len(failures) == 0:
-		d.add(fine, "policy", fmt.Sprintf("%d rules, %d tests pass", rules.Rules(), ran), "")
+	case report.Failures == nil:
+		d.add(fine, "policy", fmt.Sprintf("%d rules, %d tests pass", rules.Rules(),
+			report.Tests), "")
 	}
 }
 

@@ -248,7 +248,7 @@ func TestTextIsForPeople(t *testing.T) {
 	out, err := d.run(d.urls()...)
 	for _, wanted := range []string{
 		"failure  WEBOFFICE_SESSION_KEYS: is not set\n         fix: make a key with `openssl rand -base64 32`",
-		"failure  policy test: test 1: oss://test-bucket/test-object.xlsx: expected everybody, got refused\n           editors: ",
+		"failure  policy test: 15:6: test 1: oss://test-bucket/test-object.xlsx: expected everybody, got refused\n           editors: ",
 		"ok       generate without a proof: 401 Unauthenticated\n",
 		"\n         $ aliyun sts GetCallerIdentity\n", " ok, 0 warnings, 2 failures\n",
 	} {

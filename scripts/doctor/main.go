@@ -231,8 +231,8 @@ func (d *doctor) listCommands() {
 // printPolicies prints the policies to paste. What would widen one, such as a wildcard in a name,
 // is refused.
 func (d *doctor) printPolicies() error {
-	rules, err := d.readPolicy()
-	if d.rules = rules; err != nil {
+	_, err := d.readPolicy()
+	if err != nil {
 		return fmt.Errorf("%s names the projects: %w", d.file, err)
 	}
 	needed := [][4]string{

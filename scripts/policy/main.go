@@ -73,9 +73,13 @@ func (t *tool) read(file string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	return policy.Parse(text, t.options())
+}
+
+func (t *tool) options() policy.Options {
 	project := cmp.Or(t.getenv("WEBOFFICE_PROJECT"), "from-the-environment")
-	return policy.Parse(text, policy.Options{Project: project,
-		Salt: weboffice.Secret(t.getenv("WEBOFFICE_USER_SALT")), Loopback: *t.standIn})
+	return policy.Options{Project: project,
+		Salt: weboffice.Secret(t.getenv("WEBOFFICE_USER_SALT")), Loopback: *t.standIn}
 }
 
 func (t *tool) test(args []string) error {
@@ -92,27 +96,31 @@ func (t *tool) test(args []string) error {
 	}
 	bad := 0
 	for _, file := range files {
-		p, err := t.read(file)
+		text, err := os.ReadFile(file)
 		if err != nil {
 			bad++
-			for line := range strings.Lines(err.Error() + "\n") {
-				fmt.Fprintf(t.stdout, "%s:%s", file, line)
-			}
+			fmt.Fprintf(t.stdout, "%s: %v\n", file, err)
 			continue
 		}
-		ran, failures := p.Test()
-		for _, failure := range failures {
-			fmt.Fprintf(t.stdout, "%s: %s\n", file, failure)
+		report := policy.Check(text, t.options())
+		for _, found := range append(report.Mistakes, report.Failures...) {
+			fmt.Fprintf(t.stdout, "%s:%v\n", file, found)
 		}
-		for _, warning := range p.Warnings() {
-			fmt.Fprintf(t.stdout, "%s: warning: %s\n", file, warning)
+		for _, found := range report.Warnings {
+			fmt.Fprintf(t.stdout, "%s:%d:%d: warning: %s\n", file, found.Line, found.Column,
+				found.Text)
 		}
-		result := "ok"
-		if len(failures) > 0 {
+		if report.Err() != nil {
 			bad++
-			result = fmt.Sprintf("%d failed", len(failures))
 		}
-		fmt.Fprintf(t.stdout, "%s: %d rules, %d tests, %s\n", file, p.Rules(), ran, result)
+		if report.Policy != nil {
+			result := "ok"
+			if n := len(report.Failures); n > 0 {
+				result = fmt.Sprintf("%d failed", n)
+			}
+			fmt.Fprintf(t.stdout, "%s: %d rules, %d tests, %s\n", file, report.Policy.Rules(),
+				report.Tests, result)
+		}
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d of %d policies cannot go out like this", bad, len(files))

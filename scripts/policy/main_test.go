@@ -76,12 +76,12 @@ func TestTestOfPolicies(t *testing.T) {
 			"warning"}},
 		"failing": {[]string{failing}, "1 of 1",
 			[]string{
-				"failing.yaml: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
+				"failing.yaml:11:6: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
 				"handbook: the documents do not match", "2 tests, 1 failed"}},
 		"broken": {[]string{broken}, "1 of 1", []string{"broken.yaml:1:10: text belongs here",
 			"broken.yaml:2:1: unknown key", "not", "tests, "}},
 		"warned": {[]string{warned}, "",
-			[]string{`warned.yaml: warning: rule "first" is for anyone and stands before "pay"`,
+			[]string{`warned.yaml:5:6: warning: rule "first" is for anyone and stands before "pay"`,
 				"ok"}},
 		"many": {[]string{broken, good, failing}, "2 of 3",
 			[]string{"broken.yaml:2:1", "good.yaml: 4 rules, 1 tests, ok", "1 failed"}},
@@ -155,7 +155,7 @@ func TestExplain(t *testing.T) {
 			[]string{"pay: the caller is not of this issuer", "refused   Unauthenticated"}},
 		"a watermark without a name": {
 			[]string{"-claims",
-				`{"issuer": "links", "document": "oss://team-docs/**", "grant": ["view"]}`,
+				`{"issuer": "links", "documents": "oss://team-docs/**", "grant": ["view"]}`,
 				"oss://team-docs/x.docx"},
 			[]string{"links: decides", "refused   Forbidden:",
 				"fix       the rule matches, but its `set` cannot be filled",

@@ -30,8 +30,7 @@ func TestValidate(t *testing.T) {
 		i := good
 		test.change(&i)
 		err := i.Validate()
-		if (err == nil) != (test.says == "") ||
-			err != nil && !strings.Contains(err.Error(), test.says) {
+		if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%+v: %v, want %q", i, err, test.says)
 		}
 	}
@@ -79,8 +78,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestAttackUnverifiedEmail(t *testing.T) {
-	const ann, missing = "ann@example.com", "email_verified is missing"
-	const untrue = "email_verified is not true"
+	const ann, missing, untrue = "ann@example.com", "email_verified is missing", "email_verified is not true"
 	for _, test := range []struct {
 		trust           bool
 		email           any
@@ -111,8 +109,7 @@ func TestAttackUnverifiedEmail(t *testing.T) {
 	}
 	r, p := provided(t, caller.Issuer{User: caller.UserClaims{ID: "email"}})
 	r.refusedFor(t, p.Token(map[string]any{"email": ann}), "email", "user.id")
-	verified := p.Token(map[string]any{"email": ann, "email_verified": true})
-	if got := r.accepted(t, verified); got.User.ID != ann {
+	if got := r.accepted(t, p.Token(map[string]any{"email": ann, "email_verified": true})); got.User.ID != ann {
 		t.Errorf("got %+v", got.User)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -17,33 +18,92 @@ import (
 // refused is what a test expects where no rule lets the caller in.
 const refused = "refused"
 
+// Report is what Check finds in a policy file, each list in the order of the file.
+type Report struct {
+	Policy   *Policy   // nil where there are mistakes
+	Tests    int       // that ran
+	Mistakes []Finding // a function would not start with them, or a test cannot run
+	Failures []Finding // tests that came out otherwise than expected
+	Warnings []Finding // what is allowed and probably not meant
+}
+
+// Err joins what keeps the policy from going out: mistakes and failed tests.
+func (r Report) Err() error {
+	var all []error
+	for _, f := range append(r.Mistakes, r.Failures...) {
+		all = append(all, f)
+	}
+	return errors.Join(all...)
+}
+
+// Check reads a policy, runs its own tests and looks for what is probably not meant.
+func Check(data []byte, o Options) Report {
+	r := &reader{keys: map[reflect.Type][]string{}}
+	p, text := r.parse(data, o)
+	var tests []test
+	if p != nil {
+		for i, t := range text.Tests {
+			tests = append(tests, r.test(t, p, i))
+		}
+	}
+	if len(r.mistakes) > 0 {
+		return Report{Mistakes: r.sorted()}
+	}
+	report := Report{Policy: p, Tests: len(tests)}
+	for i, t := range tests {
+		if failed := p.run(t); failed != "" {
+			report.Failures = append(report.Failures, Finding{t.line, t.column,
+				fmt.Sprintf("test %d: %s: %s", i+1, t.question.Document, failed)})
+		}
+	}
+	l := &linter{policy: p, tests: tests}
+	report.Warnings = l.lint(text, r)
+	return report
+}
+
+// testText is one entry of `tests` as it is written.
+type testText struct {
+	As      asText      `yaml:"as"`
+	Open    string      `yaml:"open"`
+	Ask     setText     `yaml:"ask"`
+	Expect  string      `yaml:"expect"`
+	Granted []grantText `yaml:"granted"`
+}
+
+// asText is the claims of a caller, with issuer: NAME, or anyone, which is empty.
+type asText map[string]any
+
+func (a *asText) word(text string) bool {
+	*a = asText{}
+	return text == "anyone"
+}
+
+func (*asText) form() string {
+	return "as is anyone or a map of an issuer's claims, with issuer: NAME"
+}
+
 // test is one entry of a policy's `tests`.
 type test struct {
-	question Question
-	expect   string                // a rule's name or "refused"
-	granted  *weboffice.Permission // nil: not asked
+	line, column int
+	question     Question
+	expect       string                // a rule's name or "refused"
+	granted      *weboffice.Permission // nil: not asked
 }
 
-type testText struct {
-	As      any            `yaml:"as"`
-	Open    string         `yaml:"open"`
-	Ask     map[string]any `yaml:"ask"`
-	Expect  string         `yaml:"expect"`
-	Granted []string       `yaml:"granted"`
-}
-
-func (r *reader) test(t testText, p *Policy, rules map[string]bool, i int) test {
+func (r *reader) test(t testText, p *Policy, i int) test {
 	at := func(key string) []any { return []any{"tests", i, key} }
 	out := test{expect: t.Expect, question: Question{Start: time.Unix(0, 0)}}
+	out.line, out.column = place(child(child(r.root, "tests"), i))
 	q := &out.question
-	if !rules[t.Expect] && t.Expect != refused {
+	known := func(r *rule) bool { return r.name == t.Expect }
+	if t.Expect != refused && !slices.ContainsFunc(p.rules, known) {
 		r.problem("expect is the name of a rule, or refused", at("expect")...)
 	}
 	var err error
 	if q.Document, err = weboffice.ParseSourceURI(t.Open); err != nil {
 		r.problem("open: "+weboffice.AsError(err).Message, at("open")...)
 	}
-	if granted, err := weboffice.PermissionOf(t.Granted); err != nil {
+	if granted, err := weboffice.PermissionOf(texts(t.Granted)); err != nil {
 		r.problem(err.Error(), at("granted")...)
 	} else if t.Granted != nil {
 		out.granted = &granted
@@ -59,13 +119,12 @@ func (r *reader) test(t testText, p *Policy, rules map[string]bool, i int) test 
 		r.problem("ask: "+weboffice.AsError(err).Message, at("ask")...)
 	}
 	q.Asked.SourceURI = t.Open
-	if t.As == "anyone" {
-		return out
-	}
-	if claims, isMap := t.As.(map[string]any); !isMap {
-		r.problem("as is anyone or a map of an issuer's claims, with issuer: NAME", at("as")...)
-	} else if q.Caller, err = p.CallerOf(claims); err != nil {
-		r.problem("as: "+err.Error(), at("as")...)
+	if t.As == nil {
+		r.problem(t.As.form(), at("as")...)
+	} else if len(t.As) > 0 {
+		if q.Caller, err = p.CallerOf(t.As); err != nil {
+			r.problem("as: "+err.Error(), at("as")...)
+		}
 	}
 	return out
 }
@@ -76,148 +135,61 @@ func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	name, _ := claims["issuer"].(string)
 	claims = maps.Clone(claims)
 	delete(claims, "issuer")
-	if _, named := claims["jti"]; name == caller.LinkIssuer && !named {
+	return p.callerOf(name, claims)
+}
+
+func (p *Policy) callerOf(issuer string, claims map[string]any) (caller.Caller, error) {
+	if _, named := claims["jti"]; issuer == caller.LinkIssuer && !named {
+		claims = maps.Clone(claims)
 		claims["jti"] = "any" // every link has one, and no rule looks at it
 	}
 	body, err := json.Marshal(claims)
 	if err != nil {
 		return caller.Caller{}, errors.New("the claims cannot be read")
 	}
-	for _, issuer := range append(p.Issuers(),
+	for _, known := range append(p.Issuers(),
 		caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}) {
-		if issuer.Name == name {
-			return issuer.CallerFor(body)
+		if known.Name == issuer {
+			return known.CallerFor(body)
 		}
 	}
 	return caller.Caller{}, errors.New("issuer must be links or a name under `issuers`")
 }
 
-// Test runs the policy's own tests and returns what failed. A request that is no good for any rule
-// is no refusal.
-func (p *Policy) Test() (ran int, failures []string) {
-	for i, t := range p.tests {
-		fail := func(expected, got string) {
-			failures = append(failures, fmt.Sprintf("test %d: %s: expected %s, got %s", i+1,
-				t.question.Document, expected, got))
-		}
-		q := t.question
-		q.Guest = weboffice.NewGuest()
-		d, err := p.Decide(q, q.Start)
-		got := d.Rule
-		if public := weboffice.AsError(err); err != nil && public.Kind == weboffice.Invalid {
-			got = public.Error()
-		} else if err != nil {
-			got = refused
-		}
-		if got != t.expect {
-			fail(t.expect, got+whys(p.Explain(q), err))
-		} else if t.granted != nil && *d.Request.Permission != *t.granted {
-			fail("the grants "+strings.Join(t.granted.Grants(), " "),
-				strings.Join(d.Request.Permission.Grants(), " "))
-		}
+// run says how a test failed, "" where it passed. A request that is no good for any rule is not a
+// refusal.
+func (p *Policy) run(t test) string {
+	q := t.question
+	q.Guest = weboffice.NewGuest()
+	d, err := p.Decide(q, q.Start)
+	got := cmp.Or(d.Rule, refused)
+	if public := weboffice.AsError(err); err != nil && public.Kind == weboffice.Invalid {
+		got = public.Error()
 	}
-	return len(p.tests), failures
+	switch {
+	case got != t.expect:
+		return "expected " + t.expect + ", got " + got + whys(p.Explain(q), err)
+	case t.granted != nil && *d.Request.Permission != *t.granted:
+		return "expected the grants " + strings.Join(t.granted.Grants(), " ") + ", got " +
+			strings.Join(d.Request.Permission.Grants(), " ")
+	}
+	return ""
 }
 
+// whys says what each rule made of a question, a line each.
 func whys(steps []Step, err error) string {
 	var b strings.Builder
 	for _, s := range steps {
+		if s.Why == "" && err != nil {
+			refusal := weboffice.AsError(err)
+			s.Why = cmp.Or(refusal.Fix, refusal.Message)
+			if refusal.Cause != nil {
+				s.Why += " (" + refusal.Cause.Error() + ")"
+			}
+		}
 		if s.Why != "" {
 			fmt.Fprintf(&b, "\n  %s: %s", s.Rule, s.Why)
 		}
 	}
-	if refusal := weboffice.AsError(err); err != nil && len(steps) > 0 &&
-		steps[len(steps)-1].Decides {
-		fmt.Fprintf(&b, "\n  %s: %s", steps[len(steps)-1].Rule,
-			cmp.Or(refusal.Fix, refusal.Message))
-	}
 	return b.String()
-}
-
-// Warnings lists what is allowed and probably not meant.
-func (p *Policy) Warnings() []string {
-	var warnings []string
-	warn := func(format string, args ...any) {
-		warnings = append(warnings, fmt.Sprintf(format, args...))
-	}
-	if len(p.rules) > 0 && len(p.origins) == 0 {
-		warn("no origins: no web page may call, only servers")
-	}
-	for j, later := range p.rules {
-		for _, earlier := range p.rules[:j] {
-			covers := earlier.pattern.covers(later.pattern)
-			switch {
-			case covers && hides(earlier, later):
-				warn("rule %q is hidden by %q before it: it changes nothing", later.name,
-					earlier.name)
-			case covers && !earlier.deny && !later.deny && callersMeet(earlier, later) &&
-				earlier.grant.And(later.grant) != later.grant:
-				warn(
-					"rule %q grants less than %q behind it, whose documents it covers: whoever fits both gets less", earlier.name, later.name)
-			}
-			if isAnyone(earlier) && !earlier.deny && !onlyLinks(later) &&
-				(!isAnyone(later) || covers && later.deny) {
-				warn("rule %q is for anyone and stands before %q: anyone comes last", earlier.name,
-					later.name)
-			}
-		}
-	}
-	return warnings
-}
-
-func isAnyone(r *rule) bool {
-	return slices.ContainsFunc(r.callers, func(c callers) bool { return c.anyone })
-}
-
-func onlyLinks(r *rule) bool {
-	return !slices.ContainsFunc(r.callers,
-		func(c callers) bool { return c.issuer != caller.LinkIssuer })
-}
-
-// hides says whether b decides nothing behind a, which covers its documents. A deny rule matches
-// more than its conditions say: callers without the claims too, and share links where it is for
-// anyone.
-func hides(a, b *rule) bool {
-	wider := b.deny && !a.deny
-	return !(wider && len(a.pattern.claims) > 0) &&
-		!slices.ContainsFunc(b.callers, func(cb callers) bool {
-			return !slices.ContainsFunc(a.callers, func(ca callers) bool {
-				if ca.anyone {
-					return a.deny || cb.issuer != caller.LinkIssuer && !(cb.anyone && wider)
-				}
-				return ca.issuer == cb.issuer && !(wider && len(ca.claims) > 0) &&
-					claimsCover(ca.claims, cb.claims)
-			})
-		})
-}
-
-// claimsCover says whether every condition of a is met by whoever meets b.
-func claimsCover(a, b []condition) bool {
-	return !slices.ContainsFunc(a, func(wide condition) bool {
-		return !slices.ContainsFunc(b, func(narrow condition) bool {
-			return wide.claim == narrow.claim &&
-				!slices.ContainsFunc(wide.any,
-					func(w wanted) bool { return !narrow.wants(w.value) }) &&
-				!slices.ContainsFunc(narrow.any,
-					func(n wanted) bool { return !wide.covers(n.value) })
-		})
-	})
-}
-
-func (c condition) covers(value any) bool {
-	text, isText := value.(string)
-	return slices.ContainsFunc(c.any, func(w wanted) bool {
-		pattern, isPattern := w.value.(string)
-		return w.value == value || isText && isPattern && textCovers(pattern, text)
-	})
-}
-
-// callersMeet says whether somebody may fit both rules.
-func callersMeet(a, b *rule) bool {
-	return slices.ContainsFunc(a.callers, func(ca callers) bool {
-		return slices.ContainsFunc(b.callers, func(cb callers) bool {
-			return ca.issuer == cb.issuer || ca.anyone && cb.issuer != caller.LinkIssuer ||
-				cb.anyone && ca.issuer != caller.LinkIssuer
-		})
-	})
 }

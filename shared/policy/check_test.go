@@ -2,156 +2,65 @@ package policy_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"weboffice-functions/shared/policy"
 )
 
+// warnings checks a policy that is right, and returns what Check warns of.
+func warnings(t testing.TB, text string) []string {
+	t.Helper()
+	r := policy.Check([]byte(text), policy.Options{Salt: salt})
+	if r.Mistakes != nil {
+		t.Fatalf("%v\n%s", r.Mistakes, text)
+	}
+	var all []string
+	for _, w := range r.Warnings {
+		all = append(all, w.Error())
+	}
+	return all
+}
+
+// TestWarnings holds Check to testdata/warnings.txt, which says how to read it.
 func TestWarnings(t *testing.T) {
-	const hidden, less, anyone = `rule "b" is hidden by "a"`, `rule "a" grants less than "b"`,
-		`rule "a" is for anyone and stands before "b"`
-	one := func(name, rest string) string { return "  - {name: " + name + ", " + rest + "}\n" }
-	view := "callers: {issuer: staff}, grant: [view]"
-	for name, c := range map[string]struct {
-		a, b string
-		want []string
-	}{
-		"the same documents": {"documents: oss://team-docs/x, " + view,
-			"documents: oss://team-docs/x, " + view, []string{hidden}},
-		"a folder": {"documents: oss://team-docs/a/**, " + view,
-			"documents: oss://team-docs/a/b/*.docx, " + view, []string{hidden}},
-		"a star": {"documents: oss://team-docs/*/x, " + view,
-			"documents: oss://team-docs/a*/x, " + view, []string{hidden}},
-		"stars in a segment": {"documents: oss://team-docs/a*c*, " + view,
-			"documents: oss://team-docs/ab*cd, " + view, []string{hidden}},
-		"a star over a claim": {
-			"documents: oss://team-docs/*/x, " + view, "documents: 'oss://team-docs/${team}/x', " +
-				view, []string{hidden},
-		},
-		"the same claim": {"documents: 'oss://team-docs/${team}/**', " + view,
-			"documents: 'oss://team-docs/${team}/x', " + view, []string{hidden}},
-		"** over **": {"documents: oss://team-docs/**/x, " + view,
-			"documents: oss://team-docs/a/**/b/x, " + view, []string{hidden}},
-		"a claim less": {"documents: oss://team-docs/**, " + view,
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: b}}, grant: [view]",
-			[]string{hidden}},
-		"a wider claim": {
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: [\"b*\", c]}}, grant: [view]", "documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: [bb, c], d: true}}, grant: [view]", []string{hidden}},
-		"several callers": {
-			"documents: oss://team-docs/x, callers: [{issuer: links}, {issuer: staff}], grant: [view]", "documents: oss://team-docs/x, callers: [{issuer: staff}, {issuer: links}], grant: [view]", []string{hidden}},
-		"anyone over staff": {"documents: oss://team-docs/**, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/x, " + view, []string{hidden, anyone}},
-		"a deny over all": {
-			"documents: oss://team-docs/**, callers: {issuer: staff}, deny: true",
-			"documents: oss://team-docs/x, " + view, []string{hidden}},
-		"anyone's deny": {"documents: oss://team-docs/**, callers: anyone, deny: true",
-			"documents: oss://team-docs/x, callers: {issuer: links}, grant: [view]",
-			[]string{hidden}},
-		"a deny with the same": {
-			"documents: oss://team-docs/**, callers: {issuer: staff, claims: {a: b}}, deny: true",
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: b}}, deny: true",
-			[]string{hidden}},
-		"a deny that comes too late": {
-			"documents: oss://team-docs/**, " + view,
-			"documents: oss://team-docs/pay/**, callers: {issuer: staff, claims: {employment: contractor}}, deny: true", []string{hidden},
-		},
-		"twin: another bucket": {"documents: oss://team-docs/**, " + view,
-			"documents: oss://team-docz/x, " + view, nil},
-		"twin: beside the folder": {"documents: oss://team-docs/a/**, " + view,
-			"documents: oss://team-docs/ab/x, " + view, nil},
-		"twin: the folder itself": {"documents: oss://team-docs/a/**, " + view,
-			"documents: oss://team-docs/a, " + view, nil},
-		"twin: a star and folders": {"documents: oss://team-docs/*, " + view,
-			"documents: oss://team-docs/a/b, " + view, nil},
-		"twin: * and **": {"documents: oss://team-docs/*, " + view,
-			"documents: oss://team-docs/**, " + view, nil},
-		"twin: two levels": {"documents: oss://team-docs/*/**, " + view,
-			"documents: oss://team-docs/**, " + view, nil},
-		"twin: other stars": {"documents: oss://team-docs/a*, " + view,
-			"documents: oss://team-docs/*a, " + view, nil},
-		"twin: another claim": {"documents: 'oss://team-docs/${team}/x', " + view,
-			"documents: 'oss://team-docs/${group}/x', " + view, nil},
-		"twin: a claim over a star": {"documents: 'oss://team-docs/${team}/x', " + view,
-			"documents: oss://team-docs/*/x, " + view, nil},
-		"twin: a text like a claim": {"documents: 'oss://team-docs/$*/x', " + view,
-			"documents: 'oss://team-docs/${team}/x', " + view, nil},
-		"twin: another issuer": {"documents: oss://team-docs/x, " + view,
-			"documents: oss://team-docs/x, callers: {issuer: partners}, grant: [view]", nil},
-		"twin: one caller of two": {"documents: oss://team-docs/x, " + view,
-			"documents: oss://team-docs/x, callers: [{issuer: staff}, {issuer: partners}], grant: [view]", nil},
-		"twin: a claim more": {
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: b}}, grant: [view]",
-			"documents: oss://team-docs/x, " + view, nil},
-		"twin: a narrower claim": {
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: b}}, grant: [view]",
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: \"b*\"}}, grant: [view]", nil},
-		"twin: a value more": {
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: [b, 1, true]}}, grant: [view]", "documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: [b, 1, true, 2]}}, grant: [view]", nil},
-		"twin: text is no number": {
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: '1'}}, grant: [view]", "documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: 1}}, grant: [view]", nil},
-		"twin: links are not anyone": {
-			"documents: oss://team-docs/**, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/x, callers: {issuer: links}, grant: [view, edit]", nil},
-		"twin: a deny by missing claim": {
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: b}}, grant: [view]",
-			"documents: oss://team-docs/x, callers: {issuer: staff, claims: {a: b}}, deny: true",
-			nil,
-		},
-		"twin: a deny by missing segment": {
-			"documents: 'oss://team-docs/${team}/x', " + view,
-			"documents: 'oss://team-docs/${team}/x', callers: {issuer: staff}, deny: true", nil,
-		},
-
-		"grants less": {
-			"documents: oss://team-docs/**, callers: {issuer: staff, claims: {a: b}}, grant: [view]", "documents: oss://team-docs/x, callers: {issuer: staff, claims: {c: d}}, grant: [view, edit]", []string{less}},
-		"grants something else": {
-			"documents: oss://team-docs/**, callers: {issuer: staff, claims: {a: b}}, grant: [view, copy]", "documents: oss://team-docs/x, " + strings.Replace(view, "view", "view, print", 1), []string{less}},
-		"anyone grants less": {
-			"documents: oss://team-docs/a/*, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/a/x, callers: [{issuer: staff}, {issuer: links}], grant: [view, edit]", []string{less, anyone}},
-		"twin: grants more": {
-			"documents: oss://team-docs/**, callers: {issuer: staff, claims: {a: b}}, grant: [view, edit, copy]", "documents: oss://team-docs/x, callers: {issuer: staff, claims: {c: d}}, grant: [view, edit]", nil},
-		"twin: of others": {
-			"documents: oss://team-docs/**, callers: {issuer: partners}, grant: [view]",
-			"documents: oss://team-docs/x, " + strings.Replace(view, "view", "view, print", 1),
-			nil},
-		"twin: of other documents": {
-			"documents: oss://team-docs/a/**, callers: {issuer: staff, claims: {a: b}}, grant: [view]", "documents: oss://team-docs/**, " + strings.Replace(view, "view", "view, print", 1), nil},
-		"twin: a deny": {
-			"documents: oss://team-docs/**, callers: {issuer: staff, claims: {a: b}}, deny: true",
-			"documents: oss://team-docs/x, " + view, nil},
-
-		"anyone first": {"documents: oss://team-docs/a/*, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/b/*, " + view, []string{anyone}},
-		"anyone before anyone's deny": {
-			"documents: oss://team-docs/**, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/pay/**, callers: anyone, deny: true", []string{anyone},
-		},
-		"twin: anyone last": {"documents: oss://team-docs/a/*, " + view,
-			"documents: oss://team-docs/b/*, callers: anyone, grant: [view]", nil},
-		"twin: two for anyone": {
-			"documents: oss://team-docs/a/*, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/b/*, callers: anyone, grant: [view]", nil},
-		"twin: anyone's deny first": {
-			"documents: oss://team-docs/pay/**, callers: anyone, deny: true",
-			"documents: oss://team-docs/b/*, " + view, nil},
-		"twin: anyone's deny of others": {
-			"documents: oss://team-docs/a/**, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/pay/**, callers: anyone, deny: true", nil},
-		"twin: links alone behind anyone": {
-			"documents: oss://team-docs/a/*, callers: anyone, grant: [view]",
-			"documents: oss://team-docs/a/*, callers: {issuer: links}, grant: [view, edit]", nil},
-	} {
+	text, err := os.ReadFile("testdata/warnings.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := strings.NewReplacer("VIEW", "STAFF, grant: [view]", "STAFF",
+		"callers: {issuer: staff}")
+	for _, part := range strings.Split(string(text), "\n-- ")[1:] {
+		name, lines, _ := strings.Cut(part, "\n")
+		var rules, tests string
+		var want []string
+		for line := range strings.Lines(lines) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+			switch key {
+			case "a:", "b:", "c:":
+				value = short.Replace(short.Replace(value))
+				rules += "  - {name: " + strings.TrimSuffix(key, ":") + ", " + value + "}\n"
+			case "test:":
+				tests += "  - " + value + "\n"
+			case "!":
+				want = append(want, value)
+			}
+		}
+		if tests != "" {
+			tests = "tests:\n" + tests
+		}
 		t.Run(name, func(t *testing.T) {
-			got := rules(t, one("a", c.a)+one("b", c.b)).Warnings()
-			for _, want := range c.want {
+			got := warnings(t, head+"rules:\n"+rules+tests)
+			for _, part := range want {
 				if !slices.ContainsFunc(got,
-					func(w string) bool { return strings.HasPrefix(w, want) }) {
-					t.Errorf("no warning %s", want)
+					func(w string) bool { return strings.Contains(w, part) }) {
+					t.Errorf("no warning %s in\n%s", part, strings.Join(got, "\n"))
 				}
 			}
-			if len(got) != len(c.want) {
-				t.Errorf("got %d warnings, want %d:\n%s", len(got), len(c.want),
+			if len(got) != len(want) {
+				t.Errorf("got %d warnings, want %d:\n%s", len(got), len(want),
 					strings.Join(got, "\n"))
 			}
 		})
@@ -160,14 +69,14 @@ func TestWarnings(t *testing.T) {
 
 func TestWarningOfAPolicyThatNoPageMayUse(t *testing.T) {
 	text := "rules:\n  - {name: r, documents: oss://team-docs/*, callers: anyone, grant: [view], project: p}\n"
-	if got := mustParse(t, text).Warnings(); len(got) != 1 ||
+	if got := warnings(t, text); len(got) != 1 ||
 		!strings.Contains(got[0], "no origins") {
 		t.Errorf("got %v", got)
 	}
-	if got := mustParse(t, "origins: [https://docs.example.com]\n"+text).Warnings(); got != nil {
+	if got := warnings(t, "origins: [https://docs.example.com]\n"+text); got != nil {
 		t.Errorf("got %v", got)
 	}
-	if got := mustParse(t, "project: p\n").Warnings(); got != nil {
+	if got := warnings(t, "project: p\n"); got != nil {
 		t.Errorf("a policy without rules: got %v", got)
 	}
 }
@@ -176,12 +85,12 @@ func TestWarningOfAPolicyThatNoPageMayUse(t *testing.T) {
 // back on itself.
 func TestWarningsOfManySegmentsComeInTime(t *testing.T) {
 	deep := strings.Repeat("**/", 300)
-	got := rules(t, "  - {name: a, documents: oss://team-docs/"+deep+
-		"x, callers: {issuer: staff}, grant: [view]}\n"+
+	got := warnings(t, head+"rules:\n  - {name: a, documents: oss://team-docs/"+deep+
+		"x.docx, callers: {issuer: staff}, grant: [view]}\n"+
 		"  - {name: b, documents: oss://team-docs/"+deep+
-		"y, callers: {issuer: staff}, grant: [view]}\n"+
+		"y.docx, callers: {issuer: staff}, grant: [view]}\n"+
 		"  - {name: c, documents: oss://team-docs/"+deep+
-		"a/x, callers: {issuer: staff}, grant: [view]}\n").Warnings()
+		"a/x.docx, callers: {issuer: staff}, grant: [view]}\n")
 	if len(got) != 1 || !strings.Contains(got[0], `"c" is hidden by "a"`) {
 		t.Errorf("got %v", got)
 	}
@@ -202,15 +111,16 @@ tests:
   - {as: ` + ann + `, open: oss://team-docs/teams/red/x.docx, ask: {Permission: {Readonly: true, Copy: "true"}}, expect: teams, granted: [copy, view]}
   - {as: ` + ann + `, open: oss://team-docs/teams/blue/x.docx, expect: refused}
   - {as: ` + ann + `, open: oss://team-docs/pay/x.docx, expect: refused}
-  - {as: {issuer: links, document: "oss://team-docs/**", grant: [view, edit]}, open: oss://team-docs/x.docx, expect: links, granted: [view]}
+  - {as: {issuer: links, documents: "oss://team-docs/**", grant: [view, edit]}, open: oss://team-docs/x.docx, expect: links, granted: [view]}
   - {as: {issuer: links, jti: j1, document: oss://team-docs/x.docx, grant: [view]}, open: oss://team-docs/y.docx, expect: refused}
   - {as: anyone, open: oss://team-docs/handbook/x.docx, expect: handbook}
   - {as: anyone, open: oss://team-docs/handbook/x.docx, ask: {PreviewPages: 21}, expect: refused}
   - {as: anyone, open: oss://team-docs/handbook/x.docx, ask: {UserData: x}, expect: refused}
   - {as: anyone, open: oss://team-docs/teams/red/x.docx, expect: refused}
 `
-	if ran, failures := mustParse(t, text+right).Test(); ran != 10 || failures != nil {
-		t.Errorf("%d ran:\n%s", ran, strings.Join(failures, "\n"))
+	if r := policy.Check([]byte(text+right), policy.Options{}); r.Tests != 10 ||
+		r.Failures != nil || r.Mistakes != nil {
+		t.Errorf("%+v", r)
 	}
 	for test, want := range map[string][]string{
 		`{as: ` + ann + `, open: oss://team-docs/teams/blue/x.docx, expect: teams}`: {
@@ -242,14 +152,14 @@ tests:
 			"expected refused, got InvalidArgument.SourceURI"},
 		`{as: anyone, open: oss://team-docs/handbook/x.docx, ask: {PreviewPages: 0}, expect: refused}`: {"expected refused, got InvalidPreviewPages"},
 	} {
-		ran, failures := mustParse(t, text+"  - "+test+"\n").Test()
-		if ran != 1 || len(failures) != 1 {
-			t.Errorf("%s: %d ran, failures %q", test, ran, failures)
+		r := policy.Check([]byte(text+"  - "+test+"\n"), policy.Options{})
+		if r.Tests != 1 || len(r.Failures) != 1 {
+			t.Errorf("%s: %+v", test, r)
 			continue
 		}
 		for _, part := range want {
-			if !strings.Contains(failures[0], part) {
-				t.Errorf("%s: %q is not in\n%s", test, part, failures[0])
+			if !strings.Contains(r.Failures[0].Text, part) {
+				t.Errorf("%s: %q is not in\n%s", test, part, r.Failures[0])
 			}
 		}
 	}

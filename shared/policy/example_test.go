@@ -93,7 +93,7 @@ rules:
 	fmt.Println(err)
 	// Output:
 	// 3:5: callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps
-	// 4:16: ** must be a whole segment; inside a segment use *
+	// 4:16: ** is a whole segment that stands for one or more: write handbook*/**; inside a segment use *
 	// 5:5: unknown key "caller": use name, documents, callers, deny, grant, set, accept, project, session
 	// 6:12: unknown grant "see": use view, edit, rename, history, copy, print, export
 }

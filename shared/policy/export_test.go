@@ -15,5 +15,6 @@ func Match(text, uri string) (bool, error) {
 func Covers(a, b string) bool {
 	p, errP := parsePattern(a)
 	q, errQ := parsePattern(b)
-	return errP == nil && errQ == nil && p.covers(q)
+	l := linter{kinds: []*meeting{{known: map[string]string{}}}}
+	return errP == nil && errQ == nil && l.covers(&rule{pattern: p}, &rule{pattern: q})
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -50,10 +52,11 @@ type modelCallers struct {
 
 // person is who asks. A nil person is a guest.
 type person struct {
-	Issuer   string
-	Claims   map[string]any
-	Document string   // of a link
-	Grant    []string // of a link
+	Issuer string
+	Claims map[string]any
+	// of a link: one of the two
+	Document, Documents string
+	Grant               []string // of a link
 }
 
 // verdict is what the oracle says of a question: the code of a refusal, or what is granted.
@@ -96,7 +99,14 @@ func (m model) fits(r modelRule, p *person, bucket string, key []string) bool {
 	for _, c := range r.Callers {
 		all := p != nil && p.Issuer == c.Issuer
 		for name, wants := range c.Claims {
-			all = all && meets(claim(name), wants, r.Deny, false)
+			value := claim(name)
+			if address, isText := value.(string); name == "email" && isText {
+				value, wants = lowered(address), slices.Clone(wants)
+				for i, want := range wants {
+					wants[i] = lowered(want.(string))
+				}
+			}
+			all = all && meets(value, wants, r.Deny, false)
 		}
 		welcome = welcome || all
 	}
@@ -104,17 +114,36 @@ func (m model) fits(r modelRule, p *person, bucket string, key []string) bool {
 		return false
 	}
 	if p != nil && p.Issuer == "links" && !r.Deny {
-		linkBucket, linkKey, _ := strings.Cut(strings.TrimPrefix(p.Document, "oss://"), "/")
+		if p.Document != "" {
+			return p.Document == "oss://"+bucket+"/"+strings.Join(key, "/")
+		}
+		linkBucket, linkKey, _ := strings.Cut(strings.TrimPrefix(p.Documents, "oss://"), "/")
 		return !strings.Contains(linkKey, "${") && linkBucket == bucket &&
 			path(strings.Split(linkKey, "/"), key, claim, false)
 	}
 	return true
 }
 
+// lowered is an address with A–Z in lower case.
+func lowered(address string) string {
+	letters := []byte(address)
+	for i, c := range letters {
+		if c >= 'A' && c <= 'Z' {
+			letters[i] = c - 'A' + 'a'
+		}
+	}
+	return string(letters)
+}
+
 // claims gives the claims as they count.
 func (m model) claims(p *person) func(string) any {
 	return func(name string) any {
 		value := p.Claims[name]
+		if outer, inner, nested := strings.Cut(strings.TrimPrefix(name, "/"), "/"); nested &&
+			name[0] == '/' {
+			object, _ := p.Claims[outer].(map[string]any)
+			return object[inner]
+		}
 		if name != "email" {
 			return value
 		}
@@ -160,42 +189,62 @@ func starred(pattern, text string) bool {
 	return text != "" && text[0] == pattern[0] && starred(pattern[1:], text[1:])
 }
 
-// meets says whether a claim is one of the wanted values; literal: without patterns.
-func meets(claim any, wants []any, deny, literal bool) bool {
-	texts, isTexts := []string{}, true
+// counted is a claim as it is compared: texts, a truth, or neither. odd: something in it could not
+// be compared.
+func counted(claim any) (texts []string, isTexts, truth, isTruth, odd bool) {
 	switch c := claim.(type) {
 	case string:
-		texts = append(texts, c)
+		return []string{c}, true, false, false, false
+	case bool:
+		return nil, false, c, true, false
+	case float64:
+		if c == math.Floor(c) {
+			return []string{strconv.FormatInt(int64(c), 10)}, true, false, false, false
+		}
 	case []any:
 		for _, element := range c {
-			text, isText := element.(string)
-			texts, isTexts = append(texts, text), isTexts && isText
+			one, isText, _, _, _ := counted(element)
+			if _, nested := element.([]any); nested || !isText {
+				odd = true
+			} else {
+				texts = append(texts, one...)
+			}
 		}
-	default:
-		isTexts = false
+		return texts, true, false, false, odd
+	case map[string]any:
+		for name, member := range c {
+			switch fmt.Sprint(member) {
+			case "false", "<nil>", "0", "", "[]", "map[]":
+				continue
+			}
+			texts = append(texts, name)
+			switch member.(type) {
+			case string, float64:
+				odd = true
+			}
+		}
+		return texts, len(texts) > 0, false, false, odd
 	}
+	return nil, false, false, false, false
+}
+
+// meets says whether a claim is one of the wanted values; literal: without patterns.
+func meets(claim any, wants []any, deny, literal bool) bool {
+	texts, isTexts, truth, isTruth, odd := counted(claim)
 	comparable := false
 	for _, want := range wants {
 		switch w := want.(type) {
-		case string:
-			comparable = comparable || isTexts
+		case bool:
+			comparable = comparable || isTruth
+			if isTruth && truth == w {
+				return true
+			}
+		default:
+			comparable = comparable || isTexts && !odd
 			for _, text := range texts {
-				if isTexts && (text == w || !literal && starred(w, text)) {
+				if wanted := fmt.Sprint(w); text == wanted || !literal && starred(wanted, text) {
 					return true
 				}
-			}
-		case bool:
-			_, isBool := claim.(bool)
-			comparable = comparable || isBool
-			if claim == want {
-				return true
-			}
-		case int:
-			number, isNumber := claim.(float64)
-			isNumber = isNumber && number == math.Floor(number)
-			comparable = comparable || isNumber
-			if isNumber && number == float64(w) {
-				return true
 			}
 		}
 	}
@@ -229,25 +278,45 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key
 	if asked.CachePreview != nil {
 		sent["CachePreview"] = *asked.CachePreview
 	}
-	out := map[string]any{}
+	out, given, unfilled := map[string]any{}, map[string]any{"ProjectName": m.Project}, false
+	if r.Project != "" {
+		given["ProjectName"] = r.Project
+	}
+	claim := func(string) any { return nil }
+	if p != nil {
+		claim = m.claims(p)
+	}
+	for name, value := range r.Set {
+		given[name] = value
+		if template, isText := value.(string); isText && name != "Filename" {
+			filled, ok := fill(template, claim, bucket, key)
+			given[name] = filled
+			unfilled = unfilled || !ok || name == "Watermark" &&
+				strings.ContainsFunc(filled, unicode.IsControl)
+		}
+	}
 	for _, name := range []string{"ProjectName", "Filename", "CachePreview", "UserData",
 		"PreviewPages", "Hidecmb", "User", "Watermark"} {
 		value, isSent := sent[name]
 		fixed, isFixed := r.Set[name]
-		if isSent && !has(r.Accept, name) && !has([]string{"Filename", "PreviewPages", "Hidecmb"},
-			name) {
+		repeats := isSent && value == given[name] && name != "Watermark" // it is sent without Type
+		if isSent && !repeats && !has(r.Accept, name) &&
+			!has([]string{"Filename", "PreviewPages", "Hidecmb"}, name) {
 			return verdict{Code: "Forbidden." + name}
 		}
 		switch {
 		case isSent && isFixed && name == "PreviewPages" && value.(int) <= fixed.(int):
 			out[name] = value
-		case isSent && isFixed && value != fixed:
+		case isSent && isFixed && !repeats:
 			return verdict{Code: "Forbidden." + name}
 		case isFixed:
-			out[name] = fixed
+			out[name] = given[name]
 		case isSent:
 			out[name] = value
 		}
+	}
+	if unfilled {
+		return verdict{Code: "Forbidden"}
 	}
 
 	grants := map[string]bool{}
@@ -269,31 +338,11 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key
 		}
 	}
 
-	for _, name := range []string{"UserData", "Watermark"} {
-		template, isText := r.Set[name].(string)
-		if !isText {
-			continue
-		}
-		claims := map[string]any{}
-		if p != nil {
-			for claim := range p.Claims {
-				claims[claim] = m.claims(p)(claim)
-			}
-		}
-		filled, ok := fill(template, claims, bucket, key)
-		if !ok || name == "Watermark" && strings.ContainsFunc(filled, unicode.IsControl) {
-			return verdict{Code: "Forbidden"}
-		}
-		out[name] = filled
-	}
-
-	v := verdict{Rule: r.Name, Project: m.Project}
+	v := verdict{Rule: r.Name}
+	v.Project, _ = given["ProjectName"].(string)
 	v.Filename, _ = out["Filename"].(string)
 	v.UserData, _ = out["UserData"].(string)
 	v.Watermark, _ = out["Watermark"].(string)
-	if r.Project != "" {
-		v.Project = r.Project
-	}
 	if given, isGiven := out["ProjectName"].(string); isGiven {
 		v.Project = given
 	}
@@ -355,11 +404,16 @@ func (m model) user(p *person) weboffice.User {
 	if issuer.ID != "" {
 		idClaim, nameClaim = issuer.ID, issuer.Name
 	}
-	id, _ := p.Claims[idClaim].(string)
-	name, _ := p.Claims[nameClaim].(string)
-	if number, isNumber := p.Claims[nameClaim].(float64); isNumber {
-		name = fmt.Sprint(number)
+	text := func(claim any) string {
+		switch c := claim.(type) {
+		case string:
+			return c
+		case float64:
+			return fmt.Sprint(c)
+		}
+		return ""
 	}
+	id, name := text(p.Claims[idClaim]), text(p.Claims[nameClaim])
 	if id == "" { // a link without a subject
 		u := guest
 		if name != "" {
@@ -385,13 +439,20 @@ func shownName(name string) string {
 }
 
 // fill puts claims into a template.
-func fill(template string, claims map[string]any, bucket, key string) (string, bool) {
+func fill(template string, claim func(string) any, bucket, key string) (string, bool) {
 	before, rest, found := strings.Cut(template, "${")
 	if !found {
 		return template, true
 	}
 	name, after, _ := strings.Cut(rest, "}")
-	value, isText := claims[name].(string)
+	texts, isText, _, _, _ := counted(claim(name))
+	if _, isList := claim(name).([]any); isList || len(texts) != 1 {
+		texts, isText = []string{""}, false
+	}
+	if _, isObject := claim(name).(map[string]any); isObject {
+		isText = false
+	}
+	value := texts[0]
 	switch name {
 	case "document.bucket":
 		value, isText = bucket, true
@@ -399,10 +460,9 @@ func fill(template string, claims map[string]any, bucket, key string) (string, b
 		value, isText = key, true
 	}
 	seen := strings.TrimFunc(value, func(r rune) bool {
-		return unicode.IsSpace(r) ||
-			unicode.In(r, unicode.C)
+		return unicode.IsSpace(r) || unicode.In(r, unicode.C) || r == 0x3164 || r == 0x2800
 	}) != ""
-	tail, ok := fill(after, claims, bucket, key)
+	tail, ok := fill(after, claim, bucket, key)
 	return before + value + tail, isText && seen && ok
 }
 

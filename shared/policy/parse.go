@@ -8,15 +8,12 @@ import (
 	"maps"
 	"net/url"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v4"
 
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/weboffice"
@@ -24,28 +21,33 @@ import (
 
 const maxPolicy = 1 << 20 // bytes
 
-// document is a policy file as it is written.
-type document struct {
-	Project    string `yaml:"project"`
-	QuickStart bool   `yaml:"quickStart"`
-	StandIn    bool   `yaml:"standIn"`
-	Limits     struct {
-		Anyone string `yaml:"anyone"`
-		Caller string `yaml:"caller"`
-	} `yaml:"limits"`
+// file is a policy file as it is written. Its JSON Schema is made from these structs.
+type file struct {
+	Project      string                `yaml:"project"`
 	Origins      []string              `yaml:"origins"`
+	Limits       limitsText            `yaml:"limits"`
+	QuickStart   bool                  `yaml:"quickStart"`
+	StandIn      bool                  `yaml:"standIn"`
 	Issuers      map[string]issuerText `yaml:"issuers"`
 	Rules        []ruleText            `yaml:"rules"`
 	RevokedLinks []string              `yaml:"revokedLinks"`
 	Tests        []testText            `yaml:"tests"`
 }
 
+type limitsText struct {
+	Anyone rateText `yaml:"anyone"`
+	Caller rateText `yaml:"caller"`
+	Total  rateText `yaml:"total"`
+}
+
 type issuerText struct {
-	URL        string `yaml:"url"`
-	Audience   string `yaml:"audience"`
-	MaxAge     string `yaml:"maxAge"`
-	TrustEmail bool   `yaml:"trustEmail"`
-	User       struct {
+	URL           string       `yaml:"url"`
+	Audience      textOrTexts  `yaml:"audience"`
+	AudienceClaim string       `yaml:"audienceClaim"`
+	Keys          string       `yaml:"keys"`
+	MaxAge        durationText `yaml:"maxAge"`
+	TrustEmail    bool         `yaml:"trustEmail"`
+	User          struct {
 		ID     string `yaml:"id"`
 		Name   string `yaml:"name"`
 		Avatar string `yaml:"avatar"`
@@ -55,213 +57,102 @@ type issuerText struct {
 type ruleText struct {
 	Name      string         `yaml:"name"`
 	Documents string         `yaml:"documents"`
-	Callers   any            `yaml:"callers"`
+	Callers   callersText    `yaml:"callers"`
 	Deny      bool           `yaml:"deny"`
-	Grant     []string       `yaml:"grant"`
-	Set       map[string]any `yaml:"set"`
-	Accept    []string       `yaml:"accept"`
+	Grant     []grantText    `yaml:"grant"`
+	Set       setText        `yaml:"set"`
+	Accept    []acceptedText `yaml:"accept"`
 	Project   string         `yaml:"project"`
-	Session   string         `yaml:"session"`
+	Session   durationText   `yaml:"session"`
 }
 
-// mistake is what is wrong at one place of the file.
-type mistake struct {
-	line, column int
-	what         string
+type callersText []callerText
+
+type callerText struct {
+	Issuer string                `yaml:"issuer"`
+	Claims map[string]wantedText `yaml:"claims"`
+	anyone bool
 }
 
-func (m mistake) Error() string { return fmt.Sprintf("%d:%d: %s", m.line, m.column, m.what) }
+// What a value means is its type's: the JSON Schema says it by these names.
+type (
+	rateText     string         // 10/m
+	durationText string         // 8h
+	grantText    string         // view
+	acceptedText string         // a parameter of GenerateWebofficeToken
+	textOrTexts  []string       // one text or a list
+	wantedText   []any          // one value or a list
+	setText      map[string]any // parameters of GenerateWebofficeToken
+)
 
-// reader turns the text into a Policy and collects what is wrong.
-type reader struct {
-	body      ast.Node
-	mistakes  []error
-	wildcards map[string]*regexp.Regexp // by their text
+func (textOrTexts) oneOrMany() {}
+func (wantedText) oneOrMany()  {}
+func (callersText) oneOrMany() {}
+
+func (c *callerText) word(text string) bool {
+	c.anyone = text == "anyone"
+	return c.anyone
 }
 
-// Parse reads a policy. The error joins every mistake found, each as "line:column: what is wrong",
-// in the order of the file.
+func (*callerText) form() string {
+	return "callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps"
+}
+
+// Parse reads a policy as a function that starts does. The error joins every mistake found, each a
+// Finding, in the order of the file. The policy's own tests are left to Check.
 func Parse(data []byte, o Options) (*Policy, error) {
-	if len(data) > maxPolicy {
-		return nil, fmt.Errorf("1:1: a policy is at most %d bytes", maxPolicy)
-	}
-	file, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return nil, plainYAMLError(err)
-	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return nil, errors.New("1:1: a policy is one YAML document")
-	}
-	r := &reader{body: file.Docs[0].Body, wildcards: map[string]*regexp.Regexp{}}
-	var p *Policy
-	var text document
-	if r.read(r.body, reflect.ValueOf(&text).Elem()) {
-		p = r.policy(text, o)
-	}
+	r := &reader{keys: map[reflect.Type][]string{}}
+	p, _ := r.parse(data, o)
 	if len(r.mistakes) == 0 {
 		return p, nil
 	}
-	slices.SortStableFunc(r.mistakes, func(a, b error) int {
-		x, y := a.(mistake), b.(mistake)
-		return cmp.Or(x.line-y.line, x.column-y.column)
+	var all []error
+	for _, mistake := range r.sorted() {
+		all = append(all, mistake)
+	}
+	return nil, errors.Join(all...)
+}
+
+// parse returns the policy and the file that it was read from. They are to be used only where no
+// mistake was noted.
+func (r *reader) parse(data []byte, o Options) (*Policy, file) {
+	var text file
+	root, err := parseYAML(data)
+	switch {
+	case len(data) > maxPolicy:
+		r.mistakes = []Finding{{1, 1, fmt.Sprintf("a policy is at most %d bytes", maxPolicy)}}
+	case err != nil:
+		r.mistakes = []Finding{err.(Finding)}
+	default:
+		r.root = root
+		if r.read(root, reflect.ValueOf(&text).Elem()) {
+			return r.policy(text, o), text
+		}
+	}
+	return nil, text
+}
+
+// sorted gives the mistakes in the order of the file.
+func (r *reader) sorted() []Finding {
+	slices.SortStableFunc(r.mistakes, func(a, b Finding) int {
+		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
 	})
-	return nil, errors.Join(r.mistakes...)
+	return r.mistakes
 }
 
-// plainYAMLError keeps the library's sentence and place, without its excerpt of the file.
-func plainYAMLError(err error) error {
-	var located yaml.Error
-	if errors.As(err, &located) && located.GetToken() != nil {
-		at := located.GetToken().Position
-		return mistake{at.Line, at.Column, located.GetMessage()}
-	}
-	return err
-}
-
-// problem notes what is wrong at a place such as rules, 2, "documents". What is not there is
-// reported at what would hold it.
-func (r *reader) problem(what string, place ...any) {
-	node := r.body
-	for _, step := range place {
-		if found := child(node, step); found != nil {
-			node = found
-		}
-	}
-	r.note(node, what)
-}
-
-func child(node ast.Node, step any) ast.Node {
-	switch n := node.(type) {
-	case *ast.SequenceNode:
-		if i, isIndex := step.(int); isIndex {
-			return n.Values[i]
-		}
-	case ast.MapNode:
-		for entry := n.MapRange(); entry.Next(); {
-			if entry.Key().GetToken().Value == step {
-				return entry.Value()
-			}
-		}
-	}
-	return nil
-}
-
-// note notes what is wrong at a node. A map begins where its first key does.
-func (r *reader) note(node ast.Node, what string) {
-	if m, isMap := node.(ast.MapNode); isMap {
-		if entry := m.MapRange(); entry.Next() {
-			node = entry.Key()
-		}
-	}
-	at := node.GetToken().Position
-	r.mistakes = append(r.mistakes, mistake{at.Line, at.Column, what})
-}
-
-// read reads a node and holds it to the type that it goes into. Mistakes are unknown keys, values
-// of another kind (true is no text, and neither is a number), what says nothing, and what lets one
-// line change another. It says whether all was of the right kind.
-func (r *reader) read(node ast.Node, into reflect.Value) bool {
-	var value any
-	kind, readable, empty := reflect.String, true, node.GetToken().Value == ""
-	switch n := node.(type) {
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode, *ast.MappingKeyNode:
-		r.note(node, "anchors, aliases, tags, merges and ? are not read: write the value out")
-		return false
-	case *ast.NullNode:
-		kind, empty = into.Kind(), true
-	case *ast.LiteralNode:
-		value = n.Value.Value
-	case *ast.SequenceNode:
-		kind, empty = reflect.Slice, len(n.Values) == 0
-		list := reflect.MakeSlice(holder(into.Type(), reflect.TypeFor[[]any]()), len(n.Values),
-			len(n.Values))
-		for i, element := range n.Values {
-			readable = r.read(element, list.Index(i)) && readable
-		}
-		value = list.Interface()
-	case ast.MapNode:
-		kind, empty = reflect.Map, true
-		var members, member reflect.Value
-		if into.Kind() != reflect.Struct {
-			members = reflect.MakeMap(holder(into.Type(), reflect.TypeFor[map[string]any]()))
-			value = members.Interface()
-		}
-		for entry := n.MapRange(); entry.Next(); empty = false {
-			if value == nil {
-				member = r.field(into, entry.Key())
-			} else {
-				member = reflect.New(members.Type().Elem()).Elem()
-			}
-			var key any
-			readable = r.read(entry.Key(), reflect.ValueOf(&key).Elem()) &&
-				r.read(entry.Value(), member) && readable
-			if value != nil {
-				members.SetMapIndex(reflect.ValueOf(entry.Key().GetToken().Value), member)
-			}
-		}
-	case ast.ScalarNode:
-		switch value = n.GetValue(); value.(type) {
-		case string:
-		case bool:
-			kind = reflect.Bool
-		default:
-			kind = reflect.Float64
-		}
-	}
-	if empty && into.Kind() != reflect.Interface || empty && kind != reflect.String {
-		r.note(node, "nothing stands here: leave the key out or fill it")
-	}
-	if words[into.Kind()] != words[kind] && into.Kind() != reflect.Interface {
-		r.note(node, words[into.Kind()]+" belongs here, not "+words[kind])
-		return false
-	}
-	if value != nil {
-		into.Set(reflect.ValueOf(value))
-	}
-	return readable
-}
-
-var words = map[reflect.Kind]string{
-	reflect.Struct: "a map", reflect.Map: "a map", reflect.Slice: "a list",
-	reflect.Bool: "true or false", reflect.String: "text",
-	reflect.Float64: "a number",
-}
-
-// holder is the type to read a list or a map into: the wanted one, or where something else is
-// wanted one that holds anything.
-func holder(wanted, anything reflect.Type) reflect.Type {
-	if wanted.Kind() == anything.Kind() {
-		return wanted
-	}
-	return anything
-}
-
-// field is the field of a struct that stands under a key, or for an unknown key, which is a
-// mistake, a place for anything.
-func (r *reader) field(of reflect.Value, key ast.Node) reflect.Value {
-	keys := make([]string, of.NumField())
-	for i := range keys {
-		if keys[i] = of.Type().Field(i).Tag.Get("yaml"); keys[i] == key.GetToken().Value {
-			return of.Field(i)
-		}
-	}
-	r.note(key, fmt.Sprintf("unknown key %q: use %s", key.GetToken().Value,
-		strings.Join(keys, ", ")))
-	return reflect.New(reflect.TypeFor[any]()).Elem()
-}
-
-func (r *reader) policy(text document, o Options) *Policy {
+func (r *reader) policy(text file, o Options) *Policy {
 	p := &Policy{
 		project: text.Project, origins: text.Origins, quickStart: text.QuickStart,
-		standIn:      text.StandIn,
-		revokedLinks: text.RevokedLinks, options: o,
+		standIn: text.StandIn, revokedLinks: text.RevokedLinks, options: o,
+		limits: Limits{
+			Anyone: r.limit(text.Limits.Anyone, Rate{10, time.Minute}, "anyone"),
+			Caller: r.limit(text.Limits.Caller, Rate{60, time.Minute}, "caller"),
+			Total:  r.limit(text.Limits.Total, Rate{}, "total"),
+		},
 	}
-	p.limits.Anyone = r.limit(text.Limits.Anyone, Rate{10, time.Minute}, "anyone")
-	p.limits.Caller = r.limit(text.Limits.Caller, Rate{60, time.Minute}, "caller")
 	if text.StandIn && !o.Loopback {
-		r.problem(
-			"standIn is for a stand-in on this machine: the IMM endpoint is not a loopback address",
-			"standIn")
+		r.problem("standIn is for a stand-in on this machine: the IMM endpoint is not a loopback"+
+			" address", "standIn")
 	}
 	for i, origin := range text.Origins {
 		if err := checkOrigin(origin); err != nil {
@@ -270,39 +161,62 @@ func (r *reader) policy(text document, o Options) *Policy {
 	}
 	for _, name := range slices.Sorted(maps.Keys(text.Issuers)) {
 		issuer := r.issuer(name, text.Issuers[name])
-		if slices.ContainsFunc(p.issuers,
-			func(other caller.Issuer) bool { return other.URL == issuer.URL }) {
-			r.problem("another issuer has the same url", "issuers", name, "url")
+		if i := slices.IndexFunc(p.issuers, func(other caller.Issuer) bool {
+			return other.URL == issuer.URL
+		}); i >= 0 {
+			r.problem("issuer "+p.issuers[i].Name+" has the same url: give one of them both"+
+				" audiences", "issuers", name, "url")
 		}
 		p.issuers = append(p.issuers, issuer)
 	}
-	names := map[string]bool{}
-	for i, t := range text.Rules {
-		if t.Name == "" || names[t.Name] || t.Name == refused {
-			r.problem("a rule needs a name of its own", "rules", i, "name")
+	r.rules(text.Rules, p)
+	return p
+}
+
+func (r *reader) rules(texts []ruleText, p *Policy) {
+	lines := map[string]int{}
+	list := child(r.root, "rules")
+	for i, t := range texts {
+		out := r.rule(t, p, i)
+		out.line, out.column = place(list.Content[i])
+		switch line := lines[t.Name]; {
+		case t.Name == "" || t.Name == refused:
+			r.problem("a rule needs a name of its own, other than "+refused, "rules", i, "name")
+		case line > 0:
+			r.problem(fmt.Sprintf("the rule in line %d has the same name: a rule needs a name of"+
+				" its own", line), "rules", i, "name")
+		default:
+			lines[t.Name] = out.line
 		}
-		names[t.Name] = true
-		p.rules = append(p.rules, r.rule(t, p, i))
+		p.rules = append(p.rules, out)
+		if p.options.NoLinkKeys && slices.ContainsFunc(out.callers, callers.links) {
+			r.problem("WEBOFFICE_LINK_KEYS is not set, but this rule is for share links: make a"+
+				" key with `openssl rand -base64 32`", "rules", i, "callers")
+		}
 	}
 	homeless := func(r *rule) bool {
 		return !r.deny && p.projectOf(r) == "" && !slices.Contains(r.accept, "ProjectName")
 	}
 	if i := slices.IndexFunc(p.rules, homeless); i >= 0 {
-		r.problem(
-			"no IMM project: set WEBOFFICE_PROJECT, or name a `project` in the policy or in the rule", "rules", i)
+		r.problem("no IMM project: set WEBOFFICE_PROJECT, or write a line `project: NAME` at the"+
+			" top of the policy or in the rule", "rules", i)
 	}
-	for i, t := range text.Tests {
-		p.tests = append(p.tests, r.test(t, p, names, i))
+}
+
+// place is where a node begins.
+func place(node *yaml.Node) (line, column int) {
+	if node.Kind == yaml.MappingNode && len(node.Content) > 0 {
+		node = node.Content[0]
 	}
-	return p
+	return node.Line, node.Column
 }
 
 // limit reads N/s, N/m and N/h.
-func (r *reader) limit(text string, otherwise Rate, key string) Rate {
+func (r *reader) limit(text rateText, otherwise Rate, key string) Rate {
 	if text == "" {
 		return otherwise
 	}
-	number, unit, _ := strings.Cut(text, "/")
+	number, unit, _ := strings.Cut(string(text), "/")
 	events, err := strconv.Atoi(number)
 	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
 	if err != nil || events < 1 || events > 1_000_000 || per == 0 {
@@ -311,16 +225,15 @@ func (r *reader) limit(text string, otherwise Rate, key string) Rate {
 	return Rate{events, per}
 }
 
-// originForm is how browsers write an origin: in lower case, other alphabets as xn--.
-var originForm = regexp.MustCompile(`^https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
-
-// checkOrigin takes an origin only in the form in which browsers send it.
+// checkOrigin takes an origin only in the form in which browsers send it: in lower case, other
+// alphabets as xn--.
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	switch {
-	case err != nil || !originForm.MatchString(origin):
-		return errors.New(
-			"an origin is written as browsers send it: https://host or https://host:port, lower case, no path and no *")
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" ||
+		origin != u.Scheme+"://"+u.Host || !browserHost(u.Host):
+		return errors.New("an origin is written as browsers send it: https://host or" +
+			" https://host:port, lower case, no path and no *")
 	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
 		return errors.New("browsers leave the default port out of an origin: do the same")
 	case u.Scheme == "http" && !weboffice.Loopback(u.Hostname()):
@@ -329,37 +242,52 @@ func checkOrigin(origin string) error {
 	return nil
 }
 
-var issuerName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-
-func (r *reader) issuer(name string, t issuerText) caller.Issuer {
-	at := func(key string) []any { return []any{"issuers", name, key} }
-	if len(name) > 32 || !issuerName.MatchString(name) || name == caller.LinkIssuer ||
-		name == "anyone" {
-		r.problem(
-			"an issuer's name is lower-case letters, digits and -, and neither links nor anyone",
-			"issuers", name)
+// browserHost says whether a host may stand in an origin: a name, an IPv4 address or a bracketed
+// IPv6 address, and a port without leading zeros.
+func browserHost(host string) bool {
+	name, port, hasPort := host, "", false
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		name, port, hasPort = host[:i], host[i+1:], true
 	}
-	if (caller.Issuer{Name: "any", URL: t.URL, Audience: []string{"any"}}).Validate() != nil ||
-		strings.ContainsAny(t.URL, `\@`) {
-		r.problem(
-			"url is the issuer's https URL (or http on loopback), without query or fragment, exactly as its tokens' iss", at("url")...)
+	number, err := strconv.Atoi(cmp.Or(port, "0"))
+	inside, opened := strings.CutPrefix(name, "[")
+	inside, closed := strings.CutSuffix(inside, "]")
+	letters := "abcdefghijklmnopqrstuvwxyz0123456789_.-"
+	if opened {
+		letters = "0123456789abcdef:."
 	}
-	if t.Audience == "" {
-		r.problem("audience is required: tokens for other services must not open documents",
-			at("audience")...)
-	}
-	return caller.Issuer{
-		Name: name, URL: t.URL, Audience: []string{t.Audience}, TrustEmail: t.TrustEmail,
-		MaxAge: r.duration(t.MaxAge, 24*time.Hour, at("maxAge")...),
-		User:   caller.UserClaims(t.User),
-	}
+	return inside != "" && opened == closed && strings.Trim(inside, letters) == "" &&
+		(!hasPort || err == nil && port == strconv.Itoa(number) && number > 0 && number < 1<<16)
 }
 
-func (r *reader) duration(text string, otherwise time.Duration, place ...any) time.Duration {
+func (r *reader) issuer(name string, t issuerText) caller.Issuer {
+	at := func(key ...any) []any { return append([]any{"issuers", name}, key...) }
+	if len(name) > 32 || name == caller.LinkIssuer || name == "anyone" || name[0] < 'a' ||
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		r.problem("an issuer's name is at most 32 lower-case letters, digits and -, begins with a"+
+			" letter and is neither links nor anyone", at()...)
+	}
+	out := caller.Issuer{
+		Name: name, URL: t.URL, Audience: t.Audience, AudienceClaim: t.AudienceClaim,
+		Keys: t.Keys, TrustEmail: t.TrustEmail, User: caller.UserClaims(t.User),
+		MaxAge: r.duration(t.MaxAge, 24*time.Hour, at("maxAge")...),
+	}
+	if err := out.Validate(); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			key, _, _ := strings.Cut(strings.TrimSuffix(line, ":"), " ")
+			if key != "an" { // the name's own, which stands above
+				r.problem(line, at(strings.TrimSuffix(key, ":"))...)
+			}
+		}
+	}
+	return out
+}
+
+func (r *reader) duration(text durationText, otherwise time.Duration, place ...any) time.Duration {
 	if text == "" {
 		return otherwise
 	}
-	d, err := time.ParseDuration(text)
+	d, err := time.ParseDuration(string(text))
 	if err != nil || d < time.Minute || d > 366*24*time.Hour {
 		r.problem("a duration is written as 30m or 8h, at least 1m and at most a year", place...)
 	}
@@ -373,18 +301,20 @@ var guestsNever = []string{"User", "ProjectName", "CredentialConfig", "Notificat
 func (r *reader) rule(t ruleText, p *Policy, i int) *rule {
 	at := func(steps ...any) []any { return append([]any{"rules", i}, steps...) }
 	out := &rule{
-		name: t.Name, deny: t.Deny, accept: t.Accept, project: t.Project,
-		callers: r.callers(t.Callers, p, at),
+		name: t.Name, deny: t.Deny, accept: texts(t.Accept), project: t.Project,
 		session: r.duration(t.Session, DefaultSession, at("session")...),
 	}
 	var err error
 	if out.pattern, err = parsePattern(t.Documents); err != nil {
 		r.problem(err.Error(), at("documents")...)
-	} else if isAnyone(out) && len(out.pattern.claims) > 0 {
+		out.pattern = &pattern{}
+	}
+	r.callers(out, t.Callers, p, at)
+	if out.forAnyone() && len(out.pattern.claims) > 0 {
 		r.problem("${"+out.pattern.claims[0]+"} can never match for callers: anyone",
 			at("documents")...)
 	}
-	if out.grant, err = weboffice.PermissionOf(t.Grant); err != nil {
+	if out.grant, err = weboffice.PermissionOf(texts(t.Grant)); err != nil {
 		r.problem(err.Error(), at("grant")...)
 	} else if !t.Deny && !slices.Contains(t.Grant, "view") {
 		r.problem("grant must hold view, the right to open at all (or the rule is a `deny: true`)",
@@ -395,11 +325,11 @@ func (r *reader) rule(t ruleText, p *Policy, i int) *rule {
 		r.problem("a deny rule gives nothing: it has name, documents, callers and deny only",
 			at("deny")...)
 	}
-	for j, name := range t.Accept {
+	for j, name := range out.accept {
 		if !slices.Contains(weboffice.ParameterNames(), name) {
-			r.problem("accept: "+name+" is no parameter of GenerateWebofficeToken",
+			r.problem("accept: "+name+" is not a parameter of GenerateWebofficeToken",
 				at("accept", j)...)
-		} else if isAnyone(out) && !p.standIn && slices.Contains(guestsNever, name) {
+		} else if out.forAnyone() && !p.standIn && slices.Contains(guestsNever, name) {
 			r.problem("accept: "+name+" cannot be left to anyone", at("accept", j)...)
 		}
 	}
@@ -409,89 +339,96 @@ func (r *reader) rule(t ruleText, p *Policy, i int) *rule {
 	return out
 }
 
-func (r *reader) callers(written any, p *Policy, at func(...any) []any) (all []callers) {
-	if written == "anyone" {
-		return []callers{{anyone: true}}
+func texts[T ~string](typed []T) []string {
+	var plain []string
+	for _, t := range typed {
+		plain = append(plain, string(t))
 	}
-	list, isList := written.([]any)
-	if !isList {
-		list = []any{written}
-	}
-	for j, element := range list {
-		if m, isMap := element.(map[string]any); isMap {
-			all = append(all, r.callersOf(m, p, at("callers", j)))
-		} else {
-			r.problem("callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps",
-				at("callers", j)...)
-		}
-	}
-	return all
+	return plain
 }
 
-func (r *reader) callersOf(m map[string]any, p *Policy, place []any) callers {
-	c := callers{}
-	c.issuer, _ = m["issuer"].(string)
-	if c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
-		func(known caller.Issuer) bool { return known.Name == c.issuer }) {
-		r.problem("issuer must be links or a name under `issuers`", append(place, "issuer")...)
+// callers reads who a rule is for. The segments and the link's scope belong to each alternative.
+func (r *reader) callers(out *rule, written callersText, p *Policy, at func(...any) []any) {
+	if len(written) == 0 {
+		r.problem((*callerText)(nil).form(), at("callers")...)
 	}
-	for key := range m {
-		if key != "issuer" && key != "claims" {
-			r.problem("callers has issuer and claims", append(place, key)...)
+	for j, t := range written {
+		c := callers{anyone: t.anyone, issuer: t.Issuer}
+		place := at("callers", j)
+		if t.anyone && len(written) > 1 {
+			r.problem((*callerText)(nil).form(), place...)
 		}
-	}
-	claims, ok := m["claims"].(map[string]any)
-	if _, given := m["claims"]; given && !ok {
-		r.problem("claims is a map from a claim to what it must be", append(place, "claims")...)
-	}
-	for name, written := range claims {
-		list, isList := written.([]any)
-		if !isList {
-			list = []any{written}
+		if !t.anyone && c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
+			func(known caller.Issuer) bool { return known.Name == c.issuer }) {
+			r.problem("issuer must be links or a name under `issuers`", append(place, "issuer")...)
 		}
-		c.claims = append(c.claims, r.condition(name, list, append(place, "claims", name)))
+		for _, name := range slices.Sorted(maps.Keys(t.Claims)) {
+			c.conditions = append(c.conditions, r.claim(name, t.Claims[name],
+				append(place, "claims", name)))
+		}
+		c.conditions = append(c.conditions, out.pattern.conditions()...)
+		if c.links() && !out.deny {
+			c.conditions = append(c.conditions, linkCovers{})
+		}
+		out.callers = append(out.callers, c)
 	}
-	slices.SortFunc(c.claims, func(a, b condition) int { return strings.Compare(a.claim, b.claim) })
-	return c
 }
 
-func (r *reader) condition(name string, written, place []any) condition {
-	c := condition{claim: name, failed: "the claim " + name + " does not hold"}
+// claim reads the values that a claim may have.
+func (r *reader) claim(name string, written wantedText, place []any) *claimIs {
+	c := &claimIs{claim: name, fold: name == "email"}
+	if err := checkClaim(name); err != nil {
+		r.problem(err.Error(), place...)
+	}
 	for i, value := range written {
-		w := wanted{value: value}
-		text, isText := value.(string)
-		switch value.(type) {
-		case string, bool:
-		case uint64, int64:
-			w.value = json.Number(fmt.Sprint(value))
-		default:
-			r.problem(
-				"a claim is compared with text, true, false, a whole number or a list of these",
-				append(place, i)...)
-		}
-		if strings.Contains(text, "${") {
-			r.problem("a claim's pattern has * alone as special", append(place, i)...)
-		}
-		if strings.Contains(text, "*") {
-			if r.wildcards[text] == nil { // rules repeat each other's
-				r.wildcards[text] = wildcard(text)
+		at := append(slices.Clip(place), i)
+		switch v := value.(type) {
+		case bool:
+			c.truths = append(c.truths, v)
+		case string:
+			c.texts = append(c.texts, v)
+		case json.Number:
+			if strings.ContainsAny(v.String(), ".eE") {
+				r.problem("a claim is compared with text, true, false, a whole number or a list"+
+					" of these", at...)
 			}
-			w.expr = r.wildcards[text]
+			c.texts = append(c.texts, v.String())
+		default:
+			r.problem("a claim is compared with text, true, false, a whole number or a list of"+
+				" these", at...)
+			continue
 		}
-		switch { // "*example.com" would let evilexample.com in
-		case name == "email" && (!isText || text != "*" &&
-			!plainEmail.MatchString(strings.ReplaceAll(text, "*", "x"))):
-			r.problem(`email takes an address, a pattern with an @ such as "*@example.com", or "*"`,
-				append(place, i)...)
-		case name == "sub" && !isText:
-			r.problem("sub is always text: put it in quotes", append(place, i)...)
+		text, isText := value.(string)
+		switch {
+		case strings.Contains(text, "${"):
+			r.problem("only * is special in a claim pattern: a claim cannot be compared with"+
+				" another one", at...)
+		case name == "email" && (!isText || !emailPattern(text)):
+			r.problem(`email takes an address, a pattern such as "*@example.com" or`+
+				` "*@*.example.com", or "*"`, at...)
+		case name == "sub" && value == true || value == false && name == "sub":
+			r.problem("sub is always text", at...)
 		}
-		c.any = append(c.any, w)
+	}
+	if c.fold {
+		for i, text := range c.texts {
+			c.texts[i] = lower(text)
+		}
 	}
 	return c
 }
 
-func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
+// emailPattern says whether a condition may compare addresses with text. "*example.com" would let
+// evilexample.com in, and "*@example.*" example.evil.
+func emailPattern(text string) bool {
+	local, domain, cut := strings.Cut(text, "@")
+	rest, any := strings.CutPrefix(domain, "*")
+	return text == "*" || cut && local != "" && domain != "" && !strings.Contains(rest, "*") &&
+		(!any || rest == "" || rest[0] == '.' && len(rest) > 1) &&
+		!strings.ContainsAny(local+domain, "@\"<>(),:;\\[] \t\n")
+}
+
+func (r *reader) set(out *rule, written setText, at func(...any) []any) {
 	for _, never := range []string{"SourceURI", "Permission"} {
 		if _, ok := written[never]; ok {
 			r.problem("set cannot hold "+never+": documents and grant say that",
@@ -508,25 +445,25 @@ func (r *reader) set(out *rule, written map[string]any, at func(...any) []any) {
 	if err != nil {
 		public := weboffice.AsError(err)
 		r.problem("set: "+public.Message+" "+public.Recommend, at("set")...)
+		return
 	}
 	sent := out.set.Sent()
 	for name := range written {
-		if err == nil && !slices.Contains(sent, name) {
+		if !slices.Contains(sent, name) {
 			r.problem("set: "+name+" holds no value, so nothing would be fixed", at("set", name)...)
 		}
 	}
+	if w := out.set.Watermark; w != nil && w.Value == "" && (w.Type == nil || *w.Type != 0) {
+		r.problem("set: Watermark needs a Value, the text to show (or Type: 0 for none)",
+			at("set", "Watermark")...)
+	}
 	if c := out.set.CredentialConfig; c != nil && c.Policy != "" && !json.Valid([]byte(c.Policy)) {
-		r.problem("CredentialConfig.Policy must be JSON, with ${…} inside its quotes",
+		r.problem("set: CredentialConfig.Policy must be JSON, with ${…} inside its quotes",
 			at("set", "CredentialConfig", "Policy")...)
 	}
-	for _, found := range holes(out.set) {
-		out.holes = true
-		name, named := placeholder(found)
-		ofDocument := name == "document.bucket" || name == "document.key"
-		if !named || !ofDocument && strings.HasPrefix(name, "document.") {
-			r.problem(found+" names no claim", at("set")...)
-		} else if isAnyone(out) && !ofDocument {
-			r.problem(found+" can never be filled for callers: anyone", at("set")...)
-		}
+	var problems []string
+	out.filled, problems = templates(out.set, out.forAnyone())
+	for _, problem := range problems {
+		r.problem("set: "+problem, at("set")...)
 	}
 }

@@ -39,8 +39,8 @@ func TestMistakes(t *testing.T) {
 		want []string
 	}{
 		"not YAML": {"project: §[a\n",
-			[]string{"sequence end token ']' not found"}},
-		"a tab":         {"\tprojec§t: p\n", []string{"tab character"}},
+			[]string{"is not closed here"}},
+		"a tab":         {"§\tproject: p\n", []string{"a tab: indent with spaces"}},
 		"empty":         {"§", []string{"one YAML document"}},
 		"comments only": {"§# nothing\n", []string{"one YAML document"}},
 		"two documents": {"§project: p\n---\nproject: q\n",
@@ -48,9 +48,9 @@ func TestMistakes(t *testing.T) {
 		"text":   {"§hello", []string{"a map belongs here, not text"}},
 		"a list": {"§- hello", []string{"a map belongs here, not a list"}},
 		"a duplicate key": {"project: p\n§project: q\n",
-			[]string{`"project" already defined`}},
+			[]string{`"project" stands twice`}},
 		"a duplicate key in a map": {"limits: {anyone: 1/m, §anyone: 2/m}\n",
-			[]string{"already defined"}},
+			[]string{"stands twice"}},
 		"unknown keys": {
 			"§proyect: p\nlimits: {§guests: 1/m}\nissuers:\n  staff: {url: https://a.example, audience: a, §skew: 1m, user: {§sub: x}}\nrules:\n" +
 				"  - name: r\n    documents: oss://team-docs/*\n    callers: {issuer: staff}\n    grant: [view]\n    §allow: true\n" +
@@ -62,25 +62,22 @@ func TestMistakes(t *testing.T) {
 			"project: §[p]\norigins: §https://a.example\nquickStart: §yes\nstandIn: §\"true\"\nlimits: §5/m\nissuers: §[a]\n" +
 				"rules: {§name: r}\nrevokedLinks: [§12, §true, a]\ntests: §none\n",
 			[]string{"text belongs here, not a list", "a list belongs here, not text",
-				"true or false belongs here, not text", "true or false", "a map belongs here",
+				"write true or false", "true or false", "a map belongs here",
 				"a map belongs here, not a list", "a list belongs here, not a map",
 				"text belongs here, not a number", "text belongs here, not true or false",
 				"a list belongs here"},
 		},
 		"what says nothing": {
 			"project: §\"\"\norigins: §[]\nlimits: §{}\nrevokedLinks:§\nissuers:\n  staff: {url: https://a.example, audience: a, maxAge: §'', user: §{}}\n" +
-				"rules:\n  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff, claims: {a: §[], b: §null, c: §{}}}, grant: [view], set: §{}, project: p}\n",
+				"rules:\n  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff, claims: {a: §[], b: §null, c: {}}}, grant: [view], set: §{}, project: p}\n",
 			[]string{
-				"nothing stands", "nothing stands", "nothing stands", "nothing stands",
-				"nothing stands", "nothing stands", "nothing stands",
-				"nothing stands", "a claim is compared", "nothing stands", "a claim is compared",
-				"nothing stands",
+				"no value", "no value", "no value", "no value",
+				"no value", "no value", "no value", "no value", "no value",
 			},
 		},
 		"anchors and aliases": {"project: §&p x\norigins: [§*p]\n", []string{"anchors", "anchors"}},
-		"an anchor on a key":  {"§&p project: x\n", []string{"unknown key", "anchors"}},
+		"an anchor on a key":  {"§&p project: x\n", []string{"a key is plain text"}},
 		"a tag":               {"project: §!!str x\n", []string{"tags"}},
-		"a key after ?":       {"§? project\n: x\n", []string{"unknown key", "? are not read"}},
 		"a merge": {head +
 			"rules:\n  - {name: r, documents: oss://team-docs/*, callers: {§<<: {issuer: staff}}, grant: [view]}\n", []string{"merges"}},
 
@@ -105,16 +102,14 @@ func TestMistakes(t *testing.T) {
 		"no audience": {issuer("staff:\n    §url: https://a.example"),
 			[]string{"audience is required"}},
 		"an http issuer": {issuer("staff: {url: §http://login.example.com, audience: a}"),
-			[]string{"https URL"}},
-		"no url": {issuer("staff: {§audience: a}"), []string{"https URL"}},
+			[]string{"url must be https"}},
+		"no url": {issuer("staff: {§audience: a}"), []string{"url must be https"}},
 		"a url with a query": {issuer("staff: {url: §\"https://a.example?x=y\", audience: a}"),
-			[]string{"without query"}},
+			[]string{"without user, query"}},
 		"a url with a user": {issuer("staff: {url: §https://a@b.example, audience: a}"),
-			[]string{"https URL"}},
-		"a url with an @": {issuer("staff: {url: §https://b.example/@a, audience: a}"),
-			[]string{"https URL"}},
+			[]string{"url must be https"}},
 		"a url without host": {issuer("staff: {url: §https://:8080, audience: a}"),
-			[]string{"https URL"}},
+			[]string{"url must be https"}},
 		"maxAge": {issuer("staff: {url: https://a.example, audience: a, maxAge: §1d}"),
 			[]string{"30m or 8h"}},
 		"maxAge, short": {issuer("staff: {url: https://a.example, audience: a, maxAge: §30s}"),
@@ -133,7 +128,7 @@ func TestMistakes(t *testing.T) {
 		},
 
 		"a rule with nothing": {"project: p\nrules:\n  - §session: 1h\n",
-			[]string{"name of its own", "callers is anyone", "oss://bucket/key", "must hold view"}},
+			[]string{"oss://bucket/key", "callers is anyone", "must hold view", "name of its own"}},
 		"two rules of a name": {
 			head +
 				"rules:\n  - {name: r, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n" +
@@ -187,20 +182,22 @@ func TestMistakes(t *testing.T) {
 			[]string{"can never match for callers: anyone"}},
 
 		"callers as text": {rule("callers: §staff"), []string{"callers is anyone"}},
-		"callers in a list": {rule("callers: [{issuer: staff}, §anyone, §5]"),
-			[]string{"callers is anyone", "callers is anyone"}},
+		"anyone in a list": {rule("callers: [{issuer: staff}, §anyone]"),
+			[]string{"callers is anyone"}},
+		"a number in a list": {rule("callers: [{issuer: staff}, §5]"),
+			[]string{"callers is anyone"}},
 		"an unknown issuer": {rule("callers: {issuer: §staf}"),
 			[]string{"issuer must be links or a name"}},
 		"no issuer": {rule("callers: {§claims: {a: b}}"),
 			[]string{"issuer must be links or a name"}},
 		"an issuer that is 5": {rule("callers: {issuer: §5}"),
-			[]string{"issuer must be links or a name"}},
-		"an unknown caller key": {rule("callers: [{issuer: staff, group: §a}]"),
-			[]string{"callers has issuer and claims"}},
+			[]string{"text belongs here"}},
+		"an unknown caller key": {rule("callers: [{issuer: staff, §group: a}]"),
+			[]string{"use issuer, claims"}},
 		"claims as a list": {rule("callers: {issuer: staff, claims: §[a]}"),
-			[]string{"claims is a map"}},
+			[]string{"a map belongs here"}},
 		"claims as text": {rule("callers: {issuer: staff, claims: §a}"),
-			[]string{"claims is a map"}},
+			[]string{"a map belongs here"}},
 		"a claim that is a map": {rule("callers: {issuer: staff, claims: {a: {§b: c}}}"),
 			[]string{"a claim is compared with"}},
 		"a claim that is 1.5": {rule("callers: {issuer: staff, claims: {a: §1.5}}"),
@@ -208,7 +205,7 @@ func TestMistakes(t *testing.T) {
 		"a list in a list": {rule("callers: {issuer: staff, claims: {a: [§[b]]}}"),
 			[]string{"a claim is compared with"}},
 		"a claim of a claim": {rule("callers: {issuer: staff, claims: {a: §'${b}'}}"),
-			[]string{"* alone as special"}},
+			[]string{"only * is special"}},
 		"a claim with dots": {rule(
 			"callers: {issuer: staff, claims: {'https://example.com/a.b[0]': §1.5}}"),
 			[]string{"a whole number"}},
@@ -220,10 +217,10 @@ func TestMistakes(t *testing.T) {
 			"callers: {issuer: staff, claims: {email: §'a@b@example.com'}}"),
 			[]string{"email takes an address"}},
 		"addresses without an @": {rule(
-			"callers: {issuer: staff, claims: {email: [§'*example.com', §'ann*', §'**', '*', '*@example.com', §'*@', §'@*', '*@*', 'a*@*.example.com', §'*@*@example.com']}}"), slices.Repeat([]string{"a pattern with an @"}, 6)},
-		"a subject of digits": {rule(
-			"callers: {issuer: staff, claims: {sub: [§7, '7', §true, '*']}}"),
-			[]string{"put it in quotes", "put it in quotes"}},
+			"callers: {issuer: staff, claims: {email: [§'*example.com', §'ann*', §'**', '*', '*@example.com', §'*@', §'@*', '*@*', 'a*@*.example.com', §'*@*@example.com']}}"), slices.Repeat([]string{"email takes an address"}, 6)},
+		"a subject that is a truth": {rule(
+			"callers: {issuer: staff, claims: {sub: [7, '7', §true, '*']}}"),
+			[]string{"sub is always text"}},
 
 		"an unknown grant": {rule("grant: §[view, wiew]"),
 			[]string{`unknown grant "wiew": use view, edit`}},
@@ -260,9 +257,10 @@ func TestMistakes(t *testing.T) {
 			[]string{"PreviewPages is not valid"}},
 		"set a Filename": {rule("set: {§Filename: x.exe}"),
 			[]string{"supported extension"}},
-		"set not a number": {rule("set: {§Watermark: {Rotate: .nan}}"), []string{"set:"}},
+		"set not a number": {rule("set: {Watermark: {Rotate: §.nan}}"),
+			[]string{"plain digits"}},
 		"set an open claim": {rule("set: {§UserData: '${team'}"),
-			[]string{"${team names no claim"}},
+			[]string{"${team} names no claim"}},
 		"set a nameless claim": {rule("set: {§UserData: '${}'}"), []string{"${} names no claim"}},
 		"set a long claim": {rule("set: {§UserData: '${" + strings.Repeat("n", 101) + "}'}"),
 			[]string{"names no claim"}},
@@ -279,13 +277,12 @@ func TestMistakes(t *testing.T) {
 		},
 		"set to nothing": {
 			rule(
-				"set: {Filename: x.docx, Password: §'', Referer: §'', Hidecmb: false, PreviewPages: §null, UserData: x}"),
-			[]string{"Password holds no value", "Referer holds no value", "nothing stands here",
-				"PreviewPages holds no value"},
+				"set: {Filename: x.docx, Password: §'', Referer: §'', Hidecmb: false, UserData: x}"),
+			[]string{"Password holds no value", "Referer holds no value"},
 		},
 		"set a control character": {rule("set: {§Watermark: {Value: \"a\\u0007\"}}"),
 			[]string{"without control characters"}},
-		"accept an unknown": {rule("accept: [User, §Userdata]"), []string{"no parameter"}},
+		"accept an unknown": {rule("accept: [User, §Userdata]"), []string{"not a parameter"}},
 		"accept under anyone": {
 			rule(
 				"callers: anyone\naccept: [Referer, §User, §ProjectName, §CredentialConfig, §Notification, §NotifyTopicName, UserData]"),
@@ -325,16 +322,17 @@ func TestMistakes(t *testing.T) {
 				"{as: anyone, open: oss://team-docs/x.docx, expect: refused, granted: §[view]}"),
 			[]string{"granted means nothing"}},
 		"many at once": {
-			"origins: [§https://*]\nissuers:\n  Staff: {§url: §http://a.example, audience: §''}\nrules:\n  - {§name: r, documents: §x, callers: §all, grant: §[sea], session: §x}\ntests: [{as: §x, open: oss://team-docs/x.docx, expect: §y}]\n",
+			"origins: [§https://*]\nissuers:\n  Staff: {§url: §http://a.example, audience: a}\nrules:\n  - {§name: r, documents: §x, callers: {issuer: §all}, grant: §[sea], session: §x}\ntests: [{as: {§issuer: x}, open: oss://team-docs/x.docx, expect: §z}]\n",
 			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, places := marked(c.text)
-			_, err := policy.Parse([]byte(text), policy.Options{})
-			if err == nil {
+			report := policy.Check([]byte(text), policy.Options{})
+			if report.Mistakes == nil {
 				t.Fatalf("parsed:\n%s", text)
 			}
+			err := report.Err()
 			got := strings.Split(err.Error(), "\n")
 			for i, want := range c.want {
 				if i >= len(got) || !strings.Contains(got[i], want) {
@@ -375,7 +373,7 @@ func marked(text string) (plain string, places []string) {
 }
 
 func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
-	text := "origins: [https://*]\nissuers:\n  a: {url: x, audience: a}\n  b: {url: y, audience: b}\n  c: {url: z, audience: c}\nrules:\n  - {name: r, documents: x, callers: {issuer: d, claims: {a: 1.5, b: 1.5, c: 1.5}}, grant: [x]}\n"
+	text := "origins: [https://*]\nissuers:\n  a: {url: x, audience: a}\n  b: {url: w, audience: b}\n  c: {url: z, audience: c}\nrules:\n  - {name: r, documents: x, callers: {issuer: d, claims: {a: 1.5, b: 1.5, c: 1.5}}, grant: [x]}\n"
 	_, first := policy.Parse([]byte(text), policy.Options{})
 	for range 20 {
 		if _, again := policy.Parse([]byte(text),

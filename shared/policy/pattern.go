@@ -6,7 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"unicode"
 
+	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -14,74 +16,136 @@ import (
 // `**` is a whole segment that stands for one or more, and `${claim}` is a whole segment that must
 // equal a claim. Nothing else is special.
 type pattern struct {
-	segments []string // of the key, as written
+	text     string
 	bucket   string
-	prefix   string // literal text before anything special: a cheap first look
+	segments []string // of the key, as written
+	prefix   string   // literal text before anything special: a cheap first look
+	claims   []string // what each group must equal
 	// anchored on both sides; one group for each claim. Made when a document first has the prefix
 	compiled func() *regexp.Regexp
-	claims   []string // what each group must equal
 }
 
-// maxClaim is the longest name of a claim in a ${…}, in bytes.
+// maxClaim is the longest name of a claim, in bytes.
 const maxClaim = 100
 
-var claimName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:/-]*$`)
-
-// placeholder returns what a text that is one ${…} names; false for any other text.
-func placeholder(text string) (name string, ok bool) {
-	name, opened := strings.CutPrefix(text, "${")
-	name, closed := strings.CutSuffix(name, "}")
-	return name, opened && closed && len(name) <= maxClaim && claimName.MatchString(name)
+// checkClaim says why a policy cannot name a claim so.
+func checkClaim(name string) error {
+	if len(name) > maxClaim || strings.TrimSpace(name) != name ||
+		strings.ContainsAny(name, "${}") || strings.ContainsFunc(name, unicode.IsControl) {
+		return fmt.Errorf("%q is not the name of a claim: up to %d bytes, without $ { } and spaces"+
+			" around it", name, maxClaim)
+	}
+	return caller.CheckClaimName(name)
 }
 
-// parsePattern compiles the pattern. A pattern that no document can match is an error.
+// placeholder returns what a text that is one ${…} names; "" for any other text.
+func placeholder(text string) string {
+	name, opened := strings.CutPrefix(text, "${")
+	name, closed := strings.CutSuffix(name, "}")
+	if !opened || !closed {
+		return ""
+	}
+	return name
+}
+
+// segmentsOf cuts a key at its slashes, but for those inside ${…}: claims may be named by a URL.
+func segmentsOf(key string) []string {
+	var segments []string
+	begin, inside := 0, false
+	for i := range len(key) {
+		switch {
+		case strings.HasPrefix(key[i:], "${"):
+			inside = strings.Contains(key[i:], "}")
+		case key[i] == '}':
+			inside = false
+		case key[i] == '/' && !inside:
+			segments, begin = append(segments, key[begin:i]), i+1
+		}
+	}
+	return append(segments, key[begin:])
+}
+
+// parsePattern reads a pattern. One that no document can match is an error.
 func parsePattern(text string) (*pattern, error) {
 	rest, isOSS := strings.CutPrefix(text, "oss://")
 	bucket, key, found := strings.Cut(rest, "/")
 	if !isOSS || !found || key == "" {
-		return nil, errors.New("a document pattern has the form oss://bucket/key")
+		return nil, errors.New("documents has the form oss://bucket/key, such as" +
+			" oss://bucket/folder/**")
 	}
-	if strings.Contains(bucket, "*") {
+	if strings.Contains(bucket, "*") || strings.Contains(bucket, "${") {
 		return nil, errors.New("a bucket is literal: name one bucket in each rule")
 	}
-	p := &pattern{bucket: bucket, segments: strings.Split(key, "/")}
-	expression, probe, crossed := "", make([]string, len(p.segments)), false
+	p := &pattern{text: text, bucket: bucket, segments: segmentsOf(key)}
+	probe, crossed := make([]string, len(p.segments)), false
 	for i, segment := range p.segments {
 		probe[i] = strings.ReplaceAll(segment, "*", "x")
-		switch claim, isClaim := placeholder(segment); {
-		case isClaim && crossed:
-			return nil,
-				fmt.Errorf(
-					"${%s} must stand before **: behind it nobody could say which segment it is",
-					claim)
-		case isClaim:
-			p.claims = append(p.claims, claim)
-			expression += "/([^/]+)"
+		name := placeholder(segment)
+		switch {
+		case name != "" && crossed:
+			return nil, fmt.Errorf("${%s} must stand before **: behind it nobody could say which"+
+				" segment it is", name)
+		case name != "" && checkClaim(name) != nil:
+			return nil, fmt.Errorf("${%s}: %w", name, checkClaim(name))
+		case name != "":
+			p.claims = append(p.claims, name)
 			probe[i] = "x"
 		case strings.Contains(segment, "${"):
-			return nil,
-				errors.New(
-					"${claim} must be a whole segment, with the name of a claim: letters, digits and _ . : -")
+			return nil, errors.New("${claim} must be a whole segment, with the name of a claim:" +
+				" oss://bucket/folder/${claim}/**")
 		case segment == "**":
 			crossed = true
-			expression += "/.*"
 		case strings.Contains(segment, "**"):
-			return nil, errors.New("** must be a whole segment; inside a segment use *")
-		default:
-			expression += "/" + strings.ReplaceAll(regexp.QuoteMeta(segment), `\*`, `[^/]*`)
+			return nil, fmt.Errorf("** is a whole segment that stands for one or more: write %s;"+
+				" inside a segment use *", spread(segment))
 		}
 	}
-	if _, err := weboffice.ParseSourceURI("oss://" + bucket + "/" +
-		strings.Join(probe, "/")); err != nil {
+	_, err := weboffice.ParseSourceURI("oss://" + bucket + "/" + strings.Join(probe, "/"))
+	if err != nil {
 		return nil, fmt.Errorf("no document can match: %w", err)
 	}
-	// of at most 1,023 quoted bytes, which always compile
-	p.compiled = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile("(?s)^" + regexp.QuoteMeta("oss://"+bucket) + expression + "$")
-	})
 	p.prefix, _, _ = strings.Cut(text, "*")
 	p.prefix, _, _ = strings.Cut(p.prefix, "${")
+	p.compiled = sync.OnceValue(p.compile)
 	return p, nil
+}
+
+// conditions are what a pattern asks of a caller's claims.
+func (p *pattern) conditions() []condition {
+	var all []condition
+	for at, segment := range p.segments {
+		if name := placeholder(segment); name != "" {
+			all = append(all, segmentIs{len(all), at, name})
+		}
+	}
+	return all
+}
+
+// spread is how a segment with ** in it could be meant: **.pdf as **/*.pdf, draft** as draft*/**.
+func spread(segment string) string {
+	before, after, _ := strings.Cut(segment, "**")
+	if before == "" {
+		return "**/*" + strings.TrimLeft(after, "*")
+	}
+	return before + "*/**"
+}
+
+// compile never fails: it is given at most 1,023 quoted bytes.
+func (p *pattern) compile() *regexp.Regexp {
+	var expression strings.Builder
+	for _, segment := range p.segments {
+		switch {
+		case placeholder(segment) != "":
+			expression.WriteString("/([^/]+)")
+		case segment == "**":
+			expression.WriteString("/.*")
+		default:
+			expression.WriteString("/" +
+				strings.ReplaceAll(regexp.QuoteMeta(segment), `\*`, `[^/]*`))
+		}
+	}
+	return regexp.MustCompile("(?s)^" + regexp.QuoteMeta("oss://"+p.bucket) +
+		expression.String() + "$")
 }
 
 // match says whether uri matches, and what each claim's segment holds.
@@ -99,39 +163,24 @@ func (p *pattern) match(uri string) (captured []string, ok bool) {
 	return groups[1:], true
 }
 
-// covers says whether every document that q matches is matched by p too, judged segment by segment.
-// It may miss a cover, it never invents one.
-func (p *pattern) covers(q *pattern) bool {
-	return p.bucket == q.bucket && segmentsCover(p.segments, q.segments)
-}
-
-// segmentsCover reads a as a pattern of segments and b as its text, in which ** is one more segment
-// that only a's ** can stand for.
-func segmentsCover(a, b []string) bool {
-	row := make([]bool, len(b)+1) // row[j]: the segments of a so far cover b[:j]
-	row[0] = true
-	for _, segment := range a {
-		next := make([]bool, len(b)+1)
-		for j, other := range b {
-			next[j+1] = segment == "**" && (row[j] || next[j]) || row[j] && other != "**" &&
-				textCovers(segment, other)
+// wildcard says whether text matches a pattern in which * stands for any text. It goes back to the
+// last * alone, so it takes no longer than the product of both lengths.
+func wildcard(pattern, text string) bool {
+	star, resume := -1, 0
+	i, j := 0, 0
+	for j < len(text) {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			star, resume = i, j
+			i++
+		case i < len(pattern) && pattern[i] == text[j]:
+			i, j = i+1, j+1
+		case star >= 0:
+			resume++
+			i, j = star+1, resume
+		default:
+			return false
 		}
-		row = next
 	}
-	return row[len(b)]
-}
-
-// textCovers compares two segments or two texts of claims. b's own * is a letter that only a's *
-// can stand for.
-func textCovers(a, b string) bool {
-	if a == "*" || a == b {
-		return true
-	}
-	return strings.Contains(a, "*") && !strings.Contains(b, "${") && wildcard(a).MatchString(b)
-}
-
-// wildcard compiles text in which * stands for any text.
-func wildcard(text string) *regexp.Regexp {
-	return regexp.MustCompile("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, `.*`) +
-		"$")
+	return strings.Trim(pattern[i:], "*") == ""
 }

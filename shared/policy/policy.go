@@ -37,7 +37,6 @@ type Policy struct {
 	issuers      []caller.Issuer
 	rules        []*rule
 	revokedLinks []string
-	tests        []test
 	options      Options
 }
 
@@ -47,12 +46,14 @@ type Options struct {
 	Salt    weboffice.Secret // goes into every User.Id
 	// the IMM endpoint is a loopback address, so `standIn: true` is allowed
 	Loopback bool
+	// nothing verifies share links: rules for them are mistakes
+	NoLinkKeys bool
 }
 
 // Limits are the requests that one instance answers.
 type Limits struct {
-	Anyone Rate // for each guest address
-	Caller Rate // for each verified caller
+	Anyone Rate // generates of each guest address
+	Caller Rate // generates of each verified caller
 	Total  Rate // billed calls of all together; zero: no limit
 }
 
@@ -80,10 +81,12 @@ func (p *Policy) RevokedLinks() []string { return slices.Clone(p.revokedLinks) }
 // UsesLinks says whether a rule lets share links in.
 func (p *Policy) UsesLinks() bool {
 	return slices.ContainsFunc(p.rules, func(r *rule) bool {
-		return slices.ContainsFunc(r.callers,
-			func(c callers) bool { return c.issuer == caller.LinkIssuer })
+		return slices.ContainsFunc(r.callers, callers.links)
 	})
 }
+
+// Rules is the number of rules.
+func (p *Policy) Rules() int { return len(p.rules) }
 
 // Project is the IMM project where a rule names none; it may be empty when every rule names one.
 func (p *Policy) Project() string { return cmp.Or(p.project, p.options.Project) }
@@ -123,8 +126,8 @@ type Question struct {
 	Guest    weboffice.User     // the User of a caller who is not a person the policy knows
 }
 
-// Decision is the right that a rule gives. Of a refusal only Steps is set,
-// and Rule where the session has ended.
+// Decision is the right that a rule gives. Of a refusal only Steps is set, and Rule where the
+// session has ended.
 type Decision struct {
 	Rule string
 	// the rules whose documents matched, up to the one that decided
@@ -135,6 +138,14 @@ type Decision struct {
 	End     time.Time // the absolute end of the session
 }
 
+// Step is what one rule made of a question.
+type Step struct {
+	Rule    string
+	Decides bool
+	Deny    bool
+	Why     string // the first condition that failed, without values; "" where the rule decides
+}
+
 // Decide answers q as of now. The errors are *weboffice.Error: 400 for input that no rule could
 // accept, 401 for a guest whom no rule lets in, 403 Forbidden for a caller whom none does, the same
 // whether the document exists or not, 403 Forbidden.PARAMETER for a parameter that only the policy
@@ -143,71 +154,79 @@ func (p *Policy) Decide(q Question, now time.Time) (Decision, error) {
 	if err := q.Asked.Validate(); err != nil {
 		return Decision{}, err
 	}
-	ask := newAsk(q)
+	r, a, steps := p.judge(q, false)
+	if r == nil || r.deny {
+		if q.Caller.Guest() {
+			return Decision{Steps: steps}, caller.Unauthenticated("no rule lets a guest in")
+		}
+		return Decision{Steps: steps}, weboffice.ErrForbidden.New()
+	}
+	d, err := p.grant(r, a)
+	if err == nil && !now.Before(d.End) {
+		d, err = Decision{Rule: r.name}, weboffice.ErrSessionEnded.New()
+	}
+	d.Steps = steps
+	return d, err
+}
+
+// Explain gives every rule up to the one that decides, those for other documents included.
+func (p *Policy) Explain(q Question) []Step {
+	_, _, steps := p.judge(q, true)
+	return steps
+}
+
+// judge finds the first rule that matches, or nil. The steps are those of rules whose documents
+// match, or of all.
+func (p *Policy) judge(q Question, all bool) (*rule, *ask, []Step) {
+	a := newAsk(&q)
 	var steps []Step
 	for _, r := range p.rules {
-		failed, documents := ask.firstFailing(r)
-		if documents {
-			steps = append(steps, r.step(failed))
+		failing, documents := a.firstFailing(r)
+		if documents || all {
+			steps = append(steps, Step{r.name, failing == "", r.deny, failing})
 		}
-		if failed != "" {
-			continue
+		if failing == "" {
+			return r, a, steps
 		}
-		if r.deny {
-			break
-		}
-		d, err := p.grant(r, ask, q)
-		if err == nil && !now.Before(d.End) {
-			d, err = Decision{Rule: r.name}, weboffice.ErrSessionEnded.New()
-		}
-		d.Steps = steps
-		return d, err
 	}
-	if q.Caller.Guest() {
-		return Decision{Steps: steps}, caller.Unauthenticated("no rule lets a guest in")
-	}
-	return Decision{Steps: steps}, weboffice.ErrForbidden.New()
+	return nil, a, steps
 }
 
 // grant settles what the matching rule gives.
-func (p *Policy) grant(r *rule, ask *ask, q Question) (Decision, error) {
-	if err := r.admit(q.Asked); err != nil {
+func (p *Policy) grant(r *rule, a *ask) (Decision, error) {
+	asked := a.q.Asked
+	set, unfilled := a.fill(r)
+	given := r.taken(asked).With(set)
+	given.ProjectName = cmp.Or(given.ProjectName, p.projectOf(r))
+	given.User = p.user(*a.q, given.User)
+	if err := cmp.Or(r.admit(asked, set, given), unfilled); err != nil {
 		return Decision{}, err
 	}
 	granted := r.grant
-	if link := q.Caller.Link; link != nil {
+	if link := a.q.Caller.Link; link != nil {
 		linked, err := weboffice.PermissionOf(link.Grant)
 		if err != nil || !slices.Contains(link.Grant, "view") {
 			return Decision{}, weboffice.ErrForbidden.New()
 		}
 		granted = granted.And(linked)
 	}
-	if q.Asked.Permission != nil {
-		granted = granted.And(*q.Asked.Permission)
+	if asked.Permission != nil {
+		granted = granted.And(*asked.Permission)
 	}
-	set, err := ask.fill(r)
-	if err != nil {
-		return Decision{}, err
+	given.Permission = &granted
+	if asked.PreviewPages != nil {
+		given.PreviewPages = asked.PreviewPages // admit has held it to what is set
 	}
-	request := q.Asked.With(set)
-	request.Permission = &granted
-	if q.Asked.PreviewPages != nil {
-		request.PreviewPages = q.Asked.PreviewPages // admit has held it to what is set
-	}
-	if request.ProjectName == "" {
-		request.ProjectName = p.projectOf(r)
-	}
-	request.User = p.user(q, request.User)
-	request, err = request.Settle(ask.doc,
+	request, err := given.Settle(a.q.Document,
 		set.Filename != "" || slices.Contains(r.accept, "Filename"))
 	if err != nil {
 		return Decision{}, err
 	}
 	// claims may have made a set text too long, or brought control characters
 	if err := request.Validate(); err != nil {
-		return Decision{}, unresolvable(err)
+		return Decision{}, weboffice.ErrUnfilled.Because(err)
 	}
-	return Decision{Rule: r.name, Request: request, End: q.Start.Add(r.session)}, nil
+	return Decision{Rule: r.name, Request: request, End: a.q.Start.Add(r.session)}, nil
 }
 
 // user completes the User of the request: what the rule sets or accepts first, then the caller.
@@ -228,32 +247,3 @@ func (p *Policy) user(q Question, given *weboffice.User) *weboffice.User {
 	}
 	return &user
 }
-
-// Step is what one rule made of a question.
-type Step struct {
-	Rule    string
-	Decides bool
-	Deny    bool
-	Why     string // the first condition that failed, without values; "" where the rule decides
-}
-
-func (r *rule) step(failed string) Step {
-	return Step{Rule: r.name, Decides: failed == "", Deny: r.deny, Why: failed}
-}
-
-// Explain gives every rule up to the one that decides, those for other documents included.
-func (p *Policy) Explain(q Question) []Step {
-	ask := newAsk(q)
-	var steps []Step
-	for _, r := range p.rules {
-		failed, _ := ask.firstFailing(r)
-		steps = append(steps, r.step(failed))
-		if failed == "" {
-			break
-		}
-	}
-	return steps
-}
-
-// Rules is the number of rules.
-func (p *Policy) Rules() int { return len(p.rules) }

@@ -56,7 +56,7 @@ func (d dice) pattern(claims bool) (bucket string, segments []string) {
 			segment, crossed = "**", true
 		case 3:
 			if claims && !crossed {
-				segment = pick(d, "${team}", "${sub}", "${level}")
+				segment = pick(d, "${team}", "${sub}", "${level}", "${urn:x:roles}")
 			}
 		}
 		segments = append(segments, segment)
@@ -69,7 +69,8 @@ func (d dice) pattern(claims bool) (bucket string, segments []string) {
 
 func (d dice) condition(name string) []any {
 	values := map[string][]any{
-		"email":  {"*@example.com", "ann@example.com", "*"},
+		"email":        {"*@example.com", "ann@EXAMPLE.com", "*"},
+		"/realm/roles": {"editors", "ed*", true}, "urn:x:roles": {"editors", "viewers", 1},
 		"groups": {"editors", "viewers", "ed*", "*s", "*"}, "level": {1, 2, 0, true, "1", "*"},
 		"staff": {true, false, "true"}, "team": {"red", "r*", "blue", "r*d"},
 	}[name]
@@ -85,7 +86,8 @@ func (d dice) rule(name string) modelRule {
 	for range d.IntN(3) {
 		c := modelCallers{Issuer: pick(d, "staff", "staff", "partners", "links"),
 			Claims: map[string][]any{}}
-		for _, claim := range d.some("email", "groups", "level", "staff", "team") {
+		for _, claim := range d.some("email", "groups", "level", "staff", "team", "/realm/roles",
+			"urn:x:roles") {
 			if d.one(3) {
 				c.Claims[claim] = d.condition(claim)
 			}
@@ -111,7 +113,8 @@ func (d dice) rule(name string) modelRule {
 	if d.one(3) {
 		r.Set["Watermark"] = pick(d, "internal", "${document.key} of ${document.bucket}")
 		if len(r.Callers) > 0 && d.one(2) {
-			r.Set["Watermark"] = pick(d, "${name} ${email}", "<${team}>", "${level}")
+			r.Set["Watermark"] = pick(d, "${name} ${email}", "<${team}>", "${level}",
+				"${/realm/roles}")
 		}
 	}
 	if d.one(8) {
@@ -145,18 +148,23 @@ func (d dice) person() *person {
 	p := &person{Issuer: pick(d, "staff", "staff", "partners", "links"), Claims: map[string]any{
 		"sub": pick(d, "ann", "red", "team-a"), "oid": pick(d, "ann", "o1"),
 	}}
-	names := []any{"Ann", "", " ", "a\u0007b", strings.Repeat("long name ", 5), 5.0, nil}
+	names := []any{"Ann", "", " ", "a\u0007b", strings.Repeat("long name ", 5), 5.0, nil, "\u3164",
+		"\u2800"}
+	roles := []any{"editors", []any{"editors"}, map[string]any{"editors": map[string]any{"a": 1.0}},
+		map[string]any{"editors": false}, map[string]any{"type": "editors"},
+		map[string]any{"viewers": true}, 1.0, nil, true}
 	for claim, values := range map[string][]any{
-		"email": {"ann@example.com", "ann@example.com", `"x"@example.com`,
+		"email": {"ann@example.com", "Ann@Example.COM", `"x"@example.com`,
 			"a@b@example.com", "x@other.example", true, []any{"ann@example.com"}},
 		"email_verified": {true, true, false, "true"},
 		"groups": {"editors", []any{"viewers", "editors"}, []any{"viewers"}, []any{},
-			[]any{"editors", 1.0}, "Editors", nil},
+			[]any{"editors", 1.0}, []any{"viewers", 0.5}, "Editors", nil},
 		"level": {1.0, 2.0, 0.0, 1.5, "1", true, nil, "red"},
 		"staff": {true, false, "true", 1.0, nil},
 		"team": {"red", "blue", "team-a", []any{"red", "team-ab"}, "r*d", "*", "**",
 			"{red,blue}", "", 5.0, nil, []any{}},
-		"name": names, "nick": names,
+		"name": names, "nick": names, "urn:x:roles": roles,
+		"realm": {map[string]any{"roles": pick(d, roles...)}, "editors", nil},
 	} {
 		if !d.one(4) {
 			p.Claims[claim] = pick(d, values...)
@@ -172,7 +180,7 @@ func (d dice) person() *person {
 		p.Document = d.uri()
 		if d.one(2) {
 			bucket, segments := d.pattern(d.one(10))
-			p.Document = "oss://" + bucket + "/" + strings.Join(segments, "/")
+			p.Document, p.Documents = "", "oss://"+bucket+"/"+strings.Join(segments, "/")
 		}
 		p.Grant = d.some("view", "view", "edit", "rename", "history", "copy", "print", "export")
 		if len(p.Grant) == 0 {
@@ -207,9 +215,10 @@ func (d dice) request() weboffice.Request {
 	case 1:
 		r.Watermark = &weboffice.Watermark{Value: "mine"}
 	case 2:
-		r.ProjectName = "mine"
+		r.ProjectName = pick(d, "mine", "of-policy", "of-rule")
 	case 3:
-		r.UserData = "mine"
+		_, key, _ := strings.Cut(strings.TrimPrefix(r.SourceURI, "oss://"), "/")
+		r.UserData = pick(d, "mine", "of "+key)
 	case 4:
 		r.CachePreview = new(d.one(2))
 	}
@@ -227,14 +236,17 @@ func (d dice) aim(r modelRule, p *person, asked *weboffice.Request) *person {
 			p.Issuer = c.Issuer
 		}
 		for name, wants := range c.Claims {
-			switch want := pick(d, wants...).(type) {
+			want := pick(d, wants...)
+			switch w := want.(type) {
 			case string:
-				p.Claims[name] = strings.ReplaceAll(want, "*", "e")
+				want = strings.ReplaceAll(w, "*", "e")
 			case int:
-				p.Claims[name] = float64(want)
-			default:
-				p.Claims[name] = want
+				want = float64(w)
 			}
+			if name == "/realm/roles" {
+				name, want = "realm", map[string]any{"roles": want}
+			}
+			p.Claims[name] = want
 		}
 	} else if p != nil && p.Issuer != "links" && d.one(2) {
 		p = nil
@@ -266,7 +278,7 @@ func (d dice) aim(r modelRule, p *person, asked *weboffice.Request) *person {
 	}
 	asked.SourceURI = "oss://" + r.Bucket + "/" + strings.Join(append(key[:len(key)-1], last), "/")
 	if p != nil && p.Issuer == "links" && !d.one(3) {
-		p.Document = asked.SourceURI
+		p.Document, p.Documents = asked.SourceURI, ""
 	}
 	return p
 }
@@ -297,7 +309,11 @@ func (p *person) claims() map[string]any {
 	claims := maps.Clone(p.Claims)
 	claims["issuer"] = p.Issuer
 	if p.Issuer == "links" {
-		claims["document"], claims["grant"] = p.Document, p.Grant
+		claims["grant"] = p.Grant
+		if claims["document"] = p.Document; p.Document == "" {
+			delete(claims, "document")
+			claims["documents"] = p.Documents
+		}
 	}
 	return claims
 }
@@ -364,7 +380,7 @@ func compare(t *testing.T, d dice, count *tally) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	shown, hidden := withoutHidden(t, m, p)
+	shown, hidden := withoutHidden(t, m)
 	count.hidden += hidden
 	for range 12 {
 		visitor, asked := d.person(), d.request()
@@ -389,7 +405,7 @@ func compare(t *testing.T, d dice, count *tally) {
 		}
 		if without := verdictOf(decide(shown, q)); without != got {
 			t.Fatalf("without the hidden rules %+v, with them %+v\n%s\n%v", without, got, text,
-				p.Warnings())
+				warnings(t, string(text)))
 		}
 		explained(t, p.Explain(q), m, got)
 		count.asked++
@@ -409,11 +425,11 @@ func compare(t *testing.T, d dice, count *tally) {
 }
 
 // withoutHidden is the policy without the rules that its warnings call hidden.
-func withoutHidden(t *testing.T, m model, p *policy.Policy) (*policy.Policy, int) {
+func withoutHidden(t *testing.T, m model) (*policy.Policy, int) {
 	hidden := map[string]bool{}
-	for _, warning := range p.Warnings() {
-		if rule, rest, _ := strings.Cut(strings.TrimPrefix(warning, `rule "`),
-			`"`); strings.HasPrefix(rest, " is hidden by ") {
+	for _, warning := range warnings(t, string(m.yaml())) {
+		if before, _, found := strings.Cut(warning, `" is hidden by `); found {
+			_, rule, _ := strings.Cut(before, `rule "`)
 			hidden[rule] = true
 		}
 	}

@@ -1,12 +1,8 @@
 package policy
 
 import (
-	"encoding/json"
-	"math"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,186 +12,252 @@ import (
 
 // rule is one entry of a policy's `rules`.
 type rule struct {
-	name    string
-	pattern *pattern
-	callers []callers // any of them
-	deny    bool
-	grant   weboffice.Permission
-	set     weboffice.Request
-	holes   bool // set has a ${…} to fill
-	accept  []string
-	project string
-	session time.Duration
+	name         string
+	line, column int
+	pattern      *pattern
+	callers      []callers // any of them
+	deny         bool
+	grant        weboffice.Permission
+	set          weboffice.Request
+	filled       []template // the texts of set that hold a ${…}
+	accept       []string
+	project      string
+	session      time.Duration
 }
 
 // callers is one alternative of a rule's `callers`.
 type callers struct {
-	anyone bool
-	issuer string // the policy's name of it, or "links"
-	claims []condition
+	anyone     bool
+	issuer     string // the policy's name of it, or "links"
+	conditions []condition
 }
 
-// condition is one claim that must hold.
-type condition struct {
+func (c callers) links() bool { return c.issuer == caller.LinkIssuer }
+
+// admits says whether callers of this issuer ("" for guests) may match. Whoever bears a share link
+// is judged by the rules for links alone, but anyone's deny holds for links too.
+func (c callers) admits(issuer string, deny bool) bool {
+	if c.anyone {
+		return issuer != caller.LinkIssuer || deny
+	}
+	return issuer == c.issuer
+}
+
+func (r *rule) forAnyone() bool {
+	return slices.ContainsFunc(r.callers, func(c callers) bool { return c.anyone })
+}
+
+// condition is what must hold, besides documents and issuer, for a rule to match. Whoever adds a
+// kind is made to say here what it does to a question, and in narrow to the questions that remain
+// where it holds or fails: warnings and diff know no other way to a rule.
+type condition interface {
+	// failing says what the log shows where the condition does not hold, without values; "" where it
+	// does.
+	failing(a *ask, deny bool) string
+	narrow(d *demands, deny, holds bool)
+}
+
+// claimIs holds where a claim, or one element of a list claim, is one of the wanted values.
+type claimIs struct {
 	claim  string
-	any    []wanted
-	failed string // said in the log when it does not hold
+	texts  []string // in each * stands for any text
+	exact  bool     // in none it does
+	fold   bool     // the case of A–Z does not count: texts are in lower case
+	truths []bool
 }
 
-// wanted is one value that a claim may have.
-type wanted struct {
-	value any            // text, true or false, or a json.Number
-	expr  *regexp.Regexp // of a text with *
+// segmentIs holds where the document's segment at a ${claim} is the claim or one of its elements.
+type segmentIs struct {
+	index int // among the pattern's claims
+	at    int // among the segments of a document's key
+	claim string
 }
+
+// linkCovers holds where the share link is for the document.
+type linkCovers struct{}
+
+func (c *claimIs) failing(a *ask, deny bool) string {
+	switch value := a.claim(c.claim); {
+	case c.holds(value, deny):
+		return ""
+	case value != nil:
+		return "the claim " + c.claim + " does not hold"
+	case c.claim == "email" && a.q.Caller.EmailIgnored != "":
+		return a.q.Caller.EmailIgnored
+	}
+	return "the claim " + c.claim + " is missing or of another type"
+}
+
+func (s segmentIs) failing(a *ask, deny bool) string {
+	is := claimIs{texts: a.captured[s.index : s.index+1], exact: true}
+	if is.holds(a.claim(s.claim), deny) {
+		return ""
+	}
+	return "the segment ${" + s.claim + "} is not the caller's"
+}
+
+func (linkCovers) failing(a *ask, _ bool) string {
+	if a.linkCovers() {
+		return ""
+	}
+	return "the link is for other documents"
+}
+
+// holds compares a claim, in the form that Find gives it. For a deny rule it holds as well where
+// the claim is missing or of another type than every wanted value. In a deny rule a list is
+// compared element by element; one without a wanted value, even an empty one, is not denied.
+func (c *claimIs) holds(claim any, deny bool) bool {
+	switch value := claim.(type) {
+	case string:
+		return c.matches(value) || deny && len(c.texts) == 0
+	case bool:
+		return slices.Contains(c.truths, value) || deny && len(c.truths) == 0
+	case caller.List:
+		return slices.ContainsFunc(value.Texts, c.matches) ||
+			deny && (value.Odd || len(c.texts) == 0)
+	}
+	return deny
+}
+
+func (c *claimIs) matches(text string) bool {
+	if c.fold {
+		text = lower(text)
+	}
+	for _, wanted := range c.texts {
+		if wanted == text || !c.exact && strings.Contains(wanted, "*") && wildcard(wanted, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// lower turns A–Z into lower case, and nothing else: U+212A is not a k.
+func lower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, text)
+}
+
+func newAsk(q *Question) *ask { return &ask{q: q, uri: q.Document.String()} }
 
 // ask is one question while rules look at it.
 type ask struct {
-	caller   caller.Caller
-	doc      weboffice.Document
+	q        *Question
 	uri      string
-	claims   map[string]any // those that can be compared, as usable gives them
-	linkDocs *pattern       // a share link's own documents; nil where they cannot be read
+	captured []string // of the pattern that was matched last, the segments at its claims
+	claims   []found  // those that were looked up
+	link     *bool    // whether the share link covers the document, once it was looked at
 }
 
-func newAsk(q Question) *ask {
-	c := q.Caller
-	a := &ask{caller: c, doc: q.Document, uri: q.Document.String(), claims: map[string]any{}}
-	for name, value := range c.Claims {
-		if value = usable(name, value); value != nil {
-			a.claims[name] = value
-		}
-	}
-	if c.Link != nil {
-		if docs, err := parsePattern(c.Link.Document); err == nil && len(docs.claims) == 0 {
-			a.linkDocs = docs
-		}
-	}
-	return a
+type found struct {
+	name  string
+	value any
 }
 
-// plainEmail is an address without quotes, spaces or a second @: `*@example.com` must not let
-// "a@evil.example"@example.com in.
-var plainEmail = regexp.MustCompile(`^[^\s@"<>(),:;\\\[\]]+@[^\s@"<>(),:;\\\[\]]+$`)
-
-// usable returns what conditions can compare of a claim: text, true or false, a whole number by its
-// value, a list of texts; else nil.
-func usable(name string, claim any) any {
-	switch value := claim.(type) {
-	case string:
-		if name != "email" || plainEmail.MatchString(value) {
-			return value
-		}
-	case bool:
-		return value
-	case json.Number:
-		if f, err := value.Float64(); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-			return json.Number(strconv.FormatInt(int64(f), 10)) // 1.0 and 1e0 are 1
-		}
-		if !strings.ContainsAny(value.String(), ".eE") {
-			return value
-		}
-	case []any:
-		if name != "email" && !slices.ContainsFunc(value,
-			func(element any) bool { return !sameType(element, "") }) {
-			return value
+// claim returns a claim as conditions compare it.
+func (a *ask) claim(name string) any {
+	for _, f := range a.claims {
+		if f.name == name {
+			return f.value
 		}
 	}
-	return nil
+	value := a.q.Caller.Claims.Find(name)
+	a.claims = append(a.claims, found{name, value})
+	return value
 }
 
-func sameType(a, b any) bool { return reflect.TypeOf(a) == reflect.TypeOf(b) }
+func (a *ask) linkCovers() bool {
+	if a.link == nil {
+		covers := linkMatches(a.q.Caller.Link, a.uri)
+		a.link = &covers
+	}
+	return *a.link
+}
 
-// firstFailing says which condition of the rule fails first, or "" when all hold, and whether the
+func linkMatches(link *caller.Link, uri string) bool {
+	switch {
+	case link == nil:
+		return false
+	case link.Document != "":
+		return link.Document == uri
+	}
+	documents, err := parsePattern(link.Documents)
+	if err != nil || len(documents.claims) > 0 {
+		return false
+	}
+	_, ok := documents.match(uri)
+	return ok
+}
+
+// firstFailing says which condition of the rule fails first, "" when all hold, and whether its
 // documents match.
-func (a *ask) firstFailing(r *rule) (failed string, documents bool) {
+func (a *ask) firstFailing(r *rule) (failing string, documents bool) {
 	captured, ok := r.pattern.match(a.uri)
 	if !ok {
 		return "the documents do not match", false
 	}
+	a.captured = captured
+	failing = "the caller is not of this issuer"
 	for _, c := range r.callers {
-		if failed = a.failingCallers(c, r.deny); failed == "" {
-			break
+		switch {
+		case c.admits(a.q.Caller.Issuer, r.deny):
+			if failing = a.failingOf(c, r.deny); failing == "" {
+				return "", true
+			}
+		case c.anyone:
+			failing = "a share link is decided by rules for links alone"
 		}
 	}
-	if failed != "" {
-		return failed, true
-	}
-	for i, name := range r.pattern.claims {
-		segment := condition{any: []wanted{{value: captured[i]}}}
-		if !segment.holds(a.claims[name], r.deny) {
-			return "the segment ${" + name + "} is not the caller's", true
-		}
-	}
-	if a.caller.Link != nil && !r.deny &&
-		(a.linkDocs == nil || !a.linkDocs.compiled().MatchString(a.uri)) {
-		return "the link is for other documents", true
-	}
-	return "", true
+	return failing, true
 }
 
-// failingCallers judges one alternative. Whoever bears a share link is judged by the rules for links
-// alone, but anyone's deny holds for links too.
-func (a *ask) failingCallers(c callers, deny bool) string {
-	if c.anyone {
-		if a.caller.Issuer == caller.LinkIssuer && !deny {
-			return "a share link is decided by rules for links alone"
-		}
-		return ""
-	}
-	if a.caller.Issuer != c.issuer {
-		return "the caller is not of this issuer"
-	}
-	for _, condition := range c.claims {
-		if !condition.holds(a.claims[condition.claim], deny) {
-			return condition.failed
+func (a *ask) failingOf(c callers, deny bool) string {
+	for _, condition := range c.conditions {
+		if failing := condition.failing(a, deny); failing != "" {
+			return failing
 		}
 	}
 	return ""
 }
 
-// holds says whether the claim, or one element of a list claim, is one of the wanted values. For a
-// deny rule it holds as well where the claim is missing or none of the wanted values is of its
-// type. A list counts as text: one that holds none of the wanted texts, an empty one too, is not
-// denied.
-func (c condition) holds(claim any, deny bool) bool {
-	if list, isList := claim.([]any); isList {
-		return slices.ContainsFunc(list,
-			func(element any) bool { return c.holds(element, false) }) || deny && !c.wants("")
-	}
-	text, isText := claim.(string)
-	for _, w := range c.any {
-		if w.value == claim || isText && w.expr != nil && w.expr.MatchString(text) {
-			return true
-		}
-	}
-	return deny && !c.wants(claim)
-}
-
-// wants says whether a wanted value is of this one's type.
-func (c condition) wants(value any) bool {
-	return slices.ContainsFunc(c.any, func(w wanted) bool { return sameType(w.value, value) })
-}
-
-// sendable lists what any caller may send; everything else must stand in the rule's `accept`.
+// sendable lists what any caller may send; everything else must stand in the rule's `accept` or
+// repeat what the policy gives.
 var sendable = []string{"SourceURI", "Filename", "Password", "Permission", "Hidecmb",
 	"PreviewPages"}
 
-// admit refuses parameters that only the policy may set. A caller may repeat the value that `set`
-// fixes, and ask for fewer PreviewPages.
-func (r *rule) admit(asked weboffice.Request) error {
+// taken is what the rule takes of a request: parameters that a caller may send.
+func (r *rule) taken(asked weboffice.Request) weboffice.Request {
 	for _, name := range asked.Sent() {
-		fixed := reflect.ValueOf(r.set).FieldByName(name)
+		if !r.takes(name) {
+			reflect.ValueOf(&asked).Elem().FieldByName(name).SetZero()
+		}
+	}
+	return asked
+}
+
+func (r *rule) takes(parameter string) bool {
+	return slices.Contains(sendable, parameter) || slices.Contains(r.accept, parameter)
+}
+
+// admit refuses parameters that only the policy may set. given is what IMM would be sent if the
+// caller sent nothing that it may not: a caller may repeat that, and ask for fewer PreviewPages.
+func (r *rule) admit(asked, set, given weboffice.Request) error {
+	for _, name := range asked.Sent() {
+		sent := reflect.ValueOf(asked).FieldByName(name).Interface()
+		fixed := reflect.ValueOf(set).FieldByName(name)
 		switch {
-		case !slices.Contains(sendable, name) && !slices.Contains(r.accept, name):
+		case reflect.DeepEqual(sent, reflect.ValueOf(given).FieldByName(name).Interface()):
+		case !r.takes(name):
 			return weboffice.ErrPolicyAlone.New(name,
 				strings.Join(slices.Concat(sendable, r.accept), ", "))
-		case fixed.IsZero() || reflect.DeepEqual(fixed.Interface(),
-			reflect.ValueOf(asked).FieldByName(name).Interface()):
-			continue
+		case fixed.IsZero():
 		case name != "PreviewPages":
 			return weboffice.ErrPolicyFixed.New(name)
-		case *asked.PreviewPages > *r.set.PreviewPages:
-			return weboffice.ErrPolicyPages.New(*r.set.PreviewPages)
+		case *asked.PreviewPages > *set.PreviewPages:
+			return weboffice.ErrPolicyPages.New(*set.PreviewPages)
 		}
 	}
 	return nil

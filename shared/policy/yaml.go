@@ -1,0 +1,340 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Finding is what is wrong, or worth a look, at one place of a policy file. Its text says what to
+// type instead.
+type Finding struct {
+	Line, Column int // from 1; columns count characters
+	Text         string
+}
+
+func (f Finding) Error() string { return fmt.Sprintf("%d:%d: %s", f.Line, f.Column, f.Text) }
+
+// reader turns YAML nodes into the structs of a policy file and collects what is wrong.
+type reader struct {
+	root     *yaml.Node
+	mistakes []Finding
+	keys     map[reflect.Type][]string
+}
+
+// oneOrMany is a list in whose place a single element may stand.
+type oneOrMany interface{ oneOrMany() }
+
+// wordOr is a map, or what holds maps, in whose place one word may stand.
+type wordOr interface {
+	word(text string) bool // takes the word, and false any other text
+	form() string          // says what may stand there
+}
+
+// parseYAML returns the file's only document.
+func parseYAML(data []byte) (*yaml.Node, error) {
+	var document yaml.Node
+	if err := yaml.Load(data, &document); err != nil {
+		return nil, plainError(data, err)
+	}
+	root := document.Content[0]
+	if root.Kind == yaml.ScalarNode && root.Value == "" {
+		return nil, Finding{1, 1, "a policy is one YAML document, and this one is empty"}
+	}
+	return root, nil
+}
+
+// syntax gives YAML's errors our words: what to type. The keys are parts of the library's.
+var syntax = []struct{ part, says string }{
+	{"mapping values are not allowed", "a second colon in one line, or a line that is indented" +
+		" too far: put the text in quotes, or indent by two"},
+	{"did not find expected ',' or", "{ or [ is not closed here, or a comma is missing: inside" +
+		" { } and [ ] put text that holds { } [ ] or a comma in quotes"},
+	{"did not find expected node content", "a value is missing here: write one, or put the text in" +
+		" quotes"},
+	{"did not find expected", "this line does not fit those above it: indent by two, and put" +
+		" text that holds quotes in quotes as a whole"},
+	{"unknown anchor", "text that begins with * needs quotes"},
+	{"unexpected end of stream", "the quotes that open here are never closed"},
+	{"unknown escape character", `\ is special in "…": write '…' instead`},
+	{"block sequence entries", "a list begins on a line of its own, indented by two"},
+	{"could not find expected ':'", "a key needs a colon and a space behind it"},
+	{"incompatible YAML document", "leave the %YAML line out"},
+	{"single document", "a policy is one YAML document: leave out the second ---"},
+	{"no documents", "a policy is one YAML document, and this file is empty"},
+	{"exceeded max depth", "nested too deeply"},
+}
+
+// plainError keeps the place of a YAML error and says in our words what to type.
+func plainError(data []byte, err error) error {
+	var located *yaml.LoadError
+	if at := unreadable(data); at >= 0 {
+		before := data[:at]
+		column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
+		return Finding{bytes.Count(before, []byte("\n")) + 1, column,
+			"this is not UTF-8 text, or a control character: save the file as UTF-8"}
+	}
+	if !errors.As(err, &located) {
+		return Finding{1, 1, err.Error()}
+	}
+	at := located.Mark
+	if opened := located.ContextMark; opened.Line > 0 && (opened.Line < at.Line ||
+		strings.Contains(located.Message, "end of stream")) {
+		at = opened // what is never closed
+	}
+	found := Finding{max(at.Line, 1), max(at.Column, 1), located.Message}
+	if i := slices.IndexFunc(syntax, func(s struct{ part, says string }) bool {
+		return strings.Contains(located.Message, s.part)
+	}); i >= 0 {
+		found.Text = syntax[i].says
+	} else if strings.Contains(located.Message, "cannot start any token") {
+		found.Text = "text cannot begin with this character: put it in quotes"
+		if lines := bytes.Split(data, []byte("\n")); found.Line <= len(lines) &&
+			bytes.ContainsRune(lines[found.Line-1], '\t') {
+			found.Text = "a tab: indent with spaces, by two"
+		}
+	}
+	return found
+}
+
+// unreadable is the place of the first byte that no YAML file may hold, or -1.
+func unreadable(data []byte) int {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size < 2 || r < ' ' && r != '\t' && r != '\n' && r != '\r' ||
+			r == 0x7f {
+			return i
+		}
+		i += size
+	}
+	return -1
+}
+
+// problem notes what is wrong at a place such as rules, 2, "documents". What is not there is
+// reported at what would hold it.
+func (r *reader) problem(what string, place ...any) {
+	node := r.root
+	for _, step := range place {
+		if found := child(node, step); found != nil {
+			node = found
+		}
+	}
+	r.note(node, what)
+}
+
+func child(node *yaml.Node, step any) *yaml.Node {
+	if i, isIndex := step.(int); isIndex && node.Kind == yaml.SequenceNode {
+		return node.Content[i]
+	}
+	for i := 0; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
+		if node.Content[i].Value == step {
+			return node.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// note notes what is wrong at a node. A map begins where its first key does.
+func (r *reader) note(node *yaml.Node, what string) {
+	if node.Kind == yaml.MappingNode && len(node.Content) > 0 {
+		node = node.Content[0]
+	}
+	r.mistakes = append(r.mistakes, Finding{node.Line, node.Column, what})
+}
+
+// read reads a node into a value and says whether all of it fits. Mistakes are unknown and repeated
+// keys, values of the wrong type, values that are missing, and YAML by which one line changes
+// another or a text is taken for something else.
+func (r *reader) read(node *yaml.Node, into reflect.Value) bool {
+	if node.Kind == yaml.AliasNode || node.Anchor != "" || node.Style&yaml.TaggedStyle != 0 {
+		r.note(node, "anchors, aliases and tags are not read: write the value out (text that"+
+			" begins with & * or ! needs quotes)")
+		return false
+	}
+	switch {
+	case node.Kind == yaml.SequenceNode:
+		return r.list(node, into)
+	case into.Kind() == reflect.Slice && into.Type().Implements(reflect.TypeFor[oneOrMany]()):
+		into.Set(reflect.MakeSlice(into.Type(), 1, 1))
+		return r.read(node, into.Index(0))
+	case node.Kind == yaml.MappingNode && into.Kind() == reflect.Struct:
+		return r.members(node, into)
+	case node.Kind == yaml.MappingNode:
+		return r.entries(node, into)
+	}
+	return r.scalar(node, into)
+}
+
+// kinds are the words for what a value may be.
+var kinds = map[reflect.Kind]string{
+	reflect.Struct: "a map", reflect.Map: "a map", reflect.Slice: "a list",
+	reflect.Bool: "true or false", reflect.String: "text",
+}
+
+// fits notes a value of the wrong type. What is wanted may be anything.
+func (r *reader) fits(node *yaml.Node, into reflect.Value, found string) bool {
+	wanted, fix := kinds[into.Kind()], ""
+	if into.Kind() == reflect.Interface || wanted == found {
+		return true
+	}
+	if special, ok := into.Addr().Interface().(wordOr); ok {
+		r.note(node, special.form())
+		return false
+	}
+	switch {
+	case wanted == "text" && node.Kind == yaml.ScalarNode:
+		fix = ": put it in quotes"
+	case wanted == "a list" && found == "text":
+		fix = ": put [ ] around it"
+	}
+	r.note(node, wanted+" belongs here, not "+found+fix)
+	return false
+}
+
+const noValue = "this key has no value: remove it or give it one"
+
+func (r *reader) list(node *yaml.Node, into reflect.Value) bool {
+	if len(node.Content) == 0 && into.Kind() != reflect.Interface {
+		r.note(node, noValue)
+	}
+	if !r.fits(node, into, "a list") {
+		return false
+	}
+	list, ok := into, true
+	if into.Kind() == reflect.Interface {
+		list = reflect.New(reflect.TypeFor[[]any]()).Elem()
+	}
+	list.Set(reflect.MakeSlice(list.Type(), len(node.Content), len(node.Content)))
+	for i, element := range node.Content {
+		ok = r.read(element, list.Index(i)) && ok
+	}
+	into.Set(list)
+	return ok
+}
+
+// unique notes a key that is no plain text or stands twice.
+func (r *reader) unique(node *yaml.Node, i int, seen map[string]bool) bool {
+	key := node.Content[i]
+	switch {
+	case key.Kind != yaml.ScalarNode || key.Anchor != "" || key.Style&yaml.TaggedStyle != 0 ||
+		key.Tag == "!!merge":
+		r.note(key, "a key is plain text: anchors, tags, merges and ? are not read")
+		return false
+	case seen[key.Value]:
+		r.note(key, fmt.Sprintf("%q stands twice: remove one", key.Value))
+		return false
+	}
+	seen[key.Value] = true
+	return true
+}
+
+// members reads a map into a struct, whose tags say the keys.
+func (r *reader) members(node *yaml.Node, into reflect.Value) bool {
+	keys, seen, ok := r.keysOf(into.Type()), make(map[string]bool, 8), true
+	if len(node.Content) == 0 {
+		r.note(node, noValue)
+	}
+	for i := 0; i < len(node.Content); i += 2 {
+		key := node.Content[i].Value
+		field := slices.Index(keys, key)
+		switch {
+		case !r.unique(node, i, seen):
+			ok = false
+		case field < 0:
+			r.note(node.Content[i], unknownKey(key, keys))
+		default:
+			ok = r.read(node.Content[i+1], into.Field(field)) && ok
+		}
+	}
+	return ok
+}
+
+func unknownKey(key string, keys []string) string {
+	known := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == "" })
+	if before, _, cut := strings.Cut(key, ":"); cut && slices.Contains(known, before) {
+		return fmt.Sprintf("unknown key %q: put a space behind the colon", key)
+	}
+	return fmt.Sprintf("unknown key %q: use %s", key, strings.Join(known, ", "))
+}
+
+// keysOf lists the keys of a struct's fields, "" for one that no file sets.
+func (r *reader) keysOf(t reflect.Type) []string {
+	if r.keys[t] == nil {
+		keys := make([]string, t.NumField())
+		for i := range keys {
+			keys[i] = t.Field(i).Tag.Get("yaml")
+		}
+		r.keys[t] = keys
+	}
+	return r.keys[t]
+}
+
+// entries reads a map with any keys.
+func (r *reader) entries(node *yaml.Node, into reflect.Value) bool {
+	if len(node.Content) == 0 && into.Kind() != reflect.Interface {
+		r.note(node, noValue)
+	}
+	if !r.fits(node, into, "a map") {
+		return false
+	}
+	entries, ok := into, true
+	if into.Kind() == reflect.Interface {
+		entries = reflect.New(reflect.TypeFor[map[string]any]()).Elem()
+	}
+	entries.Set(reflect.MakeMapWithSize(entries.Type(), len(node.Content)/2))
+	seen := make(map[string]bool, len(node.Content)/2)
+	for i := 0; i < len(node.Content); i += 2 {
+		value := reflect.New(entries.Type().Elem()).Elem()
+		ok = r.unique(node, i, seen) && r.read(node.Content[i+1], value) && ok
+		key := reflect.ValueOf(node.Content[i].Value)
+		entries.SetMapIndex(key.Convert(entries.Type().Key()), value)
+	}
+	into.Set(entries)
+	return ok
+}
+
+var otherTruths = []string{"y", "yes", "n", "no", "on", "off", "true", "false"}
+
+// scalar reads text, a number or a truth. What other YAML readers take for one of these and is not
+// written as in JSON (0123, 1_000, yes) is a mistake.
+func (r *reader) scalar(node *yaml.Node, into reflect.Value) bool {
+	var value any = node.Value
+	found := "text"
+	switch {
+	case node.Tag == "!!null":
+		r.note(node, noValue)
+		return false
+	case node.Value == "" && into.Kind() != reflect.Interface:
+		r.note(node, noValue)
+	case node.Tag == "!!str" && node.Style != 0, node.Tag == "!!timestamp":
+	case node.Value == "true" || node.Value == "false":
+		value, found = node.Value == "true", "true or false"
+	case slices.Contains(otherTruths, strings.ToLower(node.Value)):
+		r.note(node, node.Value+" is text here and a truth elsewhere: write true or false, or"+
+			" put it in quotes")
+		return false
+	case node.Tag == "!!str":
+	case json.Valid([]byte(node.Value)):
+		value, found = json.Number(node.Value), "a number"
+	default:
+		r.note(node, node.Value+" is read as different numbers: write it in plain digits, or put"+
+			" it in quotes")
+		return false
+	}
+	if special, ok := into.Addr().Interface().(wordOr); ok && found == "text" &&
+		special.word(node.Value) {
+		return true
+	}
+	if !r.fits(node, into, found) {
+		return false
+	}
+	into.Set(reflect.ValueOf(value).Convert(into.Type()))
+	return true
+}
