@@ -76,12 +76,12 @@ func TestGarbageIsCollectedWithinTheFunctionsMemory(t *testing.T) {
 		percent     int
 		limit       int64
 	}{
-		"Function Compute": {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "512"}, 1000,
+		"Function Compute": {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "512"}, 400,
 			384 << 20},
 		"Lambda": {map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"},
-			1000, 96 << 20},
-		"elsewhere": {nil, 1000, limit},
-		"no number": {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "-1"}, 1000, limit},
+			400, 96 << 20},
+		"elsewhere": {nil, 400, limit},
+		"no number": {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "-1"}, 400, limit},
 		"the operator's own way": {map[string]string{"GOGC": "50", "GOMEMLIMIT": "100MiB",
 			"FC_FUNCTION_MEMORY_SIZE": "512"}, 100, limit},
 	} {

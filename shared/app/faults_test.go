@@ -94,6 +94,9 @@ func (w *world) faultBetween(what string, arguments []string) (mend func(), err 
 	case "unreachable":
 		w.relay.down()
 		return w.relay.up, nil
+	case "panic": // in a handler, when its decision has been logged
+		w.burst.Store(true)
+		return nothing, nil
 	case "frozen": // for an hour, in which IMM closes connections or forgets them
 		if argument == "half-open" {
 			w.relay.forget()

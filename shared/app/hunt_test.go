@@ -122,32 +122,26 @@ func TestHuntFindsSecrets(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	ann := s.proof("ann")
-	opened := s.generate(ann, object("SourceURI", locked, "Password", documentPassword)).want(t, 200,
-		"")
-	s.advance(due)
-	s.refresh(ann, opened).want(t, 200, "")
+	opened := s.generate(ann, object("SourceURI", locked, "Password", documentPassword)).want(t,
+		200, "")
 	s.wantNoSecret()
-	role, immToken := s.IMM.Credentials(), s.last()["RefreshToken"]
 	for name, text := range map[string]string{
 		"a proof": ann.Reveal(), "a proof's claims": strings.Split(ann.Reveal(), ".")[1],
-		"a proof of nobody":   "eyJhbGciOiJub25l.eyJzdWIiOiJhbm4i.",
-		"a sealed token":      opened.RefreshToken,
-		"an access token":     opened.AccessToken,
+		"a proof of nobody": "eyJhbGciOiJub25l.eyJzdWIiOiJhbm4i.",
+		"a sealed token":    opened.RefreshToken, "an access token": opened.AccessToken,
 		"an escaped password": "q=" + url.QueryEscape(documentPassword),
 		"a session key":       "KEYS=" + s.Environment["WEBOFFICE_SESSION_KEYS"],
 		"a link key's bytes":  fmt.Sprint([]byte(s.LinkKey.Reveal())),
-		"the role's secret":   role.Secret, "the role's token": role.SecurityToken,
-		"a query": "Password=" + documentPassword, "a header": "Authorization: Bearer abcdefgh.ijkl-mnop",
-		"IMM's token": immToken, "another token of IMM's": "3de242da81e1433abefbbea000aaae39v3",
+		"the role's secret":   s.IMM.Credentials().Secret,
+		"a query":             "Password=" + documentPassword,
+		"a header":            "Authorization: Bearer abcdefgh.ijkl-mnop",
+		"a token of IMM's":    "3de242da81e1433abefbbea000aaae39v3",
 	} {
 		if s.hunt.found(`{"level":"INFO","x":"`+text+`"}`) == nil {
 			t.Errorf("%s is not found", name)
 		}
 	}
-	if names := s.hunt.found(`{"subject":"ann","document":"` + plan + `"}`); names != nil {
-		t.Errorf("%v in a harmless line", names)
-	}
-	if s.logs.lines("decision") == nil {
-		t.Error("nothing was logged, so that nothing was searched")
+	if names := s.hunt.found(s.logs.lines("decision")[0]["document"].(string)); names != nil {
+		t.Errorf("%v in a harmless text", names)
 	}
 }

@@ -57,22 +57,21 @@ type script struct {
 	held       map[string]reply // by persona or by the name they are kept under
 	answered   reply            // the newest answer
 	callsSoFar office.Calls
-	asksSoFar  int
 	spends     int // refresh tokens that may have been sent twice
 	mends      []func()
+	banked     []reply
 }
 
 // setUp starts the world of a script and its first instance.
 func setUp(env *testscript.Env) error {
-	w := newWorld(env.T().(testing.TB), worldOptions{})
-	first := w.first()
+	first := start(env.T().(testing.TB))
 	s := &script{instance: first, persona: "guest",
 		deployed: map[string]*instance{"team.yaml": first}, links: map[string]weboffice.Secret{},
 		held: map[string]reply{}}
 	env.Values[scriptKey{}] = s
 	env.Defer(func() {
-		if spends := w.IMM.DoubleSpends(); len(spends) != s.spends {
-			w.t.Errorf("%d refresh tokens were sent twice", len(spends))
+		if spends := first.IMM.DoubleSpends(); len(spends) != s.spends {
+			first.t.Errorf("%d refresh tokens were sent twice", len(spends))
 		}
 	})
 	for name, value := range map[string]string{"plan": plan, "budget": budget, "locked": locked,
@@ -107,12 +106,14 @@ func init() { // repeat looks the others up
 		"from": {1, 1, func(s *script, args []string) { s.from = args[0] }},
 		"link": {3, 8, (*script).link},
 
+		"bank":     {3, many, (*script).bank},
 		"generate": {0, many, (*script).postGenerate},
 		"get":      {1, many, (*script).get},
 		"refresh":  {0, many, (*script).postRefresh},
 		"repeat":   {2, many, (*script).repeat},
 		"request":  {2, many, (*script).anyRequest},
 		"stay":     {1, 1, (*script).stay},
+		"wave":     {1, 2, (*script).wave},
 
 		"answer":   {2, many, (*script).checkAnswer},
 		"calls":    {1, 2, (*script).checkCalls},
@@ -418,6 +419,34 @@ func (s *script) repeat(args []string) {
 	}
 }
 
+// bank runs a command N times, some time after each, and keeps the tokens.
+func (s *script) bank(args []string) {
+	s.banked = nil
+	for range s.number(args[0]) {
+		scriptCommands[args[2]].run(s, slices.Clone(args[3:]))
+		s.banked = append(s.banked, s.answered)
+		s.advance(s.duration(args[1]))
+	}
+}
+
+// wave refreshes all banked tokens, some time after each, and wants IMM to bill so many calls at
+// most for it.
+func (s *script) wave(args []string) {
+	before := s.IMM.Calls().Billed()
+	for _, tokens := range s.banked {
+		if got := s.refresh(s.proofNow(), tokens, s.exchange(nil).options...); got.status != 200 &&
+			got.status != 429 {
+			s.ts.Fatalf("the answer is %v", got)
+		}
+		if len(args) > 1 {
+			s.advance(s.duration(args[1]))
+		}
+	}
+	if billed := s.IMM.Calls().Billed() - before; billed > s.number(args[0]) {
+		s.ts.Fatalf("%d calls are billed", billed)
+	}
+}
+
 // stay lets a page be open for a while, in which it refreshes every 20 minutes.
 func (s *script) stay(args []string) {
 	const every = 20 * time.Minute
@@ -524,13 +553,13 @@ func (s *script) checkSent(args []string) {
 // checkCalls looks at what IMM did since the last time: calls that it bills, or "none": it was not
 // even asked.
 func (s *script) checkCalls(args []string) {
-	calls, asks := s.IMM.Calls(), len(s.IMM.Requests())
+	calls := s.IMM.Calls()
 	got := fmt.Sprintf("generate=%d refresh=%d", calls.Generate-s.callsSoFar.Generate,
 		calls.Refresh-s.callsSoFar.Refresh)
-	if asks == s.asksSoFar {
+	if calls == s.callsSoFar {
 		got = "none"
 	}
-	s.callsSoFar, s.asksSoFar = calls, asks
+	s.callsSoFar = calls
 	if want := strings.Join(args, " "); got != want {
 		s.ts.Fatalf("calls %s", got)
 	}

@@ -5,7 +5,6 @@ package app_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -15,7 +14,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -67,68 +65,49 @@ const documentPassword = "document-password-5Tz1"
 type world struct {
 	*local.Local
 	t        testing.TB
-	policy   string
 	clock    *local.Clock
 	immClock *local.Clock // of tokens and Date headers
 	gate     *gate
 	relay    *relay
 	signed   atomic.Int64 // nanoseconds by which IMM finds that signatures lie behind
+	burst    atomic.Bool  // the next decision ends in a panic
 
 	mu      sync.Mutex
 	replies []reply   // all that the functions answered
 	logged  []*logs   // of every process
 	asked   *instance // last
+	passed  bool      // its log helps nobody
 	hunt    hunt
-	wrap    func(slog.Handler) slog.Handler
-	passed  bool // its log helps nobody
-}
-
-// worldOptions are what worlds differ in.
-type worldOptions struct {
-	policy string // default teamPolicy
-	imm    office.Options
-	ahead  time.Duration                   // of IMM's clock before everybody else's
-	log    func(slog.Handler) slog.Handler // around that of the instances
 }
 
 // start runs a world with one instance.
 func start(t testing.TB) *instance {
 	t.Helper()
-	return newWorld(t, worldOptions{}).first()
-}
-
-// newWorld runs what is outside of the functions, and lays the documents of teamPolicy into the
-// bucket. When the test ends, everything that was logged is searched for secrets.
-func newWorld(t testing.TB, o worldOptions) *world {
-	t.Helper()
 	begin := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
-	w := &world{t: t, wrap: o.log, policy: cmp.Or(o.policy, teamPolicy), clock: local.NewClock(begin), immClock: local.NewClock(begin.Add(o.ahead))}
-	o.imm.Now = w.immClock.Now
-	o.imm.SignatureNow = func() time.Time { return w.clock.Now().Add(time.Duration(w.signed.Load())) }
-	w.run(local.Options{
-		Policy: []byte(w.policy), Now: w.clock.Now, IMM: o.imm,
-	})
+	w := &world{t: t, clock: local.NewClock(begin), immClock: local.NewClock(begin)}
+	w.run(local.Options{Now: w.clock.Now, IMM: office.Options{Now: w.immClock.Now,
+		SignatureNow: func() time.Time {
+			return w.clock.Now().Add(time.Duration(w.signed.Load()))
+		}}})
 	w.relay = newRelay(t, w.IMMURL)
-	return w
+	first, err := w.another(teamPolicy, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return first
 }
 
-// run starts the local site.
+// run starts what is outside of the functions, and lays the documents of teamPolicy into the bucket.
+// When the test ends, everything that was logged is searched for secrets.
 func (w *world) run(o local.Options) {
 	w.t.Helper()
+	o.Policy = []byte(teamPolicy)
 	o.IMM.Credentials = office.Credentials{AccessKeyID: "STS.role", Secret: "role-key-secret-7Yw2",
 		SecurityToken: "role-security-token-9Qp4"}
 	o.Gateway = func(imm http.Handler) http.Handler { w.gate = newGate(imm); return w.gate }
 	o.Generate, o.Refresh = generate.New, refresh.New
-	o.Environment = maps.Clone(o.Environment)
-	if o.Environment == nil {
-		o.Environment = map[string]string{}
-	}
-	for name, value := range map[string]string{"WEBOFFICE_USER_SALT": "user-salt-3Kd8",
-		"FC_FUNCTION_NAME": "weboffice"} {
-		if _, set := o.Environment[name]; !set {
-			o.Environment[name] = value
-		}
-	}
+	o.Environment = map[string]string{"WEBOFFICE_USER_SALT": "user-salt-3Kd8",
+		"FC_FUNCTION_NAME": "weboffice"}
 	var err error
 	if w.Local, err = local.Start(o); err != nil {
 		w.t.Fatal(err)
@@ -139,7 +118,6 @@ func (w *world) run(o local.Options) {
 		w.document(uri, "")
 	}
 	w.document(locked, documentPassword)
-	w.hunt.add("the document's password", documentPassword)
 	for _, name := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS",
 		"WEBOFFICE_USER_SALT", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"} {
 		w.hunt.add(name, w.Environment[name])
@@ -170,20 +148,18 @@ type instance struct {
 	address                 string
 }
 
-// first is an instance as the world's options say.
-func (w *world) first() *instance {
-	w.t.Helper()
-	s, err := w.another(w.policy, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return s
-}
-
 // another starts a further instance with a policy and changes of the environment.
 func (w *world) another(policy string, changes map[string]string) (*instance, error) {
-	s, err := w.build(policy, changes)
-	if err != nil {
+	s := &instance{world: w, logs: &logs{}}
+	s.logger = slog.New(bursting{slog.NewJSONHandler(s.logs,
+		&slog.HandlerOptions{Level: slog.LevelDebug}), &w.burst})
+	w.mu.Lock()
+	w.logged = append(w.logged, s.logs)
+	w.mu.Unlock()
+	all := map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.relay.url}
+	maps.Copy(all, changes)
+	var err error
+	if s.Functions, err = w.Build([]byte(policy), all, s.logger); err != nil {
 		return nil, err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -192,25 +168,6 @@ func (w *world) another(policy string, changes map[string]string) (*instance, er
 	}
 	s.serve(listener)
 	return s, nil
-}
-
-// build makes an instance that nobody can ask yet.
-func (w *world) build(policy string, changes map[string]string) (*instance, error) {
-	s := &instance{world: w, logs: &logs{}}
-	var handler slog.Handler = slog.NewJSONHandler(s.logs,
-		&slog.HandlerOptions{Level: slog.LevelDebug})
-	if w.wrap != nil {
-		handler = w.wrap(handler)
-	}
-	all := map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.relay.url}
-	maps.Copy(all, changes)
-	var err error
-	s.logger = slog.New(handler)
-	s.Functions, err = w.Build([]byte(policy), all, s.logger)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.logged = append(w.logged, s.logs)
-	return s, err
 }
 
 // serve runs the instance as its environment says: as Function Compute's custom runtime, if nothing
@@ -223,7 +180,9 @@ func (s *instance) serve(listener net.Listener) {
 			Getenv: func(name string) string { return s.Functions.Environment[name] },
 			Logger: s.logger, Listener: listener})
 	}()
-	s.askAt(listener.Addr().String())
+	s.address = listener.Addr().String()
+	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	s.generateURL, s.refreshURL = "http://"+s.address+"/generate", "http://"+s.address+"/refresh"
 	s.t.Cleanup(func() {
 		s.client.CloseIdleConnections()
 		cancel()
@@ -233,18 +192,18 @@ func (s *instance) serve(listener net.Listener) {
 	})
 }
 
-// serveHTTP serves an instance whose platform is a stand-in's elsewhere.
-func (s *instance) serveHTTP() {
-	server := httptest.NewServer(s.Handler())
-	s.t.Cleanup(server.Close)
-	s.askAt(strings.TrimPrefix(server.URL, "http://"))
-	s.t.Cleanup(s.client.CloseIdleConnections)
+// bursting panics, when told to, where a decision has been logged.
+type bursting struct {
+	slog.Handler
+	burst *atomic.Bool
 }
 
-func (s *instance) askAt(address string) {
-	s.address = address
-	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
-	s.generateURL, s.refreshURL = "http://"+address+"/generate", "http://"+address+"/refresh"
+func (b bursting) Handle(ctx context.Context, r slog.Record) error {
+	err := b.Handler.Handle(ctx, r)
+	if r.Message == "decision" && b.burst.CompareAndSwap(true, false) {
+		panic("panic-value-8Xb3 " + documentPassword)
+	}
+	return err
 }
 
 // logs keeps what an instance logs, as JSON lines at the level DEBUG.

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/weboffice"
@@ -18,11 +20,12 @@ type record struct {
 	function string
 	visitor  Visitor
 	asked    weboffice.Request
+	document string // "" until it is known to be one
 	start    time.Time
 	rule     string
 	user     string
 	granted  *weboffice.Permission
-	steps    []policy.Step // of a refusal
+	steps    []policy.Step // of a refusal: the rules whose documents matched
 	work
 }
 
@@ -58,7 +61,6 @@ func (r *record) take(done work, leading bool) {
 // answers that.
 func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
 	if p := recover(); p != nil {
-		r.maybeBilled = true
 		b.audit(ctx, r, weboffice.AsError(errors.New("panic")))
 		panic(p)
 	}
@@ -66,56 +68,100 @@ func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
 }
 
 // audit writes the one line of a decision. It holds no token, no password and, for a refusal, no
-// claim but sub: the rules that were considered and the first condition that failed in each.
+// claim but sub: the rules whose documents matched, and the first condition that failed in each.
 func (b *Broker) audit(ctx context.Context, r *record, err error) {
-	document := r.asked.SourceURI
-	if r.rule == "" {
-		if _, bad := weboffice.ParseSourceURI(document); bad != nil {
-			document = "" // it may be anything, a signed URL too
-		}
-	}
-	attributes := append(make([]slog.Attr, 0, 20+len(r.steps)),
-		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", r.function),
-		slog.String("issuer", r.visitor.Issuer), slog.String("subject", identity(r.visitor.Caller)),
-		slog.String("document", document), slog.String("rule", r.rule),
-		slog.String("asked", asked(r.asked)))
+	l := line{room: maxLine, attributes: make([]slog.Attr, 0, 20)}
+	l.text("requestId", weboffice.RequestID(ctx))
+	l.text("function", r.function)
+	l.text("issuer", r.visitor.Issuer)
+	l.text("subject", identity(r.visitor.Caller))
+	l.text("document", r.document)
+	l.text("rule", r.rule)
+	l.text("asked", asked(r.asked))
 	if r.user != "" {
-		attributes = append(attributes, slog.String("userId", r.user))
+		l.text("userId", r.user)
 	}
 	if r.granted != nil {
-		attributes = append(attributes, slog.String("granted",
-			strings.Join(r.granted.Grants(), " ")))
+		l.text("granted", strings.Join(r.granted.Grants(), " "))
 	}
 	if r.token != "" {
-		attributes = append(attributes, slog.String("token", r.token))
+		l.text("token", r.token)
 	}
 	level, outcome := slog.LevelInfo, r.outcome
 	if err != nil {
 		public := weboffice.AsError(err)
-		outcome = public.Code
+		level, outcome = slog.LevelWarn, public.Code
+		if public.Kind == weboffice.Internal || public.Fix != "" {
+			level = slog.LevelError
+		}
 		if public.IMMRequestID != "" {
 			r.immRequestID = public.IMMRequestID
 		}
-		attributes = append(attributes, public.Attributes()...)
-		for _, step := range r.steps {
-			why := step.Why
-			if step.Decides {
-				why = "decides"
-			}
-			attributes = append(attributes, slog.String("rule: "+step.Rule, why))
-		}
-		level = slog.LevelWarn
-		if public.Kind == weboffice.Internal || public.Fix != "" {
-			level = slog.LevelError
+		for _, attribute := range public.Attributes() {
+			l.text(attribute.Key, attribute.Value.String())
 		}
 	} else if outcome == "" {
 		outcome = map[string]string{"generate": "opened", "refresh": "refreshed"}[r.function]
 	}
-	attributes = append(attributes, slog.String("outcome", outcome), slog.Int("billed", r.billed),
-		slog.Bool("maybeBilled", r.maybeBilled),
-		slog.Bool("fallback", r.outcome == "fallback"), slog.String("immRequestId", r.immRequestID),
+	l.text("outcome", outcome)
+	l.text("immRequestId", r.immRequestID)
+	l.steps(r.steps)
+	l.attributes = append(l.attributes, slog.Int("billed", r.billed),
+		slog.Bool("maybeBilled", r.maybeBilled), slog.Bool("fallback", r.outcome == "fallback"),
 		slog.Int64("durationMs", b.now().Sub(r.start).Milliseconds()))
-	b.log.LogAttrs(ctx, level, "decision", attributes...)
+	b.log.LogAttrs(ctx, level, "decision", l.attributes...)
+}
+
+const (
+	// maxLine bounds the attributes of a line, so that the whole is under 8 KB whatever stands in
+	// the policy and whatever a caller sends: gateways cut longer ones.
+	maxLine = 7500
+	// maxText is the longest text of a line, as JSON. A document's is the longest that is due.
+	maxText = 2200
+	// stepRoom is what must be left for the next rule.
+	stepRoom = 400
+)
+
+// line is the attributes of a log line, held to their length.
+type line struct {
+	attributes []slog.Attr
+	room       int // bytes of JSON
+}
+
+func (l *line) text(name, text string) {
+	cut, length := cutTo(text, min(maxText, max(l.room-len(name), 0)))
+	l.room -= len(name) + length
+	l.attributes = append(l.attributes, slog.String(name, cut))
+}
+
+// steps says why each rule did not decide, as far as there is room.
+func (l *line) steps(steps []policy.Step) {
+	for i, step := range steps {
+		if l.room < stepRoom {
+			l.text("rules", fmt.Sprintf("and %d more", len(steps)-i))
+			return
+		}
+		why := step.Why
+		if step.Decides {
+			why = "decides"
+		}
+		name, _ := cutTo(step.Rule, stepRoom/2)
+		l.text("rule: "+name, why)
+	}
+}
+
+// cutTo cuts a text so that its JSON has at most so many bytes, and returns that length.
+func cutTo(text string, most int) (cut string, length int) {
+	for i, r := range text {
+		size := utf8.RuneLen(r)
+		if r < ' ' || r == '"' || r == '\\' || r == utf8.RuneError || r == '\u2028' || r == '\u2029' {
+			size = len(`\u2028`)
+		}
+		if length += size; length > most {
+			return text[:i] + "…", most
+		}
+	}
+	return text, length
 }
 
 // asked is what the caller wanted, in the words of a policy; "all" where no Permission was sent, ""

@@ -81,15 +81,29 @@ func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Reques
 	err error) {
 	rec := record{function: "generate", visitor: v, asked: asked, start: b.now()}
 	defer b.conclude(ctx, &rec, &err)
+	parsed, bad := rec.parse(asked.SourceURI)
 	if err := b.limits.admit(v, b.now()); err != nil {
 		return Answer{}, err
 	}
-	r, err := b.decide(&rec, session.NewID(), policy.Question{Caller: v.Caller, Asked: asked,
-		Start: b.now(), Guest: weboffice.NewGuest()})
+	if bad != nil {
+		return Answer{}, bad
+	}
+	r, err := b.decide(&rec, session.NewID(), policy.Question{Caller: v.Caller, Document: parsed,
+		Asked: asked, Start: b.now(), Guest: weboffice.NewGuest()})
 	if err != nil {
 		return Answer{}, err
 	}
 	return b.generate(ctx, &rec.work, r, call{visitor: v})
+}
+
+// parse reads the document's URI. Only what is one reaches the log: anything else may be a signed
+// URL.
+func (r *record) parse(uri string) (weboffice.Document, error) {
+	parsed, err := weboffice.ParseSourceURI(uri)
+	if err == nil {
+		r.document = uri
+	}
+	return parsed, err
 }
 
 // ruling is a question about an open document, and what was decided of it.
@@ -102,10 +116,7 @@ type ruling struct {
 
 // decide asks the policy and notes what it says: of a refusal why each rule for this document did
 // not decide.
-func (b *Broker) decide(rec *record, document string, q policy.Question) (_ ruling, err error) {
-	if q.Document, err = weboffice.ParseSourceURI(q.Asked.SourceURI); err != nil {
-		return ruling{}, err
-	}
+func (b *Broker) decide(rec *record, document string, q policy.Question) (ruling, error) {
 	d, err := b.policy.Decide(q, b.now())
 	rec.rule, rec.granted = d.Rule, d.Request.Permission
 	if err != nil {

@@ -88,15 +88,16 @@ func (d *draw) wait(now time.Time) time.Duration {
 	return max(d.filled(now).Sub(now)-d.limit.every*time.Duration(d.limit.size), 0)
 }
 
-// filled is when the bucket will be full again with one event more.
+// filled is when the bucket will be full again with one event more. Where the clock was put back,
+// the bucket counts as empty from now on, so that nobody is kept out until the clock has caught up.
 func (d *draw) filled(now time.Time) time.Time {
 	fullAt := d.from.fullAt[d.who]
-	if fullAt.Before(now) {
-		fullAt = now
-	}
-	// a clock that was put back must not keep anybody out for longer than an empty bucket does
 	if empty := now.Add(d.limit.every * time.Duration(d.limit.size)); fullAt.After(empty) {
 		fullAt = empty
+		d.from.fullAt[d.who] = empty
+	}
+	if fullAt.Before(now) {
+		fullAt = now
 	}
 	return fullAt.Add(d.limit.every)
 }

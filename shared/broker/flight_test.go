@@ -1,167 +1,15 @@
 package broker
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"log/slog"
-	"net"
-	"net/http"
-	"net/netip"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"weboffice-functions/shared/credentials"
-	"weboffice-functions/shared/imm"
-	"weboffice-functions/shared/policy"
-	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
-
-// The tests of this file run in a bubble: the network is pipes, and time passes only when all wait.
-
-const openToAnyone = `
-project: test-project
-limits: {anyone: 1000/m}
-rules:
-  - {name: everything, documents: oss://test-bucket/**, callers: anyone, grant: [view, edit, copy]}
-`
-
-// pipes is a net.Listener without a network.
-type pipes struct {
-	connections chan net.Conn
-	closed      chan struct{}
-	once        sync.Once
-}
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.connections <- theirs:
-		return ours, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.connections:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-
-// bubble is a broker and the IMM that it calls.
-type bubble struct {
-	*Broker
-	t      *testing.T
-	office *office.Server
-	mu     sync.Mutex
-	log    bytes.Buffer
-}
-
-func (b *bubble) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.Write(p)
-}
-
-// inBubble runs a test with a broker of its own.
-func inBubble(t *testing.T, test func(*testing.T, *bubble)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		b := &bubble{t: t, office: office.New(office.Options{})}
-		listener := &pipes{connections: make(chan net.Conn), closed: make(chan struct{})}
-		server := &http.Server{Handler: b.office}
-		go func() { _ = server.Serve(listener) }()
-		transport := &http.Transport{DialContext: listener.dial}
-		defer func() {
-			_ = server.Close()
-			transport.CloseIdleConnections()
-		}()
-		keys := b.office.Credentials()
-		logger := slog.New(slog.NewJSONHandler(b, nil))
-		client, err := imm.New(imm.Options{
-			Endpoint: "http://127.0.0.1:1", Region: "cn-shanghai", Now: time.Now, Logger: logger,
-			Transport: transport,
-			Credentials: credentials.Static(credentials.Credentials{
-				AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret),
-				SecurityToken: weboffice.Secret(keys.SecurityToken),
-			}),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Broker = newBroker(t, client, logger)
-		test(t, b)
-	})
-}
-
-func newBroker(t *testing.T, client *imm.Client, logger *slog.Logger) *Broker {
-	t.Helper()
-	rules, err := policy.Parse([]byte(openToAnyone), policy.Options{Loopback: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealer, err := session.NewSealer([][]byte{bytes.Repeat([]byte{7}, session.KeySize)},
-		"test-project", "cn-shanghai")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New(Options{Policy: rules, IMM: client, Sealer: sealer, Now: time.Now, Logger: logger})
-}
-
-var passerBy = Visitor{Address: netip.MustParseAddr("192.0.2.1")}
-
-// open generates, and lets so much time pass that the next refresh calls IMM.
-func (b *bubble) open() weboffice.RefreshRequest {
-	b.t.Helper()
-	opened, err := b.Generate(b.t.Context(), passerBy,
-		weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	time.Sleep(15 * time.Minute)
-	return weboffice.RefreshRequest{AccessToken: opened.AccessToken,
-		RefreshToken: weboffice.Secret(opened.RefreshToken.Reveal())}
-}
-
-func (b *bubble) calls(generates, refreshes int) {
-	b.t.Helper()
-	if got := b.office.Calls(); got.Generate != generates || got.Refresh != refreshes {
-		b.t.Fatalf("IMM did %+v, want %d and %d", got, generates, refreshes)
-	}
-}
-
-// lines are the audit lines so far, without that of open.
-func (b *bubble) lines() []map[string]any {
-	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var lines []map[string]any
-	for line := range strings.Lines(b.log.String()) {
-		var attributes map[string]any
-		if err := json.Unmarshal([]byte(line), &attributes); err != nil {
-			b.t.Fatal(err)
-		}
-		if attributes["msg"] == "decision" {
-			lines = append(lines, attributes)
-		}
-	}
-	return lines[1:]
-}
 
 // result is what one of many requests got.
 type result struct {
@@ -170,7 +18,7 @@ type result struct {
 }
 
 // refreshes starts n refreshes with one sealed token and waits until all of them wait.
-func (b *bubble) refreshes(ctx context.Context, n int,
+func (b *site) refreshes(ctx context.Context, n int,
 	tokens weboffice.RefreshRequest) <-chan result {
 	results := make(chan result, n)
 	for range n {
@@ -184,7 +32,7 @@ func (b *bubble) refreshes(ctx context.Context, n int,
 }
 
 func TestFiftyRefreshesAtOnceAreOneCall(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		release := make(chan struct{})
 		b.office.Fail(office.Refresh, 1, office.Slow(release))
@@ -212,7 +60,7 @@ func TestFiftyRefreshesAtOnceAreOneCall(t *testing.T) {
 
 // The page that began a refresh may be closed while others wait for it.
 func TestRefreshGoesOnWhenWhoBeganItLeaves(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		release := make(chan struct{})
 		b.office.Fail(office.Refresh, 1, office.Slow(release))
@@ -248,7 +96,7 @@ func TestRefreshGoesOnWhenWhoBeganItLeaves(t *testing.T) {
 
 // A refresh that is not answered may have spent its token: half of the time is kept for a Generate.
 func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		b.office.Fail(office.Refresh, 1, office.Slow(nil))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -269,7 +117,7 @@ func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
 
 // A failure is told to all who wait for it, and to nobody after that.
 func TestFailureIsNotRemembered(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		b.office.Fail(office.Refresh, 1, office.Throttled(3*time.Second))
 		var public *weboffice.Error
@@ -286,7 +134,7 @@ func TestFailureIsNotRemembered(t *testing.T) {
 }
 
 func TestSilentIMMEndsInATimeout(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		b.office.Fail("", 0, office.Slow(nil))
 		start := time.Now()
@@ -322,7 +170,7 @@ func TestSilentIMMEndsInATimeout(t *testing.T) {
 // An answer is repeated for a minute. After that the instance still knows that it has used the
 // refresh token.
 func TestSpentTokenIsNotSentAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		first, err := b.Refresh(t.Context(), passerBy, tokens)
 		if err != nil {
@@ -358,7 +206,7 @@ func TestSpentTokenIsNotSentAgain(t *testing.T) {
 // A panic in a flight would end the process, and one in a decision must not leave an audit line
 // that says that all went well.
 func TestPanicIsAnErrorInTheAudit(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		b.Broker.imm = nil // whatever is called now panics
 		results := b.refreshes(t.Context(), 2, tokens)
@@ -385,6 +233,74 @@ func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 			if line["outcome"] != "InternalError" || line["level"] != "ERROR" {
 				t.Errorf("%v", line)
 			}
+		}
+	})
+}
+
+// A refresh token whose refresh ended so that it may be spent is not sent again, whatever became of
+// the generate in its place; what was refused before any work is sent again.
+func TestTokenThatMayBeSpentIsNotSentAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		faults              []office.Fault
+		generates, refreshs int // until the page has its tokens
+	}{
+		"no answer twice": {[]office.Fault{office.Cut(), office.Cut()}, 2, 0},
+		"no answer but done, twice": {[]office.Fault{office.Cut().AfterWork(),
+			office.Cut().AfterWork()}, 3, 1},
+		"a server's failure": {[]office.Fault{office.InternalError()}, 2, 0},
+		"a server's failure after the work": {
+			[]office.Fault{office.InternalError().AfterWork()}, 2, 1},
+		"refused, and the generate throttled": {
+			[]office.Fault{office.Refused(400, "InvalidRefreshToken", "no"), office.Throttled(0)},
+			2, 0},
+		"silence until the deadline, twice": {[]office.Fault{office.Slow(nil),
+			office.Slow(nil)}, 2, 0},
+		"throttled: nothing was done": {[]office.Fault{office.Throttled(0)}, 1, 1},
+		"credentials ended: nothing was done": {[]office.Fault{office.SecurityTokenExpired()}, 1,
+			1},
+		"the right is missing: nothing is done": {[]office.Fault{office.NoPermission()}, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at(t, openToAnyone, func(t *testing.T, b *site) {
+				tokens := b.open()
+				for _, f := range c.faults {
+					b.office.Fail("", 1, f)
+				}
+				if answer, err := b.Refresh(t.Context(), passerBy, tokens); err == nil {
+					t.Fatalf("%+v", answer)
+				}
+				synctest.Wait() // until the flight has landed
+				time.Sleep(time.Hour)
+				if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
+					t.Fatal(err)
+				}
+				b.calls(c.generates, c.refreshs)
+				if spends := b.office.DoubleSpends(); len(spends) != 0 {
+					t.Errorf("%d double spends", len(spends))
+				}
+			})
+		})
+	}
+}
+
+// Nobody knows how far a call came that ended in a panic.
+func TestPanicOfARefreshMaySpendItsToken(t *testing.T) {
+	at(t, openToAnyone, func(t *testing.T, b *site) {
+		tokens, client := b.open(), b.imm
+		b.imm = nil // whatever is called now panics
+		if _, err := b.Refresh(t.Context(), passerBy, tokens); err == nil {
+			t.Fatal("no error")
+		}
+		if line := b.lines()[0]; line["maybeBilled"] != true || line["outcome"] != "InternalError" {
+			t.Errorf("%v", line)
+		}
+		b.imm = client
+		if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
+			t.Fatal(err)
+		}
+		b.calls(2, 0)
+		if line := b.lines()[1]; line["outcome"] != "fallback" || line["billed"] != 1.0 {
+			t.Errorf("%v", line)
 		}
 	})
 }

@@ -3,32 +3,17 @@ package broker
 import (
 	"errors"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
 
 var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
-
-func from(address string) Visitor { return Visitor{Address: netip.MustParseAddr(address)} }
-
-func person(issuer, subject string) Visitor {
-	return Visitor{Caller: caller.Caller{Issuer: "staff", IssuerURL: issuer, Subject: subject},
-		Address: netip.MustParseAddr("192.0.2.1")}
-}
-
-func holder(id, subject string) Visitor {
-	return Visitor{Caller: caller.Caller{Issuer: caller.LinkIssuer, IssuerURL: caller.LinkIssuer,
-		Subject: subject,
-		Link:    &caller.Link{ID: id}}}
-}
 
 var twoAMinute = policy.Limits{Anyone: policy.Rate{Events: 2, Per: time.Minute},
 	Caller: policy.Rate{Events: 2, Per: time.Minute}}
@@ -38,14 +23,16 @@ func newLimits(t *testing.T, rates policy.Limits) *Limits {
 }
 
 // exhaust uses up what a visitor may do.
-func exhaust(t *testing.T, l *Limits, v Visitor) {
+func exhaust(t *testing.T, l *Limits, v Visitor) { t.Helper(); exhaustAt(t, l, v, noon) }
+
+func exhaustAt(t *testing.T, l *Limits, v Visitor, now time.Time) {
 	t.Helper()
 	for range 2 {
-		if err := l.admit(v, noon); err != nil {
+		if err := l.admit(v, now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantThrottled(t, l.admit(v, noon), 30*time.Second)
+	wantThrottled(t, l.admit(v, now), 30*time.Second)
 }
 
 func wantThrottled(t *testing.T, err error, wait time.Duration) {

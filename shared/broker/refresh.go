@@ -40,14 +40,18 @@ func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.Refres
 		return Answer{}, err
 	}
 	rec.asked = s.Asked
+	parsed, err := rec.parse(s.Asked.SourceURI)
+	if err != nil {
+		return Answer{}, err
+	}
 	if !s.BelongsTo(v.IssuerURL, identity(v.Caller)) {
 		return Answer{}, weboffice.ErrRefreshToken.New()
 	}
 	if err := b.limits.admitRequest(v, s, b.now()); err != nil {
 		return Answer{}, err
 	}
-	decided, err := b.decide(&rec, s.ID, policy.Question{Caller: v.Caller, Asked: s.Asked,
-		Start: s.Start, Guest: s.Guest})
+	decided, err := b.decide(&rec, s.ID, policy.Question{Caller: v.Caller, Document: parsed,
+		Asked: s.Asked, Start: s.Start, Guest: s.Guest})
 	if err != nil {
 		return Answer{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,8 @@ func FuzzSignedClaims(f *testing.F) {
 		honest(c, map[string]any{"events": map[string]any{}}))
 	f.Add(true, `{"alg":"ES256"}`, honest(c, map[string]any{"aud": []string{"weboffice"},
 		"nbf": 1.5, "email": "a@b"}))
+	f.Add(true, header, honest(c, map[string]any{"sub": 42, "x": []any{1.5, nil, "é"}}))
+	f.Add(true, header, with(c, `"e\u0078p2":"\ud83d\ude00","":{},"n":-0.0e5`))
 	f.Add(false, linkHeader(), linkPayload(c, nil))
 	f.Add(false, linkHeader(), linkPayload(c, map[string]any{"sub": "ann", "name": "Ann",
 		"exp": 1e18}))
@@ -102,15 +105,29 @@ func FuzzSignedClaims(f *testing.F) {
 		}
 		if !person && (got.Link == nil || got.Issuer != caller.LinkIssuer ||
 			len(got.Link.Grant) == 0 || got.Link.ID == "" ||
-			!strings.HasPrefix(got.Link.Document, "oss://") ||
+			(got.Link.Document == "") == (got.Link.Documents == "") ||
+			!strings.HasPrefix(got.Link.Document+got.Link.Documents, "oss://") ||
 			got.Expires.Sub(got.IssuedAt) > 30*24*time.Hour ||
 			got.Claims["sub"] == "" || strings.HasPrefix(got.Subject, "link ")) {
 			t.Errorf("accepted as a link: %+v", got)
 		}
-		var plain map[string]any // the standard library reads the same subject
-		if json.Unmarshal([]byte(payload), &plain) != nil ||
-			(plain["sub"] != got.Subject && got.Subject != "") {
-			t.Errorf("subject %q, elsewhere %v", got.Subject, plain["sub"])
+		// the standard library reads the same claims
+		var plain caller.Claims
+		decoder := json.NewDecoder(strings.NewReader(payload))
+		decoder.UseNumber()
+		if err := decoder.Decode(&plain); err != nil {
+			t.Fatal(err)
+		}
+		if subject, _ := plain.Find("sub").(string); subject != got.Subject {
+			t.Errorf("subject %q, elsewhere %q", got.Subject, subject)
+		}
+		for _, dropped := range []string{"email", "sub", "name"} {
+			if _, kept := got.Claims[dropped]; !kept {
+				delete(plain, dropped)
+			}
+		}
+		if !reflect.DeepEqual(plain, got.Claims) {
+			t.Errorf("claims %v, elsewhere %v", got.Claims, plain)
 		}
 	})
 }

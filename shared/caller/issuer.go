@@ -54,9 +54,9 @@ func (i Issuer) Validate() error {
 			"another form, name the key set in keys")
 	} else {
 		wrong(i.URL == "" || i.URL == LinkIssuer || strings.ContainsFunc(i.URL, notInIssuer),
-			`url must be the iss of the tokens: printable text without spaces and braces, not "links"`)
+			`url must be the tokens' iss: printable text without spaces and braces, not "links"`)
 		wrong(strings.Contains(i.Keys, "#") || !fetchable(i.Keys, true),
-			"keys must be the https URL of the key set (http on loopback), without user and fragment")
+			"keys must be the key set's https URL (http on loopback), without user and fragment")
 	}
 	wrong(len(i.Audience) == 0 || slices.Contains(i.Audience, ""),
 		"audience is required: a token for another service must not open documents")
@@ -121,11 +121,11 @@ func (c *Caller) identifyPerson(names UserClaims) error {
 		c.User.Avatar = avatar
 	}
 	if c.Subject == "" || len(c.Subject) > maxID {
-		return errors.New("sub is missing, longer than 255 bytes, or neither text nor a whole number")
+		return errors.New("sub is missing, over 255 bytes, or neither text nor a whole number")
 	}
 	if c.User.ID == "" || len(c.User.ID) > maxID {
-		return fmt.Errorf("%s, which user.id names, is missing, longer than 255 bytes, or neither "+
-			"text nor a whole number", names.ID)
+		return fmt.Errorf("%s, which user.id names, is missing, over 255 bytes, or neither text "+
+			"nor a whole number", names.ID)
 	}
 	return nil
 }

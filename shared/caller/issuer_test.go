@@ -30,7 +30,8 @@ func TestValidate(t *testing.T) {
 		i := good
 		test.change(&i)
 		err := i.Validate()
-		if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+		if (err == nil) != (test.says == "") ||
+			err != nil && !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%+v: %v, want %q", i, err, test.says)
 		}
 	}
@@ -78,7 +79,8 @@ func TestValidate(t *testing.T) {
 }
 
 func TestAttackUnverifiedEmail(t *testing.T) {
-	const ann, missing, untrue = "ann@example.com", "email_verified is missing", "email_verified is not true"
+	const ann, missing = "ann@example.com", "email_verified is missing"
+	const untrue = "email_verified is not true"
 	for _, test := range []struct {
 		trust           bool
 		email           any
@@ -109,7 +111,8 @@ func TestAttackUnverifiedEmail(t *testing.T) {
 	}
 	r, p := provided(t, caller.Issuer{User: caller.UserClaims{ID: "email"}})
 	r.refusedFor(t, p.Token(map[string]any{"email": ann}), "email", "user.id")
-	if got := r.accepted(t, p.Token(map[string]any{"email": ann, "email_verified": true})); got.User.ID != ann {
+	verified := p.Token(map[string]any{"email": ann, "email_verified": true})
+	if got := r.accepted(t, verified); got.User.ID != ann {
 		t.Errorf("got %+v", got.User)
 	}
 }

@@ -91,7 +91,9 @@ type keyRing struct {
 }
 
 func newKeyRing() keyRing {
-	ec := func(c elliptic.Curve) *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(c, rand.Reader)) }
+	ec := func(c elliptic.Curve) *ecdsa.PrivateKey {
+		return must(ecdsa.GenerateKey(c, rand.Reader))
+	}
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	return keyRing{ec(elliptic.P256()), ec(elliptic.P384()), ec(elliptic.P521()),
 		must(rsa.GenerateKey(rand.Reader, 2048)), must(rsa.GenerateKey(rand.Reader, 1536)),
@@ -188,7 +190,8 @@ func TestBothNamesOfEd25519(t *testing.T) {
 func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
 	c, keys := newClock(), newKeyRing()
 	template := &x509.Certificate{SerialNumber: big.NewInt(5)}
-	der := must(x509.CreateCertificate(rand.Reader, template, template, keys.rsa.Public(), keys.rsa))
+	der := must(x509.CreateCertificate(rand.Reader, template, template, keys.rsa.Public(),
+		keys.rsa))
 	serial := strings.Index(string(der), "\xa0\x03\x02\x01\x02\x02\x01\x05") + 7
 	der[serial] = 0xfb // -5
 	if _, err := x509.ParseCertificate(der); err == nil {

@@ -40,7 +40,7 @@ type LinkClaims struct {
 // over "weboffice-link:" and the key. It may be public. For a backend in another language, with key
 // as raw bytes:
 //
-//	Node:   crypto.createHash('sha256').update('weboffice-link:').update(key).digest('hex').slice(0, 8)
+//	Node:   createHash('sha256').update('weboffice-link:').update(key).digest('hex').slice(0, 8)
 //	Python: hashlib.sha256(b'weboffice-link:' + key).hexdigest()[:8]
 func LinkKeyID(key weboffice.Secret) string {
 	digest := sha256.Sum256([]byte("weboffice-link:" + key.Reveal()))

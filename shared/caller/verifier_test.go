@@ -103,16 +103,18 @@ func TestAttackTokenOfAnotherIssuer(t *testing.T) {
 func TestNewVerifierRefusesBadOptions(t *testing.T) {
 	good := caller.Issuer{Name: "staff", URL: issuerURL, Audience: []string{"weboffice"}}
 	same := caller.Issuer{Name: "more", URL: issuerURL, Audience: []string{"x"}}
+	none := caller.Issuer{Name: "more", URL: issuerURL}
+	twice := []weboffice.Secret{linkKey}
 	for name, change := range map[string]func(*caller.Options){
 		"":               func(o *caller.Options) {},
-		"two issuers":    func(o *caller.Options) { o.Issuers = []caller.Issuer{{Name: "two issuers"}, good} },
+		"issuer two":     func(o *caller.Options) { o.Issuers = []caller.Issuer{{Name: "two"}, good} },
 		"the same url":   func(o *caller.Options) { o.Issuers = append(o.Issuers, same) },
 		"32 bytes":       func(o *caller.Options) { o.LinkKeys = []weboffice.Secret{"short"} },
-		"each given":     func(o *caller.Options) { o.LinkKeys = []weboffice.Secret{linkKey, linkKey} },
+		"each given":     func(o *caller.Options) { o.LinkKeys = append(twice, twice...) },
 		"Now":            func(o *caller.Options) { o.Now = nil },
 		"Client":         func(o *caller.Options) { o.Client = nil },
 		"Logger":         func(o *caller.Options) { o.Logger = nil },
-		"more: audience": func(o *caller.Options) { same.Audience = nil; o.Issuers = []caller.Issuer{same} },
+		"more: audience": func(o *caller.Options) { o.Issuers = []caller.Issuer{none} },
 	} {
 		o := caller.Options{Issuers: []caller.Issuer{good}, Client: &http.Client{},
 			Now: newClock().Now, Logger: discard}

@@ -23,7 +23,8 @@ func (v *variables) ecsRole(o Options) Source {
 		"give the name of the RAM role that is attached to the instance")
 	provider, err := providers.NewECSRAMRoleCredentialsProviderBuilder().WithRoleName(role).Build()
 	if err != nil {
-		v.problem("ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: unset it to use the instance's role")
+		v.problem("ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: " +
+			"unset it to use the instance's role")
 	}
 	name := "RAM role " + role + " of the ECS instance"
 	return &cache{fetch: ecsMetadata{provider, o.Now}.fetch, name: name, now: o.Now, log: o.Logger}
@@ -39,8 +40,9 @@ func (m ecsMetadata) fetch(context.Context) (c Credentials, err error) {
 	defer func() {
 		// The provider follows fields that an answer may lack, and its errors quote the answer.
 		if recover() != nil || err != nil || !c.complete() {
-			c, err = Credentials{}, unavailable("attach the RAM role that ALIBABA_CLOUD_ECS_METADATA "+
-				"names to the instance, and let the function reach the metadata service",
+			c, err = Credentials{}, unavailable("attach the RAM role that "+
+				"ALIBABA_CLOUD_ECS_METADATA names to the instance, and let the function reach the "+
+				"metadata service",
 				errors.New("no credentials from the ECS metadata service"))
 		}
 	}()

@@ -136,7 +136,8 @@ var alibabaFixes = [][2]string{
 		"audience: RAM's provider must list the token's aud as client ID " +
 			"(AWS takes it from ALIBABA_CLOUD_OIDC_AUDIENCE)"},
 	{"AuthenticationFail.OIDCToken.Expired",
-		"the OIDC token has expired: renew what ALIBABA_CLOUD_OIDC_TOKEN_FILE names, check the clock"},
+		"the OIDC token has expired: renew what ALIBABA_CLOUD_OIDC_TOKEN_FILE names, check the " +
+			"clock"},
 	{"AuthenticationFail.OIDCToken.Issuer",
 		"issuer: the URL of RAM's provider must be the token's iss, its discovery public"},
 	{"AuthenticationFail.OIDCToken.PublicKeyFingerprint", printFix},
@@ -163,8 +164,9 @@ func boundedClient(c *http.Client) *http.Client {
 	if c != nil && c.Transport != nil {
 		transport = c.Transport
 	}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &http.Client{Transport: boundedTransport{transport}, Timeout: maxWait,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		CheckRedirect: stay}
 }
 
 type boundedTransport struct{ next http.RoundTripper }

@@ -92,8 +92,8 @@ func awsTokens(client *http.Client, getenv func(string) string,
 	}
 	input := &sts.GetWebIdentityTokenInput{Audience: []string{audience},
 		SigningAlgorithm: aws.String("RS256"), DurationSeconds: aws.Int32(300)}
-	const fix = "let the function reach AWS's STS in AWS_REGION directly, not through a proxy that " +
-		"answers in its place"
+	const fix = "let the function reach AWS's STS in AWS_REGION directly, not through a proxy " +
+		"that answers in its place"
 	return tokenSource{"an OIDC token from AWS STS in " + region, fix,
 		func(ctx context.Context) (string, error) {
 			out, err := sts.New(options).GetWebIdentityToken(ctx, input)

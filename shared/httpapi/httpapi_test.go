@@ -34,7 +34,8 @@ func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
 	logger := slog.New(slog.NewTextHandler(io.MultiWriter(log, t.Output()),
 		&slog.HandlerOptions{Level: slog.LevelDebug}))
 	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
-	verifier, err := caller.NewVerifier(caller.Options{Now: now})
+	verifier, err := caller.NewVerifier(caller.Options{Now: now,
+		LinkKeys: []weboffice.Secret{linkKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,5 +355,81 @@ func TestProofOfAnyLengthIsBounded(t *testing.T) {
 	}
 	if w := serve(h, post(`{}`)); w.Code != 200 {
 		t.Errorf("no proof: %d", w.Code)
+	}
+}
+
+// What nobody has shown a proof for is not read while its address was refused over and over.
+// Colleagues behind that address who bear a proof are served, and so are guests of elsewhere.
+func TestRefusedStrangersAreNotRead(t *testing.T) {
+	read := 0
+	h, log := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer, error) {
+		if read++; v.Guest() && v.Address.String() == "192.0.2.1" {
+			return broker.Answer{}, weboffice.ErrUnauthenticated.New()
+		}
+		return broker.Answer{}, nil
+	})
+	request := func(address, proof string) *httptest.ResponseRecorder {
+		r := post(`{}`)
+		r.RemoteAddr = address
+		if proof != "" {
+			r.Header.Set("Authorization", "Bearer "+proof)
+		}
+		return serve(h, r)
+	}
+	refused := 0
+	for range 1000 {
+		switch w := request("192.0.2.1:1", ""); w.Code {
+		case 401:
+			refused++
+		case 429:
+			if w.Header().Get("Retry-After") != "1" {
+				t.Fatal(w.Header())
+			}
+		default:
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	if refused != read || read > 300 {
+		t.Errorf("%d of 1000 were read, %d refused", read, refused)
+	}
+	if !strings.Contains(log.String(), "refused requests of one address") {
+		t.Error("the log does not say why")
+	}
+	for name, w := range map[string]*httptest.ResponseRecorder{
+		"a colleague": request("192.0.2.1:2", linkProof(t)),
+		"elsewhere":   request("192.0.2.2:1", ""),
+	} {
+		if w.Code != 200 {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+var linkKey = weboffice.Secret("0123456789abcdef0123456789ABCDEF")
+
+func linkProof(t testing.TB) string {
+	t.Helper()
+	now := time.Unix(1_800_000_000, 0)
+	link, err := caller.MintLink(linkKey, caller.LinkClaims{ID: "l", Document: "oss://b-1/a.docx",
+		Grant: []string{"view"}, IssuedAt: now, Expires: now.Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link.Reveal()
+}
+
+// Only who is at fault is slowed down: not a guest whose request IMM failed or throttled, or whose
+// document is not there.
+func TestFailuresBehindTheFunctionsSlowNobodyDown(t *testing.T) {
+	for _, failure := range []weboffice.Failure{weboffice.ErrIMMBusy, weboffice.ErrIMMFailed,
+		weboffice.ErrIMMDocument, weboffice.ErrInternal, weboffice.ErrSessionEnded} {
+		slowed := false
+		h, _ := endpoint(t, fails(failure.New()))
+		for range 1000 {
+			slowed = slowed || strings.Contains(serve(h, post(`{}`)).Body.String(), "Too many")
+		}
+		if slowed != (failure == weboffice.ErrSessionEnded) {
+			t.Errorf("%s: slowed %v", failure.Code, slowed)
+		}
 	}
 }

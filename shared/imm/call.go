@@ -53,20 +53,21 @@ func (c *Client) call(ctx context.Context, action string, p parameters) (Tokens,
 func (c *Client) sign(action string, p parameters, by credentials.Credentials) *http.Request {
 	target := &url.URL{Scheme: c.endpoint.Scheme, Host: c.endpoint.Host, Path: "/",
 		RawQuery: p.encode()}
-	headers := [][2]string{
-		{"X-Acs-Action", action},
-		{"X-Acs-Version", "2020-09-30"},
-		{"X-Acs-Date", c.now().UTC().Format("2006-01-02T15:04:05Z")},
-		{"X-Acs-Signature-Nonce", rand.Text()},
-		{"X-Acs-Content-Sha256", emptyBodyHash},
+	headers := [][2]string{ // in lower case, as the SDK sends them
+		{"x-acs-action", action},
+		{"x-acs-version", "2020-09-30"},
+		{"x-acs-date", c.now().UTC().Format("2006-01-02T15:04:05Z")},
+		{"x-acs-signature-nonce", rand.Text()},
+		{"x-acs-content-sha256", emptyBodyHash},
 	}
 	if by.SecurityToken != "" {
-		headers = append(headers, [2]string{"X-Acs-Accesskey-Id", by.AccessKeyID},
-			[2]string{"X-Acs-Security-Token", by.SecurityToken.Reveal()})
+		headers = append(headers, [2]string{"x-acs-accesskey-id", by.AccessKeyID},
+			[2]string{"x-acs-security-token", by.SecurityToken.Reveal()})
 	}
 	signed := &dara.Request{Method: tea.String(http.MethodPost), Pathname: &target.Path, Query: p,
 		Headers: map[string]*string{"host": &target.Host}}
-	sent := http.Header{"Accept": {"application/json"}, "User-Agent": {userAgent}}
+	sent := make(http.Header, 10)
+	sent["Accept"], sent["User-Agent"] = []string{"application/json"}, []string{userAgent}
 	for _, h := range headers {
 		value := []string{h[1]}
 		sent[h[0]], signed.Headers[h[0]] = value, &value[0]

@@ -76,12 +76,14 @@ func notSent(err error) bool {
 	return errors.As(err, &f) && !f.sent
 }
 
-var namesUser = regexp.MustCompile(`\bUser(\.?Name)?\b`)
-
 func refusesUserName(err error) bool {
 	var f *failure
-	public := weboffice.AsError(err)
-	return errors.As(err, &f) && f.refused && namesUser.MatchString(f.code+" "+public.Message)
+	if !errors.As(err, &f) || !f.refused {
+		return false
+	}
+	names, _ := regexp.MatchString(`\bUser(\.?Name)?\b`,
+		f.code+" "+weboffice.AsError(err).Message)
+	return names
 }
 
 // failure says what went wrong with a request: err with its exchange, or else an answer of 400 and

@@ -203,7 +203,7 @@ func FuzzAnswer(f *testing.F) {
 		status int
 		body   string
 	}{
-		{200, good}, {200, good[:100]}, {200, "null"},
+		{200, good}, {302, good}, {200, good[:100]}, {200, "null"},
 		{200, strings.ReplaceAll(good, `"a"`, `["a"]`)},
 		{200, strings.Replace(good, "https", "javascript", 1)},
 		{200, strings.Replace(good, "https", "http", 1)},

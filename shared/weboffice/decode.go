@@ -26,6 +26,10 @@ func decode(body []byte, into any) error {
 const (
 	maxDepth  = 8
 	maxValues = 100
+	// bytes of a text with escapes, which are read one by one: the longest that Validate accepts
+	// has 2,048, of six characters at most
+	maxEscaped = 6*MaxUserData + 2
+	maxSpelled = 2 * maxStructure // bytes of a structure that stands in a text
 )
 
 // check holds a JSON text to what every reader reads alike: one value, by the grammar to its last
@@ -91,9 +95,14 @@ func loneSurrogate(text []byte) bool {
 }
 
 // escaped reads the four digits behind the u of an escape.
-func escaped(text []byte) rune {
-	n, _ := strconv.ParseUint(string(text[1:5]), 16, 32) // the grammar allows nothing else
-	return rune(n)
+func escaped(text []byte) (r rune) {
+	for _, digit := range text[1:5] {
+		if digit > '9' {
+			digit += 9 // the low four bits of a and A are 1
+		}
+		r = r<<4 | rune(digit&15)
+	}
+	return r
 }
 
 // decodeObject reads an object into a struct: the one lenient decoder for requests and for a
@@ -177,6 +186,9 @@ func decodeValue(raw []byte, parameter string, into reflect.Value) error {
 		into.Set(reflect.New(into.Type().Elem()))
 		into = into.Elem()
 	}
+	if bytes.IndexByte(raw, '\\') >= 0 && len(raw) > maxEscaped {
+		return ErrText.New(parameter, MaxUserData)
+	}
 	text, quoted := unquote(raw)
 	switch into.Kind() {
 	case reflect.String:
@@ -191,10 +203,10 @@ func decodeValue(raw []byte, parameter string, into reflect.Value) error {
 		into.SetBool(text == "true")
 	case reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			if parameter == "PreviewPages" {
-				return ErrPreviewPages.New()
-			}
+		switch {
+		case err != nil && parameter == "PreviewPages":
+			return ErrPreviewPages.New()
+		case err != nil:
 			return ErrNotWhole.New(parameter)
 		}
 		into.SetInt(n)
@@ -204,30 +216,32 @@ func decodeValue(raw []byte, parameter string, into reflect.Value) error {
 			return ErrNotNumber.New(parameter)
 		}
 		into.SetFloat(f)
-	case reflect.Slice:
-		text, err := structure(raw, text, quoted, parameter)
-		if err != nil {
+	default:
+		structure, err := structure(raw, text, quoted, parameter)
+		switch {
+		case err != nil:
+			return err
+		case into.Kind() == reflect.Slice:
+			return decodeList(structure, parameter, into)
+		}
+		return decodeObject(structure, parameter, into)
+	}
+	return nil
+}
+
+func decodeList(raw []byte, parameter string, into reflect.Value) error {
+	r := reader{raw}
+	if !r.skip('[') {
+		return notJSON(parameter)
+	}
+	into.Set(reflect.MakeSlice(into.Type(), 0, 0))
+	for !r.skip(']') {
+		element := reflect.New(into.Type().Elem()).Elem()
+		if err := decodeValue(r.value(), parameter, element); err != nil {
 			return err
 		}
-		list := reader{text}
-		if !list.skip('[') {
-			return notJSON(parameter)
-		}
-		into.Set(reflect.MakeSlice(into.Type(), 0, 0))
-		for !list.skip(']') {
-			element := reflect.New(into.Type().Elem()).Elem()
-			if err := decodeValue(list.value(), parameter, element); err != nil {
-				return err
-			}
-			into.Set(reflect.Append(into, element))
-			list.skip(',')
-		}
-	case reflect.Struct:
-		text, err := structure(raw, text, quoted, parameter)
-		if err != nil {
-			return err
-		}
-		return decodeObject(text, parameter, into)
+		into.Set(reflect.Append(into, element))
+		r.skip(',')
 	}
 	return nil
 }
@@ -250,17 +264,20 @@ func structure(raw []byte, text string, quoted bool, parameter string) ([]byte, 
 	if !quoted {
 		return raw, nil
 	}
-	spelled := []byte(text)
-	if !json.Valid(spelled) {
-		spelled = []byte(doubleQuoted(text))
+	if len(text) > maxSpelled {
+		return nil, ErrStructure.New(parameter, maxStructure)
 	}
-	return spelled, check(spelled, parameter)
+	if !json.Valid([]byte(text)) {
+		text = doubleQuoted(text)
+	}
+	return []byte(text), check([]byte(text), parameter)
 }
 
 // doubleQuoted rewrites single-quoted text, as the vendor's scenarios spell structures, as JSON.
 // Text inside double quotes stays.
 func doubleQuoted(text string) string {
 	var b strings.Builder
+	b.Grow(len(text) + len(text)/8)
 	var open byte // the quote that is open, 0 outside
 	for i := 0; i < len(text); i++ {
 		c := text[i]

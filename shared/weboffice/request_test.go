@@ -3,10 +3,12 @@ package weboffice
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -442,4 +444,59 @@ func TestDeepAndLongTextsAreRefusedUnbuilt(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// Nobody who bears no proof makes the function work for longer than an ordinary refused request of
+// the same length does: three times as long at most.
+func TestUnpaidWorkIsBounded(t *testing.T) {
+	for _, length := range []int{60_000, 12_000, 8_000} {
+		t.Run(fmt.Sprint(length), func(t *testing.T) { unpaidWorkIsBounded(t, length) })
+	}
+}
+
+func unpaidWorkIsBounded(t *testing.T, length int) {
+	const rest = 15 * time.Microsecond // what any refused request costs besides being read, about
+	filled := func(before, piece, after string) string {
+		n := (length - len(before) - len(after)) / len(piece)
+		return before + strings.TrimSuffix(strings.Repeat(piece, n), ",") + after
+	}
+	ordinary := filled(`{"SourceURI":"oss://test-bucket/a.docx","UserData":"`, "x", `"}`)
+	refusal := func(body []byte) (Request, error) {
+		r, err := ParseRequest(body)
+		if err == nil {
+			err = r.Validate()
+		}
+		return r, err
+	}
+	bodies := map[string]string{
+		"ordinary":           ordinary,
+		"a chain of nothing": filled(`{"CredentialConfig":{"Chain":[`, `{},`, `]}}`),
+		"a chain in a text":  filled(`{"CredentialConfig":"{'Chain':[`, `{},`, `]}"}`),
+		"quotes in a text":   filled(`{"CredentialConfig":"{'Chain':['`, `\"'`, `']}"}`),
+		"lists":              filled(`{"CredentialConfig":`, `[`, ``),
+		"escapes":            filled(`{"UserData":"`, `\u00e9`, `"}`),
+		"surrogates":         filled(`{"UserData":"`, `\ud83d\ude00`, `"}`),
+		"backslashes":        filled(`{"UserData":"`, `\\`, `"}`),
+		"repeated names":     filled(`{`, `"SourceURI":"",`, `"a":1}`),
+		"no Unicode":         filled(`{"UserData":"`, "\xff", `"}`),
+		"text in text":       filled(`{"Permission":"`, `\\\"`, `"}`),
+	}
+	best := map[string]time.Duration{}
+	for range 30 { // in turns, so that a busy machine slows all of them down
+		for name, body := range bodies {
+			start := time.Now()
+			if _, err := refusal([]byte(body)); err == nil {
+				t.Fatalf("%s is not refused", name)
+			}
+			if took := time.Since(start); best[name] == 0 || took < best[name] {
+				best[name] = took
+			}
+		}
+	}
+	for name, took := range best {
+		if took > 3*best["ordinary"]+2*rest {
+			t.Errorf("%s: %v, an ordinary one %v", name, took, best["ordinary"])
+		}
+	}
+	t.Log(best)
 }

@@ -59,6 +59,7 @@ type Options struct {
 	Audience  string           // default "weboffice"
 	Algorithm string           // RS256 (default), ES256, ES384 or EdDSA
 	Lifetime  time.Duration    // of a token, default an hour
+	RSA       *rsa.PrivateKey  // the first key for RS256, default made: which takes time
 	Shape     string           // one of Shapes, whose URL, key set and tokens it has; default none
 }
 
@@ -306,6 +307,9 @@ func (p *Provider) arrive(path string) (Fault, string, <-chan struct{}) {
 func (p *Provider) key() (crypto.Signer, jose.JSONWebKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.options.RSA != nil && p.options.Algorithm == "RS256" {
+		p.signer, p.options.RSA = p.options.RSA, nil
+	}
 	if p.signer == nil {
 		p.signer = newSigner(p.options.Algorithm)
 	}

@@ -1,6 +1,8 @@
 package issuer_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -48,9 +50,13 @@ func get(t *testing.T, url string, into any) *http.Response {
 // The shapes are traps of real providers: each is one for a reader that believes certificates, or
 // looks for discovery where it is not.
 func TestShapes(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range issuer.Shapes() {
 		t.Run(name, func(t *testing.T) {
-			p := issuer.New(issuer.Options{Shape: name})
+			p := issuer.New(issuer.Options{Shape: name, RSA: private})
 			server := httptest.NewServer(p)
 			defer server.Close()
 			at := func(address string) string {

@@ -20,7 +20,7 @@ type shape struct {
 	URL, Keys, Algorithm string
 	KeyID                string           `json:"kid"`
 	Header               map[string]any   // of its tokens; null: left out
-	Key                  map[string]any   // members beside the numbers; x5c is a certificate's serial
+	Key                  map[string]any   // beside its numbers; x5c: a certificate's serial
 	Others               []map[string]any // more keys
 	Token                map[string]any
 	Refused              map[string]map[string]any // changes to the token

@@ -238,15 +238,8 @@ func TestPictures(t *testing.T) {
 	s.sleep(b, 6*time.Minute)
 	b.until(`/^4 billed calls/.test(document.getElementById('cost-text').textContent)`)
 	b.until(`document.getElementById('clock').textContent.startsWith('23:')`)
-	frame, err := chromedp.Run(b.ctx, chromedp.Nodes(chromedp.CSS("iframe")))
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The frame's own clock, which the stand-in sets every five seconds.
-	b.do(
-		chromedp.Poll[chromedp.Void](
-			`document.getElementById('life').textContent.startsWith('Token 23:')`,
-			chromedp.WithPollingInFrame(frame[0])))
+	b.untilInFrame(`document.getElementById('life').textContent.startsWith('Token 23:')`)
 	b.run(`document.querySelector('.left').getAnimations().map(one => one.finish())`)
 	b.picture("page.png")
 	b.scheme("dark")

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -73,16 +74,23 @@ type stage struct {
 	site  *site
 }
 
-// newStage starts a stage whose access tokens live for a while.
+// newStage starts a stage whose access tokens live for a while, for a test in Chromium.
 func newStage(t *testing.T, lifetime time.Duration) *stage {
 	t.Helper()
 	browser(t) // or no test at all
+	return newStageFor(t, lifetime, "")
+}
+
+// newStageFor starts a stage whose policy lets pages of an origin in, default the site's own.
+func newStageFor(t *testing.T, lifetime time.Duration, origin string) *stage {
+	t.Helper()
 	s := &stage{t: t, clock: &clock{}, site: newSite(t)}
-	s.Local = start(t, local.Options{Policy: []byte(strings.ReplaceAll(rules, "SITES", s.site.URL)),
-		Lifetime: lifetime, Now: s.clock.now})
+	policy := strings.ReplaceAll(rules, "SITES", cmp.Or(origin, s.site.URL))
+	s.Local = start(t, local.Options{Policy: []byte(policy), Lifetime: lifetime, Now: s.clock.now})
 	s.site.setting["generate"], s.site.setting["refresh"] = s.URL+"/generate", s.URL+"/refresh"
 	s.site.setting["sdk"], s.site.setting["document"] = s.IMMURL+office.SDKPath, document
 	s.site.people = s.Local
+	s.site.control = s.controls()
 	return s
 }
 
@@ -181,14 +189,16 @@ type site struct {
 
 	mu      sync.Mutex
 	setting map[string]any
-	policy  string            // Content-Security-Policy
+	policy  string            // Content-Security-Policy of all pages
+	allowed map[string]string // of one page, by path
 	pages   map[string]string // further ones, by path
-	claims  map[string]any    // of whoever looks at the page; nil: nobody in particular
+	control map[string]func(json.RawMessage) (any, error)
+	claims  map[string]any // of whoever looks at the page; nil: nobody in particular
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{setting: map[string]any{}, pages: map[string]string{}}
+	s := &site{setting: map[string]any{}, pages: map[string]string{}, allowed: map[string]string{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /setting.json", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
@@ -203,12 +213,13 @@ func newSite(t *testing.T) *site {
 		}
 	})
 	mux.Handle("GET /weboffice.js", web.Handler(""))
+	mux.HandleFunc("POST /control/{what}", s.serveControl)
 	files := http.FileServer(http.Dir("testdata"))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		text, ok := s.pages[r.URL.Path]
-		if s.policy != "" {
-			w.Header().Set("Content-Security-Policy", s.policy)
+		if policy := cmp.Or(s.allowed[r.URL.Path], s.policy); policy != "" {
+			w.Header().Set("Content-Security-Policy", policy)
 		}
 		s.mu.Unlock()
 		w.Header().Set("Cache-Control", "no-cache")

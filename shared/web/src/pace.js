@@ -15,13 +15,13 @@ export const noteSent = pace => { pace.sent = [...pace.sent, clock()].slice(-3);
 
 /**
  * When the next request that the page causes may go: at once, then 1, 2, 4 … 60 s after the one
- * before, and three in five seconds at most. Two quiet minutes end the count.
+ * before, and three in six seconds at most. Two quiet minutes end the count.
  */
 export const dueAt = pace => {
   const { sent, last } = pace;
   if (clock() - last > 2 * MINUTE) pace.caused = 0;
   const wait = pace.caused && Math.min(MINUTE, SECOND * 2 ** (pace.caused - 1));
-  return Math.max(last + wait, sent.length > 2 ? sent[0] + 5 * SECOND : 0);
+  return Math.max(last + wait, sent.length > 2 ? sent[0] + 6 * SECOND : 0);
 };
 
 /** Notes that the page causes a request now. */

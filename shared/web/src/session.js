@@ -421,12 +421,14 @@ export class Session extends EventTarget {
 
   #listen() {
     const { signal } = this.#stop;
+    const save = () => this.save();
     // A phone may never tell more than that the page is hidden.
-    const wake = () => document.hidden ? this.save() : this.#wake();
+    const wake = () => document.hidden ? save() : this.#wake();
     for (const name of ['online', 'pageshow', 'visibilitychange']) {
       addEventListener(name, wake, { signal });
     }
-    addEventListener('pagehide', () => this.save(), { signal });
+    addEventListener('pagehide', save, { signal });
+    this.#options.mount.addEventListener('focusout', save, { signal }); // the editor is left
     let { link } = page;
     addEventListener('hashchange', () => { // after link.js has taken a new one
       if (link !== page.link) this.#look('page');

@@ -48,6 +48,6 @@ const instance = window.aliyun.config({
   url: last.WebofficeURL,
   refreshToken: callbacks[query.get('callback') ?? 'plain'],
 });
-instance.on('fileOpen', () => show('state', 'open'));
-instance.on('error', () => show('state', 'lost'));
+instance.ApiEvent.AddApiEventListener('fileOpen', () => show('state', 'open'));
+instance.ApiEvent.AddApiEventListener('error', () => show('state', 'lost'));
 instance.setToken({ token: last.AccessToken, timeout });

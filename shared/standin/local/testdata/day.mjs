@@ -77,7 +77,7 @@ async function proofOf(person) {
 
 const locks = new Map();
 
-class Element {
+class Element extends EventTarget {
   style = { cssText: '' };
   textContent = '';
   setAttribute() {}
@@ -128,7 +128,7 @@ class Frame extends Element {
       this.end = time.set(this.page, () => this.ask('check'), ExpiresIn + 10);
       if (!this.opened) this.tell('fileOpen', { success: true });
       this.opened = true;
-    } else if (State !== this.state) this.tell('error', { reason: State });
+    } else if (State !== this.state && State !== 'expired') this.tell('error', { reason: State });
     this.state = State;
   }
 }

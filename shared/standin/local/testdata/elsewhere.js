@@ -5,7 +5,7 @@ const script = document.createElement('script');
 script.src = sdk;
 script.onload = () => {
   const instance = window.aliyun.config({ mount: document.getElementById('place'), url: answer.WebofficeURL });
-  instance.on('fileOpen', () => { document.title = 'open'; });
+  instance.ApiEvent.AddApiEventListener('fileOpen', () => { document.title = 'open'; });
   instance.setToken({ token: answer.AccessToken, timeout: 30 * 60e3 });
 };
 document.head.append(script);

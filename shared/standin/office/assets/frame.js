@@ -51,11 +51,31 @@
     if (sent.eventName === 'config') configure(sent.data);
     if (sent.eventName === 'setToken') takeToken(sent.data.token);
     if (sent.eventName === 'save') saveNow(true).then((answer) => tell('save.result', { id: sent.data.id, answer }));
+    if (sent.eventName === 'commandBars') showBars(sent.data);
+    if (sent.eventName === 'executeCommandBar') barOf(sent.data.id)?.click();
+    if (sent.eventName === 'userColors') byID('user').style.color = sent.data[0]?.color || '';
+    if (sent.eventName === 'type') typeIn(sent.data.text);
   });
 
   function configure({ mode, commonOptions }) {
     const hidden = commonOptions.isShowTopArea === false ? 'none' : commonOptions.isShowHeader === false ? 'no-header' : '';
     body.dataset.chrome = hidden || (mode === 'simple' ? 'simple' : 'all');
+  }
+
+  // The buttons that pages know by the editor's names for them.
+  const BARS = { HistoryVersion: 'history', TabPrintPreview: 'print', ExportPDF: 'export', Undo: 'undo', Redo: 'redo' };
+  const barOf = (id) => (id in BARS ? byID(BARS[id]) : null);
+
+  function showBars(bars) {
+    for (const { cmbId, attributes } of bars) barOf(cmbId)?.classList.toggle('barred', attributes?.visible === false);
+  }
+
+  // What a person would type at the end of the first page.
+  function typeIn(text) {
+    const last = byID('document').querySelector('article[contenteditable] > :last-child, td[contenteditable]');
+    if (!last) return;
+    last.textContent += text;
+    byID('document').dispatchEvent(new Event('input'));
   }
 
   async function takeToken(next) {
@@ -145,13 +165,16 @@
     byID('reload').hidden = !(state in dead);
   }
 
+  // As with the real one, a token that ends says nothing to the page, and a document that never
+  // opened says it by fileOpen.
   function die(state) {
     if (body.dataset.state === state) return;
     const [reason, title, text] = dead[state] || dead.unknown;
     clearTimeout(pollTimer);
     setEditable(false);
     overlay(state in dead ? state : 'unknown', title, text);
-    tell('error', { reason });
+    if (!opened) tell('fileOpen', { msg: reason, result: 'Fail' });
+    else if (state !== 'expired') tell('error', { reason });
   }
 
   function askPassword() {
@@ -324,6 +347,16 @@
     saveTimer = setTimeout(() => saveNow(false), 600);
   }
 
+  // A page that takes its frame away, or is left, ends this one in the middle of a word. What can
+  // still be sent is.
+  window.addEventListener('pagehide', () => {
+    if (!dirty || saving || !token) return;
+    fetch('/office/session', {
+      method: 'POST', keepalive: true, headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ Action: 'save', File: file, Frame: frame, Token: token, Password: password, Pages: readPages() }),
+    }).catch(() => {});
+  });
+
   // saveNow saves what changed. asked is a save by the page: its outcome has other numbers than one that happens by itself.
   async function saveNow(asked) {
     clearTimeout(saveTimer);
@@ -338,7 +371,7 @@
     const pages = readPages();
     if (pages.join('').trim() === '') {
       fileStatus(2, 'An empty document cannot be saved');
-      return { result: 'empty' };
+      return { result: 'SavedEmptyFile' };
     }
     fileStatus(6, 'Saving');
     dirty = false;

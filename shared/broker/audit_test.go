@@ -1,0 +1,108 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/weboffice"
+)
+
+// A refusal is one line of at most 8 KB, whatever the policy's length and whatever the names in it.
+func TestRefusalIsAShortLine(t *testing.T) {
+	var rules strings.Builder
+	for n := range 3000 {
+		fmt.Fprintf(&rules, "  - {name: rule %d %s, documents: oss://test-bucket/**, grant: [view], "+
+			"callers: {issuer: staff, claims: {team: \"%d\"}}}\n", n, strings.Repeat("名", n%50), n)
+		fmt.Fprintf(&rules, "  - {name: other %d, documents: oss://other-bucket/**, grant: [view], "+
+			"callers: {issuer: staff}}\n", n)
+	}
+	text := "project: test-project\nissuers:\n" +
+		"  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n" + rules.String()
+	at(t, text, func(t *testing.T, b *site) {
+		_, err := b.generate(passerBy, document)
+		wantKind(t, err, weboffice.Unauthenticated)
+		_, err = b.generate(person("https://login.example.com", strings.Repeat("\x01", 255)),
+			"oss://test-bucket/"+strings.Repeat(`"`, 1000)+".docx")
+		wantKind(t, err, weboffice.Forbidden)
+		for _, line := range b.logged("decision") {
+			if _, ok := line["rule: rule 3 名名名"]; !ok || line["rules"] == nil {
+				t.Errorf("%v", line)
+			}
+			for name := range line {
+				if strings.Contains(name, "other") {
+					t.Errorf("a rule for other documents is named: %s", name)
+				}
+			}
+		}
+		for line := range strings.Lines(b.log.String()) {
+			if len(line) > 8<<10 || len(line) < 4<<10 {
+				t.Errorf("%d bytes: %.300s", len(line), line)
+			}
+		}
+	})
+}
+
+func TestTextsAreCutByTheirJSON(t *testing.T) {
+	for _, text := range []string{"", "plain", `"quoted"`, "\x00\x01", "文字", "a\xffb", "\u2028",
+		strings.Repeat("x", 100), strings.Repeat("文", 100), strings.Repeat("\x1f", 100)} {
+		cut, length := cutTo(text, 60)
+		encoded, err := json.Marshal(strings.TrimSuffix(cut, "…"))
+		if err != nil || len(encoded)-2 > length || length > 60 {
+			t.Errorf("%q: %q has %d bytes, said %d", text, cut, len(encoded)-2, length)
+		}
+		if len(text) < 10 && cut != text {
+			t.Errorf("%q became %q", text, cut)
+		}
+	}
+}
+
+// One line for each request: what a page is told, what it cost, and whose it was.
+func TestEachUseCaseHasOneLine(t *testing.T) {
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		ann := person("https://login.example.com", "ann")
+		ctx := weboffice.WithRequestID(t.Context(), "R-1")
+		opened, err := b.Generate(ctx, ann, weboffice.Request{SourceURI: document,
+			Permission: &weboffice.Permission{Copy: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if _, err := b.Refresh(ctx, ann, shown(opened)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Minute)
+		if _, err := b.Refresh(ctx, ann, shown(opened)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = b.Generate(ctx, passerBy, weboffice.Request{SourceURI: "https://x/?Signature=s"})
+		want := []map[string]any{
+			{"function": "generate", "outcome": "opened", "billed": 1.0, "asked": "view edit copy",
+				"granted": "view edit", "rule": "staff", "subject": "ann", "issuer": "staff",
+				"document": document, "userId": weboffice.UserID("", ann.IssuerURL, "ann"),
+				"token": fingerprint(opened.AccessToken), "level": "INFO"},
+			{"function": "refresh", "outcome": "early", "billed": 0.0, "immRequestId": "",
+				"token": fingerprint(opened.AccessToken)},
+			{"function": "refresh", "outcome": "refreshed", "billed": 1.0},
+			{"function": "generate", "outcome": "InvalidArgument.SourceURI", "document": "",
+				"level": "WARN", "subject": ""},
+		}
+		lines := b.logged("decision")
+		for i, line := range lines {
+			for name, value := range want[i] {
+				if line[name] != value {
+					t.Errorf("line %d: %s is %v, want %v", i, name, line[name], value)
+				}
+			}
+			if line["requestId"] != "R-1" || line["maybeBilled"] != false ||
+				line["fallback"] != false {
+				t.Errorf("%v", line)
+			}
+		}
+		if id := lines[0]["immRequestId"]; len(lines) != 4 || id == "" || id == "R-1" {
+			t.Errorf("%d lines, IMM's RequestId %v", len(lines), id)
+		}
+	})
+}

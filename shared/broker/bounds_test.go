@@ -1,0 +1,413 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/standin/office"
+	"weboffice-functions/shared/weboffice"
+)
+
+const tenAMinute = `
+project: test-project
+limits: {anyone: 10/m, caller: 60/m}
+issuers:
+  staff: {url: https://login.example.com, audience: weboffice}
+rules:
+  - {name: staff, documents: oss://test-bucket/**, callers: {issuer: staff}, grant: [view, edit]}
+  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view, edit]}
+  - {name: everything, documents: oss://test-bucket/**, callers: anyone, grant: [view, edit]}
+`
+
+// bank opens documents from one address, as fast as its limit lets them, and keeps all tokens until
+// a refresh of the first calls IMM.
+func (b *site) bank(v Visitor, n int) []weboffice.RefreshRequest {
+	b.t.Helper()
+	var tokens []weboffice.RefreshRequest
+	for range n {
+		opened, err := b.generate(v, document)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		tokens = append(tokens, opened)
+		time.Sleep(6 * time.Second)
+	}
+	time.Sleep(11 * time.Minute)
+	return tokens
+}
+
+// wave refreshes all tokens at once and returns how many calls that cost, and how many got answers.
+func (b *site) wave(by *Broker, v Visitor, tokens []weboffice.RefreshRequest) (billed, ok int) {
+	b.t.Helper()
+	before := b.office.Calls().Billed()
+	for _, token := range tokens {
+		if _, err := by.Refresh(b.t.Context(), v, token); err == nil {
+			ok++
+		} else if weboffice.AsError(err).Kind != weboffice.Throttled {
+			b.t.Fatal(err)
+		}
+	}
+	return b.office.Calls().Billed() - before, ok
+}
+
+// Sealed tokens that were collected in an hour must not become as many billed calls in a minute,
+// nor, spent, as many again.
+func TestBankedSessionsAreBounded(t *testing.T) {
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		tokens := b.bank(passerBy, 600)
+		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed > 300 {
+			t.Errorf("the first wave was %d calls", billed)
+		}
+		time.Sleep(61 * time.Second)
+		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed > 31 {
+			t.Errorf("the second wave was %d calls", billed)
+		}
+		time.Sleep(61 * time.Second)
+		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed > 31 {
+			t.Errorf("the third wave was %d calls", billed)
+		}
+	})
+}
+
+// The harmless twin: an office of 300 people behind one address whose documents all come back after
+// an outage.
+func TestOfficeComesBackAfterAnOutage(t *testing.T) {
+	for name, fault := range map[string]office.Fault{
+		"throttled": office.Throttled(time.Second), "server errors": office.InternalError(),
+		"no answers": office.Cut(), "no rights": office.NoPermission(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			at(t, tenAMinute, func(t *testing.T, b *site) {
+				tokens := b.bank(passerBy, 300)
+				b.office.Fail("", 0, fault)
+				for range 3 {
+					for _, token := range tokens {
+						if _, err := b.Refresh(t.Context(), passerBy, token); err == nil {
+							t.Fatal("no outage")
+						}
+					}
+					time.Sleep(time.Minute)
+				}
+				b.office.ClearFaults()
+				if _, ok := b.wave(b.Broker, passerBy, tokens); ok != 300 {
+					t.Errorf("%d of 300 keep their documents", ok)
+				}
+			})
+		})
+	}
+}
+
+// All tokens of one open document, in whatever order and however often they are shown.
+func TestTokensOfOneDocumentAreBounded(t *testing.T) {
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		tokens := b.chain(b.Broker, person("https://login.example.com", "ann"), 13)
+		since := len(b.office.Requests())
+		for range 60 {
+			for _, token := range tokens {
+				_, _ = b.Refresh(t.Context(), person("https://login.example.com", "ann"), token)
+			}
+			time.Sleep(time.Minute)
+		}
+		if most := most(b.office.Requests()[since:], 30*time.Minute); most > callsPerLife {
+			t.Errorf("%d calls within half an hour", most)
+		}
+	})
+}
+
+// chain opens a document and refreshes it n-1 times, and keeps all tokens.
+func (b *site) chain(by *Broker, v Visitor, n int) []weboffice.RefreshRequest {
+	b.t.Helper()
+	opened, err := b.generate(v, document)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	tokens := []weboffice.RefreshRequest{opened}
+	for range n - 1 {
+		time.Sleep(25 * time.Minute)
+		answer, err := by.Refresh(b.t.Context(), v, tokens[len(tokens)-1])
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		tokens = append(tokens, shown(answer))
+	}
+	return tokens
+}
+
+// most is the largest number of requests in any span.
+func most(requests []office.Request, span time.Duration) (n int) {
+	for i := range requests {
+		within := slices.IndexFunc(requests[i:], func(r office.Request) bool {
+			return r.Time.Sub(requests[i].Time) > span
+		})
+		if within < 0 {
+			within = len(requests) - i
+		}
+		n = max(n, within)
+	}
+	return n
+}
+
+// The harmless twin: a page that loses every second answer, asks again from its other tab, and
+// meets another instance each time, for eleven hours.
+func TestPageThatLosesAnswersKeepsItsDocument(t *testing.T) {
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		instances := []*Broker{b.Broker, b.instance(tenAMinute), b.instance(tenAMinute)}
+		ann := person("https://login.example.com", "ann")
+		held, err := b.generate(ann, document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for turn := range 26 {
+			time.Sleep(25 * time.Minute)
+			one, other := instances[turn%3], instances[(turn+turn%2)%3]
+			if _, err := one.Refresh(t.Context(), ann, held); err != nil { // and it is lost
+				t.Fatal(turn, err)
+			}
+			time.Sleep(time.Duration(turn%3) * 50 * time.Second)
+			answer, err := other.Refresh(t.Context(), ann, held)
+			if err != nil {
+				t.Fatal(turn, err)
+			}
+			if again, err := other.Refresh(t.Context(), ann, held); err != nil ||
+				again.AccessToken != answer.AccessToken {
+				t.Fatal("the other tab:", err)
+			}
+			held = shown(answer)
+		}
+	})
+}
+
+// A generate for a token that was answered is one more opening, and counts as that.
+func TestSpentTokenCountsAsAGenerate(t *testing.T) {
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		tokens := b.bank(passerBy, 15)
+		b.wave(b.Broker, passerBy, tokens)
+		time.Sleep(2 * time.Minute)
+		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed != 10 {
+			t.Errorf("%d spent tokens became calls", billed)
+		}
+		if _, err := b.generate(passerBy, document); err == nil {
+			t.Error("the visitor's generates are not used up")
+		}
+		time.Sleep(7 * time.Second)
+		if _, err := b.generate(passerBy, document); err != nil {
+			t.Error("the harmless twin, later:", err)
+		}
+	})
+}
+
+// limits.total is every visitor's together; what guests cost must not shut out who is signed in.
+func TestThirtyGuestNetworksDoNotStarvePeople(t *testing.T) {
+	total := "limits: {anyone: 10/m, caller: 60/m, total: 60/m}"
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		rates := b.policy.Limits()
+		rates.Total = policy.Rate{Events: 60, Per: time.Minute}
+		b.Broker.limits = NewLimits(rates, b.logger())
+		ann := person("https://login.example.com", "ann")
+		var people, guests []weboffice.RefreshRequest
+		for i := range 10 {
+			people = append(people, b.mustGenerate(ann))
+			guests = append(guests, b.mustGenerate(from(fmt.Sprintf("198.51.100.%d", i))))
+		}
+		time.Sleep(15 * time.Minute)
+		opened := 0
+		for i := range 300 {
+			if _, err := b.generate(from(fmt.Sprintf("203.0.113.%d", i%30)), document); err == nil {
+				opened++
+			}
+		}
+		if opened != 30 {
+			t.Errorf("guests opened %d documents, want half of 60", opened)
+		}
+		for i := range 100 {
+			_, _ = b.Refresh(t.Context(), from(fmt.Sprintf("198.51.100.%d", i%10)), guests[i%10])
+		}
+		for range 100 {
+			_, _ = b.generate(ann, document)
+		}
+		if billed := b.office.Calls().Billed() - 20; billed != 50 {
+			t.Errorf("guests and generates are %d calls, want 50", billed)
+		}
+		if _, ok := b.wave(b.Broker, ann, people); ok != 10 {
+			t.Errorf("%d of 10 people keep their documents", ok)
+		}
+		time.Sleep(2 * time.Minute)
+		b.mustGenerate(ann)
+		begun := b.logged("limits.total is reached: calls are refused")
+		ended := b.logged("limits.total has room again")
+		if len(begun) != 1 || len(ended) != 1 || begun[0]["level"] != "ERROR" ||
+			ended[0]["refused"].(float64) < 300 {
+			t.Errorf("%v, %v", begun, ended)
+		}
+		_ = total
+	})
+}
+
+func (b *site) mustGenerate(v Visitor) weboffice.RefreshRequest {
+	b.t.Helper()
+	opened, err := b.generate(v, document)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return opened
+}
+
+// Whoever holds a published link is limited by address, so that one holder does not lock the others
+// out; all together have ten times a caller's limit.
+func TestOneHolderOfALinkDoesNotLockTheOthersOut(t *testing.T) {
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		link := func(i int) Visitor {
+			v := holder("published", "")
+			v.Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+			return v
+		}
+		for range 100 {
+			_, _ = b.generate(link(0), document)
+		}
+		b.calls(10, 0)
+		for i := range 100 {
+			_, _ = b.generate(link(1+i), document)
+		}
+		b.calls(110, 0)
+		for i := range 1000 {
+			_, _ = b.generate(link(i%256), document)
+		}
+		b.calls(600, 0)
+		if _, err := b.generate(holder("published", "bob"), document); err != nil {
+			t.Error("who is named on a link is nobody's crowd:", err)
+		}
+		another := link(0)
+		another.Link = holder("another", "").Link
+		if _, err := b.generate(another, document); err == nil {
+			t.Error("another link gives the address another limit")
+		}
+	})
+}
+
+// numbered is an address of a network of its own: a /64, and every 65,536 a /48.
+func numbered(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0x20, 3: byte(n >> 24), 5: byte(n >> 16), 6: byte(n >> 8),
+		7: byte(n)})
+}
+
+// Strangers fill the memory of limits, but nobody is forgotten because of them.
+func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
+	l := newLimits(t, twoAMinute)
+	exhaust(t, l, passerBy)
+	ann := person("https://a.example", "ann")
+	exhaust(t, l, ann)
+	for n := range 10 * remembered {
+		_ = l.admit(Visitor{Address: numbered(n * 31)}, noon)
+		_ = l.admit(person("https://a.example", fmt.Sprint(n)), noon)
+	}
+	wantThrottled(t, l.admit(passerBy, noon), 30*time.Second)
+	wantThrottled(t, l.admit(ann, noon), 30*time.Second)
+	if kept := len(l.guests.generates.fullAt); kept > remembered+crowds {
+		t.Errorf("%d buckets", kept)
+	}
+	// The harmless twin: what has refilled is forgotten, and who comes new has a bucket alone.
+	later := noon.Add(2 * time.Minute)
+	for n := range 100 {
+		exhaustAt(t, l, Visitor{Address: numbered(1<<30*(n%2) + n)}, later)
+	}
+	if kept := len(l.guests.generates.fullAt); kept > 100 {
+		t.Errorf("%d buckets", kept)
+	}
+}
+
+// Whoever comes while the memory is full is bounded all the same.
+func TestCrowdAtAFullMemoryIsBounded(t *testing.T) {
+	l := newLimits(t, twoAMinute)
+	for n := range remembered {
+		_ = l.admit(Visitor{Address: numbered(n)}, noon)
+	}
+	let := 0
+	for n := range 10 * remembered {
+		if l.admit(Visitor{Address: numbered(remembered + n)}, noon) == nil {
+			let++
+		}
+	}
+	if let > 2*crowds || let < crowds {
+		t.Errorf("%d were let in", let)
+	}
+}
+
+// The window of a document is forgotten when no span reaches its calls, and not before.
+func TestDocumentsCallsAreRemembered(t *testing.T) {
+	l := newLimits(t, twoAMinute)
+	opened := func(n int) call {
+		return call{visitor: person("https://a.example", fmt.Sprint(n)),
+			opened: &session.Session{ID: fmt.Sprint(n),
+				Access: weboffice.Access{Life: 30 * time.Minute}}}
+	}
+	for range callsPerLife {
+		if _, err := l.hold(opened(-1), noon); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range openDocuments + 100 {
+		if _, err := l.hold(opened(n), noon); err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	wantThrottled(t, holding(l, opened(-1), noon), 30*time.Minute)
+	if kept := len(l.calls.calls); kept != openDocuments {
+		t.Errorf("%d documents", kept)
+	}
+	later := noon.Add(30*time.Minute + time.Second)
+	if err := holding(l, opened(-1), later); err != nil {
+		t.Error(err)
+	}
+	if err := holding(l, opened(openDocuments+200), later); err != nil || len(l.calls.calls) > 2 {
+		t.Errorf("%v, %d documents", err, len(l.calls.calls))
+	}
+}
+
+func holding(l *Limits, c call, now time.Time) error {
+	_, err := l.hold(c, now)
+	return err
+}
+
+// After a clock was put back nobody waits longer than an empty bucket needs.
+func TestClockThatIsPutBackLocksNobodyOut(t *testing.T) {
+	l := newLimits(t, twoAMinute)
+	ann := person("https://a.example", "ann")
+	exhaustAt(t, l, ann, noon.Add(24*time.Hour))
+	wantThrottled(t, l.admit(ann, noon), 30*time.Second)
+	if err := l.admit(ann, noon.Add(30*time.Second)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Requests without a proof that are refused over and over are not read for a while; what they ask
+// of the other function, and who comes from elsewhere, is.
+func TestRefusedStrangersWait(t *testing.T) {
+	l := newLimits(t, twoAMinute)
+	address := netip.MustParseAddr("192.0.2.1")
+	for range refusals.size {
+		if err := l.AdmitStranger("generate", address, noon); err != nil {
+			t.Fatal(err)
+		}
+		l.StrangerRefused("generate", address, noon)
+	}
+	wantThrottled(t, l.AdmitStranger("generate", address, noon), time.Second)
+	var over OverLimit
+	if err := l.AdmitStranger("generate", address, noon); !errors.As(err, &over) {
+		t.Error("the log does not learn which limit it was")
+	}
+	for name, err := range map[string]error{
+		"the other function": l.AdmitStranger("refresh", address, noon),
+		"another address":    l.AdmitStranger("generate", netip.MustParseAddr("192.0.2.2"), noon),
+		"later":              l.AdmitStranger("generate", address, noon.Add(time.Second)),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,447 @@
+// What a page and its element do together, in every engine. Each scenario has functions, an IMM
+// stand-in and a site of its own; ask() moves them, a frame shows the page.
+const MINUTE = 60e3;
+const NEXT = 'oss://team-docs/handbook/welcome.docx'; // open to anyone
+const DECK = 'oss://test-bucket/test-object.pptx'; // not open to anyone
+
+const elementIn = win => win.document.querySelector('weboffice-document');
+const part = (win, id) => elementIn(win).shadowRoot.getElementById(id).textContent;
+const shows = (win, state) => () => elementIn(win)?.getAttribute('state') === state;
+const frameOf = win => win.document.querySelector('#place iframe, weboffice-document iframe');
+const generates = (win, from = 0) => win.requests.slice(from).filter(({ to }) => to === '/generate').length;
+const load = (win, file = 'weboffice.js') => win.eval(`import('./${file}')`);
+
+/** An element in a page, not opened by page.js. Attributes that are null are left out. */
+function place({ setting }, win, attributes = {}, properties = {}) {
+  const element = win.document.createElement('weboffice-document');
+  const { generate, refresh, sdk } = setting;
+  const all = { src: setting.document, generate, refresh, sdk, ...attributes };
+  for (const name in all) if (all[name] !== null) element.setAttribute(name, all[name]);
+  Object.assign(element, properties);
+  win.document.getElementById('place').append(element);
+  return element;
+}
+
+/** A page with the element, opened as somebody; with no groups as a guest. */
+async function opened(stage, groups = [], path = 'page.html', width) {
+  await stage.ask('become', groups);
+  const win = await stage.visit(path, width);
+  await stage.until(shows(win, 'open'));
+  return win;
+}
+
+async function calls(stage, generate, refresh) {
+  const { Generate, Refresh, DoubleSpends } = await stage.ask('calls');
+  stage.is([Generate, Refresh, DoubleSpends], [generate, refresh, 0], 'billed');
+}
+
+/** The machine sleeps, and wakes. */
+async function sleep(stage, win, ms) {
+  await stage.ask('move', ms);
+  win.sleepFor(ms);
+  win.dispatchEvent(new win.Event('visibilitychange'));
+}
+
+const times = (win, name) => win.seen.filter(one => one === name).length;
+const type = (win, text) => elementIn(win).session.instance.Application.StandIn.type(text);
+const holds = (stage, text) => stage.until(async () => (await stage.ask('text')).includes(text), text);
+
+export const scenarios = {
+  async 'whoever asks gets what a rule grants'(stage) {
+    for (const [groups, role, readonly] of [
+      [[], 'Read-only'], [['viewers'], 'Read-only'], [['editors'], 'Editing'],
+      [['editors'], 'Read-only', ''],
+    ]) {
+      sessionStorage.clear(); // each in a tab of their own
+      const win = await opened(stage, groups, 'page.html' + (readonly === '' ? '?readonly' : ''));
+      stage.is(part(win, 'role'), role);
+      stage.is(win.seen.join(), 'frame,open');
+    }
+    await calls(stage, 4, 0);
+  },
+
+  async 'readonly="false" may edit'(stage) {
+    const win = await opened(stage, ['editors'], 'page.html?readonly=false');
+    stage.is(part(win, 'role'), 'Editing');
+  },
+
+  async 'a person signs in with the button'(stage) {
+    const win = await stage.visit('page.html?src=' + encodeURIComponent(DECK));
+    await stage.until(shows(win, 'signin'));
+    stage.is(part(win, 'way'), 'Try again');
+    await stage.ask('become', ['editors']);
+    elementIn(win).shadowRoot.getElementById('way').click();
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Editing');
+    await calls(stage, 1, 0);
+  },
+
+  async 'a guest who signs in later gets their own'(stage) {
+    const win = await opened(stage);
+    await stage.ask('become', ['editors']);
+    win.session.retry(true);
+    await stage.until(() => part(win, 'role') === 'Editing');
+    await calls(stage, 2, 0);
+  },
+
+  // ---- no storms ----
+
+  async 'attack: a signin handler that sets a fresh token against a steady 401'(stage) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    const element = win.document.createElement('weboffice-document');
+    element.addEventListener('signin', async () => {
+      element.token = (await stage.proof('ann', 'editors')) + 'broken';
+    });
+    const { generate, refresh, sdk } = stage.setting;
+    for (const [name, value] of Object.entries({ src: DECK, generate, refresh, sdk })) {
+      element.setAttribute(name, value);
+    }
+    win.document.getElementById('place').append(element);
+    await stage.until(() => generates(win) >= 2);
+    await win.pass(5000 - (win.Date.now() - win.requests[0].at));
+    stage.is(generates(win) <= 3, true, generates(win) + ' generates');
+    await stage.until(shows(win, 'signin'));
+  },
+
+  async 'attack: an inline function at each render against a 403'(stage) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    const inline = () => () => stage.proof('nobody', 'nothing');
+    const element = place(stage, win, { src: DECK }, { token: inline(), options: { parameters: {} } });
+    await stage.until(shows(win, 'refused'));
+    for (let i = 0; i < 40; i++) {
+      element.token = inline();
+      element.options = { parameters: {} };
+      await win.pass(100);
+      stage.is(part(win, 'title'), 'You have no access');
+    }
+    stage.is(generates(win) <= 3, true, generates(win) + ' generates');
+  },
+
+  // ---- the right person ----
+
+  async 'a token that is set before the module is there'(stage) {
+    const win = await stage.visit('blank.html');
+    const element = place(stage, win, {}, { token: await stage.proof('ann', 'editors') });
+    await load(win);
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Editing');
+    element.token = await stage.proof('victor', 'viewers');
+    await stage.until(() => part(win, 'role') === 'Read-only' && shows(win, 'open')());
+    await calls(stage, 2, 0);
+  },
+
+  async 'with the attribute signin a late token is nobody’s guest'(stage) {
+    const win = await stage.visit('blank.html');
+    const element = place(stage, win, { signin: '' });
+    await load(win);
+    await stage.until(shows(win, 'signin'));
+    await win.pass(5000);
+    stage.is(win.requests.length, 0);
+    element.token = await stage.proof('ann', 'editors');
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Editing');
+    await calls(stage, 1, 0);
+  },
+
+  async 'an attribute token is removed, with a sentence'(stage) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    const element = place(stage, win, { token: await stage.proof('ann', 'editors') });
+    await stage.until(shows(win, 'failed'));
+    stage.is(element.hasAttribute('token'), false);
+    stage.is(part(win, 'detail'), 'The page is not set up right');
+    stage.is(win.requests.length, 0);
+    element.token = await stage.proof('ann', 'editors');
+    await stage.until(shows(win, 'open'));
+  },
+
+  async 'a sign-out: saved, frame gone, key removed, within two seconds'(stage) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    const element = place(stage, win, {}, { token: await stage.proof('ann', 'editors') });
+    await stage.until(shows(win, 'open'));
+    type(win, ' Her last words.');
+    stage.is(Object.keys(win.sessionStorage).join(), 'weboffice');
+    const start = performance.now();
+    element.token = null;
+    await stage.until(shows(win, 'signin'));
+    stage.is(performance.now() - start < 2000, true, 'in time');
+    stage.is([!!frameOf(win), win.sessionStorage.weboffice], [false, undefined]);
+    await holds(stage, 'Her last words.');
+    await win.pass(MINUTE);
+    await calls(stage, 1, 0);
+  },
+
+  async 'a guest in the tab of a guest with a password, or of a link’s holder, is asked anew'(stage) {
+    await stage.ask('lay', { URI: NEXT, Password: 'hush' });
+    let win = await stage.visit('blank.html');
+    await load(win);
+    place(stage, win, { src: NEXT }, { token: '', options: { password: 'hush' } });
+    await stage.until(shows(win, 'open'));
+    stage.is(win.sessionStorage.weboffice, undefined);
+    win = await stage.visit('blank.html');
+    await load(win);
+    place(stage, win, { src: NEXT }, { token: '' });
+    await stage.until(() => frameOf(win)); // which asks for the password
+    stage.is(shows(win, 'opening')(), true);
+    await calls(stage, 2, 0);
+    win = await stage.visit('page.html#link=' + await stage.ask('link'));
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Editing');
+    win.history.replaceState(null, ''); // a router that knows nothing of it
+    win = await stage.reload();
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Read-only');
+    await calls(stage, 4, 0);
+  },
+
+  async 'a reload is free; another person’s is theirs'(stage) {
+    let win = await opened(stage, ['editors']);
+    for (let i = 0; i < 3; i++) {
+      win = await stage.reload();
+      await stage.until(shows(win, 'open'));
+      stage.is(part(win, 'role'), 'Editing');
+    }
+    await calls(stage, 1, 0);
+    await stage.ask('become', []);
+    win = await stage.reload();
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Read-only');
+    await calls(stage, 2, 0);
+  },
+
+  async 'a share link leaves the address, and the rest of the fragment stays'(stage) {
+    const link = await stage.ask('link');
+    for (const [hash, rest] of [
+      ['#/route&link=', '#/route'], ['#section&link=', '#section'], ['#link=', ''],
+    ]) {
+      const win = await stage.visit('page.html' + hash + link);
+      await stage.until(shows(win, 'open'));
+      stage.is(win.location.href, new URL('page.html' + rest, location.href).href);
+      stage.is(part(win, 'role'), 'Editing');
+      const kept = JSON.stringify([{ ...win.sessionStorage }, { ...win.localStorage }]);
+      stage.is(kept.includes(link.split('.')[2]), false, 'kept outside the history entry');
+    }
+    const before = (await stage.ask('calls')).Generate;
+    const win = await stage.reload();
+    await stage.until(shows(win, 'open'));
+    stage.is((await stage.ask('calls')).Generate, before, 'a reload is free');
+  },
+
+  // ---- among others ----
+
+  async 'open() in an effect with its cleanup, twice, and for another document'(stage) {
+    const win = await stage.visit('blank.html');
+    const { open } = await load(win), mount = win.document.getElementById('place');
+    const { generate, refresh, sdk } = stage.setting;
+    const effect = uri => {
+      const session = open({ generate, refresh, sdk, document: uri, mount, token: '' });
+      win.session = session;
+      return () => session.close();
+    };
+    effect(stage.setting.document)();
+    const cleanup = effect(stage.setting.document);
+    await stage.until(() => win.session.state === 'open');
+    cleanup();
+    await stage.ask('lay', { URI: NEXT });
+    effect(NEXT);
+    await stage.until(() => win.session.state === 'open');
+    await calls(stage, 2, 0);
+    stage.is(win.document.querySelectorAll('iframe').length, 1);
+  },
+
+  async 'a new element opens when the old one has left'(stage) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    const old = place(stage, win, {}, { token: '' });
+    await stage.until(shows(win, 'open'));
+    await stage.ask('lay', { URI: NEXT });
+    const next = place(stage, win, { src: NEXT }, { token: '' });
+    await stage.until(() => next.getAttribute('state') === 'waiting');
+    await stage.pause(300);
+    old.remove();
+    await stage.until(() => next.getAttribute('state') === 'open');
+    await calls(stage, 2, 0);
+  },
+
+  async 'what was typed is there after the element was removed and put back'(stage) {
+    const win = await opened(stage, ['editors']), element = elementIn(win), at = element.parentNode;
+    type(win, ' In the middle of a');
+    await stage.pause(50); // on its way into the other process
+    element.remove();
+    at.append(element);
+    await stage.until(shows(win, 'open'));
+    await holds(stage, 'In the middle of a');
+    await calls(stage, 1, 0);
+  },
+
+  async 'importing two copies'(stage) {
+    const win = await opened(stage, ['editors']);
+    const copy = await load(win, 'weboffice.js?copy');
+    stage.is(Object.keys(copy).sort().join(), 'WebofficeDocument,link,open,texts');
+    stage.is(elementIn(win).getAttribute('state'), 'open');
+  },
+
+  async 'moveBefore() keeps the frame, where the browser has it'(stage) {
+    const win = await opened(stage, ['editors']), { body } = win.document;
+    if (!body.moveBefore) return;
+    const before = frameOf(win).contentWindow;
+    body.moveBefore(elementIn(win), null);
+    stage.is(frameOf(win).contentWindow === before, true);
+    stage.is(times(win, 'frame'), 1);
+  },
+
+  async 'a problem moves nothing while somebody types on a phone'(stage) {
+    const win = await opened(stage, ['editors'], 'page.html', 390);
+    const box = () => {
+      const { top, left, width, height } = frameOf(win).getBoundingClientRect();
+      return [top, left, width, height];
+    };
+    const before = box();
+    win.offline = true;
+    await sleep(stage, win, 26 * MINUTE);
+    await stage.until(shows(win, 'retrying'));
+    stage.is(box(), before);
+    stage.is(part(win, 'title'), 'Trying again…');
+    const { width, scrollWidth } = { ...win.document.documentElement.getBoundingClientRect().toJSON(),
+      scrollWidth: win.document.documentElement.scrollWidth };
+    stage.is(scrollWidth <= width, true, 'wider than the phone');
+    win.offline = false;
+    win.session.retry();
+    await stage.until(shows(win, 'open'));
+    stage.is(box(), before);
+  },
+
+  async 'a browser without AbortSignal.timeout, style sheets by script, or locks'(stage) {
+    const win = await stage.visit('blank.html');
+    delete win.AbortSignal.timeout;
+    delete win.CSSStyleSheet.prototype.replaceSync;
+    Object.defineProperty(win.navigator, 'locks', { value: undefined });
+    await load(win);
+    const element = place(stage, win, {}, { token: '' });
+    await stage.until(shows(win, 'open'));
+    stage.is(element.shadowRoot.querySelectorAll('style').length, 1);
+    stage.is(win.getComputedStyle(element).display, 'grid');
+  },
+
+  // ---- sites with a policy of their own ----
+
+  async 'the policy that the guide names, with require-trusted-types-for'(stage) {
+    const { generate, sdk } = stage.setting;
+    await stage.ask('policy', { '/plain.html': "default-src 'none'; base-uri 'none'; form-action 'none'; "
+      + `script-src 'self' ${new URL(sdk).origin}; frame-src ${new URL(sdk).origin}; `
+      + `connect-src ${new URL(generate).origin}; img-src data:; require-trusted-types-for 'script'; `
+      + 'trusted-types weboffice' });
+    const win = await stage.visit('plain.html');
+    await stage.until(shows(win, 'open'));
+    stage.is(frameOf(win).getBoundingClientRect().height > 200, true, 'the frame’s height');
+    stage.is(win.getComputedStyle(elementIn(win)).display, 'grid');
+    await calls(stage, 1, 0);
+  },
+
+  async 'what a policy lacks is named'(stage) {
+    const { generate, sdk } = stage.setting, [office, api] = [sdk, generate].map(url => new URL(url).origin);
+    for (const [lacks, host, rest] of [
+      ['script-src', office, `script-src 'self'; frame-src ${office}; connect-src ${api}`],
+      ['frame-src', office, `script-src 'self' ${office}; frame-src 'none'; connect-src ${api}`],
+      ['connect-src', api, `script-src 'self' ${office}; frame-src ${office}; connect-src 'none'`],
+    ]) {
+      sessionStorage.clear();
+      await stage.ask('policy', { '/plain.html': `default-src 'none'; img-src data:; ${rest}` });
+      const win = await stage.visit('plain.html');
+      await stage.until(shows(win, 'failed'));
+      const { code, value } = elementIn(win).session.error;
+      stage.is(code + ' ' + value, `CSP ${lacks} ${host}`);
+      stage.is(part(win, 'detail'), 'The page is not set up right');
+    }
+  },
+
+  async 'a wrong origin: the page’s console is told which to add'(stage) {
+    const win = await stage.visit('page.html');
+    await stage.until(shows(win, 'failed'));
+    const { code, message } = win.session.error;
+    stage.is(code, 'Network');
+    stage.is(message.includes('origins') && message.includes(location.origin), true, message);
+    stage.is(part(win, 'detail').includes('origins'), false, part(win, 'detail'));
+    await calls(stage, 0, 0);
+  },
+
+  // ---- the life of a session ----
+
+  async 'a machine that slept for eight hours'(stage) {
+    const win = await opened(stage);
+    await sleep(stage, win, 8 * 60 * MINUTE);
+    await stage.until(() => times(win, 'refreshed') === 1 && shows(win, 'open')());
+    await calls(stage, 1, 1);
+    await sleep(stage, win, 25 * MINUTE);
+    await stage.until(() => times(win, 'refreshed') === 2);
+    await calls(stage, 1, 2);
+  },
+
+  async 'rights that change while somebody writes'(stage) {
+    const win = await opened(stage, ['editors']);
+    type(win, ' While I may.');
+    for (const [i, [group, role]] of [['viewers', 'Read-only'], ['editors', 'Editing']].entries()) {
+      await stage.ask('become', [group]);
+      await sleep(stage, win, 25 * MINUTE);
+      await stage.until(() => times(win, 'changed') === i + 1 && part(win, 'role') === role);
+      await calls(stage, 2 + i, 0);
+    }
+    await holds(stage, 'While I may.');
+    stage.is(times(win, 'frame'), 1, 'the same address, the same frame');
+  },
+
+  async 'a right that ends, and a session'(stage) {
+    let win = await opened(stage, ['viewers'], 'page.html?src=' + encodeURIComponent(DECK));
+    await stage.ask('become', ['nobody']);
+    await sleep(stage, win, 25 * MINUTE);
+    await stage.until(shows(win, 'refused'));
+    stage.is(!!frameOf(win), false);
+    stage.is(/^RequestId \S+$/.test(part(win, 'request')), true, part(win, 'request'));
+    const sheet = encodeURIComponent('oss://test-bucket/test-object.xlsx'); // its rule has session: 1m
+    win = await opened(stage, ['editors'], 'page.html?src=' + sheet);
+    await sleep(stage, win, 26 * MINUTE);
+    await stage.until(shows(win, 'ended'));
+    stage.is(part(win, 'way'), 'Continue here');
+    elementIn(win).shadowRoot.getElementById('way').click();
+    await stage.until(shows(win, 'open'));
+    await calls(stage, 3, 0);
+  },
+
+  async 'IMM throttles: asked again, not before Retry-After'(stage) {
+    const win = await opened(stage);
+    await stage.ask('fault', 'throttled');
+    await sleep(stage, win, 25 * MINUTE);
+    await stage.until(shows(win, 'retrying'));
+    const { wait, status } = win.session.error, before = win.requests.length;
+    stage.is([wait, status], [3000, 429]);
+    win.session.retry();
+    await win.pass(2500);
+    stage.is(win.requests.length, before);
+    await win.pass(2500);
+    await stage.until(() => times(win, 'refreshed') === 1 && shows(win, 'open')());
+    await calls(stage, 1, 1);
+  },
+
+  async 'an answer that got lost behind the function'(stage) {
+    const win = await opened(stage);
+    await stage.ask('fault', 'cut after');
+    await sleep(stage, win, 25 * MINUTE);
+    await stage.until(() => times(win, 'refreshed') === 1 && shows(win, 'open')());
+    await calls(stage, 2, 1);
+  },
+
+  async 'another address needs another frame'(stage) {
+    await stage.ask('switches', { NewURLEachTime: true });
+    const win = await opened(stage, ['editors']);
+    type(win, ' Kept.');
+    await stage.ask('become', ['viewers']);
+    await sleep(stage, win, 25 * MINUTE);
+    await stage.until(() => times(win, 'frame') === 2 && shows(win, 'open')());
+    stage.is(win.document.querySelectorAll('iframe').length, 1);
+    await holds(stage, 'Kept.');
+    await calls(stage, 2, 0);
+  },
+};
