@@ -40,8 +40,8 @@ func rules(n int, issuer string) string {
 		"limits: {anyone: 1000000/s, caller: 1000000/s}\n"+
 		"issuers: {staff: {url: %q, audience: weboffice}}\nrules:\n", issuer)
 	rule := func(name, documents, callers, grant string) {
-		fmt.Fprintf(&b, "  - {name: %s, documents: 'oss://test-bucket/%s', callers: %s, grant: [%s]}\n",
-			name, documents, callers, grant)
+		fmt.Fprintf(&b, "  - {name: %s, documents: 'oss://test-bucket/%s', callers: %s,"+
+			" grant: [%s]}\n", name, documents, callers, grant)
 	}
 	for i := range n - 2 {
 		rule(fmt.Sprint("team ", i), fmt.Sprintf("teams/%d/**", i),

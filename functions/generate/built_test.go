@@ -173,8 +173,8 @@ func untilOpen(b *testing.B, address string) {
 }
 
 // ask sends one request after the other on each connection, as cheaply as it can.
-func ask(b *testing.B, address, proof string, connections int, during time.Duration) (perSecond float64,
-	p99 time.Duration) {
+func ask(b *testing.B, address, proof string, connections int, during time.Duration) (
+	perSecond float64, p99 time.Duration) {
 	request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", address, proof, len(body),
 		body)

@@ -143,7 +143,8 @@ func checkImports(_ context.Context, p project, r *report) string {
 	l := embeddedYAML[layout]("layout.yaml")
 	for _, s := range p.code(r) {
 		pkg := path.Dir(s.name)
-		if strings.HasSuffix(s.name, "_test.go") || strings.HasPrefix(pkg, "shared/standin/") ||
+		if strings.HasSuffix(s.name, "_test.go") || strings.Contains(s.name, "/testdata/") ||
+			strings.HasPrefix(pkg, "shared/standin/") ||
 			!strings.HasPrefix(pkg, "shared/") && !strings.HasPrefix(pkg, "functions/") {
 			continue
 		}

@@ -2,7 +2,7 @@
 // API, the editor frame and the JS-SDK in one handler, with no account and no network.
 //
 //	server := office.New(office.Options{})
-//	web := httptest.NewServer(server)      // the official SDK's endpoint: web.Listener.Addr(), by http
+//	web := httptest.NewServer(server) // the official SDK's endpoint: web.Listener.Addr(), by http
 //	server.Fail(office.Refresh, 1, office.Cut().AfterWork())
 //	… server.Calls(), server.Requests(), server.DoubleSpends()
 //
@@ -19,8 +19,8 @@
 //     frame: the last that opens it; the others lose it.
 //   - The editor side (SDKPath, /office/…) is a JS-SDK with the real one's surface and traps, and a
 //     frame that says on its face that it is a stand-in. Edits are saved into memory.
-//   - It counts calls and what the vendor would charge for (Calls), remembers the last requests, and
-//     fails on demand (Fail).
+//   - It counts calls and what the vendor would charge for (Calls), remembers the last requests,
+//     and fails on demand (Fail).
 //
 // Where the vendor documents nothing it chooses: a spent, expired or unknown refresh token is 400
 // InvalidRefreshToken, and Switches.OldTokensDie says whether a refresh ends the old access token.
