@@ -197,6 +197,7 @@ func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
 	if _, err := x509.ParseCertificate(der); err == nil {
 		t.Fatal("the certificate is no trap")
 	}
+	stranger := must(rsa.GenerateKey(rand.Reader, 2048))
 	for name, extra := range map[string]map[string]any{
 		"negative serial":          {"x5c": [][]byte{der}},
 		"another's thumbprint":     {"x5t": b64(strings.Repeat("x", 20))},
@@ -216,7 +217,7 @@ func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, caller.Issuer{}, c, inProcess{published(key)})
 			r.accepted(t, signWith(t, c, jose.RS256, keys.rsa, "k"))
-			r.refused(t, signWith(t, c, jose.RS256, must(rsa.GenerateKey(rand.Reader, 2048)), "k"))
+			r.refused(t, signWith(t, c, jose.RS256, stranger, "k"))
 		})
 	}
 }
