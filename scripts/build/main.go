@@ -4,8 +4,8 @@
 //	dist/lambda/{generate,refresh}/  linux/arm64
 //
 // Each holds the program, bootstrap, and the policy beside it, policy.yaml. A policy that does not
-// parse, or whose own tests fail, stops the build before anything is touched. -out names another
-// folder than dist.
+// parse, or whose own tests fail, stops the build before anything is touched, and so does an --env
+// of `s deploy` that scripts/env.yaml does not have. -out names another folder than dist.
 //
 // The same commit gives the same bytes with the same Go version, wherever it lies: paths are
 // trimmed, cgo is off, settings of the environment that change code are fixed, and files carry a
@@ -14,6 +14,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"errors"
@@ -24,6 +25,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -49,19 +51,17 @@ var packed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, ".", os.Args[1:], os.Stdout)
-	stop()
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "build:", err)
 		os.Exit(1)
 	}
 }
 
-// run builds the module at root as the arguments say and prints a line for each program.
-func run(ctx context.Context, root string, args []string, stdout io.Writer) error {
+// run builds the module in the current folder as the arguments say, and prints a line for each
+// program.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
 	flags.SetOutput(stdout)
 	wanted := flags.String("target", "", "fc or lambda; both when left out")
@@ -77,11 +77,15 @@ func run(ctx context.Context, root string, args []string, stdout io.Writer) erro
 		return fmt.Errorf("%q is no flag: there are -target, -arch, -policy, -out and -page",
 			flags.Arg(0))
 	}
-	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("run it where go.mod is: go run ./scripts/build")
 	}
+	if name := unknownEnvironment(getenv); name != "" {
+		return fmt.Errorf("scripts/env.yaml has no environment %q: correct --env, s would deploy "+
+			"what has none", name)
+	}
 	if *page {
-		line, err := writePage(root)
+		line, err := writePage(".")
 		if err == nil {
 			_, err = io.WriteString(stdout, line)
 		}
@@ -91,16 +95,13 @@ func run(ctx context.Context, root string, args []string, stdout io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if !filepath.IsAbs(*policyFile) {
-		*policyFile = filepath.Join(root, *policyFile)
-	}
 	text, err := readPolicy(*policyFile)
 	if err != nil {
 		return err
 	}
 	for _, t := range chosen {
 		for _, function := range functions() {
-			if err := build(ctx, root, *out, t, function, text, stdout); err != nil {
+			if err := build(ctx, *out, t, function, text, stdout); err != nil {
 				return fmt.Errorf("%s for %s: %w", function, t.name, err)
 			}
 		}
@@ -145,70 +146,71 @@ func readPolicy(path string) ([]byte, error) {
 	return text, nil
 }
 
-// build makes one folder below out anew. A relative out is below root.
-func build(ctx context.Context, root, out string, t target, function string, policyText []byte,
-	stdout io.Writer) error {
-	shown := filepath.Join(out, t.name, function, "bootstrap")
-	program := shown
-	if !filepath.IsAbs(out) {
-		program = filepath.Join(root, shown)
+var notFound = regexp.MustCompile(`(?m)^\[[^]]*\]\[WARN\] Env \[(.*)\] was not found`)
+
+// unknownEnvironment returns the name of an --env that Serverless Devs did not find, where it runs
+// this as its pre-deploy action. It goes on without one, and says so in its log alone.
+func unknownEnvironment(getenv func(string) string) string {
+	trace := getenv("serverless_devs_traceid")
+	home := cmp.Or(getenv("serverless_devs_config_home"), getenv("HOME"), getenv("USERPROFILE"))
+	text, err := os.ReadFile(filepath.Join(home, ".s", "logs", trace, "s_cli.log"))
+	if found := notFound.FindSubmatch(text); trace != "" && err == nil && found != nil {
+		return string(found[1])
 	}
+	return ""
+}
+
+// build makes one folder below out anew.
+func build(ctx context.Context, out string, t target, function string, policyText []byte,
+	stdout io.Writer) error {
+	program := filepath.Join(out, t.name, function, "bootstrap")
 	folder := filepath.Dir(program)
 	if err := os.RemoveAll(folder); err != nil {
 		return err
 	}
 	// lambda.norpc leaves out the RPC of a Lambda runtime that is gone, and 2.7 MB of templates
 	// with it.
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs="+stamp(ctx, root),
-		"-ldflags", "-s -w",
-		"-tags", "lambda.norpc", "-o", shown, "./functions/"+function+"/bootstrap")
-	command.Dir, command.Stderr = root, os.Stderr
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs="+stamp(ctx),
+		"-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", program, "./functions/"+function+"/bootstrap")
+	command.Stderr = os.Stderr
 	command.Env = append(trusting(), "GOOS=linux", "GOARCH="+t.archs[0], "CGO_ENABLED=0",
 		"GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
 	if err := command.Run(); err != nil {
 		return err
 	}
 	beside := filepath.Join(folder, "policy.yaml")
-	if err := os.WriteFile(beside, policyText, 0o644); err != nil {
-		return err
-	}
 	built, err := os.Stat(program)
+	err = errors.Join(err, os.WriteFile(beside, policyText, 0o644),
+		os.Chtimes(program, packed, packed), os.Chtimes(beside, packed, packed))
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{program, beside} {
-		if err := os.Chtimes(path, packed, packed); err != nil {
-			return err
-		}
-	}
-	commit := revision(program)
-	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", shown, t.archs[0],
-		float64(built.Size())/1e6, commit)
+	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", program, t.archs[0],
+		float64(built.Size())/1e6, revision(program))
 	return err
 }
 
 // revision reads back what is stamped into a program.
 func revision(program string) string {
-	commit, state := "revision unknown", ""
-	if info, err := buildinfo.ReadFile(program); err == nil {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				commit = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				state = " with changes"
-			}
-		}
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return "revision unknown"
 	}
-	return commit + state
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if settings["vcs.modified"] == "true" {
+		return settings["vcs.revision"] + " with changes"
+	}
+	return cmp.Or(settings["vcs.revision"], "revision unknown")
 }
 
 // stamp says whether Go can name the commit. Go fails instead of leaving the stamp out where a
 // repository has no commit yet, so git is asked first.
-func stamp(ctx context.Context, root string) string {
+func stamp(ctx context.Context) string {
 	command := exec.CommandContext(ctx, "git", "rev-parse", "--verify", "HEAD")
-	command.Dir, command.Env = root, trusting()
-	if command.Run() != nil {
+	if command.Env = trusting(); command.Run() != nil {
 		return "false"
 	}
 	return "auto"

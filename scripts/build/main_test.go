@@ -19,10 +19,11 @@ const closed = `tests:
   - {as: anyone, open: oss://bucket/a.docx, expect: refused}
 `
 
-// module writes a small module of the shape that build expects.
+// module writes a small module of the shape that build expects, and goes there.
 func module(t *testing.T, policy string) string {
 	t.Helper()
 	root := t.TempDir()
+	t.Chdir(root)
 	files := map[string]string{
 		"go.mod":                "module example.com/functions\n\ngo 1.26\n",
 		"functions/policy.yaml": policy,
@@ -66,14 +67,15 @@ func sums(t *testing.T, root string) map[string][32]byte {
 }
 
 func TestEveryTargetIsReproducible(t *testing.T) {
-	first, second := module(t, closed), module(t, closed)
 	var out bytes.Buffer
-	if err := run(t.Context(), first, nil, &out); err != nil {
+	first := module(t, closed)
+	if err := run(t.Context(), nil, os.Getenv, &out); err != nil {
 		t.Fatal(err)
 	}
+	second := module(t, closed)
 	t.Setenv("GOFLAGS", "-tags=other")
 	t.Setenv("GOAMD64", "v3")
-	if err := run(t.Context(), second, nil, &out); err != nil {
+	if err := run(t.Context(), nil, os.Getenv, &out); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", out.String())
@@ -122,8 +124,7 @@ func TestAnotherFolder(t *testing.T) {
 			below = filepath.Join(root, out)
 		}
 		var printed bytes.Buffer
-		if err := run(t.Context(), root, []string{"-target", "fc", "-out", out},
-			&printed); err != nil {
+		if err := run(t.Context(), []string{"-target", "fc", "-out", out}, os.Getenv, &printed); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"fc/generate/bootstrap", "fc/generate/policy.yaml",
@@ -158,14 +159,14 @@ func TestTheCommitIsStamped(t *testing.T) {
 		return strings.TrimSpace(string(out))
 	}
 	git("init", "-q")
-	if got := stamp(t.Context(), root); got != "false" {
+	if got := stamp(t.Context()); got != "false" {
 		t.Fatalf("a repository without a commit: -buildvcs=%s", got)
 	}
 	git("add", ".")
 	git("commit", "-q", "-m", "first")
 	t.Setenv("GOFLAGS", "-buildvcs=false") // as some build machines set it
 	var out bytes.Buffer
-	if err := run(t.Context(), root, []string{"-target", "fc"}, &out); err != nil {
+	if err := run(t.Context(), []string{"-target", "fc"}, os.Getenv, &out); err != nil {
 		t.Fatal(err)
 	}
 	head := git("rev-parse", "HEAD")
@@ -208,7 +209,7 @@ func TestABadPolicyStopsTheBuild(t *testing.T) {
 			if err := os.WriteFile(kept, []byte("the one before"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			err := run(t.Context(), root, args, &bytes.Buffer{})
+			err := run(t.Context(), args, os.Getenv, &bytes.Buffer{})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v, want one with %q", err, c.want)
 			}
@@ -220,7 +221,7 @@ func TestABadPolicyStopsTheBuild(t *testing.T) {
 }
 
 func TestArgumentsThatMeanNothing(t *testing.T) {
-	root := module(t, closed)
+	module(t, closed)
 	for _, c := range []struct {
 		args []string
 		want string
@@ -231,16 +232,17 @@ func TestArgumentsThatMeanNothing(t *testing.T) {
 		{[]string{"-target", "lambda", "-arch", "386"}, "arm64 or amd64"},
 		{[]string{"fc"}, "no flag"},
 	} {
-		if err := run(t.Context(), root, c.args, &bytes.Buffer{}); err == nil ||
+		if err := run(t.Context(), c.args, os.Getenv, &bytes.Buffer{}); err == nil ||
 			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: got %v, want one with %q", c.args, err, c.want)
 		}
 	}
-	if err := run(t.Context(), t.TempDir(), nil, &bytes.Buffer{}); err == nil ||
+	t.Chdir(t.TempDir())
+	if err := run(t.Context(), nil, os.Getenv, &bytes.Buffer{}); err == nil ||
 		!strings.Contains(err.Error(), "go.mod") {
 		t.Errorf("outside of a module: got %v", err)
 	}
-	if err := run(context.Background(), root, []string{"-h"}, &bytes.Buffer{}); !errors.Is(err,
+	if err := run(context.Background(), []string{"-h"}, os.Getenv, &bytes.Buffer{}); !errors.Is(err,
 		flag.ErrHelp) {
 		t.Errorf("-h: got %v", err)
 	}
@@ -253,10 +255,36 @@ func TestLambdaOnAmd64(t *testing.T) {
 	}
 }
 
-// TestTheExamplesOfTheShippedPolicyParse takes the "# " off every example line of
-// functions/policy.yaml, as its first lines say.
+// Serverless Devs goes on without an environment that it does not find, and says so in its log
+// alone.
+func TestUnknownEnvironmentStopsADeployment(t *testing.T) {
+	module(t, closed)
+	home := t.TempDir()
+	env := map[string]string{"serverless_devs_traceid": "1125184301", "HOME": home}
+	log := filepath.Join(home, ".s", "logs", "1125184301", "s_cli.log")
+	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const said = "[2026-11-25 18:43:01][WARN] Env [typo] was not found, run without environment.\n"
+	for text, want := range map[string]string{
+		said: `scripts/env.yaml has no environment "typo"`,
+		"[2026-11-25 18:43:01][DEBUG] args --env [x]\n": "-target azure", // harmless twin
+	} {
+		if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := run(t.Context(), []string{"-target", "azure"},
+			func(name string) string { return env[name] }, &bytes.Buffer{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// TestTheExamplesOfTheShippedPolicyParse takes the "# " off every example line of the policy, as its
+// first lines say. It reads a copy: the file in use belongs to the adopter.
 func TestTheExamplesOfTheShippedPolicyParse(t *testing.T) {
-	shipped := filepath.Join("..", "..", "functions", "policy.yaml")
+	shipped := filepath.Join("..", "check", "testdata", "policy.yaml")
 	if _, err := readPolicy(shipped); err != nil {
 		t.Fatalf("as it ships: %v", err)
 	}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// deployStep is the shell script of the workflow's step.
+func deployStep(t *testing.T) string {
+	t.Helper()
+	r := &report{}
+	workflow := readYAML(r, os.DirFS("../.."), ".github/workflows/function-compute-environment.yml")
+	steps, _ := get(workflow.value, "jobs", "deploy", "steps").([]any)
+	i := slices.IndexFunc(steps, func(step any) bool { return text(step, "name") == "Deploy" })
+	if i < 0 || len(r.findings) > 0 {
+		t.Fatalf("no step Deploy: %v", r.findings)
+	}
+	return text(steps[i], "run")
+}
+
+// A component that fails, that answers as fc3 does, and that says what it must not.
+const stubComponent = `
+module.exports = class {
+  async getSchema() { return {}; }
+  async deploy(input) {
+    const { functionName, environmentVariables: env } = input.props;
+    console.log('deploying', JSON.stringify(env));
+    if (env.MODE === 'throw') throw new Error('ReservedConcurrencyQuotaExceeded ' + JSON.stringify(env));
+    return { functionName, url: { system_url: 'https://' + functionName + '.fcapp.run' },
+      environmentVariables: env };
+  }
+};
+`
+
+// deployedProject is a project whose functions are deployed by the stub.
+func deployedProject(t *testing.T) (root string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("installs Serverless Devs and builds scripts/build")
+	}
+	_, home, skipped := project{files: os.DirFS("../..")}.serverlessDevs(t.Context())
+	if home != "" {
+		t.Cleanup(func() { _ = os.RemoveAll(home) })
+	}
+	if skipped == "" {
+		if _, err := exec.LookPath("jq"); err != nil {
+			skipped = "jq is not here"
+		}
+	}
+	if skipped != "" {
+		t.Skip(skipped)
+	}
+	root = t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(root, "build"), "../build")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, text := range map[string]string{
+		"go.mod": "module x\n", "stub/index.js": stubComponent,
+		"stub/package.json": `{"name": "stub", "main": "index.js"}`,
+		// scripts/build, as far as it says no
+		"build.sh":          "! ./build -target none 2>&1 | grep 'no environment' >&2\n",
+		"stub/publish.yaml": "Edition: 3.0.0\nType: Component\nName: stub\nVersion: 0.0.1\n",
+		"s.yaml": `
+edition: 3.0.0
+name: x
+access: default
+env: env.yaml
+actions:
+  pre-deploy:
+    - run: sh build.sh
+      path: ./
+resources:
+  generate:
+    component: ./stub
+    props: &function
+      functionName: generate
+      environmentVariables:
+        MODE: ${env('MODE', 'answer')}
+        KEYS: ${env('WEBOFFICE_SESSION_KEYS')}
+  refresh: {component: ./stub, props: {<<: *function, functionName: refresh}}
+`,
+		"env.yaml": "environments: [{name: test, type: testing, overlays: {resources: {generate: {functionName: g}}}}]\n",
+	} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(root, ".github"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(home, filepath.Join(root, ".github", "serverless-devs")); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// TestWorkflowsDeployStep runs the step as it stands, with the real tool. A component that throws
+// makes it fail with the error shown, and nothing that it prints or leaves holds a key.
+func TestWorkflowsDeployStep(t *testing.T) {
+	root := deployedProject(t)
+	const first, second = "Zx9cVbN3mQwErTyUiOpAsDfGhJkL1z2X4C6V8B0nM5Q=", "q2Jx0m3ZkS8nB7rV5tYpLwEuGhDfCaXi1o4T6sKjNvQ="
+	mask := regexp.MustCompile(`(?m)^::add-mask::.*\n`)
+	for name, c := range map[string]struct {
+		env  map[string]string
+		ok   bool
+		says string
+	}{
+		"it deploys":            {nil, true, ""},
+		"the component throws":  {map[string]string{"MODE": "throw"}, false, "ReservedConcurrencyQuotaExceeded"},
+		"no such environment":   {map[string]string{"ENVIRONMENT": "typo"}, false, `no environment "typo"`},
+		"the secret is not set": {map[string]string{"WEBOFFICE_SESSION_KEYS": ""}, false, "set this secret"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_ = os.RemoveAll(filepath.Join(root, "dist"))
+			temporary := t.TempDir()
+			env := map[string]string{"HOME": temporary, "TMPDIR": temporary,
+				"ENVIRONMENT": "test", "WEBOFFICE_SESSION_KEYS": first + "," + second,
+				"WEBOFFICE_LINK_KEYS": "", "WEBOFFICE_USER_SALT": "s3cr3t-salt", "ACCOUNT": "1",
+				"ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.x", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s3cr3t",
+				"ALIBABA_CLOUD_SECURITY_TOKEN": "t", "serverless_devs_daemon_enable": "false"}
+			maps.Copy(env, c.env)
+			step := exec.CommandContext(t.Context(), "bash", "-e", "-o", "pipefail", "-c", deployStep(t))
+			step.Dir, step.WaitDelay, step.Env = root, time.Second, os.Environ()
+			for name, value := range env {
+				step.Env = append(step.Env, name+"="+value)
+			}
+			out, err := step.CombinedOutput()
+			printed := mask.ReplaceAllString(string(out), "")
+			if (err == nil) != c.ok || !strings.Contains(printed, c.says) {
+				t.Errorf("%v:\n%s", err, printed)
+			}
+			if c.ok != (strings.Count(string(out), "::add-mask::") == 3 && err == nil) && c.env == nil {
+				t.Errorf("not every key is masked:\n%s", out)
+			}
+			for _, secret := range []string{first, second, "s3cr3t"} {
+				if strings.Contains(printed, secret) {
+					t.Errorf("the output holds %s", secret)
+				}
+			}
+			if left, _ := filepath.Glob(temporary + "/*"); len(left) > 0 {
+				t.Errorf("it leaves %v", left)
+			}
+			deployed, _ := os.ReadFile(filepath.Join(root, "dist", "deployed.json"))
+			want := ""
+			if c.ok {
+				want = `{"generate":"https://g.fcapp.run","refresh":"https://refresh.fcapp.run"}`
+			}
+			got := strings.Join(strings.Fields(string(deployed)), "")
+			if cmp.Compare(got, want) != 0 {
+				t.Errorf("deployed.json is %s, want %s", got, want)
+			}
+		})
+	}
+}
