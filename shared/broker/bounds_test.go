@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -410,4 +411,38 @@ func TestRefusedStrangersWait(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A name that IMM refuses is sent once more in another spelling: both calls are accounted for.
+func TestRefusedNameCostsTwoCalls(t *testing.T) {
+	at(t, tenAMinute, func(t *testing.T, b *site) {
+		b.office.SetSwitches(office.Switches{UserNameStrict: true})
+		ann, narrowed := person("https://login.example.com", "安娜"), b.instance(
+			strings.ReplaceAll(tenAMinute, "grant: [view, edit]", "grant: [view]"))
+		narrowed.limits.rates.Total = policy.Rate{Events: 4, Per: time.Hour}
+		ann.User.ID = "ann"
+		opened := b.mustGenerate(ann)
+		if line := b.logged("decision")[0]; line["billed"] != 1.0 || line["maybeBilled"] != true {
+			t.Errorf("%v", line)
+		}
+		time.Sleep(time.Minute)
+		ann.User.Name = "陈小明" // the next name, and a refresh that generates
+		if _, err := narrowed.Refresh(t.Context(), ann, opened); err != nil {
+			t.Fatal(err)
+		}
+		kept := narrowed.limits.calls.calls
+		for _, window := range kept {
+			if window.at[2].IsZero() || !window.at[1].IsZero() {
+				t.Errorf("%v", window.at)
+			}
+		}
+		if len(kept) != 1 || b.office.Calls().Billed() != 4 {
+			t.Errorf("%d documents, %+v", len(kept), b.office.Calls())
+		}
+		ann.User.Name = "Ann" // a third of total is left for refreshes alone
+		if _, err := narrowed.Generate(t.Context(), ann,
+			weboffice.Request{SourceURI: document}); err == nil {
+			t.Error("the second call is not in total")
+		}
+	})
 }

@@ -27,12 +27,20 @@ import (
 // use is what a test's endpoint does with its parameters, which are the body or the query as text.
 type use func(context.Context, broker.Visitor, string) (broker.Answer, error)
 
-// endpoint is an Endpoint, and what it logs.
+// endpoint is an Endpoint that serves the quick start too, and what it logs.
 func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
 	t.Helper()
 	log := &bytes.Buffer{}
-	logger := slog.New(slog.NewTextHandler(io.MultiWriter(log, t.Output()),
-		&slog.HandlerOptions{Level: slog.LevelDebug}))
+	return serving(t, true, io.MultiWriter(log, t.Output()), do), log
+}
+
+func quiet(t *testing.T, quickStart bool, do use) http.Handler {
+	return serving(t, quickStart, t.Output(), do)
+}
+
+func serving(t *testing.T, quickStart bool, log io.Writer, do use) http.Handler {
+	t.Helper()
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
 	verifier, err := caller.NewVerifier(caller.Options{Now: now,
 		LinkKeys: []weboffice.Secret{linkKey}})
@@ -40,13 +48,13 @@ func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	return httpapi.Endpoint[string]{
-		Edge: &httpapi.Edge{Origins: []string{"https://docs.example.com"}, QuickStart: true,
+		Edge: &httpapi.Edge{Origins: []string{origin}, QuickStart: quickStart,
 			Verifier: verifier, Now: now, Logger: logger,
 			Limits: broker.NewLimits(policy.Limits{}, logger)},
 		Decode:      func(body []byte) (string, error) { return string(body), nil },
 		DecodeQuery: func(query url.Values) (string, error) { return query.Encode(), nil },
 		Use:         do,
-	}, log
+	}
 }
 
 func post(body string) *http.Request {

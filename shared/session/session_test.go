@@ -491,3 +491,9 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 	})
 }
+
+func TestEachOpenedDocumentHasItsOwnID(t *testing.T) {
+	if one := session.NewID(); len(one) != 16 || one == session.NewID() {
+		t.Error(one)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"regexp"
 	"strconv"
 	"strings"
@@ -80,5 +81,50 @@ func TestErrorOnTheWire(t *testing.T) {
 		"Send oss://bucket/object."}
 	if got := ErrSourceURIMissing.Because(errors.New("log only")).Body(ctx); got != want {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Of a panic's value the log has the Go runtime's own words alone: anything else may be a token.
+func TestPanicIsLoggedWithoutItsValue(t *testing.T) {
+	for _, c := range []struct {
+		value any
+		want  string
+	}{
+		{"hunter2", "a value of type string"}, {errors.New("hunter2"), "a value of type *errors."},
+		{runtimeError(), "index out of range"},
+	} {
+		var log strings.Builder
+		LogPanic(WithRequestID(context.Background(), "R-1"),
+			slog.New(slog.NewJSONHandler(&log, nil)), c.value)
+		if line := log.String(); !strings.Contains(line, c.want) ||
+			strings.Contains(line, "hunter2") || !strings.Contains(line, `"requestId":"R-1"`) ||
+			!strings.Contains(line, "errors_test.go") {
+			t.Error(line)
+		}
+	}
+}
+
+func runtimeError() (value any) {
+	defer func() { value = recover() }()
+	none := []int{}
+	return none[len(none)]
+}
+
+func TestErrorIsItsPublicPart(t *testing.T) {
+	e := ErrIMMUnreached.Because(errors.New("dial failed"))
+	if e.Error() != "ServiceUnavailable: The document service cannot be reached. Try again." {
+		t.Error(e)
+	}
+	var names []string
+	for _, attribute := range e.Attributes() {
+		names = append(names, attribute.Key)
+	}
+	if got := strings.Join(names, " "); got != "message fix cause" {
+		t.Error(got)
+	}
+	unknown := errors.New("hunter2")
+	if e := AsError(unknown); e.Code != "InternalError" || !errors.Is(e, unknown) ||
+		strings.Contains(e.Error(), "hunter2") {
+		t.Errorf("%+v", e)
 	}
 }

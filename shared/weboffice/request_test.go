@@ -500,3 +500,33 @@ func unpaidWorkIsBounded(t *testing.T, length int) {
 	}
 	t.Log(best)
 }
+
+func TestParametersThatAreSent(t *testing.T) {
+	no, pages := false, int64(3)
+	r := Request{SourceURI: "oss://b-1/a.docx", Hidecmb: &no, Password: "hunter2"}
+	if got := strings.Join(r.Sent(), " "); got != "SourceURI Password Hidecmb" {
+		t.Error(got)
+	}
+	over := r.With(Request{PreviewPages: &pages, Password: "other"})
+	if got := strings.Join(over.Sent(), " "); got != "SourceURI PreviewPages Password Hidecmb" ||
+		over.Password != "other" || r.Password != "hunter2" || r.PreviewPages != nil {
+		t.Errorf("%s, %+v", got, r)
+	}
+	if names := ParameterNames(); len(names) != 16 || names[0] != "ProjectName" {
+		t.Error(names)
+	}
+}
+
+func TestRefreshFromAQuery(t *testing.T) {
+	r, err := ParseRefreshQuery(url.Values{"AccessToken": {"a"}, "RefreshToken": {"r"}})
+	if err != nil || r != (RefreshRequest{"a", "r"}) {
+		t.Errorf("%v, %v", r, err)
+	}
+	if _, err := ParseRefreshQuery(url.Values{"AccessToken": {"a", "b"}}); err == nil {
+		t.Error("one sent twice is accepted")
+	}
+	if _, err := ParseRefreshQuery(url.Values{"a b": {"a", "b"}}); AsError(err).Code !=
+		"InvalidArgument" {
+		t.Error("a name that cannot be shown is:", err)
+	}
+}

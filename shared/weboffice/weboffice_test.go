@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -63,5 +64,23 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	}
 	if s.Reveal() != text || fmt.Sprint(Secret("")) != "" {
 		t.Error("Reveal or the empty secret is wrong")
+	}
+}
+
+func TestRequestIDHasTheVendorsForm(t *testing.T) {
+	id := NewRequestID()
+	if !regexp.MustCompile(`^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$`).MatchString(id) ||
+		id == NewRequestID() {
+		t.Error(id)
+	}
+}
+
+func TestLoopbackIsThisMachine(t *testing.T) {
+	for host, want := range map[string]bool{"localhost": true, "127.0.0.1": true, "127.9.9.9": true,
+		"::1": true, "": false, "0.0.0.0": false, "localhost.evil.example": false,
+		"127.0.0.1.evil.example": false, "192.168.0.1": false, "LOCALHOST": false} {
+		if Loopback(host) != want {
+			t.Errorf("%q: %v", host, !want)
+		}
 	}
 }

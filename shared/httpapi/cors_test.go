@@ -1,0 +1,129 @@
+package httpapi_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"weboffice-functions/shared/broker"
+)
+
+const origin = "https://docs.example.com"
+
+// Pages of exactly the policy's origins may call, and read what they get.
+func TestOtherOriginsAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		origins []string
+		site    []string // Sec-Fetch-Site
+		status  int
+	}{
+		"the policy's":             {[]string{origin}, []string{"cross-site"}, 200},
+		"another":                  {[]string{"https://evil.example"}, nil, 403},
+		"another port":             {[]string{origin + ":8443"}, nil, 403},
+		"another scheme":           {[]string{"http://docs.example.com"}, nil, 403},
+		"a name that ends alike":   {[]string{"https://evil-docs.example.com"}, nil, 403},
+		"a name that begins so":    {[]string{origin + ".evil.example"}, nil, 403},
+		"other case":               {[]string{"https://DOCS.example.com"}, nil, 403},
+		"a slash behind":           {[]string{origin + "/"}, nil, 403},
+		"a sandboxed frame":        {[]string{"null"}, nil, 403},
+		"an empty one":             {[]string{""}, nil, 403},
+		"two":                      {[]string{origin, "https://evil.example"}, nil, 403},
+		"the same twice":           {[]string{origin, origin}, nil, 403},
+		"no browser":               {nil, nil, 200},
+		"a page of the function's": {nil, []string{"same-origin"}, 200},
+		"another site's image":     {nil, []string{"cross-site"}, 403},
+		"a sister site's image":    {nil, []string{"same-site"}, 403},
+		"the address bar":          {nil, []string{"none"}, 403},
+		"two sites":                {nil, []string{"same-origin", "cross-site"}, 403},
+	} {
+		for _, method := range []string{http.MethodPost, http.MethodOptions} {
+			reached := false
+			h, _ := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
+				reached = true
+				return broker.Answer{}, nil
+			})
+			r := post(`{}`)
+			r.Method = method
+			r.Header["Origin"], r.Header["Sec-Fetch-Site"] = c.origins, c.site
+			w := serve(h, r)
+			status, allowed := c.status, ""
+			if status == 200 && len(c.origins) == 1 {
+				allowed = origin
+			}
+			if status == 200 && method == http.MethodOptions {
+				status = 204
+			}
+			header := w.Header()
+			if w.Code != status || header.Get("Access-Control-Allow-Origin") != allowed ||
+				header.Get("Vary") != "Origin" || header.Get("Cache-Control") != "no-store" ||
+				reached != (status == 200) {
+				t.Errorf("%s %s: %d %v", method, name, w.Code, header)
+			}
+			if header.Get("Access-Control-Allow-Credentials") != "" {
+				t.Errorf("%s: cookies are allowed", name)
+			}
+		}
+	}
+}
+
+// A preflight is an invocation that costs: browsers keep its answer for a day.
+func TestPreflight(t *testing.T) {
+	h, log := endpoint(t, answers)
+	r := httptest.NewRequest(http.MethodOptions, "/any/path?x=1", nil)
+	r.Header.Set("Origin", origin)
+	w := serve(h, r)
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Methods": "POST, GET, OPTIONS", "Access-Control-Max-Age": "86400",
+		"Access-Control-Allow-Headers":  "Authorization, Content-Type",
+		"Access-Control-Expose-Headers": "Retry-After",
+	} {
+		if got := w.Header().Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if w.Code != 204 || w.Body.Len() != 0 || !strings.Contains(log.String(), "level=DEBUG") {
+		t.Errorf("%d %s, logged %s", w.Code, w.Body, log)
+	}
+}
+
+func TestMethodsAndMediaTypes(t *testing.T) {
+	json := "application/json"
+	for name, c := range map[string]struct {
+		method, target, media, proof string
+		quickStart                   bool
+		status                       int
+	}{
+		"POST":                       {"POST", "/", json, "", false, 200},
+		"any path":                   {"POST", "/a/b%2Fc", json, "", false, 200},
+		"with a charset":             {"POST", "/", json + "; charset=utf-8", "", false, 200},
+		"in capitals":                {"POST", "/", "Application/JSON", "", false, 200},
+		"a form":                     {"POST", "/", "application/x-www-form-urlencoded", "", false, 415},
+		"text":                       {"POST", "/", "text/plain", "", false, 415},
+		"a media type that is alike": {"POST", "/", "application/json-patch+json", "", false, 415},
+		"no media type":              {"POST", "/", "", "", false, 415},
+		"nonsense":                   {"POST", "/", "application/json;;", "", false, 415},
+		"a query":                    {"POST", "/?SourceURI=x", json, "", false, 400},
+		"GET":                        {"GET", "/?SourceURI=x", "", "", false, 405},
+		"GET of a quick start":       {"GET", "/?SourceURI=x", "", "", true, 200},
+		"GET with a proof":           {"GET", "/?SourceURI=x", "", linkProof(t), true, 405},
+		"a query that is none":       {"GET", "/?%zz", "", "", true, 400},
+		"PUT":                        {"PUT", "/", json, "", true, 405},
+		"HEAD":                       {"HEAD", "/", "", "", true, 405},
+		"another method":             {"BREW", "/", json, "", false, 405},
+	} {
+		h := quiet(t, c.quickStart, answers)
+		r := httptest.NewRequest(c.method, c.target, strings.NewReader("{}"))
+		if c.media != "" {
+			r.Header.Set("Content-Type", c.media)
+		}
+		if c.proof != "" {
+			r.Header.Set("Authorization", "Bearer "+c.proof)
+		}
+		w := serve(h, r)
+		if w.Code != c.status || (w.Header().Get("Allow") != "") != (c.status == 405) {
+			t.Errorf("%s: %d %s %v", name, w.Code, w.Body, w.Header())
+		}
+	}
+}
