@@ -38,7 +38,7 @@ func quiet(t *testing.T, quickStart bool, do use) http.Handler {
 	return serving(t, quickStart, t.Output(), do)
 }
 
-func serving(t *testing.T, quickStart bool, log io.Writer, do use) http.Handler {
+func serving(t testing.TB, quickStart bool, log io.Writer, do use) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	now := func() time.Time { return time.Unix(1_800_000_000, 0) }

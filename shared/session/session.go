@@ -137,46 +137,49 @@ func NewSealer(keys [][]byte, project, region string) (*Sealer, error) {
 
 // Seal returns the token of a session.
 func (s *Sealer) Seal(session Session) (Sealed, error) {
-	accessHash := sha256.Sum256([]byte(session.AccessToken.Reveal()))
-	var text bytes.Buffer
-	text.Grow(1 << 10) // an ordinary one
-	encoder := json.NewEncoder(&text)
+	head := make([]byte, header, 2<<10) // an ordinary token grows into it
+	head[0] = version
+	copy(head[1:], s.ids[0][:])
+	_, _ = rand.Read(head[1+keyIDSize:]) // never fails
+	aead, err := s.aead(s.keys[0], head)
+	if err != nil {
+		return Sealed{}, err
+	}
+	token := bytes.NewBuffer(head)
+	encoder := json.NewEncoder(token)
 	encoder.SetEscapeHTML(false) // a WebofficeURL has &, which would take six characters
-	err := encoder.Encode(payload{
-		ID:         session.ID,
-		Refresh:    session.RefreshToken.Reveal(),
-		URL:        session.WebofficeURL,
-		Issuer:     session.Issuer,
-		Subject:    session.Subject,
-		Start:      session.Start.UnixMilli(),
-		Asked:      session.Asked,
-		Password:   session.Asked.Password.Reveal(),
-		GuestID:    session.Guest.Id,
-		Issued:     session.Issued.UnixMilli(),
-		AccessEnd:  session.AccessTokenExpiredTime,
-		RefreshEnd: session.RefreshTokenExpiredTime,
-		Life:       session.Life.Milliseconds(),
+	if err := encoder.Encode(payloadOf(session)); err != nil {
+		return Sealed{}, err
+	}
+	text := token.Bytes()[header:]
+	sealed := aead.Seal(token.Bytes()[:header], make([]byte, aead.NonceSize()), text, s.bound(head))
+	return Sealed{weboffice.Secret(base64.RawURLEncoding.EncodeToString(sealed))}, nil
+}
+
+func payloadOf(s Session) payload {
+	accessHash := sha256.Sum256([]byte(s.AccessToken.Reveal()))
+	return payload{
+		ID:         s.ID,
+		Refresh:    s.RefreshToken.Reveal(),
+		URL:        s.WebofficeURL,
+		Issuer:     s.Issuer,
+		Subject:    s.Subject,
+		Start:      s.Start.UnixMilli(),
+		Asked:      s.Asked,
+		Password:   s.Asked.Password.Reveal(),
+		GuestID:    s.Guest.Id,
+		Issued:     s.Issued.UnixMilli(),
+		AccessEnd:  s.AccessTokenExpiredTime,
+		RefreshEnd: s.RefreshTokenExpiredTime,
+		Life:       s.Life.Milliseconds(),
 		AccessHash: accessHash[:],
-		Decision:   session.Decision[:],
-	})
-	if err != nil {
-		return Sealed{}, err
+		Decision:   s.Decision[:],
 	}
-	token := make([]byte, header, header+text.Len()+16)
-	token[0] = version
-	copy(token[1:], s.ids[0][:])
-	_, _ = rand.Read(token[1+keyIDSize : header]) // never fails
-	aead, err := s.aead(s.keys[0], token[:header])
-	if err != nil {
-		return Sealed{}, err
-	}
-	token = aead.Seal(token, make([]byte, aead.NonceSize()), text.Bytes(), s.bound(token[:header]))
-	return Sealed{weboffice.Secret(base64.RawURLEncoding.EncodeToString(token))}, nil
 }
 
 // Open returns the session of a sealed token, presented with its access token, and the token
-// itself as Sealed. The error is always ErrRefreshToken, the same for every token that grants nothing:
-// forged, truncated, from another deployment, or sealed for another access token.
+// itself as Sealed. The error is always ErrRefreshToken, the same for every token that grants
+// nothing: forged, truncated, from another deployment, or sealed for another access token.
 func (s *Sealer) Open(presented weboffice.RefreshRequest) (Session, Sealed, error) {
 	text, ok := s.decrypt(presented.RefreshToken.Reveal())
 	if !ok {
@@ -242,8 +245,8 @@ func (s *Sealer) decrypt(token string) (text []byte, ok bool) {
 		if err != nil {
 			return nil, false
 		}
-		// two keys may share an id
-		if text, err = aead.Open(nil, make([]byte, aead.NonceSize()), body, s.bound(head)); err == nil {
+		text, err = aead.Open(nil, make([]byte, aead.NonceSize()), body, s.bound(head))
+		if err == nil { // else go on: two keys may share an id
 			return text, true
 		}
 	}

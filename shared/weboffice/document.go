@@ -181,7 +181,7 @@ func (p Permission) And(q Permission) Permission {
 
 // Grants gives p in the words of a policy.
 func (p Permission) Grants() []string {
-	words := []string{"view"}
+	words := append(make([]string, 0, 1+len(grants)), "view")
 	for _, g := range grants {
 		if *g.member(&p) == g.allowed {
 			words = append(words, g.word)
