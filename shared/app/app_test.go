@@ -4,18 +4,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-const closedPolicy = "project: test-project\norigins: [https://docs.example.com]\nrules:\n  - {name: open, documents: 'oss://test-bucket/**', callers: anyone, grant: [view]}\n"
+const closedPolicy = `project: test-project
+origins: [https://docs.example.com]
+rules:
+  - {name: open, documents: 'oss://test-bucket/**', callers: anyone, grant: [view]}
+`
 
 // key is a key of 32 bytes as somebody rolled it.
 func key(seed byte) string {
@@ -26,8 +32,9 @@ func key(seed byte) string {
 	return base64.StdEncoding.EncodeToString(k)
 }
 
-// environment is one that starts, with changes; a variable set to "" is left out.
-func environment(t *testing.T, policy string, changes map[string]string) func(string) string {
+// environment is one that starts, with changes, pairs of a variable and its value; a variable set
+// to "" is left out.
+func environment(t *testing.T, policy string, changes ...string) map[string]string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
 	if err := os.WriteFile(file, []byte(policy), 0o600); err != nil {
@@ -40,57 +47,72 @@ func environment(t *testing.T, policy string, changes map[string]string) func(st
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret-of-the-role",
 		"ALIBABA_CLOUD_SECURITY_TOKEN":    "token-of-the-role",
 	}
-	maps.Copy(all, changes)
-	return func(name string) string { return all[name] }
+	for pair := range slices.Chunk(changes, 2) {
+		all[pair[0]] = pair[1]
+	}
+	return all
 }
 
-func start(getenv func(string) string) error {
-	_, err := New(getenv, time.Now, slog.New(slog.DiscardHandler))
-	return err
+func newApp(environment map[string]string) (*App, error) {
+	return New(func(name string) string { return environment[name] }, time.Now,
+		slog.New(slog.DiscardHandler))
 }
 
 func TestItStarts(t *testing.T) {
-	for name, changes := range map[string]map[string]string{
-		"as it is": nil,
-		"two keys": {"WEBOFFICE_SESSION_KEYS": key(1) + ", " + key(2)},
-		"URL alphabet, no =": {"WEBOFFICE_SESSION_KEYS": strings.TrimRight(
-			strings.NewReplacer("+", "-", "/", "_").Replace(key(1)), "=")},
-		"link keys":              {"WEBOFFICE_LINK_KEYS": key(3)},
-		"FC_REGION":              {"WEBOFFICE_REGION": "", "FC_REGION": "cn-hangzhou"},
-		"an endpoint in the VPC": {"WEBOFFICE_IMM_ENDPOINT": "imm-vpc.cn-shanghai.aliyuncs.com"},
-		"a level":                {"LOG_LEVEL": "debug"},
-		"an unrelated DEBUG":     {"DEBUG": "1"},
+	urlAlphabet := strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(key(1)), "=")
+	for name, changes := range map[string][]string{
+		"as it is":               nil,
+		"two keys":               {"WEBOFFICE_SESSION_KEYS", key(1) + ", " + key(2)},
+		"URL alphabet, no =":     {"WEBOFFICE_SESSION_KEYS", urlAlphabet},
+		"link keys":              {"WEBOFFICE_LINK_KEYS", key(3)},
+		"FC_REGION":              {"WEBOFFICE_REGION", "", "FC_REGION", "cn-hangzhou"},
+		"an endpoint in the VPC": {"WEBOFFICE_IMM_ENDPOINT", "imm-vpc.cn-shanghai.aliyuncs.com"},
+		"a level":                {"LOG_LEVEL", "debug"},
+		"an unrelated DEBUG":     {"DEBUG", "1"},
 	} {
-		if err := start(environment(t, closedPolicy, changes)); err != nil {
+		if _, err := newApp(environment(t, closedPolicy, changes...)); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Those of the exchange on Lambda are asked for elsewhere.
+func TestListedVariablesAreRead(t *testing.T) {
+	read, set := map[string]bool{}, environment(t, closedPolicy)
+	if _, err := New(func(name string) string { read[name] = true; return set[name] }, time.Now,
+		slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range Variables() {
+		if v.Need != RequiredLambda && !read[v.Name] {
+			t.Errorf("%s is listed and not read", v.Name)
 		}
 	}
 }
 
 func TestGarbageIsCollectedWithinTheFunctionsMemory(t *testing.T) {
 	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
-	restore := func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) }
-	defer restore()
-	for name, c := range map[string]struct {
-		environment map[string]string
-		percent     int
-		limit       int64
+	defer func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) }()
+	for _, c := range []struct {
+		fc, lambda, gogc, goMemLimit string
+		percent                      int
+		limit                        int64
 	}{
-		"Function Compute": {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "512"}, 400,
-			384 << 20},
-		"Lambda": {map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"},
-			400, 96 << 20},
-		"elsewhere": {nil, 400, limit},
-		"no number": {map[string]string{"FC_FUNCTION_MEMORY_SIZE": "-1"}, 400, limit},
-		"the operator's own way": {map[string]string{"GOGC": "50", "GOMEMLIMIT": "100MiB",
-			"FC_FUNCTION_MEMORY_SIZE": "512"}, 100, limit},
+		{"512", "", "", "", 400, 384 << 20},
+		{"", "128", "", "", 400, 96 << 20},
+		{"", "", "", "", 400, limit},
+		{"-1", "", "", "", 400, limit},
+		{"512", "", "50", "100MiB", 100, limit}, // the operator's own way
 	} {
 		debug.SetGCPercent(100)
 		debug.SetMemoryLimit(limit)
-		Tune(func(name string) string { return c.environment[name] })
+		Tune(func(name string) string {
+			return map[string]string{"FC_FUNCTION_MEMORY_SIZE": c.fc, "GOGC": c.gogc,
+				"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": c.lambda, "GOMEMLIMIT": c.goMemLimit}[name]
+		})
 		if gotPercent, gotLimit := debug.SetGCPercent(100),
 			debug.SetMemoryLimit(-1); gotPercent != c.percent || gotLimit != c.limit {
-			t.Errorf("%s: %d %%, %d bytes", name, gotPercent, gotLimit)
+			t.Errorf("%+v: %d %%, %d bytes", c, gotPercent, gotLimit)
 		}
 	}
 }
@@ -98,7 +120,7 @@ func TestGarbageIsCollectedWithinTheFunctionsMemory(t *testing.T) {
 // TestInstanceThatWasFrozen: a stopped process's monotonic clock may stand still, so nothing
 // compares by it.
 func TestInstanceThatWasFrozen(t *testing.T) {
-	a, err := New(environment(t, closedPolicy, nil), time.Now, slog.New(slog.DiscardHandler))
+	a, err := newApp(environment(t, closedPolicy))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,86 +139,80 @@ func TestOperatorsMistakesAreFoundAtStart(t *testing.T) {
 		sequence[i] = byte(i)
 	}
 	encode := base64.StdEncoding.EncodeToString
-	for name, c := range map[string]struct {
-		changes map[string]string
-		says    string
-	}{
-		"no session key": {map[string]string{"WEBOFFICE_SESSION_KEYS": ""},
-			"WEBOFFICE_SESSION_KEYS is not set"},
-		"a short key": {map[string]string{
-			"WEBOFFICE_SESSION_KEYS": encode(sequence[:16])},
-			"WEBOFFICE_SESSION_KEYS: key 1 is not"},
-		"a long key": {map[string]string{
-			"WEBOFFICE_SESSION_KEYS": encode(append(sequence, 1))},
-			"WEBOFFICE_SESSION_KEYS: key 1 is not"},
-		"no base64": {map[string]string{
-			"WEBOFFICE_SESSION_KEYS": "correct horse battery staple"},
-			"WEBOFFICE_SESSION_KEYS: key 1 is not"},
-		"an empty second key": {map[string]string{"WEBOFFICE_SESSION_KEYS": key(1) + ","},
-			"WEBOFFICE_SESSION_KEYS: key 2 is not"},
-		"a key of zeros": {map[string]string{
-			"WEBOFFICE_SESSION_KEYS": encode(make([]byte, 32))}, "no random key"},
-		"a counting key": {map[string]string{"WEBOFFICE_SESSION_KEYS": encode(sequence)},
-			"no random key"},
-		"a passphrase as key": {map[string]string{
-			"WEBOFFICE_SESSION_KEYS": encode([]byte("0123456789abcdefghijklmnopqrstuv"))},
-			"no random key"},
-		"a repeated key": {map[string]string{"WEBOFFICE_SESSION_KEYS": key(1) + "," +
-			key(1)}, "key 2 is there twice"},
-		"a link key that seals": {map[string]string{"WEBOFFICE_LINK_KEYS": key(1)},
-			"WEBOFFICE_LINK_KEYS holds a session key"},
-		"no region": {map[string]string{"WEBOFFICE_REGION": ""}, "WEBOFFICE_REGION"},
-		"AWS's region alone": {map[string]string{"WEBOFFICE_REGION": "",
-			"AWS_REGION": "us-east-1"}, "WEBOFFICE_REGION"},
-		"a region with a slash": {map[string]string{"WEBOFFICE_REGION": "cn-shanghai/x"},
-			"WEBOFFICE_REGION"},
-		"a foreign endpoint": {map[string]string{"WEBOFFICE_IMM_ENDPOINT": "imm.example.com"},
-			"WEBOFFICE_IMM_ENDPOINT"},
-		"no policy file": {map[string]string{"WEBOFFICE_POLICY_FILE": "nowhere.yaml"},
-			"WEBOFFICE_POLICY_FILE"},
-		"an unknown level": {map[string]string{"LOG_LEVEL": "loud"}, "LOG_LEVEL"},
-		"the SDK's own debugging": {map[string]string{"DEBUG": "dara"},
-			"DEBUG makes the SDK print"},
-		"a long-lived AccessKey": {map[string]string{"ALIBABA_CLOUD_SECURITY_TOKEN": ""},
-			"ALIBABA_CLOUD_SECURITY_TOKEN"},
+	session, weak := "WEBOFFICE_SESSION_KEYS", weakKey(t)
+	for _, c := range [][3]string{
+		{session, "", "WEBOFFICE_SESSION_KEYS is not set"},
+		{session, encode(sequence[:16]), "WEBOFFICE_SESSION_KEYS: key 1 is not"},
+		{session, encode(append(sequence, 1)), "WEBOFFICE_SESSION_KEYS: key 1 is not"},
+		{session, "correct horse battery staple", "WEBOFFICE_SESSION_KEYS: key 1 is not"},
+		{session, key(1) + ",", "WEBOFFICE_SESSION_KEYS: key 2 is not"},
+		{session, encode(make([]byte, 32)), weak},
+		{session, encode(sequence), weak},
+		{session, encode(bytes.Repeat([]byte{1, 0xfe}, 16)), weak},
+		{session, encode([]byte("0123456789abcdefghijklmnopqrstuv")), weak},
+		{session, key(1) + "," + key(1), "key 2 is there twice"},
+		{"WEBOFFICE_LINK_KEYS", key(1), "WEBOFFICE_LINK_KEYS holds a session key"},
+		{"WEBOFFICE_REGION", "", "WEBOFFICE_REGION"},
+		{"WEBOFFICE_REGION", "cn-shanghai/x", "WEBOFFICE_REGION"},
+		{"WEBOFFICE_IMM_ENDPOINT", "imm.example.com", "WEBOFFICE_IMM_ENDPOINT"},
+		{"WEBOFFICE_IMM_ENDPOINT", "http://192.0.2.1:8081", "WEBOFFICE_IMM_ENDPOINT"},
+		{"WEBOFFICE_POLICY_FILE", "nowhere.yaml", "WEBOFFICE_POLICY_FILE"},
+		{"WEBOFFICE_POLICY_FILE", "", "WEBOFFICE_POLICY_FILE"}, // none beside this program
+		{"WEBOFFICE_ADDR", "nowhere", "WEBOFFICE_ADDR"},
+		{"WEBOFFICE_TRUSTED_PROXIES", "many", "WEBOFFICE_TRUSTED_PROXIES"},
+		{"LOG_LEVEL", "loud", "LOG_LEVEL"},
+		{"DEBUG", "dara", "DEBUG makes the SDK print"},
+		{"ALIBABA_CLOUD_SECURITY_TOKEN", "", "ALIBABA_CLOUD_SECURITY_TOKEN"},
 	} {
-		err := start(environment(t, closedPolicy, c.changes))
-		if err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: got %v", name, err)
+		set := environment(t, closedPolicy, c[0], c[1], "AWS_REGION", "us-east-1")
+		_, err := newApp(set)
+		if err == nil || !strings.Contains(err.Error(), c[2]) {
+			t.Errorf("%s %q: got %v", c[0], c[1], err)
 			continue
 		}
-		for variable, value := range c.changes {
-			if len(value) > 8 && variable != "WEBOFFICE_POLICY_FILE" &&
-				strings.Contains(err.Error(), value) {
-				t.Errorf("%s: the value is in %v", name, err)
+		for _, variable := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS",
+			"WEBOFFICE_IMM_ENDPOINT", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"} {
+			if value := set[variable]; len(value) > 8 && strings.Contains(err.Error(), value) {
+				t.Errorf("%s %q: the value of %s is in %v", c[0], c[1], variable, err)
 			}
 		}
 	}
 }
 
+// weakKey is what is said of keys that nobody rolled.
+func weakKey(t *testing.T) string {
+	t.Helper()
+	_, err := newApp(environment(t, closedPolicy, "WEBOFFICE_SESSION_KEYS",
+		base64.StdEncoding.EncodeToString(make([]byte, 32))))
+	_, text, found := strings.Cut(fmt.Sprint(err), "key 1 ")
+	if !found || !strings.Contains(text, "random") {
+		t.Fatalf("a key of zeros: %v", err)
+	}
+	return text
+}
+
 func TestPolicysMistakesAreFoundAtStart(t *testing.T) {
-	for name, c := range map[string]struct{ policy, says string }{
-		"unknown key":              {closedPolicy + "rule: []\n", "5:1"},
-		"stand-in at the real IMM": {"standIn: true\n" + closedPolicy, "1:10"},
-		"no project": {strings.ReplaceAll(closedPolicy, "project: test-project\n",
-			""), "WEBOFFICE_PROJECT"},
-		"links without keys": {strings.ReplaceAll(closedPolicy, "callers: anyone",
-			"callers: {issuer: links}"), "WEBOFFICE_LINK_KEYS is not set"},
+	for _, c := range []struct{ policy, says string }{
+		{closedPolicy + "rule: []\n", "5:1"},
+		{"standIn: true\n" + closedPolicy, "1:10"},
+		{strings.Replace(closedPolicy, "project: test-project\n", "", 1), "WEBOFFICE_PROJECT"},
+		{strings.Replace(closedPolicy, "anyone", "{issuer: links}", 1),
+			"WEBOFFICE_LINK_KEYS is not set"},
 	} {
-		if err := start(environment(t, c.policy, nil)); err == nil ||
+		if _, err := newApp(environment(t, c.policy)); err == nil ||
 			!strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("%s: got %v", c.policy, err)
 		}
 	}
-	if err := start(environment(t, "standIn: true\n"+closedPolicy,
-		map[string]string{"WEBOFFICE_IMM_ENDPOINT": "http://127.0.0.1:9"})); err != nil {
+	if _, err := newApp(environment(t, "standIn: true\n"+closedPolicy, "WEBOFFICE_IMM_ENDPOINT",
+		"http://127.0.0.1:9")); err != nil {
 		t.Errorf("a stand-in on this machine: %v", err)
 	}
 }
 
 func TestAllMistakesAreToldTogether(t *testing.T) {
-	err := start(environment(t, "rules: 1", map[string]string{"WEBOFFICE_SESSION_KEYS": "",
-		"WEBOFFICE_REGION": "", "ALIBABA_CLOUD_SECURITY_TOKEN": ""}))
+	_, err := newApp(environment(t, "rules: 1", "WEBOFFICE_SESSION_KEYS", "", "WEBOFFICE_REGION",
+		"", "ALIBABA_CLOUD_SECURITY_TOKEN", ""))
 	for _, part := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_REGION",
 		"ALIBABA_CLOUD_SECURITY_TOKEN", "the policy has mistakes"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
@@ -211,8 +227,16 @@ func TestRunSaysWhatStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer
 	cancel()
-	getenv := environment(t, closedPolicy, nil)
-	_ = Run(ctx, getenv, &out, func(*App) http.Handler { return http.NotFoundHandler() })
+	set := environment(t, closedPolicy, "WEBOFFICE_ADDR", "127.0.0.1:0")
+	run := func(changes map[string]string) error {
+		all := maps.Clone(set)
+		maps.Copy(all, changes)
+		return Run(ctx, func(name string) string { return all[name] }, &out,
+			func(*App) http.Handler { return http.NotFoundHandler() })
+	}
+	if err := run(nil); err != nil {
+		t.Error(err)
+	}
 	line, _, _ := strings.Cut(out.String(), "\n")
 	for _, part := range []string{`"revision":`, `"region":"cn-shanghai"`,
 		`"platform":"plain HTTP"`, `"projects":["test-project"]`, `"credentials":`} {
@@ -224,5 +248,9 @@ func TestRunSaysWhatStarted(t *testing.T) {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("%s is in %s", secret, out.String())
 		}
+	}
+	if err := run(map[string]string{"WEBOFFICE_REGION": ""}); err == nil ||
+		!strings.Contains(err.Error(), "the function cannot start") {
+		t.Errorf("without a region: %v", err)
 	}
 }
