@@ -3,11 +3,19 @@ package local_test
 import (
 	"flag"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
+
+// frameworkPages are made by shared/web/frameworks/pack.
+const frameworkPages = "../../web/frameworks/dist"
+
+var needFrameworks = flag.Bool("frameworks", false,
+	"fail where the pages of "+frameworkPages+" were not built, in place of skipping their scenarios")
 
 var engines = flag.String("engines", "chromium",
 	"the `browsers` that play testdata/scenarios.js: chromium, firefox, webkit")
@@ -45,25 +53,37 @@ func TestScenarios(t *testing.T) {
 			t.Parallel()
 			browser := engineOf(t, name)
 			for _, scenario := range names {
-				t.Run(scenario[1], func(t *testing.T) {
-					if name == "chromium" { // the others show one page at a time
-						t.Parallel()
-					}
-					playScenario(t, browser, scenario[1])
-				})
+				with := []string{""}
+				if strings.HasPrefix(scenario[1], "framework: ") {
+					with = []string{"react", "vue", "svelte"}
+				}
+				for _, with := range with {
+					t.Run(strings.TrimSpace(scenario[1]+" "+with), func(t *testing.T) {
+						if name == "chromium" { // the others show one page at a time
+							t.Parallel()
+						}
+						playScenario(t, browser, scenario[1], with)
+					})
+				}
 			}
 		})
 	}
 }
 
-func playScenario(t *testing.T, browser engine, name string) {
+func playScenario(t *testing.T, browser engine, name, with string) {
+	if _, err := os.Stat(filepath.Join(frameworkPages, with+".html")); with != "" && err != nil {
+		if *needFrameworks {
+			t.Fatal(err)
+		}
+		t.Skip("not built: shared/web/frameworks/pack builds the pages of the three frameworks")
+	}
 	origin := ""
 	if strings.HasPrefix(name, "a wrong origin") {
 		origin = "https://docs.example.com"
 	}
 	s := newStageFor(t, 30*time.Minute, origin)
 	s.site.add("/plain.html", s.plainPage())
-	address := s.site.URL + "/scenario.html?name=" + url.QueryEscape(name)
+	address := s.site.URL + "/scenario.html?" + url.Values{"name": {name}, "with": {with}}.Encode()
 	title, err := browser.play(t, address, func(title string) bool {
 		return title == "passed" || strings.HasPrefix(title, "failed")
 	})

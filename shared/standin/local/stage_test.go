@@ -214,6 +214,8 @@ func newSite(t *testing.T) *site {
 	})
 	mux.Handle("GET /weboffice.js", web.Handler(""))
 	mux.HandleFunc("POST /control/{what}", s.serveControl)
+	mux.Handle("GET /frameworks/",
+		http.StripPrefix("/frameworks/", http.FileServer(http.Dir(frameworkPages))))
 	files := http.FileServer(http.Dir("testdata"))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

@@ -46,6 +46,21 @@ const times = (win, name) => win.seen.filter(one => one === name).length;
 const type = (win, text) => elementIn(win).session.instance.Application.StandIn.type(text);
 const holds = (stage, text) => stage.until(async () => (await stage.ask('text')).includes(text), text);
 
+/** A page that is built with a framework; draw() draws it, and draws it anew. */
+async function built(stage, framework, given = {}) {
+  const win = await stage.visit(`frameworks/${framework}.html`);
+  const { generate, refresh, sdk, document: src } = stage.setting;
+  let now = { src, generate, refresh, sdk, ...given };
+  win.auth = () => stage.proof('ann', 'editors');
+  await stage.until(() => win.draw);
+  const draw = async (next = {}) => {
+    win.draw(now = { ...now, ...next });
+    await stage.pause(0);
+  };
+  await draw();
+  return { win, draw };
+}
+
 export const scenarios = {
   async 'whoever asks gets what a rule grants'(stage) {
     for (const [groups, role, readonly] of [
@@ -443,5 +458,98 @@ export const scenarios = {
     stage.is(win.document.querySelectorAll('iframe').length, 1);
     await holds(stage, 'Kept.');
     await calls(stage, 2, 0);
+  },
+
+  // ---- built with React, Vue and Svelte ----
+
+  async 'framework: options and texts arrive, and a render asks nobody'(stage, framework) {
+    const { win, draw } = await built(stage, framework, { inline: true, word: 'Yours', hide: true });
+    await stage.until(shows(win, 'open'));
+    stage.is(elementIn(win).options, { parameters: { Hidecmb: true } });
+    stage.is(part(win, 'role'), 'Yours');
+    let asked = 0;
+    const { auth } = win;
+    win.auth = () => (asked++, auth());
+    for (let i = 0; i < 20; i++) await draw({ word: 'Word ' + i });
+    await stage.until(() => part(win, 'role') === 'Word 19');
+    stage.is([asked, generates(win), elementIn(win).getAttribute('state')], [0, 1, 'open']);
+    await draw({ readonly: true });
+    await stage.until(() => generates(win) === 2 && shows(win, 'open')());
+    await draw({ readonly: false });
+    await stage.until(() => generates(win) === 3 && shows(win, 'open')());
+  },
+
+  async 'framework: attack: an inline token at each render, against a 403'(stage, framework) {
+    const { win, draw } = await built(stage, framework, { src: DECK });
+    win.auth = () => stage.proof('nobody', 'nothing');
+    await stage.until(() => elementIn(win)); // a guest's 401 comes first
+    await stage.until(shows(win, 'signin'));
+    await draw({ inline: true });
+    await stage.until(shows(win, 'refused'));
+    const from = win.requests.length;
+    await win.pass(1000);
+    for (let i = 0; i < 20; i++) {
+      await draw({ word: 'Word ' + i });
+      await win.pass(200);
+      stage.is(part(win, 'title'), 'You have no access');
+    }
+    stage.is(generates(win, from), 0, 'after the refusal');
+    stage.is(generates(win) <= 3, true, generates(win) + ' generates');
+  },
+
+  async 'framework: attack: a fresh token at each render, against a steady 401'(stage, framework) {
+    const { win, draw } = await built(stage, framework, { src: DECK, inline: true });
+    win.auth = async () => (await stage.proof('ann', 'editors')) + 'broken';
+    await stage.until(() => generates(win) > 0);
+    const start = win.requests[0].at;
+    for (let i = 0; win.Date.now() < start + 4800; i++) {
+      await draw({ word: 'Word ' + i });
+      await win.pass(100);
+    }
+    stage.is(generates(win) <= 3, true, generates(win) + ' generates');
+  },
+
+  async 'framework: signs in late, signs out, and in as another'(stage, framework) {
+    const { win, draw } = await built(stage, framework, { signin: true });
+    await stage.until(shows(win, 'signin'));
+    stage.is(win.requests.length, 0);
+    await draw({ token: await stage.proof('ann', 'editors') });
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Editing');
+    stage.is(elementIn(win).hasAttribute('token'), false);
+    await draw({ token: undefined });
+    await stage.until(shows(win, 'signin'));
+    stage.is(win.sessionStorage.weboffice, undefined);
+    await draw({ token: await stage.proof('victor', 'viewers') });
+    await stage.until(shows(win, 'open'));
+    stage.is(part(win, 'role'), 'Read-only');
+    await calls(stage, 2, 0);
+  },
+
+  async 'framework: another document, gone, and back'(stage, framework) {
+    await stage.ask('lay', { URI: NEXT });
+    const { win, draw } = await built(stage, framework, { inline: true });
+    await stage.until(shows(win, 'open'));
+    await draw({ src: NEXT });
+    await stage.until(() => generates(win) === 2 && shows(win, 'open')());
+    await draw({ src: stage.setting.document });
+    await stage.until(() => generates(win) === 3 && shows(win, 'open')());
+    await draw({ gone: true });
+    await stage.until(() => !elementIn(win));
+    await draw({ gone: false });
+    await stage.until(shows(win, 'open'));
+    stage.is(generates(win), 3);
+    stage.is(win.document.querySelectorAll('iframe').length, 1);
+  },
+
+  async 'framework: open() in an effect, under StrictMode'(stage, framework) {
+    if (framework !== 'react') return;
+    await stage.ask('lay', { URI: NEXT });
+    const { win, draw } = await built(stage, framework, { effect: true });
+    await stage.until(() => win.document.querySelector('#effect iframe'));
+    stage.is(generates(win), 1);
+    await draw({ src: 'oss://test-bucket/test-object.pptx' });
+    await stage.until(() => generates(win) === 2);
+    await stage.until(() => win.document.querySelectorAll('#effect iframe').length === 1);
   },
 };

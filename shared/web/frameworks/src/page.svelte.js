@@ -1,0 +1,1 @@
+export const page = $state({ given: null });
