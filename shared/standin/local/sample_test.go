@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -288,4 +289,40 @@ func text(v *accessibility.Value) string {
 func quote(s string) string {
 	text, _ := json.Marshal(s) // never fails
 	return string(text)
+}
+
+// TestStatePictures makes a picture of each state of the element, for -pictures.
+func TestStatePictures(t *testing.T) {
+	if *pictures == "" {
+		t.Skip("no -pictures")
+	}
+	states := []string{"opening", "waiting", "open", "retrying", "expired", "signin",
+		"signin over the document", "refused", "ended", "failed", "taken"}
+	for _, look := range []struct {
+		name, scheme  string
+		width, height int64
+		query         url.Values
+	}{
+		{"light", "light", 900, 560, nil}, {"dark", "dark", 900, 560, nil},
+		{"phone", "light", 390, 560, nil},
+		{"chinese", "light", 390, 560, url.Values{"lang": {"zh"}}},
+		{"arabic", "light", 390, 560, url.Values{"lang": {"ar"}, "dir": {"rtl"}}},
+	} {
+		for _, state := range states {
+			t.Run(look.name+" "+state, func(t *testing.T) {
+				s := newStageFor(t, 30*time.Minute, "")
+				b := newTab(t)
+				b.scheme(look.scheme)
+				b.do(chromedp.EmulateViewport(look.width, look.height))
+				what := url.Values{"state": {state}, "width": {fmt.Sprint(look.width)},
+					"height": {fmt.Sprint(look.height)}}
+				maps.Copy(what, look.query)
+				b.open(s.site.URL + "/scenario.html?" + url.Values{"name": {"picture"},
+					"with": {what.Encode()}}.Encode())
+				b.until(`document.title !== 'running'`)
+				equal(b, `document.title`, "passed")
+				b.picture(look.name + "-" + strings.ReplaceAll(state, " ", "-") + ".png")
+			})
+		}
+	}
 }

@@ -12,7 +12,10 @@ import (
 )
 
 // frameworkPages are made by shared/web/frameworks/pack.
-const frameworkPages = "../../web/frameworks/dist"
+const (
+	frameworkPages = "../../web/frameworks/dist"
+	axe            = "../../web/frameworks/node_modules/axe-core/axe.min.js"
+)
 
 var needFrameworks = flag.Bool("frameworks", false,
 	"fail where the pages of "+frameworkPages+" were not built, in place of skipping their scenarios")
@@ -71,11 +74,17 @@ func TestScenarios(t *testing.T) {
 }
 
 func playScenario(t *testing.T, browser engine, name, with string) {
-	if _, err := os.Stat(filepath.Join(frameworkPages, with+".html")); with != "" && err != nil {
+	needs := ""
+	if with != "" {
+		needs = filepath.Join(frameworkPages, with+".html")
+	} else if strings.HasPrefix(name, "axe: ") {
+		needs = axe
+	}
+	if _, err := os.Stat(needs); needs != "" && err != nil {
 		if *needFrameworks {
 			t.Fatal(err)
 		}
-		t.Skip("not built: shared/web/frameworks/pack builds the pages of the three frameworks")
+		t.Skip("run shared/web/frameworks/pack first: ", err)
 	}
 	origin := ""
 	if strings.HasPrefix(name, "a wrong origin") {

@@ -214,6 +214,9 @@ func newSite(t *testing.T) *site {
 	})
 	mux.Handle("GET /weboffice.js", web.Handler(""))
 	mux.HandleFunc("POST /control/{what}", s.serveControl)
+	mux.HandleFunc("GET /axe.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, axe)
+	})
 	mux.Handle("GET /frameworks/",
 		http.StripPrefix("/frameworks/", http.FileServer(http.Dir(frameworkPages))))
 	files := http.FileServer(http.Dir("testdata"))

@@ -12,9 +12,11 @@ const asText = value => {
   try { return JSON.stringify({ ...value, mount: 0 }); } catch { return NaN; }
 };
 
+const ATTRIBUTES = ['src', 'generate', 'refresh', 'readonly', 'sdk', 'integrity', 'token'];
+
 // Where there is no page, as on a server that renders one, the class is empty.
 export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
-  static observedAttributes = ['src', 'generate', 'refresh', 'readonly', 'sdk', 'integrity', 'token'];
+  static observedAttributes = ATTRIBUTES;
 
   /** The session, null where none is open. */
   session = null;
@@ -85,21 +87,20 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
     this.session = null;
     // A token that came as an attribute is somebody's: nobody is asked for as a guest.
     if (this.#token !== undefined || this.#failure?.value !== 'token') this.#failure = null;
-    const src = this.getAttribute('src');
-    if (src && this.isConnected && !this.#failure) this.#open(src);
+    if (this.isConnected && !this.#failure) this.#open();
     this.#draw();
   }
 
-  #open(src) {
+  #open() {
     const given = {};
-    for (const name of ['generate', 'refresh', 'sdk', 'integrity']) {
-      if (this.hasAttribute(name)) given[name] = this.getAttribute(name);
-    }
-    if ((this.getAttribute('readonly') ?? 'false') !== 'false') given.permission = { Readonly: true };
+    for (const name of ATTRIBUTES) if (this.hasAttribute(name)) given[name] = this.getAttribute(name);
+    const { src, readonly = 'false', sdk } = given;
+    if (!src) return;
+    if (readonly !== 'false') given.permission = { Readonly: true };
     const mount = document.createElement('div'); // in the page's own tree, where the SDK looks for it
     this.replaceChildren(mount);
     try {
-      if (given.sdk && !markupMayLoad(given.sdk)) throw problem('Attribute', 'options.sdk');
+      if (sdk && !markupMayLoad(sdk)) throw problem('Attribute', 'options.sdk');
       const options = { ...given, ...this.#options, document: src, mount, token: () => this.#ask() };
       this.session = new Session(options, (name, detail) => {
         this.#draw();
@@ -120,10 +121,10 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
   #draw() {
     const error = this.#failure, nothing = { state: error ? 'failed' : 'closed', error };
     const session = this.session || nothing, { state, instance } = session;
-    const { way, runs, shown } = STATES[state], problem = !runs && session.error;
+    const { way, runs } = STATES[state], problem = !runs && state !== 'taken' && session.error;
     const tag = this.closest('[lang]')?.lang || navigator.language, own = wordsFor(tag);
     const words = { ...texts.en, ...own, ...this.#texts };
-    this.#show(state, instance && shown, own ? tag : 'en', {
+    this.#show(state, instance, own ? tag : 'en', {
       title: words[state],
       detail: problem && sentence(problem, words),
       request: problem?.requestId && 'RequestId ' + problem.requestId,

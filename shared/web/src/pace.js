@@ -10,9 +10,6 @@ import { SECOND, MINUTE, clock } from './time.js';
 export const paceOf = about => page.pace = page.pace?.about === about ? page.pace
   : { about, sent: [], caused: 0, last: 0, refused: false };
 
-/** Notes a request. */
-export const noteSent = pace => { pace.sent = [...pace.sent, clock()].slice(-3); };
-
 /**
  * When the next request that the page causes may go: at once, then 1, 2, 4 … 60 s after the one
  * before, and three in six seconds at most. Two quiet minutes end the count.
@@ -22,10 +19,4 @@ export const dueAt = pace => {
   if (clock() - last > 2 * MINUTE) pace.caused = 0;
   const wait = pace.caused && Math.min(MINUTE, SECOND * 2 ** (pace.caused - 1));
   return Math.max(last + wait, sent.length > 2 ? sent[0] + 6 * SECOND : 0);
-};
-
-/** Notes that the page causes a request now. */
-export const noteCaused = pace => {
-  pace.caused++;
-  pace.last = clock();
 };

@@ -5,7 +5,7 @@ import {
 } from './frame.js';
 import { isRefusal, post } from './functions.js';
 import { takeLink } from './link.js';
-import { dueAt, noteCaused, noteSent, paceOf } from './pace.js';
+import { dueAt, paceOf } from './pace.js';
 import { originOf, page } from './page.js';
 import { problem, tell } from './problem.js';
 import { askProof } from './proof.js';
@@ -169,13 +169,15 @@ export class Session extends EventTarget {
 
   // True where the page may cause a request now. Else it is looked at again when it may.
   #isTurnOfPage() {
-    const first = this.#last.me === undefined && !this.#pace.refused;
-    this.#askAt = first ? 0 : dueAt(this.#pace);
-    if (clock() < this.#askAt) {
+    const pace = this.#pace, now = clock();
+    if (this.#last.me === undefined && !pace.refused) return true; // its first
+    this.#askAt = dueAt(pace);
+    if (now < this.#askAt) {
       this.#ask ||= 'page';
       return false;
     }
-    if (!first) noteCaused(this.#pace);
+    pace.caused++;
+    pace.last = now;
     return true;
   }
 
@@ -224,7 +226,7 @@ export class Session extends EventTarget {
       : { AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken };
     this.#last = { bearer, me };
     if (by && page.known !== 'token') page.known = by;
-    noteSent(this.#pace);
+    this.#pace.sent = [...this.#pace.sent, began].slice(-3);
     let fresh;
     try {
       fresh = await post(anew ? generate : refresh, bearer, body, this.#blocked);

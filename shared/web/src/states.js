@@ -1,7 +1,6 @@
 // The states, and what each may do.
 //
 //   runs    requests go out when they are due
-//   shown   the editor, where there is one, is or may be on the screen
 //   way     the button: 'retry' tries again, 'take' takes back what somebody else has or begins anew
 //   fresh   which proof makes a request due by itself: another text, or only another person's
 //   wakes   coming back to the tab, or to the network, makes one due: if the proof is another, or
@@ -9,10 +8,10 @@
 export const STATES = {
   waiting:  {},
   opening:  { runs: true },
-  open:     { runs: true, shown: true },
-  retrying: { runs: true, shown: true, way: 'retry' },
-  expired:  { runs: true, shown: true, way: 'retry' },
-  signin:   { shown: true, way: 'retry', fresh: 'text', wakes: true },
+  open:     { runs: true },
+  retrying: { runs: true, way: 'retry' },
+  expired:  { runs: true, way: 'retry' },
+  signin:   { way: 'retry', fresh: 'text', wakes: true },
   refused:  { way: 'retry', fresh: 'text' },
   failed:   { way: 'retry', fresh: 'text', wakes: 'passing' },
   taken:    { way: 'take', fresh: 'person' },

@@ -1,7 +1,7 @@
 // What people read, in English and in Chinese. {} is what a problem is about.
 const table = {
   opening: ['Opening…', '打开中…'],
-  waiting: ['Waiting for another document…', '等待另一个文档…'],
+  waiting: ['Waiting for another document…', '等待中…'],
   editing: ['Editing', '可编辑'],
   readonly: ['Read-only', '只读'],
   saving: ['Saving…', '保存中…'],
@@ -18,7 +18,7 @@ const table = {
   take: ['Continue here', '继续'],
   Network: ['No connection: {}', '无法连接：{}'],
   SDK: ['Blocked. Please allow {}', '被拦截，请放行 {}'],
-  Frame: ['The editor: {}', '编辑器：{}'],
+  Frame: ['The editor does not respond', '编辑器没有响应'],
   Page: ['The page is not set up right', '页面设置有误'],
 };
 
@@ -41,11 +41,9 @@ for (const name in table) [texts.en[name], texts.zh[name]] = table[name];
 /** The words for a language tag: those of the tag itself, else of its language. */
 export const wordsFor = tag => texts[tag] || texts[tag.split('-')[0]];
 
-// Problems of the page itself: readers are told that there is one, its console which.
-const OF_THE_PAGE = /^(Attribute|CSP|Config|Missing|Script|Token)$/;
-
-/** What a reader is told about a problem: in words, else the functions' own sentence. */
-export const sentence = ({ code, value, said, status }, words) => {
-  const text = words[OF_THE_PAGE.test(code) ? 'Page' : code] || words[status / 100 | 0] || said;
-  return text && text.replace('{}', value);
-};
+/**
+ * What a reader is told about a problem: in words, else the functions' own sentence. Of what is the
+ * page's own to mend they are told that it is, and its console what.
+ */
+export const sentence = ({ code, value, said, status }, words) =>
+  (words[code] || words[status / 100 | 0] || (status ? said : words.Page)).replace('{}', value);

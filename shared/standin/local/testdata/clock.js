@@ -46,6 +46,7 @@
     }
     pending++;
     try {
+      if (window.hang) await new Promise(() => {});
       if (window.offline) throw new TypeError('offline');
       return await realFetch(to, init);
     } finally {

@@ -22,7 +22,8 @@ const stage = {
   async visit(path, width = 900) {
     stage.frame?.remove();
     stage.frame = document.createElement('iframe');
-    Object.assign(stage.frame, { width, height: 640, title: 'The page' });
+    Object.assign(stage.frame, { width, height: 640, title: 'The page', ...stage.size });
+    stage.frame.style.cssText = 'border: 0; display: block';
     return stage.loads(() => {
       stage.frame.src = path;
       document.body.append(stage.frame);

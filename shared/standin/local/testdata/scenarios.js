@@ -61,6 +61,91 @@ async function built(stage, framework, given = {}) {
   return { win, draw };
 }
 
+/** What the editor's frame tells the page, without its frame. */
+function frameSays(win, eventName, data) {
+  const { contentWindow: source, src } = frameOf(win), origin = new URL(src).origin;
+  const message = { weboffice: 1, eventName, data };
+  win.dispatchEvent(new win.MessageEvent('message', { source, origin, data: message }));
+}
+
+// How a page gets into each state. query is of page.html: lang, dir, bar.
+const states = {
+  async opening(stage, query) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    win.hang = true;
+    place(stage, win, query, { token: '' });
+    return win;
+  },
+  async waiting(stage, query) {
+    const win = await states.open(stage, query), first = elementIn(win);
+    const second = first.cloneNode(false);
+    first.hidden = true;
+    win.document.body.append(second);
+    await stage.until(() => second.getAttribute('state') === 'waiting');
+    return win;
+  },
+  open: (stage, query) => opened(stage, ['editors'], 'page.html?' + new URLSearchParams(query)),
+  async retrying(stage, query) {
+    const win = await states.open(stage, query);
+    win.offline = true;
+    await sleep(stage, win, 26 * MINUTE);
+    await stage.until(shows(win, 'retrying'));
+    return win;
+  },
+  async expired(stage, query) {
+    const win = await states.retrying(stage, query);
+    await sleep(stage, win, 5 * MINUTE);
+    await stage.until(shows(win, 'expired'));
+    return win;
+  },
+  async signin(stage, query) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    place(stage, win, query, { token: null });
+    await stage.until(shows(win, 'signin'));
+    return win;
+  },
+  async 'signin over the document'(stage, query) {
+    const win = await states.open(stage, query), proof = await stage.proof('erin', 'editors');
+    elementIn(win).token = proof + 'broken';
+    await sleep(stage, win, 26 * MINUTE);
+    await stage.until(shows(win, 'signin'));
+    return win;
+  },
+  async refused(stage, query) {
+    await stage.ask('become', ['nobody']);
+    const win = await stage.visit('page.html?' + new URLSearchParams({ src: DECK, ...query }));
+    await stage.until(shows(win, 'refused'));
+    return win;
+  },
+  async ended(stage, query) {
+    const src = 'oss://test-bucket/test-object.xlsx'; // its rule has session: 1m
+    const win = await states.open(stage, { src, ...query });
+    await sleep(stage, win, 26 * MINUTE);
+    await stage.until(shows(win, 'ended'));
+    return win;
+  },
+  async failed(stage, query) {
+    const win = await stage.visit('blank.html');
+    await load(win);
+    const { sdk } = stage.setting;
+    place(stage, win, { ...query, sdk: sdk + '.blocked' }, { token: '' });
+    await stage.until(() => elementIn(win).session?.error);
+    await win.pass(MINUTE);
+    await stage.until(shows(win, 'failed'));
+    return win;
+  },
+  async taken(stage, query) {
+    const win = await states.open(stage, query);
+    frameSays(win, 'error', { reason: 'tokenRevoked' });
+    await stage.until(() => times(win, 'frame') === 2 && shows(win, 'open')());
+    frameSays(win, 'error', { reason: 'tokenRevoked' });
+    await stage.until(shows(win, 'taken'));
+    return win;
+  },
+};
+
 export const scenarios = {
   async 'whoever asks gets what a rule grants'(stage) {
     for (const [groups, role, readonly] of [
@@ -551,5 +636,36 @@ export const scenarios = {
     await draw({ src: 'oss://test-bucket/test-object.pptx' });
     await stage.until(() => generates(win) === 2);
     await stage.until(() => win.document.querySelectorAll('#effect iframe').length === 1);
+  },
+
+  // ---- seen, and read out ----
+
+  async 'axe: every state, in English, Chinese and from right to left'(stage) {
+    for (const state in states) {
+      for (const query of [{}, { lang: 'zh' }, { dir: 'rtl', lang: 'ar' }, { bar: 'none' }]) {
+        sessionStorage.clear();
+        const win = await states[state](stage, query);
+        const script = win.document.createElement('script');
+        script.src = 'axe.js';
+        await new Promise(done => {
+          script.onload = done;
+          win.document.head.append(script);
+        });
+        // The page of this test is the tester's, and the frame is the stand-in's.
+        const rules = { region: { enabled: false }, 'page-has-heading-one': { enabled: false } };
+        const { violations } = await win.axe.run(win.document, { iframes: false, rules });
+        const found = violations.map(({ id, nodes }) => id + ': ' + nodes.map(node => node.html).join());
+        stage.is(found, [], state + ' ' + JSON.stringify(query));
+      }
+    }
+  },
+
+  // Shows a state, and leaves it there: for a picture, not for a verdict.
+  async picture(stage, what) {
+    const { state, width, height, ...query } = Object.fromEntries(new URLSearchParams(what));
+    Object.assign(document.body.style, { margin: 0, overflow: 'hidden' });
+    stage.size = { width, height };
+    await states[state](stage, query);
+    await stage.pause(400);
   },
 };
