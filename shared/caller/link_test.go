@@ -122,8 +122,9 @@ func TestLinkMintedInAnotherLanguage(t *testing.T) {
 	}
 	got := rig{Verifier: v}.accepted(t,
 		"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IjNlNDkwMzQwIn0."+
-			"eyJpc3MiOiJsaW5rcyIsImF1ZCI6IndlYm9mZmljZSIsImlhdCI6MTgwMDAwMDAwMCwiZXhwIjoxODAwMDg2NDAwLCJqdGkiOiJuMSIsImRvY3VtZW50Ijoib3NzOi8v"+
-			"dGVhbS1kb2NzL3BsYW4uZG9jeCIsImdyYW50IjpbInZpZXciLCJjb3B5Il0sInN1YiI6ImFubiIsIm5hbWUiOiJBbm4ifQ."+
+			"eyJpc3MiOiJsaW5rcyIsImF1ZCI6IndlYm9mZmljZSIsImlhdCI6MTgwMDAwMDAwMCwiZXhwIjoxODAw"+
+			"MDg2NDAwLCJqdGkiOiJuMSIsImRvY3VtZW50Ijoib3NzOi8vdGVhbS1kb2NzL3BsYW4uZG9jeCIsImdy"+
+			"YW50IjpbInZpZXciLCJjb3B5Il0sInN1YiI6ImFubiIsIm5hbWUiOiJBbm4ifQ."+
 			"t1U7cGi1NL5jpR1FgJgtikk7erH6baOr72diGbaCFos")
 	if got.Subject != "ann" || got.Link.Document != "oss://team-docs/plan.docx" ||
 		got.User.Name != "Ann" {

@@ -129,8 +129,9 @@ func TestLinksOfAnotherLanguage(t *testing.T) {
 	script, _, _ := strings.Cut(blocks["js"], "\n\n\n")
 	const opening = `'oss://docs/teams/plan.docx', ['view', 'edit'])`
 	for name, text := range map[string]string{
-		"node":    script[:strings.Index(script, "el.token")] + `console.log(link({id: 'u-7', name: 'Ann Lee 李'}, ` + opening + ")",
-		"python3": blocks["python"] + `print(link({'id': 'u-7', 'name': 'Ann Lee 李'}, ` + opening + ")",
+		"node": script[:strings.Index(script, "el.token")] + `console.log(link({id: 'u-7', name: 'Ann Lee 李'}, ` + opening + ")",
+		"python3": blocks["python"] +
+			`print(link({'id': 'u-7', 'name': 'Ann Lee 李'}, ` + opening + ")",
 	} {
 		t.Run(name, func(t *testing.T) {
 			interpreter, err := exec.LookPath(name)

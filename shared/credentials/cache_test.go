@@ -266,7 +266,10 @@ func TestRenewalFailuresBackOff(t *testing.T) {
 func TestShortLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		c := synthetic(t, func() (Credentials, error) { calls++; return lasting(4 * time.Minute), nil })
+		c := synthetic(t, func() (Credentials, error) {
+			calls++
+			return lasting(4 * time.Minute), nil
+		})
 		for range 8 * 60 {
 			get(t, c)
 			time.Sleep(time.Second)

@@ -76,8 +76,9 @@ func (v *variables) source(o Options) Source {
 		return v.ecsRole(o)
 	}
 	v.problem("no RAM role credentials: set the variables of one way. Looked for " +
-		"FC_FUNCTION_NAME (Function Compute), AWS_LAMBDA_FUNCTION_NAME (Lambda), ALIBABA_CLOUD_ROLE_ARN (an OIDC " +
-		"token for a role), ALIBABA_CLOUD_ACCESS_KEY_ID with its secret and " +
+		"FC_FUNCTION_NAME (Function Compute), AWS_LAMBDA_FUNCTION_NAME (Lambda), " +
+		"ALIBABA_CLOUD_ROLE_ARN (an OIDC token for a role), " +
+		"ALIBABA_CLOUD_ACCESS_KEY_ID with its secret and " +
 		"ALIBABA_CLOUD_SECURITY_TOKEN (STS credentials), ALIBABA_CLOUD_ECS_METADATA (an ECS " +
 		"instance's role)")
 	return nil

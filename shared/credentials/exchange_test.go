@@ -266,7 +266,8 @@ func TestClockSkew(t *testing.T) {
 	r.life = -time.Second
 	source := r.source(r.lambda(), nil)
 	e := fails(t, source)
-	if says(t, e, "check that this machine's clock is right", "ended"); e.RetryAfter != time.Second {
+	says(t, e, "check that this machine's clock is right", "ended")
+	if e.RetryAfter != time.Second {
 		t.Errorf("retry after %v", e.RetryAfter)
 	}
 	fails(t, source)
