@@ -126,10 +126,10 @@ func opens(rules *policy.Policy, c caller.Caller, now time.Time) error {
 func TestLinksOfAnotherLanguage(t *testing.T) {
 	blocks := recipes(t)["Sessions of your own"]
 	rules := must(policy.Parse([]byte("project: p\n"+blocks["yaml"]), policy.Options{}))
-	script, _, _ := strings.Cut(blocks["js"], "\n\n\n")
+	script, _, _ := strings.Cut(blocks["js"], "el.token")
 	const opening = `'oss://docs/teams/plan.docx', ['view', 'edit'])`
 	for name, text := range map[string]string{
-		"node": script[:strings.Index(script, "el.token")] + `console.log(link({id: 'u-7', name: 'Ann Lee 李'}, ` + opening + ")",
+		"node": script + `console.log(link({id: 'u-7', name: 'Ann Lee 李'}, ` + opening + ")",
 		"python3": blocks["python"] +
 			`print(link({'id': 'u-7', 'name': 'Ann Lee 李'}, ` + opening + ")",
 	} {
