@@ -70,7 +70,7 @@ func TestFlags(t *testing.T) {
 		t.Errorf("%+v, %v", o.Documents, err)
 	}
 	for _, args := range [][]string{{"-lifetime", "1s"}, {"-policy", "/nowhere.yaml"},
-		{"-documents", "/nowhere"}, {"-documents", "B=/nowhere"}} {
+		{"-documents", "/nowhere"}, {"-documents", "B=/nowhere"}, {"policy.yaml"}} {
 		if _, err := options(args, none); err == nil {
 			t.Errorf("%v is taken", args)
 		}

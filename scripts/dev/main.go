@@ -81,6 +81,9 @@ func options(args []string, getenv func(string) string) (local.Options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("%s is not a flag: see -h", flags.Arg(0))
+	}
 	if *file != "" {
 		text, err := os.ReadFile(*file)
 		if err != nil {
