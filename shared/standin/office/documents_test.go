@@ -34,11 +34,11 @@ func TestAddDocument(t *testing.T) {
 // TestProjectsAndBucketsOfAPolicy: in a bucket that is made known every object of a supported
 // format is there; what AddDocument laid there stays what it is.
 func TestProjectsAndBucketsOfAPolicy(t *testing.T) {
-	w := start(t, func(o *office.Options) {
-		o.Projects, o.Buckets = []string{"office"}, []string{"team-docs"}
-	})
-	w.AddProject("archive")
-	w.AddBucket("old-docs")
+	w := start(t)
+	for project, bucket := range map[string]string{"office": "team-docs", "archive": "old-docs"} {
+		w.AddProject(project)
+		w.AddBucket(bucket)
+	}
 	if err := w.AddDocument("oss://team-docs/plan.docx", office.Document{Text: "x"}); err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,6 @@ type Options struct {
 	PublicURL string
 	// one line per API request, never with a parameter's value; default none
 	Logger *slog.Logger
-	// known besides test-project and test-bucket; see AddProject and AddBucket
-	Projects, Buckets []string
 }
 
 // Switches are the behaviours that the vendor leaves open, or that differ between projects. They
@@ -78,12 +76,6 @@ func New(o Options) *Server {
 		documents: sampleDocuments(), nonces: nonces{recent: map[string]bool{}},
 		tokens: issued{access: map[string]*accessToken{}, refresh: map[string]*refreshToken{}},
 	}
-	for _, name := range o.Projects {
-		s.projects[name] = true
-	}
-	for _, name := range o.Buckets {
-		s.buckets[name] = true
-	}
 	s.mux.HandleFunc("/{$}", s.serveAPI)
 	s.handleEditor()
 	return s
@@ -115,7 +107,7 @@ func (s *Server) SetCredentials(c Credentials) { s.locked(func() { s.credentials
 // Credentials returns the credentials that requests must be signed with.
 func (s *Server) Credentials() (c Credentials) { s.locked(func() { c = s.credentials }); return c }
 
-// AddProject makes a project known.
+// AddProject makes a project known besides test-project.
 func (s *Server) AddProject(name string) { s.locked(func() { s.projects[name] = true }) }
 
 // AddBucket makes a bucket known whose objects are all there, so that a policy for real documents
