@@ -150,7 +150,11 @@ func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 		{"symmetric key in the key set", jose.HS256, []byte(linkKey), "oct", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r.verified(t, signWith(t, c, test.algorithm, test.private, test.id), test.good)
+			token := signWith(t, c, test.algorithm, test.private, test.id)
+			r.verified(t, token, test.good)
+			end := strings.LastIndexByte(token.Reveal(), '.') + 1 // a forged signature of its length
+			forged := b64(string(make([]byte, (len(token)-end)*3/4)))
+			r.refused(t, token[:end]+weboffice.Secret(forged))
 		})
 	}
 	for _, dropped := range []string{

@@ -1,6 +1,7 @@
 package caller_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"reflect"
 	"strings"
@@ -82,6 +83,9 @@ func TestAttackTwoSpellingsOfOneToken(t *testing.T) {
 		token := k.sign(header, honest(r.clock, nil)+spaces).Reveal()
 		r.accepted(t, weboffice.Secret(token)) // the twin
 		parts := strings.Split(token, ".")
+		signature := string(must(base64.RawURLEncoding.DecodeString(parts[2])))
+		longer := b64(signature[:32] + "\x00" + signature[32:]) // the same two numbers
+		r.refusedFor(t, weboffice.Secret(parts[0]+"."+parts[1]+"."+longer), "signature")
 		for i, part := range parts {
 			if len(part)%4 != 0 { // the last bit of the last letter is to spare
 				other := append([]string{}, parts...)
@@ -288,8 +292,10 @@ func TestAttackNestingAndLengthOfAToken(t *testing.T) {
 	// the twins
 	list := with(r.clock, `"x":[`+strings.Repeat("0,", 490)+"0]")
 	r.accepted(t, k.sign(header, list))
-	deep := `"x":` + strings.Repeat("[", 30) + strings.Repeat("]", 30)
-	r.accepted(t, k.sign(header, with(r.clock, deep)))
+	for levels, good := range map[int]bool{30: true, 40: false} {
+		deep := `"x":` + strings.Repeat("[", levels) + strings.Repeat("]", levels)
+		r.verified(t, k.sign(header, with(r.clock, deep)), good)
+	}
 }
 
 // The bound is three times an ordinary refusal of the same length. The best of many rounds is what
