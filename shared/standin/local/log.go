@@ -37,10 +37,7 @@ func (d *decisions) Handle(ctx context.Context, r slog.Record) error {
 			line[a.Key] = a.Value.Any()
 			return true
 		})
-		line["RequestId"] = line["immRequestId"] // as the page knows it
-		if line["RequestId"] == "" {
-			line["RequestId"] = line["requestId"]
-		}
+		line["RequestId"] = line["requestId"] // as the page knows it
 		line["caller"] = strings.Trim(fmt.Sprint(line["issuer"], " ", line["subject"]), " ")
 		d.mu.Lock()
 		d.last = append(d.last, line)
