@@ -3,7 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -63,7 +69,7 @@ func TestItPrintsWhatOnesOwnPageNeeds(t *testing.T) {
 func TestFlags(t *testing.T) {
 	folder := t.TempDir()
 	none := func(string) string { return "" }
-	o, err := options([]string{"-documents", folder, "-documents", "team-docs=" + folder}, none)
+	o, _, err := options([]string{"-documents", folder, "-documents", "team-docs=" + folder}, none)
 	if err != nil || len(o.Documents) != 2 ||
 		o.Documents[0] != (local.Folder{Bucket: "test-bucket", Dir: folder}) ||
 		o.Documents[1] != (local.Folder{Bucket: "team-docs", Dir: folder}) {
@@ -71,11 +77,74 @@ func TestFlags(t *testing.T) {
 	}
 	for _, args := range [][]string{{"-lifetime", "1s"}, {"-policy", "/nowhere.yaml"},
 		{"-documents", "/nowhere"}, {"-documents", "B=/nowhere"}, {"policy.yaml"}} {
-		if _, err := options(args, none); err == nil {
+		if _, _, err := options(args, none); err == nil {
 			t.Errorf("%v is taken", args)
 		}
 	}
 }
+
+// A site with a server of its own gets what it needs to open documents here.
+func TestExamples(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"plain/index.html": `<p>http://127.0.0.1:8080/generate</p>`,
+		"backend/server.mjs": `import http from 'node:http'
+http.createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('GENERATE is',
+  process.env.GENERATE, process.env.REFRESH, process.env.SDK,
+  process.env.WEBOFFICE_LINK_KEYS.length))`,
+		"broken/server.mjs": `process.exit(3)`,
+	} {
+		file := filepath.Join(examples, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755),
+			os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := newExample("x"); err == nil ||
+		!strings.Contains(err.Error(), "backend, broken, plain") {
+		t.Errorf("an unknown example: %v", err)
+	}
+	plain, err := newExample("plain")
+	var o local.Options
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain.add(&o); o.Site != filepath.Join(examples, "plain") || o.Origins != nil {
+		t.Errorf("%+v", o)
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed: no example with a server is run")
+	}
+	none := func(string) string { return "" }
+	free := []string{"-addr", "127.0.0.1:0", "-imm-addr", "127.0.0.1:0", "-example"}
+	if err := run(t.Context(), append(free, "broken"), none, io.Discard); err == nil ||
+		!strings.Contains(err.Error(), "node server.mjs") {
+		t.Errorf("a server that ends: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	read, write := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, append(free, "backend"), none, write)
+		ended <- errors.Join(err, write.Close())
+	}()
+	found := regexp.MustCompile(
+		`GENERATE is http://127\S+/generate http://127\S+/refresh http://127\S+\.js 44`)
+	var text bytes.Buffer
+	_, err = io.Copy(writer(func(p []byte) {
+		if text.Write(p); found.Match(text.Bytes()) {
+			cancel()
+		}
+	}), read)
+	if err := errors.Join(err, <-ended); err != nil || !found.Match(text.Bytes()) {
+		t.Errorf("%v: %s", err, text.String())
+	}
+}
+
+// writer is a function that takes what is written.
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
 func TestTerminalSaysWhoAndWhy(t *testing.T) {
 	var text bytes.Buffer

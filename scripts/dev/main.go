@@ -42,7 +42,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	o, err := options(args, getenv)
+	o, site, err := options(args, getenv)
 	if err != nil {
 		return err
 	}
@@ -51,15 +51,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
-	introduce(stdout, l, getenv("WEBOFFICE_LINK_KEYS") == "")
-	<-ctx.Done()
+	introduce(stdout, l, site, getenv("WEBOFFICE_LINK_KEYS") == "")
+	if site != nil && site.command != nil {
+		err = site.run(ctx, l, stdout)
+	} else {
+		<-ctx.Done()
+	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	return l.Stop(stopping)
+	return errors.Join(err, l.Stop(stopping))
 }
 
-// options reads the flags and the shell.
-func options(args []string, getenv func(string) string) (local.Options, error) {
+// options reads the flags and the shell. The example is nil where none is asked for.
+func options(args []string, getenv func(string) string) (local.Options, *example, error) {
 	o := local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy,
 		AnyDocument: true, SessionKeys: getenv("WEBOFFICE_SESSION_KEYS"),
 		LinkKeys: getenv("WEBOFFICE_LINK_KEYS"), Environment: map[string]string{
@@ -78,23 +82,32 @@ func options(args []string, getenv func(string) string) (local.Options, error) {
 	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
 	file := flags.String("policy", "", "a policy `file`, default scripts/dev/policy.yaml; one that "+
 		"is meant for production runs as it is")
+	name := flags.String("example", "", "a small site to copy in place of the sample page: `plain`, "+
+		"backend or react")
 	if err := flags.Parse(args); err != nil {
-		return o, err
+		return o, nil, err
 	}
 	if flags.NArg() > 0 {
-		return o, fmt.Errorf("%s is not a flag: see -h", flags.Arg(0))
+		return o, nil, fmt.Errorf("%s is not a flag: see -h", flags.Arg(0))
 	}
 	if *file != "" {
 		text, err := os.ReadFile(*file)
 		if err != nil {
-			return o, fmt.Errorf("-policy: %w", err)
+			return o, nil, fmt.Errorf("-policy: %w", err)
 		}
 		o.Policy = text
 	}
 	if o.Lifetime < 10*time.Second || o.Lifetime > 24*time.Hour {
-		return o, errors.New("-lifetime is 10s to 24h")
+		return o, nil, errors.New("-lifetime is 10s to 24h")
 	}
-	return o, nil
+	if *name == "" {
+		return o, nil, nil
+	}
+	site, err := newExample(*name)
+	if err == nil {
+		site.add(&o)
+	}
+	return o, site, err
 }
 
 // bucketName is what OSS takes.
@@ -109,14 +122,21 @@ func folderOf(text string) local.Folder {
 
 // introduce prints what one's own page, policy and backend need. ours says that the link keys were
 // made here, and nobody else could know them.
-func introduce(stdout io.Writer, l *local.Local, ours bool) {
+func introduce(stdout io.Writer, l *local.Local, site *example, ours bool) {
+	page, address := "The sample page  ", l.URL
+	if site != nil {
+		page = fmt.Sprintf("%-17s", "Example "+site.name)
+	}
+	if site != nil && site.command != nil {
+		address = "http://" + site.address
+	}
 	mint := "go run ./scripts/policy link -document oss://BUCKET/KEY -grant view,copy"
 	if ours {
 		mint = "WEBOFFICE_LINK_KEYS=" + l.Environment["WEBOFFICE_LINK_KEYS"] + " \\\n      " + mint
 	}
 	credentials := l.IMM.Credentials()
 	fmt.Fprintf(stdout, `
-  The sample page   %[1]s/
+  %[8]s %[9]s/
   The vendor's way  %[1]s/quickstart/
 
   For a page of your own
@@ -131,5 +151,5 @@ func introduce(stdout io.Writer, l *local.Local, ours bool) {
   Ctrl-C stops.
 
 `, l.URL, l.IMMURL, l.SDK(), mint, credentials.AccessKeyID, credentials.Secret,
-		credentials.SecurityToken)
+		credentials.SecurityToken, page, address)
 }

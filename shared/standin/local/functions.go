@@ -13,8 +13,8 @@ import (
 	"weboffice-functions/shared/app"
 )
 
-// usualURL is what policies write for the site's own URL.
-const usualURL = "http://127.0.0.1:8080"
+// The URLs that policies and pages write for the site's own and for the stand-in's.
+const usualURL, usualIMMURL = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
 
 // closedPolicy opens nothing.
 const closedPolicy = `

@@ -39,6 +39,8 @@ type Options struct {
 	// AnyDocument lets every document of a bucket that the policy names be there, but for buckets
 	// in Documents: one that nobody laid there opens as a sample.
 	AnyDocument bool
+	Site        string           // a folder that is served at / in place of the sample page
+	Origins     []string         // of pages that may call, besides the policy's and the site's own
 	Lifetime    time.Duration    // of an access token, default 30 minutes
 	Now         func() time.Time // default time.Now; the clock of everybody here
 	Logger      *slog.Logger     // default none
@@ -169,8 +171,8 @@ func (l *Local) build() (err error) {
 	for _, project := range l.App.Policy.Projects() {
 		l.IMM.AddProject(project)
 	}
-	l.refused = &refusedOrigins{allowed: append(l.App.Edge.Origins, l.URL), now: o.Now,
-		logger: o.Logger}
+	l.refused = &refusedOrigins{now: o.Now, logger: o.Logger,
+		allowed: slices.Concat(l.App.Edge.Origins, []string{l.URL}, o.Origins)}
 	l.App.Edge.Origins = l.refused.allowed
 	return l.addDocuments()
 }

@@ -185,6 +185,37 @@ func TestFilesAreShownAsWhatTheyAre(t *testing.T) {
 	}
 }
 
+// A folder takes the sample page's place, with this site's addresses in it.
+func TestSiteOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "index.html"),
+		[]byte("<p>http://127.0.0.1:8080/generate http://127.0.0.1:8081/sdk.js"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := start(t, local.Options{Site: folder, Origins: []string{"http://127.0.0.1:5173"}})
+	if _, page := ask(t, "GET", l.URL+"/", ""); page !=
+		"<p>"+l.URL+"/generate "+l.IMMURL+"/sdk.js" {
+		t.Errorf("the page is %s", page)
+	}
+	for _, name := range []string{"/weboffice.js", "/dev.json", "/quickstart/"} {
+		if status, _ := ask(t, "GET", l.URL+name, ""); status != 200 {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	for _, name := range []string{"/absent.html", "/../local_test.go", "/..%2flocal_test.go"} {
+		if status, _ := ask(t, "GET", l.URL+name, ""); status != 404 {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	for origin, want := range map[string]int{"http://127.0.0.1:5173": 401, "http://x.example": 403} {
+		if status, _ := ask(t, "POST", l.URL+"/generate", `{"SourceURI":"oss://test-bucket/a.docx"}`,
+			"Origin", origin); status != want {
+			t.Errorf("%s: %d", origin, status)
+		}
+	}
+}
+
 func TestWhatCannotStart(t *testing.T) {
 	t.Parallel()
 	taken := strings.TrimPrefix(start(t, local.Options{}).URL, "http://")

@@ -4,7 +4,11 @@ import (
 	"embed"
 	"encoding/json"
 	"io/fs"
+	"mime"
 	"net/http"
+	"os"
+	"path"
+	"strings"
 	"time"
 
 	"weboffice-functions/shared/caller"
@@ -32,14 +36,40 @@ func (l *Local) routes() http.Handler {
 // pages serves the sample page and, for comparison, one that does what the vendor's quick start
 // does.
 func (l *Local) pages() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", web.Handler(l.IMMURL))
+	mux, page := http.NewServeMux(), web.Handler(l.IMMURL)
+	if l.options.Site != "" {
+		page = l.site(os.DirFS(l.options.Site))
+	}
+	mux.Handle("/", page)
 	files, err := fs.Sub(quickstart, "quickstart")
 	if err != nil {
 		panic(err) // the folder is part of the program
 	}
 	mux.Handle("/quickstart/", http.StripPrefix("/quickstart/", http.FileServerFS(files)))
 	return mux
+}
+
+// site serves a folder, and weboffice.js beside it. In its pages and scripts http://127.0.0.1:8080
+// and http://127.0.0.1:8081 stand for the site's own URL and for the stand-in's.
+func (l *Local) site(folder fs.FS) http.Handler {
+	own := strings.NewReplacer(usualURL, l.URL, usualIMMURL, l.IMMURL)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+		if name == "" {
+			name = "index.html"
+		}
+		text, err := fs.ReadFile(folder, name)
+		switch kind := mime.TypeByExtension(path.Ext(name)); {
+		case err != nil && name == "weboffice.js":
+			web.Handler(l.IMMURL).ServeHTTP(w, r)
+		case err != nil:
+			http.NotFound(w, r)
+		default:
+			w.Header().Set("Content-Type", kind)
+			w.Header().Set("Cache-Control", "no-cache")
+			_, _ = own.WriteString(w, string(text)) // the page may be gone
+		}
+	})
 }
 
 // persona is somebody the sample page can be.
