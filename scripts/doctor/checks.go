@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,42 +23,57 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// checkEnvironment reads the variables as the functions do.
+// checkEnvironment reads the variables as the functions do. One that is not set says nothing about
+// the functions'.
 func (d *doctor) checkEnvironment() {
 	config, err := app.ReadConfig(d.getenv)
 	for _, problem := range each(err) {
+		variable, _, _ := strings.Cut(problem, " ")
+		variable = strings.TrimSuffix(variable, ":")
+		if strings.HasPrefix(variable, "WEBOFFICE_") && d.getenv(variable) == "" {
+			d.addUnseen(variable, "it is not set here", variable)
+			continue
+		}
 		d.addProblem(failure, problem)
-		d.debug = d.debug || strings.HasPrefix(problem, "DEBUG")
+		d.debug = d.debug || variable == "DEBUG"
 	}
-	if d.config = config; err == nil {
+	if d.config = config; config.Region == "" {
+		d.config.IMMEndpoint = d.getenv("WEBOFFICE_IMM_ENDPOINT") // the default has a hole
+	}
+	if err == nil {
 		d.add(fine, "environment", fmt.Sprintf(
 			"session keys %d, link keys %d, region %s, IMM at %s, no DEBUG",
 			len(config.SessionKeys), len(config.LinkKeys), config.Region, config.IMMEndpoint), "")
 	}
 }
 
+// unnamed stands for the IMM project where nothing here names one.
+const unnamed = "named-where-it-is-deployed"
+
 // readPolicy checks the policy as a function with these settings would read it.
-func (d *doctor) readPolicy() (report policy.Report, err error) {
-	if d.text, err = os.ReadFile(d.file); err != nil {
-		return report, err
+func (d *doctor) readPolicy() (report policy.Report) {
+	text, err := os.ReadFile(d.file)
+	if err != nil {
+		return policy.Report{Mistakes: []policy.Finding{{Text: err.Error()}}}
 	}
 	options := d.config.PolicyOptions()
-	options.Project = d.project
-	report = policy.Check(d.text, options)
-	if d.rules = report.Policy; d.rules == nil {
-		err = report.Err()
-	}
-	return report, err
+	options.Project = cmp.Or(d.project, unnamed)
+	report = policy.Check(text, options)
+	d.text, d.rules = text, report.Policy
+	return report
 }
 
 // checkPolicy reads the policy and runs its tests.
 func (d *doctor) checkPolicy() {
-	report, err := d.readPolicy()
-	for _, problem := range each(err) {
-		d.add(failure, "policy", problem, "correct "+d.file+
-			" at this line:column, or name another file with -policy")
+	report := d.readPolicy()
+	for _, found := range report.Mistakes {
+		if found.Line == 0 {
+			d.add(failure, "policy", found.Text, "name the policy that is deployed with -policy")
+		} else {
+			d.add(failure, "policy", found.Error(), "correct "+d.file+" at this line:column")
+		}
 	}
-	if err != nil {
+	if d.rules == nil {
 		return
 	}
 	rules := report.Policy
@@ -71,15 +87,20 @@ func (d *doctor) checkPolicy() {
 	switch {
 	case rules.Rules() == 0:
 		d.add(warning, "policy", "no rules: it opens nothing", "write rules in "+d.file)
-	case rules.UsesLinks() && len(d.config.LinkKeys) == 0:
-		d.add(failure, "WEBOFFICE_LINK_KEYS", "no key, but rules let share links in",
-			"make one with `openssl rand -base64 32`")
 	case report.Tests == 0:
 		d.add(warning, "policy", "no tests",
 			"add `tests`, a refusal for each thing that must stay closed")
-	case report.Failures == nil:
+	case report.Err() == nil:
 		d.add(fine, "policy", fmt.Sprintf("%d rules, %d tests pass", rules.Rules(),
 			report.Tests), "")
+	}
+	if rules.UsesLinks() && d.getenv("WEBOFFICE_LINK_KEYS") == "" {
+		d.addUnseen("WEBOFFICE_LINK_KEYS", "rules let share links in, and no key is set here",
+			"WEBOFFICE_LINK_KEYS")
+	}
+	if slices.Contains(rules.Projects(), unnamed) {
+		d.addUnseen("IMM project", "the policy leaves it to WEBOFFICE_PROJECT, which is not set here",
+			"WEBOFFICE_PROJECT")
 	}
 }
 
@@ -129,6 +150,9 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 // billed. Proofs may be a minute off, signatures 15.
 func (d *doctor) checkClock(ctx context.Context) {
 	endpoint, err := imm.ParseEndpoint(d.config.IMMEndpoint)
+	if d.config.IMMEndpoint == "" {
+		d.addUnseen("clock", "no region whose IMM could be asked", "WEBOFFICE_REGION")
+	}
 	if err != nil {
 		return // said with the environment
 	}
@@ -176,9 +200,9 @@ func (d *doctor) checkIdentity(ctx context.Context) {
 		switch {
 		case strings.HasPrefix(problem, "AWS_"):
 			d.addProblem(warning, problem)
-		case strings.HasPrefix(problem, "no "):
-			d.add(warning, "identity", problem,
-				"nothing to mend unless a document is to be opened: the functions have a role of their own")
+		case strings.HasPrefix(problem, "no "): // the functions have a role of their own
+			d.addUnseen("identity", "no credentials here; `s config` keeps its keys to itself",
+				"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
 		case !longLived || !strings.HasPrefix(problem, "ALIBABA_CLOUD_SECURITY_TOKEN"):
 			d.addProblem(failure, problem)
 		}
@@ -213,33 +237,40 @@ func (d *doctor) addError(status, check, before string, err error) {
 	if public.Cause != nil {
 		found += " (" + strings.TrimSpace(public.Cause.Error()+" "+public.IMMRequestID) + ")"
 	}
-	fix := "correct -document, -token or the rule (go run ./scripts/policy explain); a busy or failing service: run doctor again"
+	fix := "correct -document, -token or the rule (go run ./scripts/policy explain); " +
+		"a busy or failing service: run doctor again"
 	if public.Kind == weboffice.NotFound {
-		fix = "upload it or correct -document; its bucket is in the project's region, and IMM's service role may read it"
+		fix = "upload it or correct -document; its bucket is in the project's region, " +
+			"and IMM's service role may read it"
 	}
 	d.add(status, check, found, cmp.Or(public.Fix, fix))
 }
 
 // checkDocument opens -document for viewing, with what the deciding rule sends.
 func (d *doctor) checkDocument(ctx context.Context) {
-	if d.document == "" {
-		return
-	}
 	client, err := imm.New(imm.Options{Endpoint: d.config.IMMEndpoint, Region: d.config.Region,
 		Credentials: d.source, Now: d.now, Logger: d.log})
-	if err != nil || d.rules == nil || d.source == nil {
-		d.add(failure, "document", "not tried: it needs an endpoint, a policy and credentials",
-			"mend what is said above")
+	switch {
+	case d.document == "":
+		d.addUnseen("document", "whether IMM opens one, and what its role may do", "-document")
+		return
+	case err != nil || d.rules == nil || d.source == nil:
+		d.add(unseen, "document", "not tried: it needs an endpoint, a policy and credentials",
+			"see the lines above")
 		return
 	}
-	asked := weboffice.Request{SourceURI: d.document,
-		Permission: &weboffice.Permission{Readonly: true}}
 	var decision policy.Decision
 	var tokens imm.Tokens
 	parsed, err := weboffice.ParseSourceURI(d.document)
 	if err == nil {
+		asked := weboffice.Request{SourceURI: d.document,
+			Permission: &weboffice.Permission{Readonly: true}}
 		decision, err = d.rules.Decide(policy.Question{Caller: d.caller, Asked: asked,
 			Document: parsed, Start: d.now(), Guest: weboffice.NewGuest()}, d.now())
+	}
+	if decision.Request.ProjectName == unnamed {
+		d.addUnseen("document", "no IMM project to open it in", "WEBOFFICE_PROJECT")
+		return
 	}
 	if err == nil {
 		tokens, err = client.Generate(ctx, decision.Request)
@@ -251,6 +282,32 @@ func (d *doctor) checkDocument(ctx context.Context) {
 	d.add(fine, "document", fmt.Sprintf(
 		"opens for viewing by rule %q in project %s: one billed call, RequestId %s", decision.Rule,
 		decision.Request.ProjectName, tokens.RequestID), "")
+	if d.outside != "" {
+		d.checkConfinement(ctx, client, decision)
+	}
+}
+
+// checkConfinement asks IMM for -outside with the CredentialConfig of -document's rule, which must
+// keep it out. The service may ignore a Policy without a ServiceRole.
+func (d *doctor) checkConfinement(ctx context.Context, c *imm.Client, decision policy.Decision) {
+	if decision.Request.CredentialConfig == nil {
+		d.add(failure, "confinement", fmt.Sprintf("rule %q sets no CredentialConfig", decision.Rule),
+			"leave -outside out, or set what -print-policies prints")
+		return
+	}
+	decision.Request.SourceURI = d.outside
+	_, err := c.Generate(ctx, decision.Request)
+	switch public := weboffice.AsError(err); {
+	case err == nil:
+		d.add(failure, "confinement", "IMM opens "+d.outside+" in the session of another document",
+			"set ServiceRole beside Policy, as -print-policies prints; if it stays so, the service "+
+				"ignores it: do not rely on it")
+	case public.Kind == weboffice.NotFound:
+		d.add(failure, "confinement", "there is no such document outside: its refusal proves nothing",
+			"name one with -outside that the project can open")
+	default:
+		d.add(fine, "confinement", "IMM refuses "+d.outside+": "+public.Error(), "")
+	}
 }
 
 // probe is a request that opens nothing, and the answer that it must get.
@@ -262,6 +319,9 @@ type probe struct {
 
 // checkFunctions sends the deployed functions what they must refuse, and a preflight.
 func (d *doctor) checkFunctions(ctx context.Context) {
+	if d.generate+d.refresh == "" {
+		d.addUnseen("functions", "whether they answer, and to whom", "-generate", "-refresh")
+	}
 	origin := d.origin
 	if origin == "" && d.rules != nil {
 		origin = append(d.rules.Origins(), "")[0]
@@ -349,17 +409,21 @@ func (p probe) judge(response *http.Response, code string, err error) (found, fi
 	case unexpected && code == "Forbidden.Origin":
 		fix = "add the origin to `origins` in the policy, and deploy"
 	case unexpected && got == http.StatusForbidden:
-		fix = "the gateway refused it: OPTIONS and POST in the trigger's methods, authType anonymous; on Lambda AuthType: NONE as a literal"
+		fix = "the gateway refused it: OPTIONS and POST in the trigger's methods, authType anonymous; " +
+			"on Lambda AuthType: NONE as a literal"
 	case unexpected && (got == http.StatusTooManyRequests || got >= http.StatusInternalServerError):
-		fix = "run doctor again in a minute; if it stays so, read the function's log: it names what is wrong, with the fix"
+		fix = "run doctor again in a minute; if it stays so, read the function's log: it names what " +
+			"is wrong, with the fix"
 	case unexpected:
-		fix = "see that this URL is this function's, deployed with this policy, and that nothing answers in its place"
+		fix = "see that this URL is this function's, deployed with this policy, and that nothing " +
+			"answers in its place"
 	case !strings.Contains(header.Get("Cache-Control"), "no-store"):
 		fix = "let nothing change the function's Cache-Control: no-store, tokens would be cached"
 	case p.code != "Forbidden.Origin" && cors != p.origin, p.status == http.StatusNoContent &&
 		!(strings.Contains(allowed, "post") && strings.Contains(allowed, "authorization") &&
 			strings.Contains(allowed, "content-type")):
-		fix = "let the function alone answer CORS: no CORS settings on the domain, the trigger or the function URL"
+		fix = "let the function alone answer CORS: no CORS settings on the domain, the trigger or the " +
+			"function URL"
 	}
 	return found, fix
 }

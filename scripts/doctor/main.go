@@ -3,12 +3,13 @@
 // one document, the functions' URLs.
 //
 // Settings come from the environment, as for the functions. Each line is ok, a warning or a
-// failure, with its fix; a failure makes exit status 1. A line marked run has a command for what
-// would need another SDK here, and what to look for in its answer.
+// failure, with its fix; a failure makes exit status 1. What could not be looked at from here is a
+// line marked unseen, and no failure; a line marked run has a command for what would need another
+// SDK here, and what to look for in its answer.
 //
-// Promises: no secret is printed. Nothing is billed but the one GenerateWebofficeToken of
-// -document, for viewing only. The functions are sent what they must refuse; opening documents
-// through them is for scripts/smoke.
+// Promises: no secret is printed. Nothing is billed but one GenerateWebofficeToken for -document,
+// for viewing only, and one for -outside. The functions are sent what they must refuse; opening
+// documents through them is for scripts/smoke.
 //
 // With -print-policies it checks nothing, and prints this account's RAM and IAM policies, ready to
 // paste.
@@ -33,7 +34,7 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/caller"
@@ -44,8 +45,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout); err != nil &&
-		!errors.Is(err, flag.ErrHelp) {
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -53,16 +54,16 @@ func main() {
 
 // doctor is one run: its settings, and what a check found out for those behind it.
 type doctor struct {
-	file, generate, refresh, origin, document, token              string
-	account, region, project, awsAccount, audience, issuer, stack string
-	asJSON, lambda                                                bool
-	// the flags over the environment
-	getenv func(string) string
+	file, generate, refresh, origin, document, outside, token                string
+	account, region, project, awsAccount, awsRegion, audience, issuer, stack string
+	asJSON, lambda, policies                                                 bool
+
+	getenv func(string) string // the flags over the environment
 	now    func() time.Time
 	log    *slog.Logger
 	out    io.Writer
-	// of lines, by status
-	counts map[string]int
+	counts map[string]int // of lines, by status
+	wanted []string       // what to put into the shell, or to give as a flag, to see all
 
 	config app.Config
 	debug  bool               // the SDK would print secrets
@@ -72,43 +73,53 @@ type doctor struct {
 	source credentials.Source // nil: none that works
 }
 
+func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
+	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	flags.SetOutput(d.out)
+	for _, f := range []struct {
+		value             *string
+		name, usual, says string
+	}{
+		{&d.file, "policy", "functions/policy.yaml", "the policy `file` that is deployed"},
+		{&d.generate, "generate", "", "the `URL` of a deployed generate"},
+		{&d.refresh, "refresh", "", "the `URL` of a deployed refresh"},
+		{&d.origin, "origin", "", "an `origin` that may call; default: the policy's first"},
+		{&d.document, "document", "", "an oss://… `URI` that the caller may open: one billed call"},
+		{&d.outside, "outside", "", "a `URI` that CredentialConfig keeps from -document's session:" +
+			"\none more call, which must fail"},
+		{&d.token, "token", "", "a `file` with the caller's proof; none: open to anyone"},
+		{&d.region, "region", getenv("WEBOFFICE_REGION"), "the IMM project's `region`"},
+		{&d.project, "project", getenv("WEBOFFICE_PROJECT"),
+			"the IMM project's `name`, where the policy names none"},
+		{&d.account, "account", "", "the Alibaba Cloud account's `UID`"},
+		{&d.awsAccount, "aws-account", "", "the AWS account's `ID`"},
+		{&d.awsRegion, "aws-region", cmp.Or(getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION")),
+			"the AWS `region` of the stack"},
+		{&d.issuer, "issuer", "", "the AWS account's issuer, a `URL`"},
+		{&d.audience, "audience", cmp.Or(getenv("ALIBABA_CLOUD_OIDC_AUDIENCE"),
+			"weboffice-functions"), "the `audience` of AWS's tokens"},
+		{&d.stack, "stack", "", "the stack's `name` on AWS"},
+	} {
+		flags.StringVar(f.value, f.name, f.usual, f.says)
+	}
+	flags.BoolVar(&d.asJSON, "json", false, "a JSON object for each line")
+	flags.BoolVar(&d.policies, "print-policies", false,
+		"print RAM and IAM policies to paste, and check nothing: with -account, -region and -project,\n"+
+			"for Lambda also with -aws-account, -aws-region, -issuer, -audience and -stack")
+	return flags
+}
+
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	d := &doctor{now: time.Now, log: slog.New(slog.DiscardHandler), out: stdout,
 		counts: map[string]int{}}
-	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	flags.SetOutput(stdout)
-	flags.StringVar(&d.file, "policy", "functions/policy.yaml",
-		"the policy `file` that is deployed")
-	flags.StringVar(&d.generate, "generate", "", "the `URL` of a deployed generate")
-	flags.StringVar(&d.refresh, "refresh", "", "the `URL` of a deployed refresh")
-	flags.StringVar(&d.origin, "origin", "",
-		"an `origin` that may call; default: the policy's first")
-	flags.StringVar(&d.document, "document", "",
-		"an oss://… `URI` that the caller may open: one billed call")
-	flags.StringVar(&d.token, "token", "",
-		"a `file` with the caller's proof; none: the document is open to anyone")
-	flags.BoolVar(&d.asJSON, "json", false, "a JSON object for each line")
-	policies := flags.Bool("print-policies", false,
-		"print RAM and IAM policies to paste, and check nothing: with -account, -region and -project,\n"+
-			"for Lambda also with -aws-account, -issuer, -audience and -stack")
-	flags.StringVar(&d.region, "region", getenv("WEBOFFICE_REGION"), "the IMM project's `region`")
-	flags.StringVar(&d.project, "project", getenv("WEBOFFICE_PROJECT"),
-		"the IMM project's `name`, where the policy names none")
-	flags.StringVar(&d.account, "account", "", "the Alibaba Cloud account's `UID`")
-	flags.StringVar(&d.awsAccount, "aws-account", "", "the AWS account's `ID`")
-	flags.StringVar(&d.issuer, "issuer", "",
-		"the AWS account's issuer, a `URL` https://ID.tokens.sts.global.api.aws")
-	flags.StringVar(&d.audience, "audience", cmp.Or(getenv("ALIBABA_CLOUD_OIDC_AUDIENCE"),
-		"weboffice-functions"), "the `audience` of AWS's tokens")
-	flags.StringVar(&d.stack, "stack", "weboffice-functions", "the stack's `name` on AWS")
-	if err := flags.Parse(args); err != nil {
+	if err := d.flags(getenv).Parse(args); err != nil {
 		return err
 	}
 	given := map[string]string{"WEBOFFICE_POLICY_FILE": d.file, "WEBOFFICE_REGION": d.region,
 		"WEBOFFICE_PROJECT": d.project}
 	d.getenv = func(name string) string { return cmp.Or(given[name], getenv(name)) }
-	d.lambda = d.awsAccount+d.issuer != "" || !*policies && getenv("ALIBABA_CLOUD_ROLE_ARN") != ""
-	if *policies {
+	d.lambda = d.awsAccount+d.issuer != "" || !d.policies && getenv("ALIBABA_CLOUD_ROLE_ARN") != ""
+	if d.policies {
 		return d.printPolicies()
 	}
 	d.checkEnvironment()
@@ -120,8 +131,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	d.checkFunctions(ctx)
 	d.listCommands()
 	if !d.asJSON {
-		fmt.Fprintf(stdout, "%d ok, %d warnings, %d failures\n", d.counts[fine], d.counts[warning],
-			d.counts[failure])
+		fmt.Fprintf(stdout, "%d ok, %d warnings, %d failures, %d not seen\n", d.counts[fine],
+			d.counts[warning], d.counts[failure], d.counts[unseen])
+	}
+	if len(d.wanted) > 0 && !d.asJSON {
+		fmt.Fprintf(stdout, "to see all, give %s\n", strings.Join(d.wanted, ", "))
 	}
 	if n := d.counts[failure]; n > 0 {
 		return fmt.Errorf("%d checks failed", n)
@@ -130,25 +144,36 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 }
 
 // The statuses of a line.
-const fine, warning, failure, todo = "ok", "warning", "failure", "run"
+const fine, warning, failure, unseen, todo = "ok", "warning", "failure", "unseen", "run"
 
 // add prints one line. The fix of a todo is the command to run.
 func (d *doctor) add(status, check, found, fix string) {
 	d.counts[status]++
 	if d.asJSON {
-		// texts always marshal
-		text, _ := json.Marshal(struct{ Check, Status, Found, Fix string }{check, status, found,
-			fix})
-		fmt.Fprintf(d.out, "%s\n", text)
+		line := struct{ Check, Status, Found, Fix string }{check, status, found, fix}
+		_ = json.NewEncoder(d.out).Encode(line) // texts always encode
 		return
 	}
 	text := strings.TrimSuffix(check+": "+found, ": ")
-	if status == todo {
+	switch {
+	case status == todo:
 		text += "\n$ " + fix
-	} else if fix != "" {
+	case status == unseen:
+		text += "\n" + fix
+	case fix != "":
 		text += "\nfix: " + fix
 	}
 	fmt.Fprintf(d.out, "%-8s %s\n", status, strings.ReplaceAll(text, "\n", "\n         "))
+}
+
+// addUnseen prints what cannot be looked at without what is wanted, variables or flags.
+func (d *doctor) addUnseen(check, found string, wanted ...string) {
+	d.add(unseen, check, found, "to see it, give "+strings.Join(wanted, ", "))
+	for _, w := range wanted {
+		if !slices.Contains(d.wanted, w) {
+			d.wanted = append(d.wanted, w)
+		}
+	}
 }
 
 // addProblem prints a problem in the words of app and credentials: VARIABLE, what is wrong, what to
@@ -186,29 +211,32 @@ func (d *doctor) fill(text string) string {
 	var filled strings.Builder
 	// neither map nor builder fails
 	_ = template.Must(template.New("").Parse(text)).Execute(&filled, map[string]any{
-		"Account": d.account, "Region": d.region, "Projects": d.projects(),
+		"Account": d.account, "Region": cmp.Or(d.region, d.config.Region), "Projects": d.projects(),
 		"Histories": d.histories(), "Lambda": d.lambda, "Stack": d.stack,
 		"Audience": d.audience, "Issuer": d.issuer,
 		"Provider": base("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "aws"),
 		"Role":     base("ALIBABA_CLOUD_ROLE_ARN", base("WEBOFFICE_ROLE", "weboffice-functions")),
-		"Subject": "arn:aws:iam::" + d.awsAccount + ":role/" + d.stack + "-" +
-			cmp.Or(d.getenv("AWS_REGION"), d.getenv("AWS_DEFAULT_REGION"), "us-east-1"),
+		"Subject":  "arn:aws:iam::" + d.awsAccount + ":role/" + d.stack + "-" + d.awsRegion,
 	})
 	return filled.String()
 }
 
 // projects are the IMM projects of the policy, else the one of the settings.
 func (d *doctor) projects() []string {
-	if d.rules != nil && len(d.rules.Projects()) > 0 {
-		return d.rules.Projects()
+	if d.rules == nil {
+		return []string{d.project}
 	}
-	return []string{d.project}
+	all := slices.DeleteFunc(d.rules.Projects(), func(p string) bool { return p == unnamed })
+	if len(all) == 0 {
+		return []string{d.project}
+	}
+	return all
 }
 
 // histories says for each bucket of the policy whether a rule shows versions in it.
 func (d *doctor) histories() map[string]bool {
 	var file struct{ Rules []map[string]any }
-	_ = yaml.Unmarshal(d.text, &file) // the policy package has said what is wrong with it
+	_ = yaml.Load(d.text, &file) // the policy package has said what is wrong with it
 	buckets := map[string]bool{}
 	for _, rule := range file.Rules {
 		documents, _ := rule["documents"].(string)
@@ -219,8 +247,15 @@ func (d *doctor) histories() map[string]bool {
 	return buckets
 }
 
-// listCommands prints how to see what would need another SDK here.
+// listCommands prints how to see what would need another SDK here. The templates leave out what
+// would have a hole.
 func (d *doctor) listCommands() {
+	if d.config.Region == "" {
+		d.addUnseen("buckets, IMM project and quota", "no region to ask in", "WEBOFFICE_REGION")
+	}
+	if d.lambda && d.stack == "" {
+		d.addUnseen("spending cap", "no stack to ask for", "-stack")
+	}
 	for text := range strings.Lines(d.fill(commandsText)) {
 		if parts := strings.SplitN(strings.TrimSpace(text), "|", 3); len(parts) == 3 {
 			d.add(todo, parts[0], "look for "+parts[1], parts[2])
@@ -231,9 +266,8 @@ func (d *doctor) listCommands() {
 // printPolicies prints the policies to paste. What would widen one, such as a wildcard in a name,
 // is refused.
 func (d *doctor) printPolicies() error {
-	_, err := d.readPolicy()
-	if err != nil {
-		return fmt.Errorf("%s names the projects: %w", d.file, err)
+	if report := d.readPolicy(); d.rules == nil {
+		return fmt.Errorf("%s names the projects: %w", d.file, report.Err())
 	}
 	needed := [][4]string{
 		{"account", d.account, `\d{1,20}`, "1234567890123456"},
@@ -246,7 +280,8 @@ func (d *doctor) printPolicies() error {
 			{"issuer", d.issuer, `https://[\w.-]+(/[\w./~-]*)?`,
 				"https://ID.tokens.sts.global.api.aws"},
 			{"audience", d.audience, `[\w.:/-]{1,128}`, "weboffice-functions"},
-			{"stack", d.stack, `[A-Za-z][A-Za-z0-9-]*`, "weboffice-functions"},
+			{"stack", d.stack, `[A-Za-z][A-Za-z0-9-]*`, "weboffice-functions, the stack's own"},
+			{"aws-region", d.awsRegion, `[a-z]{2}(-[a-z]+)+-\d`, "eu-central-1, the stack's own"},
 		}...)
 	}
 	var problems []error
@@ -259,6 +294,6 @@ func (d *doctor) printPolicies() error {
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	_, err = io.WriteString(d.out, d.fill(policiesText))
+	_, err := io.WriteString(d.out, d.fill(policiesText))
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/weboffice"
@@ -22,7 +22,8 @@ func forAlibaba(more ...string) []string {
 
 func forLambda(more ...string) []string {
 	return append(forAlibaba("-aws-account", "123456789012", "-issuer",
-		"https://3f2a.tokens.sts.global.api.aws", "-audience", "office"), more...)
+		"https://3f2a.tokens.sts.global.api.aws", "-audience", "office", "-stack", "docs",
+		"-aws-region", "eu-west-1"), more...)
 }
 
 // printed takes what was printed apart: what stands under each heading.
@@ -88,9 +89,8 @@ func TestPoliciesForFunctionCompute(t *testing.T) {
 func TestPoliciesForLambda(t *testing.T) {
 	d := deploy(t)
 	d.write(twoProjects)
-	d.env["AWS_REGION"], d.env["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"] = "eu-west-1",
-		"acs:ram::1234567890123456:oidc-provider/amazon"
-	bodies := d.printed(forLambda("-stack", "docs")...)
+	d.env["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"] = "acs:ram::1234567890123456:oidc-provider/amazon"
+	bodies := d.printed(forLambda()...)
 	if len(bodies) != 6 {
 		t.Fatalf("%q", bodies)
 	}
@@ -187,9 +187,9 @@ func TestConfinementToOneDocument(t *testing.T) {
 	}
 }
 
-func TestTheShippedPolicyTakesTheProjectFromTheFlag(t *testing.T) {
+func TestPolicyWithoutProjectTakesItFromTheFlag(t *testing.T) {
 	d := deploy(t)
-	d.policy = "../../functions/policy.yaml"
+	d.write("origins: [https://docs.example.com]\n")
 	bodies := d.printed(forAlibaba("-project", "office")...)
 	if !strings.Contains(bodies[0], `["acs:imm:cn-shanghai:1234567890123456:project/office"]`) {
 		t.Error(bodies[0])
@@ -209,9 +209,10 @@ func TestNothingWidensAPrintedPolicy(t *testing.T) {
 		{"-issuer", "http://login.example.com", false}, {"-issuer", "https://*", false},
 		{"-issuer", "", false}, {"-audience", "*", false}, {"-audience", "", false},
 		{"-stack", "*", false}, {"-stack", "", false},
+		{"-aws-region", "*", false}, {"-aws-region", "", false},
 	} {
 		d := deploy(t)
-		d.policy = "../../functions/policy.yaml"
+		d.write("origins: [https://docs.example.com]\n")
 		delete(d.env, "WEBOFFICE_REGION")
 		args := forLambda("-project", "office", c.flag, c.value)
 		if c.alibaba {
