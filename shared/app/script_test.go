@@ -576,8 +576,7 @@ func (s *script) checkSpends(args []string) {
 func (s *script) checkLog(args []string) {
 	lines := s.requestLines()
 	line := lines[len(lines)-1]
-	if id := s.answered.RequestId; id != "" && line["requestId"] != id &&
-		line["immRequestId"] != id {
+	if id := s.answered.RequestId; id != "" && line["requestId"] != id {
 		s.ts.Fatalf("the newest line is of another request: %v", line)
 	}
 	for _, argument := range args {

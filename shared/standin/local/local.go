@@ -64,7 +64,7 @@ type Local struct {
 	LinkKey    weboffice.Secret // the first
 
 	options   Options
-	decisions *decisions
+	recent    *recent
 	refused   *refusedOrigins
 	documents []document
 	servers   []*http.Server
@@ -160,11 +160,11 @@ func (l *Local) build() (err error) {
 	}
 	l.IMM, l.People = office.New(o.IMM), issuer.New(o.People)
 	l.People.SetURL(l.URL + "/people")
-	l.decisions = &decisions{Handler: o.Logger.Handler(), now: o.Now}
+	l.recent = &recent{Handler: o.Logger.Handler(), now: o.Now, lines: map[string][]map[string]any{}}
 	if err := l.makeKeys(); err != nil {
 		return err
 	}
-	l.Functions, err = l.Build(o.Policy, nil, slog.New(l.decisions))
+	l.Functions, err = l.Build(o.Policy, nil, slog.New(l.recent))
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,8 @@ func TestPolicyMeantForProductionRunsAsItIs(t *testing.T) {
 		{"oss://handbook/a.txt", l.URL, "", 200},
 		{"oss://handbook/absent.txt", l.URL, "", 404}, // its documents were laid there
 		{"oss://handbook/a.txt", "http://localhost:5173", "", 403},
+		{"oss://team-docs/plan.docx", l.URL, "", 401},
+		{"oss://team-docs/plan.docx", l.URL, "x", 401},
 	} {
 		headers := []string{"Origin", c.origin}
 		if c.proof != "" {
@@ -114,10 +116,15 @@ func TestPolicyMeantForProductionRunsAsItIs(t *testing.T) {
 	}
 	_, state := ask(t, "GET", l.URL+"/dev/state.json", "")
 	var seen struct {
-		Decisions      []map[string]any
+		Decisions, Requests []struct {
+			Outcome, RequestId string
+			Why                []struct{ Rule, Why string }
+		}
 		RefusedOrigins []struct{ Origin, Function string }
 	}
-	if err := json.Unmarshal([]byte(state), &seen); err != nil || len(seen.Decisions) != 3 ||
+	if err := json.Unmarshal([]byte(state), &seen); err != nil || len(seen.Decisions) != 4 ||
+		len(seen.Requests) != 2 || seen.Requests[1].Outcome != "Unauthenticated" ||
+		len(seen.Decisions[3].Why) != 1 || seen.Decisions[3].Why[0].Rule != "share links" ||
 		len(seen.RefusedOrigins) != 1 || seen.RefusedOrigins[0].Origin != "http://localhost:5173" {
 		t.Errorf("%v %s", err, state)
 	}

@@ -11,49 +11,55 @@ import (
 	"time"
 )
 
-// kept is how many decisions and refused origins the page can look back on.
+// kept is how many requests and refused origins the page can look back on.
 const kept = 50
 
-// decisions is a log handler that keeps the latest audit lines for the page, and passes everything
-// on.
-type decisions struct {
+// recent is a log handler that keeps the latest lines about requests for the page, and passes
+// everything on.
+type recent struct {
 	slog.Handler
-	now  func() time.Time
-	mu   sync.Mutex
-	last []map[string]any
+	now   func() time.Time
+	mu    sync.Mutex
+	lines map[string][]map[string]any // by message: "decision", and "request" for what ends before
 }
 
 // Enabled implements slog.Handler: the page shows decisions also where the log is about trouble
 // only.
-func (d *decisions) Enabled(_ context.Context, level slog.Level) bool {
+func (c *recent) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo
 }
 
 // Handle implements slog.Handler.
-func (d *decisions) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "decision" {
-		line := map[string]any{"time": d.now()}
+func (c *recent) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "decision" || r.Message == "request" {
+		line, why := map[string]any{"time": c.now()}, []map[string]string{}
 		r.Attrs(func(a slog.Attr) bool {
 			line[a.Key] = a.Value.Any()
+			if rule, ok := strings.CutPrefix(a.Key, "rule: "); ok {
+				why = append(why, map[string]string{"rule": rule, "why": a.Value.String()})
+			}
 			return true
 		})
 		line["RequestId"] = line["requestId"] // as the page knows it
-		line["caller"] = strings.Trim(fmt.Sprint(line["issuer"], " ", line["subject"]), " ")
-		d.mu.Lock()
-		d.last = append(d.last, line)
-		d.last = d.last[max(0, len(d.last)-kept):]
-		d.mu.Unlock()
+		line["why"] = why                     // in the policy's order
+		if r.Message == "decision" {
+			line["caller"] = strings.Trim(fmt.Sprint(line["issuer"], " ", line["subject"]), " ")
+		}
+		c.mu.Lock()
+		c.lines[r.Message] = append(c.lines[r.Message], line)
+		c.lines[r.Message] = c.lines[r.Message][max(0, len(c.lines[r.Message])-kept):]
+		c.mu.Unlock()
 	}
-	if !d.Handler.Enabled(ctx, r.Level) {
+	if !c.Handler.Enabled(ctx, r.Level) {
 		return nil
 	}
-	return d.Handler.Handle(ctx, r)
+	return c.Handler.Handle(ctx, r)
 }
 
-func (d *decisions) latest() []map[string]any {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return append([]map[string]any{}, d.last...)
+func (c *recent) latest(message string) []map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]map[string]any{}, c.lines[message]...)
 }
 
 // refusedOrigins remembers from which other pages the functions were called, and logs it. A browser

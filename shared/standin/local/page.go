@@ -134,7 +134,8 @@ func (l *Local) serveToken(w http.ResponseWriter, r *http.Request) {
 func (l *Local) serveState(w http.ResponseWriter, _ *http.Request) {
 	calls := l.IMM.Calls()
 	writeJSON(w, map[string]any{"generate": calls.Generate, "refresh": calls.Refresh,
-		"decisions": l.decisions.latest(), "refusedOrigins": l.refused.latest()})
+		"decisions": l.recent.latest("decision"), "requests": l.recent.latest("request"),
+		"refusedOrigins": l.refused.latest()})
 }
 
 func writeJSON(w http.ResponseWriter, body any) {
