@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +16,8 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-const team = `origins: [https://docs.example.com]
+const team = `project: team-project
+origins: [https://docs.example.com]
 issuers:
   staff: {url: https://login.example.com, audience: weboffice}
 rules:
@@ -41,9 +41,18 @@ func write(t *testing.T, name, text string) string {
 // command runs the tool with an environment and returns what it prints.
 func command(t *testing.T, environment map[string]string, args ...string) (string, error) {
 	t.Helper()
-	var out bytes.Buffer
-	err := run(t.Context(), args, func(name string) string { return environment[name] }, &out)
-	return out.String(), err
+	out, _, err := printed(t, environment, args...)
+	return out, err
+}
+
+// printed is command with what goes to standard error.
+func printed(t *testing.T, environment map[string]string, args ...string) (out, messages string,
+	err error) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	err = run(t.Context(), args, func(name string) string { return environment[name] }, &stdout,
+		&stderr)
+	return stdout.String(), stderr.String(), err
 }
 
 // shows checks that all parts are in what was printed, and none of those behind "not".
@@ -76,12 +85,12 @@ func TestTestOfPolicies(t *testing.T) {
 			"warning"}},
 		"failing": {[]string{failing}, "1 of 1",
 			[]string{
-				"failing.yaml:11:6: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
+				"failing.yaml:12:6: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
 				"handbook: the documents do not match", "2 tests, 1 failed"}},
 		"broken": {[]string{broken}, "1 of 1", []string{"broken.yaml:1:10: text belongs here",
 			"broken.yaml:2:1: unknown key", "not", "tests, "}},
 		"warned": {[]string{warned}, "",
-			[]string{`warned.yaml:5:6: warning: rule "first" is for anyone and stands before "pay"`,
+			[]string{`warned.yaml:6:6: warning: rule "first" is for anyone and stands before "pay"`,
 				"ok"}},
 		"many": {[]string{broken, good, failing}, "2 of 3",
 			[]string{"broken.yaml:2:1", "good.yaml: 4 rules, 1 tests, ok", "1 failed"}},
@@ -126,7 +135,7 @@ func TestTestLooksForTheFunctionsPolicies(t *testing.T) {
 func TestExplain(t *testing.T) {
 	file := write(t, "policy.yaml", team)
 	environment := map[string]string{"WEBOFFICE_USER_SALT": "salt",
-		"WEBOFFICE_PROJECT": "team-project"}
+		"WEBOFFICE_PROJECT": "another"}
 	const ann = `{"issuer": "staff", "sub": "ann", "name": "Ann", "team": "red", "employment": "permanent"}`
 	for name, c := range map[string]struct {
 		args []string
@@ -294,12 +303,105 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	shows(t, explained, "refused (401) before any rule: the link is revoked")
-	again, err := command(t, environment, "link", "-document", "oss://team-docs/*", "-grant",
+	again, jti, err := printed(t, environment, "link", "-documents", "oss://team-docs/*", "-grant",
 		"view")
-	other, err2 := command(t, environment, "link", "-document", "oss://team-docs/*", "-grant",
-		"view")
-	if err != nil || err2 != nil || again == other {
-		t.Errorf("two links are one: %v %v", err, err2)
+	other, jti2, err2 := printed(t, environment, "link", "-documents", "oss://team-docs/*",
+		"-grant", "view")
+	if err != nil || err2 != nil || again == other || jti == jti2 ||
+		!regexp.MustCompile(`^jti [A-Z2-7]{26}\n$`).MatchString(jti) {
+		t.Errorf("two links are one: %v %v, or their ids are not shown: %q", err, err2, jti)
+	}
+	if explained, err = command(t, nil, "explain", "-policy", file, "-token",
+		write(t, "token", again), "oss://team-docs/other.docx"); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, explained, "links: decides")
+}
+
+// A document that somebody uploaded under a name such as *.docx is one document.
+func TestLinkToADocumentNamedLikeAPattern(t *testing.T) {
+	file := write(t, "policy.yaml", strings.Replace(team, `set: {Watermark: {Value: "${name}"}}`,
+		"set: {Hidecmb: true}", 1))
+	_, encoded := linkKey("first")
+	out, err := command(t, map[string]string{"WEBOFFICE_LINK_KEYS": encoded}, "link", "-document",
+		"oss://team-docs/uploads/*.docx", "-grant", "view", "-policy", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, opens := range map[string]string{"*.docx": "links: decides",
+		"other.docx": "links: the link is for other documents"} {
+		explained, err := command(t, nil, "explain", "-policy", file, "-token",
+			write(t, "token", out), "oss://team-docs/uploads/"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shows(t, explained, opens)
+	}
+}
+
+func TestDiffSaysWhoGainsAndWhoLoses(t *testing.T) {
+	old := write(t, "old.yaml", team)
+	changed := write(t, "new.yaml", strings.NewReplacer("grant: [view, edit, copy], session: 8h",
+		"grant: [view, copy, print], session: 4h", "origins: [https://docs.example.com]",
+		"origins: [https://docs.example.com, https://new.example.com]",
+		"callers: anyone, grant: [view]}", "callers: {issuer: partners}, grant: [view]}",
+		"rules:\n", "  partners: {url: https://id.partners.example, audience: weboffice}\nrules:\n",
+		"expect: handbook", "expect: refused").Replace(team))
+	out, err := command(t, nil, "diff", "-from", old, "-policy", changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows(t, out,
+		"setting  origins: https://docs.example.com → https://docs.example.com, https://new.example.com\n",
+		"setting  issuers.partners.URL: nothing → https://id.partners.example\n",
+		"rule \"teams\", as before\n  staff, in oss://team-docs/teams/${team}/**\n"+
+			"    gains print\n    loses edit\n    session: 8h0m0s → 4h0m0s\n    such as {\"as\":",
+		"rule \"handbook\" before, no rule now\n  anyone, in oss://team-docs/handbook/**\n"+
+			"    loses all: view\n    such as {\"as\":\"anyone\",\"open\":\"oss://team-docs/handbook/",
+		"no rule before, rule \"handbook\" now\n  partners, in oss://team-docs/handbook/**\n"+
+			"    gains all: view\n", "not", "pay", "links", "nothing changes")
+	if out, err = command(t, nil, "diff", "-from", old, "-policy", old); err != nil ||
+		out != "nothing changes: every request is decided as before\n" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestSchemaIsTheOneThatEditorsRead(t *testing.T) {
+	out, err := command(t, nil, "schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile("../../functions/policy.schema.json")
+	if err != nil || out != string(kept) {
+		t.Errorf("%v: functions/policy.schema.json is another one: go run ./scripts/policy schema >"+
+			" functions/policy.schema.json", err)
+	}
+}
+
+// What keeps a function from starting keeps a policy from going out.
+func TestTestFailsForWhatAFunctionWouldNotStartWith(t *testing.T) {
+	homeless := write(t, "policy.yaml", strings.Replace(team, "project: team-project\n", "", 1))
+	out, err := command(t, nil, "test", "-policy", homeless)
+	if err == nil {
+		t.Error("a policy without a project is ok")
+	}
+	shows(t, out, "no IMM project: set WEBOFFICE_PROJECT")
+	_, encoded := linkKey("first")
+	out, err = command(t, map[string]string{"WEBOFFICE_PROJECT": "p",
+		"WEBOFFICE_LINK_KEYS": encoded}, "test", "-policy", homeless)
+	if err != nil {
+		t.Error(err)
+	}
+	shows(t, out, "4 rules, 1 tests, ok", "not", "note")
+	out, err = command(t, map[string]string{"WEBOFFICE_PROJECT": "p"}, "test", homeless)
+	if err != nil {
+		t.Error(err)
+	}
+	shows(t, out, "note: it has rules for share links: the functions do not start without"+
+		" WEBOFFICE_LINK_KEYS")
+	if _, err = command(t, map[string]string{"WEBOFFICE_PROJECT": "p",
+		"WEBOFFICE_LINK_KEYS": "short"}, "test", homeless); err == nil {
+		t.Error("a bad link key is ok")
 	}
 }
 
@@ -313,8 +415,8 @@ func TestWrongArguments(t *testing.T) {
 		args        []string
 		want        string
 	}{
-		"nothing":            {nil, nil, "test, explain or link"},
-		"an unknown command": {nil, []string{"tests"}, "test, explain or link"},
+		"nothing":            {nil, nil, "policy explain [flags]"},
+		"an unknown command": {nil, []string{"tests"}, "policy explain [flags]"},
 		"an unknown flag":    {nil, []string{"explain", "-document", "x"}, "not defined"},
 		"no document": {nil, []string{"explain", "-policy", file},
 			"takes one document"},
@@ -346,10 +448,28 @@ func TestWrongArguments(t *testing.T) {
 			link, "holds a session key",
 		},
 		"a link without document": {key, []string{"link", "-grant", "view"}, "-document"},
-		"a link for any bucket": {key, []string{"link", "-document", "oss://*/**", "-grant",
+		"a link with both": {key, append(link, "-documents", "oss://team-docs/**"),
+			"one of -document URI and -documents PATTERN"},
+		"a link for half a document": {key, []string{"link", "-document", "oss://team-docs",
+			"-grant", "view"}, "-document: a link to it opens nothing: SourceURI must have"},
+		"a link that no rule lets in": {key, []string{"link", "-document",
+			"oss://other-docs/a.docx", "-grant", "view", "-policy", file},
+			"opens nothing for this link: Forbidden"},
+		"a revoked link": {key, append(link, "-id", "gone", "-policy",
+			write(t, "policy.yaml", "revokedLinks: [gone]\n"+team)), "under revokedLinks"},
+		"a link without rules for any": {key, append(link, "-policy",
+			write(t, "policy.yaml", "project: p\n")), "add one with callers: {issuer: links}"},
+		"a diff from nothing":     {nil, []string{"diff", "-policy", file}, "-from OLD"},
+		"a diff from what is not": {nil, []string{"diff", "-from", "no.yaml"}, "no.yaml"},
+		"a diff to what is not": {nil, []string{"diff", "-from", file, "-policy", "no.yaml"},
+			"no.yaml"},
+		"a diff of a mistake": {nil, []string{"diff", "-from",
+			write(t, "policy.yaml", "rulez: []\n"), "-policy", file},
+			"has mistakes, at line:column:\n1:1: unknown key"},
+		"a link for any bucket": {key, []string{"link", "-documents", "oss://*/**", "-grant",
 			"view"}, "a bucket is literal"},
-		"a link for a claim": {key, []string{"link", "-document", "oss://team-docs/${sub}/x",
-			"-grant", "view"}, "can never match"},
+		"a link for a claim": {key, []string{"link", "-documents",
+			"oss://team-docs/${sub}/x", "-grant", "view"}, "no claim to equal"},
 		"a link without view": {key, []string{"link", "-document", "oss://team-docs/x.docx",
 			"-grant", "edit"}, "-grant with view"},
 		"a link with a misspelt": {key, []string{"link", "-document", "oss://team-docs/x.docx",
@@ -366,7 +486,14 @@ func TestWrongArguments(t *testing.T) {
 			}
 		})
 	}
-	if _, err := command(t, nil, "test", "-h"); !errors.Is(err, flag.ErrHelp) {
-		t.Errorf("-h: %v", err)
+	for _, c := range commands {
+		out, err := command(t, nil, c.name, "-h")
+		if err != nil || !strings.HasPrefix(out, "policy "+c.name) ||
+			!strings.Contains(out, "-policy FILE") {
+			t.Errorf("%s -h: %v\n%s", c.name, err, out)
+		}
+	}
+	if out, err := command(t, nil, "-h"); err != nil || !strings.Contains(out, "policy diff -from") {
+		t.Errorf("-h: %v\n%s", err, out)
 	}
 }

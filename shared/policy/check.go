@@ -65,7 +65,7 @@ func Check(data []byte, o Options) Report {
 type testText struct {
 	As      asText      `yaml:"as"`
 	Open    string      `yaml:"open"`
-	Ask     setText     `yaml:"ask"`
+	Ask     askText     `yaml:"ask"`
 	Expect  string      `yaml:"expect"`
 	Granted []grantText `yaml:"granted"`
 }

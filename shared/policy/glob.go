@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 	"slices"
+	"unicode"
 
 	"weboffice-functions/shared/weboffice"
 )
@@ -266,7 +267,12 @@ func (w wanted) letters() []rune {
 		_, err := weboffice.ParseSourceURI("oss://any/a" + string(r) + "a")
 		return r == 0 || w.key && err != nil
 	})
-	slices.Sort(letters)
+	slices.SortFunc(letters, func(a, b rune) int { // upper case last, for it reads worse
+		if upper := unicode.IsUpper(a); upper != unicode.IsUpper(b) {
+			return map[bool]int{true: 1, false: -1}[upper]
+		}
+		return int(a - b)
+	})
 	other := 'a'
 	for slices.Contains(letters, other) {
 		if other++; other > 'z' {

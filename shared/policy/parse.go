@@ -82,7 +82,8 @@ type (
 	acceptedText string         // a parameter of GenerateWebofficeToken
 	textOrTexts  []string       // one text or a list
 	wantedText   []any          // one value or a list
-	setText      map[string]any // parameters of GenerateWebofficeToken
+	setText      map[string]any // parameters of GenerateWebofficeToken that a rule fixes
+	askText      map[string]any // the same, as a page sends them
 )
 
 func (textOrTexts) oneOrMany() {}

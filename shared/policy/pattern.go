@@ -184,3 +184,18 @@ func wildcard(pattern, text string) bool {
 	}
 	return strings.Trim(pattern[i:], "*") == ""
 }
+
+// parseLinkPattern reads a share link's documents.
+func parseLinkPattern(text string) (*pattern, error) {
+	p, err := parsePattern(text)
+	if err == nil && len(p.claims) > 0 {
+		err = fmt.Errorf("${%s} has no claim to equal in a share link", p.claims[0])
+	}
+	return p, err
+}
+
+// CheckLinkPattern says why a share link's documents could match nothing.
+func CheckLinkPattern(documents string) error {
+	_, err := parseLinkPattern(documents)
+	return err
+}

@@ -17,6 +17,7 @@ package policy
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"time"
 
 	"weboffice-functions/shared/caller"
@@ -61,6 +62,15 @@ type Limits struct {
 type Rate struct {
 	Events int
 	Per    time.Duration
+}
+
+// String writes the rate as a policy does; "" for none.
+func (r Rate) String() string {
+	unit := map[time.Duration]string{time.Second: "/s", time.Minute: "/m", time.Hour: "/h"}[r.Per]
+	if r.Events == 0 {
+		return ""
+	}
+	return strconv.Itoa(r.Events) + unit
 }
 
 // Origins lists the web origins that may call, exact.

@@ -184,8 +184,8 @@ func linkMatches(link *caller.Link, uri string) bool {
 	case link.Document != "":
 		return link.Document == uri
 	}
-	documents, err := parsePattern(link.Documents)
-	if err != nil || len(documents.claims) > 0 {
+	documents, err := parseLinkPattern(link.Documents)
+	if err != nil {
 		return false
 	}
 	_, ok := documents.match(uri)

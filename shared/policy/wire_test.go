@@ -100,7 +100,16 @@ func settings(v verdict) verdict {
 func (d dice) changed(m model) model {
 	m.Rules = slices.Clone(m.Rules)
 	at := d.IntN(len(m.Rules))
-	switch d.IntN(4) {
+	switch d.IntN(6) {
+	case 4:
+		other := d.IntN(len(m.Rules))
+		m.Rules[at], m.Rules[other] = m.Rules[other], m.Rules[at]
+	case 5:
+		drawn := d.rule(m.Rules[at].Name)
+		drawn.Bucket, drawn.Segments = m.Rules[at].Bucket, m.Rules[at].Segments
+		if len(m.Rules[at].Callers) > 0 && len(drawn.Callers) > 0 {
+			m.Rules[at] = drawn
+		}
 	case 0:
 		m.Rules = slices.Delete(m.Rules, at, at+1)
 		if len(m.Rules) == 0 {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"weboffice-functions/shared/policy"
+)
+
+func (t *tool) diff(args []string) error {
+	from := t.String("from", "", "the policy `FILE` as it was")
+	if err := t.parse(args); err != nil {
+		return err
+	}
+	if *from == "" || t.NArg() > 0 {
+		return errors.New("diff takes -from OLD and -policy NEW, and nothing else")
+	}
+	old, err := t.read(*from)
+	if err != nil {
+		return err
+	}
+	changed, err := t.read(t.policy)
+	if err != nil {
+		return err
+	}
+	d := policy.Diff(old, changed)
+	for _, line := range d.Settings {
+		fmt.Fprintf(t.stdout, "setting  %s\n", line)
+	}
+	var last policy.Change
+	for _, c := range d.Changes {
+		if c.Old != last.Old || c.New != last.New {
+			fmt.Fprintf(t.stdout, "\n%s\n", rules(c))
+		}
+		last = c
+		fmt.Fprintf(t.stdout, "  %s, in %s\n", c.Who, c.Documents)
+		for _, line := range c.What {
+			fmt.Fprintf(t.stdout, "    %s\n", line)
+		}
+		fmt.Fprintf(t.stdout, "    such as %s\n", c.Example)
+	}
+	for _, pair := range d.Unsure {
+		fmt.Fprintf(t.stdout, "\nnot judged, it would take too long: %s. Compare them by hand.\n",
+			pair)
+	}
+	if len(d.Settings)+len(d.Changes)+len(d.Unsure) == 0 {
+		fmt.Fprintln(t.stdout, "nothing changes: every request is decided as before")
+	}
+	return nil
+}
+
+// rules says which rules decided before and decide now.
+func rules(c policy.Change) string {
+	switch {
+	case c.Old == c.New:
+		return fmt.Sprintf("rule %q, as before", c.Old)
+	case c.Old == "":
+		return fmt.Sprintf("no rule before, rule %q now", c.New)
+	case c.New == "":
+		return fmt.Sprintf("rule %q before, no rule now", c.Old)
+	}
+	return fmt.Sprintf("rule %q before, rule %q now", c.Old, c.New)
+}

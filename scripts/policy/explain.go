@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"weboffice-functions/shared/caller"
+	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/weboffice"
+)
+
+func (t *tool) explain(args []string) error {
+	token := t.String("token", "", "a `FILE` with the caller's proof")
+	claims := t.String("claims", "",
+		"the caller's claims, such as `'{\"issuer\": \"staff\", \"sub\": \"ann\"}'`")
+	permission := t.String("permission", "",
+		"what the page asks for, such as `view,copy`; default: everything")
+	if err := t.parse(args); err != nil {
+		return err
+	}
+	if t.NArg() != 1 || *token != "" && *claims != "" {
+		return errors.New("explain takes one document, oss://bucket/object, behind its flags, and" +
+			" one of -token and -claims or neither")
+	}
+	p, err := t.read(t.policy)
+	if err != nil {
+		return err
+	}
+	q, err := questionOf(t.Arg(0), *permission)
+	if err != nil {
+		return err
+	}
+	switch {
+	case *token != "":
+		q.Caller, err = t.inspect(p, *token)
+	case *claims != "":
+		if q.Caller, err = claimed(p, *claims); err != nil {
+			err = fmt.Errorf("-claims: %w", err)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	t.show(p, q)
+	return nil
+}
+
+func questionOf(uri, permission string) (policy.Question, error) {
+	document, err := weboffice.ParseSourceURI(uri)
+	if err != nil {
+		return policy.Question{}, err
+	}
+	q := policy.Question{Document: document, Start: time.Now(), Guest: weboffice.NewGuest(),
+		Asked: weboffice.Request{SourceURI: uri}}
+	if permission != "" {
+		asked, err := weboffice.PermissionOf(strings.Split(permission, ","))
+		if err != nil {
+			return q, err
+		}
+		q.Asked.Permission = &asked
+	}
+	return q, nil
+}
+
+// inspect reads a proof without its signature. It prints why the functions would refuse it, where
+// they would.
+func (t *tool) inspect(p *policy.Policy, file string) (caller.Caller, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return caller.Caller{}, err
+	}
+	// without a link key it would not know share links; Inspect uses no key
+	v, err := caller.NewVerifier(caller.Options{
+		Issuers: p.Issuers(), LinkKeys: []weboffice.Secret{
+			weboffice.Secret(strings.Repeat("-", 32))}, RevokedLinks: p.RevokedLinks(),
+		Client: &http.Client{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return caller.Caller{}, err
+	}
+	c, err := v.Inspect(weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)),
+		"Bearer ")))
+	if err != nil && c.Guest() {
+		return c, fmt.Errorf("the proof is refused (401) before any rule: %w", err)
+	}
+	if err != nil {
+		fmt.Fprintf(t.stdout, "The proof is refused (401) before any rule: %s\nWere it good:\n",
+			strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	fmt.Fprintln(t.stdout,
+		"The proof's signature was not looked at: what follows proves nothing about its bearer.")
+	return c, nil
+}
+
+// claimed makes a caller of claims in JSON.
+func claimed(p *policy.Policy, text string) (caller.Caller, error) {
+	var claims map[string]any
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&claims); err != nil {
+		return caller.Caller{}, errors.New("not one JSON object")
+	}
+	return p.CallerOf(claims)
+}
+
+// show prints what the policy makes of a question.
+func (t *tool) show(p *policy.Policy, q policy.Question) {
+	say := func(name, format string, args ...any) {
+		fmt.Fprintf(t.stdout, "%-9s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	say("document", "%s", q.Asked.SourceURI)
+	if q.Caller.Guest() {
+		say("caller", "anyone, without a proof")
+	} else {
+		say("caller", "%q of %s", q.Caller.Subject, q.Caller.Issuer)
+	}
+	for _, step := range p.Explain(q) {
+		switch {
+		case step.Decides && step.Deny:
+			step.Why = "decides: refused"
+		case step.Decides:
+			step.Why = "decides"
+		}
+		say("rule", "%s: %s", step.Rule, step.Why)
+	}
+	d, err := p.Decide(q, q.Start)
+	if err != nil {
+		refusal := weboffice.AsError(err)
+		say("refused", "%s", refusal)
+		if refusal.Fix != "" {
+			say("fix", "%s (%v)", refusal.Fix, refusal.Cause)
+		}
+		return
+	}
+	sent, _ := json.MarshalIndent(d.Request, "", "  ") // a Request always marshals
+	say("granted", "%s", strings.Join(d.Request.Permission.Grants(), " "))
+	if user := d.Request.User.Id; user != q.Guest.Id {
+		say("User.Id", "%s", user)
+	} else {
+		say("User.Id", "another with each opening, such as %s", user)
+	}
+	say("session", "ends %v after it begins", d.End.Sub(q.Start))
+	say("sent", "%s", sent)
+}
