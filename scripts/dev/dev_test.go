@@ -159,7 +159,8 @@ func TestTerminalSaysWhoAndWhy(t *testing.T) {
 	logger.Info("imm stand-in", "action", "x")
 	logger.Warn("left out", "files", 2)
 	logger.Debug("request")
-	want := "09:05:07  generate  opened        ann@staff  oss://b/a.docx  by \"team\": view copy  (1 billed)\n" +
+	want := "09:05:07  generate  opened        ann@staff  oss://b/a.docx" +
+		"  by \"team\": view copy  (1 billed)\n" +
 		"09:05:07  refresh   Forbidden     a guest  oss://b/a.docx  RequestId R-1\n" +
 		"          No.\n          rule team: the claim groups does not hold\n" +
 		"09:05:07  left out  files=2\n"

@@ -3,8 +3,8 @@
 // prints what a page, a policy and a backend of one's own need.
 //
 // Refresh tokens and share links are sealed and signed with random keys, so that a restart ends
-// every session; WEBOFFICE_SESSION_KEYS and WEBOFFICE_LINK_KEYS of the shell are taken instead where
-// they are set, and WEBOFFICE_PROJECT and WEBOFFICE_USER_SALT too.
+// every session. Where the shell has WEBOFFICE_SESSION_KEYS and WEBOFFICE_LINK_KEYS they are taken
+// instead, and so are WEBOFFICE_PROJECT and WEBOFFICE_USER_SALT.
 package main
 
 import (
@@ -80,10 +80,10 @@ func options(args []string, getenv func(string) string) (local.Options, *example
 		return err
 	})
 	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
-	file := flags.String("policy", "", "a policy `file`, default scripts/dev/policy.yaml; one that "+
-		"is meant for production runs as it is")
-	name := flags.String("example", "", "a small site to copy in place of the sample page: `plain`, "+
-		"backend or react")
+	file := flags.String("policy", "", "a policy `file`, default scripts/dev/policy.yaml; one "+
+		"that is meant for production runs as it is")
+	name := flags.String("example", "", "a small site to copy in place of the sample page: "+
+		"`plain`, backend or react")
 	if err := flags.Parse(args); err != nil {
 		return o, nil, err
 	}

@@ -14,8 +14,9 @@ import (
 const (
 	ramRole      = "acs:ram::1234567890123456:role/weboffice"
 	oidcProvider = "acs:ram::1234567890123456:oidc-provider/aws"
-	awsToken     = "aws-header.aws-payload-4Tz8.aws-signature-of-some-length" // what AWS's STS gives
-	ownToken     = "own-header.own-payload-6Rk1.own-signature-of-some-length" // an adopter's own source's
+	// what AWS's STS gives, and an adopter's own source
+	awsToken = "aws-header.aws-payload-4Tz8.aws-signature-of-some-length"
+	ownToken = "own-header.own-payload-6Rk1.own-signature-of-some-length"
 )
 
 // clouds are the STS of AWS and of Alibaba Cloud. AWS's allows what template.yml's role may do.

@@ -340,7 +340,8 @@ func refuses(t *testing.T, d *deployment) {
 	opened := d.open(ann, plan)
 	d.refresh(d.proof("bob"), opened).want(t, 400, "InvalidArgument.RefreshToken")
 	d.refresh(guest, opened).want(t, 400, "InvalidArgument.RefreshToken")
-	for _, odd := range []string{"100%.docx", "a b+c&d=e;f,g.docx", "报告/2026.xlsx", "~$[1]{2}.docx"} {
+	for _, odd := range []string{"100%.docx", "a b+c&d=e;f,g.docx", "报告/2026.xlsx",
+		"~$[1]{2}.docx"} {
 		uri := "oss://team-docs/teams/red/" + odd
 		d.document(uri, "")
 		if d.open(ann, uri); d.last()["SourceURI"] != uri {

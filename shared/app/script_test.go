@@ -334,7 +334,8 @@ func (s *script) exchange(args []string) exchange {
 	return e
 }
 
-// expect holds an answer to what the line says. Tokens become those of whoever asked with their own.
+// expect holds an answer to what the line says. Its tokens become those of whoever asked with their
+// own.
 func (s *script) expect(e exchange, got reply, own bool) {
 	got.user = s.last()["User"]
 	s.answered = got

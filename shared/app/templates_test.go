@@ -40,8 +40,8 @@ func newFunction(runtime, folder, handler, timeout, environment any) (f function
 // envReference is how s.yaml refers to the shell, with a default or without.
 var envReference = regexp.MustCompile(`\$\{env\('([A-Z_]+)'(?:, '([^']*)')?\)\}`)
 
-// serverlessDevs gives the functions that `s deploy` makes of s.yaml in a shell, with variables that
-// an adopter adds to their environment, on this runtime.
+// serverlessDevs gives the functions that `s deploy` makes of s.yaml in a shell, with variables
+// that an adopter adds to their environment, on this runtime.
 func serverlessDevs(runtime string, added, shell map[string]string) (map[string]function, error) {
 	text, err := os.ReadFile("../../s.yaml")
 	if err != nil {
@@ -110,10 +110,7 @@ func newSAM(given map[string]string) (*sam, error) {
 		if byDefault, ok := p["Default"]; !set && ok {
 			value, set = fmt.Sprint(byDefault), true
 		}
-		values, listed := p["AllowedValues"].([]any)
-		known := func(v any) bool { return fmt.Sprint(v) == value }
-		if pattern, ok := p["AllowedPattern"]; !set || listed && !slices.ContainsFunc(values, known) || ok &&
-			!regexp.MustCompile("^(?:"+fmt.Sprint(pattern)+")$").MatchString(value) {
+		if !set || !allowed(p, value) {
 			err = errors.Join(err, fmt.Errorf("parameter %s is missing or not allowed", name))
 		}
 		s.parameters[name] = value
@@ -124,6 +121,15 @@ func newSAM(given map[string]string) (*sam, error) {
 	s.conditions = s.value(&file.Conditions).(map[string]any)
 	s.text = s.value(whole.Content[0]).(map[string]any)
 	return s, err
+}
+
+// allowed says whether a parameter may have a value.
+func allowed(parameter map[string]any, value string) bool {
+	values, listed := parameter["AllowedValues"].([]any)
+	known := func(v any) bool { return fmt.Sprint(v) == value }
+	pattern, ok := parameter["AllowedPattern"]
+	return (!listed || slices.ContainsFunc(values, known)) &&
+		(!ok || regexp.MustCompile("^(?:"+fmt.Sprint(pattern)+")$").MatchString(value))
 }
 
 // value is a map, a list, a text, or nil for AWS::NoValue. Names with the value nil are left out of
@@ -233,7 +239,8 @@ func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
 		err.Error() != "WEBOFFICE_SESSION_KEYS is not set" {
 		t.Errorf("without keys: %v", err)
 	}
-	if _, err := newSAM(map[string]string{}); err == nil || !strings.Contains(err.Error(), "SessionKeys") ||
+	if _, err := newSAM(map[string]string{}); err == nil ||
+		!strings.Contains(err.Error(), "SessionKeys") ||
 		strings.Contains(err.Error(), "LogLevel") {
 		t.Errorf("template.yml without parameters: %v", err)
 	}

@@ -97,8 +97,8 @@ func start(t testing.TB) *instance {
 	return first
 }
 
-// run starts what is outside of the functions, and lays the documents of teamPolicy into the bucket.
-// When the test ends, everything that was logged is searched for secrets.
+// run starts what is outside of the functions, and lays the documents of teamPolicy into the
+// bucket. When the test ends, everything that was logged is searched for secrets.
 func (w *world) run(o local.Options) {
 	w.t.Helper()
 	o.Policy = []byte(teamPolicy)

@@ -154,9 +154,11 @@ func TestFilesAreShownAsWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	files := map[string][]byte{
-		"deck.pptx": packed(t, map[string]string{"docProps/app.xml": "<Properties><Slides>7</Slides></Properties>",
+		"deck.pptx": packed(t, map[string]string{
+			"docProps/app.xml":       "<Properties><Slides>7</Slides></Properties>",
 			"docProps/thumbnail.png": "\x89PNG\r\n\x1a\n"}),
-		"plan.docx": packed(t, map[string]string{"docProps/app.xml": "<Properties><Pages>3</Pages></Properties>",
+		"plan.docx": packed(t, map[string]string{
+			"docProps/app.xml":        "<Properties><Pages>3</Pages></Properties>",
 			"docProps/thumbnail.jpeg": "not a picture"}),
 		"two.pdf": []byte("%PDF-1.4 /Type /Pages /Type /Page /Type/Page"), "odd.xls": []byte("old"),
 		"table.csv": []byte("a,b\n\"1,5\",2\n"), "broken.csv": []byte(`"`),
@@ -196,8 +198,8 @@ func TestFilesAreShownAsWhatTheyAre(t *testing.T) {
 func TestSiteOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "index.html"),
-		[]byte("<p>http://127.0.0.1:8080/generate http://127.0.0.1:8081/sdk.js"), 0o600); err != nil {
+	page := []byte("<p>http://127.0.0.1:8080/generate http://127.0.0.1:8081/sdk.js")
+	if err := os.WriteFile(filepath.Join(folder, "index.html"), page, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l := start(t, local.Options{Site: folder, Origins: []string{"http://127.0.0.1:5173"}})
