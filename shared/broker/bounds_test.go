@@ -205,19 +205,19 @@ func TestSpentTokenCountsAsAGenerate(t *testing.T) {
 
 // limits.total is every visitor's together; what guests cost must not shut out who is signed in.
 func TestThirtyGuestNetworksDoNotStarvePeople(t *testing.T) {
-	total := "limits: {anyone: 10/m, caller: 60/m, total: 60/m}"
+	rules := strings.Replace(tenAMinute, "caller: 60/m", "caller: 60/m, total: 60/m", 1)
 	at(t, tenAMinute, func(t *testing.T, b *site) {
-		rates := b.policy.Limits()
-		rates.Total = policy.Rate{Events: 60, Per: time.Minute}
-		b.Broker.limits = NewLimits(rates, b.logger())
 		ann := person("https://login.example.com", "ann")
 		var people, guests []weboffice.RefreshRequest
-		for i := range 10 {
+		for range 10 {
 			people = append(people, b.mustGenerate(ann))
+		}
+		for i := range 40 {
 			guests = append(guests, b.mustGenerate(from(fmt.Sprintf("198.51.100.%d", i))))
 		}
 		time.Sleep(15 * time.Minute)
-		opened := 0
+		b.Broker = b.instance(rules)
+		opened, since := 0, b.office.Calls().Billed()
 		for i := range 300 {
 			if _, err := b.generate(from(fmt.Sprintf("203.0.113.%d", i%30)), document); err == nil {
 				opened++
@@ -226,14 +226,17 @@ func TestThirtyGuestNetworksDoNotStarvePeople(t *testing.T) {
 		if opened != 30 {
 			t.Errorf("guests opened %d documents, want half of 60", opened)
 		}
-		for i := range 100 {
-			_, _ = b.Refresh(t.Context(), from(fmt.Sprintf("198.51.100.%d", i%10)), guests[i%10])
+		for i, token := range guests {
+			_, _ = b.Refresh(t.Context(), from(fmt.Sprintf("198.51.100.%d", i)), token)
+		}
+		if billed := b.office.Calls().Billed() - since; billed != 40 {
+			t.Errorf("guests are %d calls, want two thirds of 60", billed)
 		}
 		for range 100 {
 			_, _ = b.generate(ann, document)
 		}
-		if billed := b.office.Calls().Billed() - 20; billed != 50 {
-			t.Errorf("guests and generates are %d calls, want 50", billed)
+		if billed := b.office.Calls().Billed() - since; billed != 50 {
+			t.Errorf("with all generates it is %d calls, want 50", billed)
 		}
 		if _, ok := b.wave(b.Broker, ann, people); ok != 10 {
 			t.Errorf("%d of 10 people keep their documents", ok)
@@ -246,8 +249,27 @@ func TestThirtyGuestNetworksDoNotStarvePeople(t *testing.T) {
 			ended[0]["refused"].(float64) < 300 {
 			t.Errorf("%v, %v", begun, ended)
 		}
-		_ = total
 	})
+}
+
+// What limits.total refuses has not cost its visitor or its document anything.
+func TestRefusalForAllCostsNoVisitorAnything(t *testing.T) {
+	rates := twoAMinute
+	rates.Total = policy.Rate{Events: 1, Per: time.Hour}
+	l := newLimits(t, rates)
+	ann := call{visitor: person("https://a.example", "ann"), opened: &session.Session{ID: "one"}}
+	if err := holding(l, call{visitor: person("https://a.example", "bob")}, noon); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		wantThrottled(t, holding(l, ann, noon), time.Hour)
+	}
+	l.rates.Total = policy.Rate{}
+	for range callsPerLife {
+		if err := holding(l, ann, noon); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (b *site) mustGenerate(v Visitor) weboffice.RefreshRequest {
