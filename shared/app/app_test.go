@@ -249,6 +249,10 @@ func TestRunSaysWhatStarted(t *testing.T) {
 			t.Errorf("%s is in %s", secret, out.String())
 		}
 	}
+	out.Reset()
+	if err := run(map[string]string{"LOG_LEVEL": "WARN"}); err != nil || out.Len() > 0 {
+		t.Errorf("LOG_LEVEL=WARN: %v, %s", err, &out)
+	}
 	if err := run(map[string]string{"WEBOFFICE_REGION": ""}); err == nil ||
 		!strings.Contains(err.Error(), "the function cannot start") {
 		t.Errorf("without a region: %v", err)
