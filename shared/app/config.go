@@ -68,8 +68,11 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 	if level := getenv("LOG_LEVEL"); level != "" && c.LogLevel.UnmarshalText([]byte(level)) != nil {
 		r.problem("LOG_LEVEL is DEBUG, INFO, WARN or ERROR")
 	}
-	if sdkDebug.MatchString(getenv("DEBUG")) {
-		r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
+	if debug := getenv("DEBUG"); debug != "" {
+		// what the SDK's packages look for
+		if prints, _ := regexp.MatchString(`(?i)dara|tea|sdk|credential|signer`, debug); prints {
+			r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
+		}
 	}
 	var err error
 	if c.Listen, err = platform.ReadListen(getenv); err != nil {
@@ -92,9 +95,6 @@ func LinkKeys(getenv func(string) string) ([]weboffice.Secret, error) {
 	keys := r.linkKeys(r.keys("WEBOFFICE_SESSION_KEYS"))
 	return keys, errors.Join(r.problems...)
 }
-
-// sdkDebug matches the values of DEBUG that the SDK's packages look for.
-var sdkDebug = regexp.MustCompile(`(?i)dara|tea|sdk|credential|signer`)
 
 func besideProgram(name string) string {
 	program, err := os.Executable()

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -132,7 +133,9 @@ func (c *Caller) identifyPerson(names UserClaims) error {
 
 // plainEmail is an address without quotes, spaces or a second @: `*@example.com` must not let
 // "a@evil.example"@example.com in.
-var plainEmail = regexp.MustCompile(`^[^\s@"<>(),:;\\\[\]]+@[^\s@"<>(),:;\\\[\]]+$`)
+var plainEmail = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[^\s@"<>(),:;\\\[\]]+@[^\s@"<>(),:;\\\[\]]+$`)
+})
 
 // whyNoEmail says why the proof's email does not count. It counts only when the issuer vouches for
 // it: whoever may write any address into an account's profile could be anybody.
@@ -147,7 +150,7 @@ func whyNoEmail(claims Claims, trusted bool) string {
 	switch {
 	case !there:
 		return ""
-	case !plainEmail.MatchString(address):
+	case !plainEmail().MatchString(address):
 		return "email does not count: it is not one plain address"
 	case trusted || verified == true || verified == "true":
 		return ""

@@ -96,19 +96,20 @@ func (v *variables) problem(format string, args ...any) {
 	v.problems = append(v.problems, fmt.Errorf(format, args...))
 }
 
-var (
-	noSpaces    = regexp.MustCompile(`^\S+$`)
-	hostLabel   = regexp.MustCompile(`^[a-z0-9-]+$`) // a region becomes part of a host's name
-	roleARN     = regexp.MustCompile(`^acs:ram::\d+:role/[\w.-]+$`)
-	providerARN = regexp.MustCompile(`^acs:ram::\d+:oidc-provider/[\w.-]+$`)
+// The shapes of variables: regular expressions, compiled only where a platform needs them.
+const (
+	noSpaces    = `^\S+$`
+	hostLabel   = `^[a-z0-9-]+$` // a region becomes part of a host's name
+	roleARN     = `^acs:ram::\d+:role/[\w.-]+$`
+	providerARN = `^acs:ram::\d+:oidc-provider/[\w.-]+$`
 )
 
 // need returns a variable that must be there in this shape.
-func (v *variables) need(variable string, shape *regexp.Regexp, fix string) string {
+func (v *variables) need(variable, shape, fix string) string {
 	value := v.getenv(variable)
 	if value == "" {
 		v.problem("%s is not set: %s", variable, fix)
-	} else if !shape.MatchString(value) {
+	} else if ok, _ := regexp.MatchString(shape, value); !ok {
 		v.problem("%s has the wrong form: %s", variable, fix)
 	}
 	return value

@@ -106,11 +106,9 @@ func expiry(expiration time.Time, date string, started time.Time) time.Time {
 	return expiration
 }
 
-var errorCode = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-
 // refusal is an STS's error answer. Only what looks like a code gets into it.
 func refusal(action string, status int, code string, fixes [][2]string) *weboffice.Error {
-	if len(code) > 80 || !errorCode.MatchString(code) {
+	if plain, _ := regexp.MatchString(`^[A-Za-z0-9._-]+$`, code); len(code) > 80 || !plain {
 		code = "unknown"
 	}
 	cause := fmt.Errorf("%s: status %d, code %s", action, status, code)

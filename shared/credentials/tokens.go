@@ -23,7 +23,7 @@ type tokenSource struct {
 	get  func(context.Context) (string, error)
 }
 
-var jwtShape = regexp.MustCompile(`^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`)
+const jwtShape = `^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`
 
 // token gets a token. What does not look like one stays here: a login page or a wrong file must not
 // be sent to Alibaba.
@@ -33,7 +33,7 @@ func (t tokenSource) token(ctx context.Context) (weboffice.Secret, error) {
 		return "", refused
 	}
 	token := strings.TrimSpace(raw)
-	if err == nil && (len(token) > maxAnswer || !jwtShape.MatchString(token)) {
+	if ok, _ := regexp.MatchString(jwtShape, token); err == nil && (len(token) > maxAnswer || !ok) {
 		err = errors.New("empty, over 16 KB, or not a signed JWT")
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/weboffice"
@@ -215,14 +216,19 @@ func who(q Question) string {
 	return strings.TrimSuffix(q.Caller.Issuer+" with "+strings.Join(claims, ", "), " with ")
 }
 
+// Compiled when something is linted, which a function never does.
 var (
-	dotted = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$`)
-	braces = regexp.MustCompile(`\{[^{}]*,[^{}]*\}`)
+	dotted = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$`)
+	})
+	braces = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\{[^{}]*,[^{}]*\}`)
+	})
 )
 
 // rule looks at one rule by itself.
 func (l *linter) rule(r *rule) {
-	if found := braces.FindString(r.pattern.text); found != "" {
+	if found := braces().FindString(r.pattern.text); found != "" {
 		l.warn(r, "has %s in its documents: braces and commas are letters there. Write a rule for"+
 			" each of them", found)
 	}
@@ -242,7 +248,7 @@ func (l *linter) rule(r *rule) {
 		}
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(named))) {
-		if dotted.MatchString(name) {
+		if dotted().MatchString(name) {
 			l.warn(r, "names a claim %s: dots are part of a claim's name. If it is nested, write"+
 				" /%s", name, strings.ReplaceAll(name, ".", "/"))
 		}
@@ -266,7 +272,7 @@ func (l *linter) settings(text file, r *reader) {
 		}
 		for key, claim := range map[string]string{"id": issuer.User.ID, "name": issuer.User.Name,
 			"avatar": issuer.User.Avatar} {
-			if dotted.MatchString(claim) {
+			if dotted().MatchString(claim) {
 				warn("dots are part of a claim's name: if it is nested, write /"+
 					strings.ReplaceAll(claim, ".", "/"), "issuers", name, "user", key)
 			}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -319,10 +320,12 @@ func repeated(name string) *Error {
 	return ErrRepeated.New(name)
 }
 
-var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+var plainName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+})
 
 // showable says whether a name may be shown back to whoever sent it.
-func showable(name string) bool { return len(name) <= 40 && plainName.MatchString(name) }
+func showable(name string) bool { return len(name) <= 40 && plainName().MatchString(name) }
 
 func unknown(name, parameter string, t reflect.Type) *Error {
 	var known []string
