@@ -1,7 +1,8 @@
 // Command smoke checks that the functions refuse what they must and open what they may. Without
 // flags it starts everything on this machine; with -generate and -refresh it checks deployed
 // functions, the same cases. Most cases are refusals and none of those costs an IMM call. A line
-// for each case; exit 1 when one fails.
+// for each case; exit 1 when one fails. What it is given is looked at first: a URL that is none, or
+// a file without a proof, is one sentence.
 package main
 
 import (
@@ -13,8 +14,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +31,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -44,12 +48,11 @@ type target struct {
 	client            *http.Client
 }
 
-func run(ctx context.Context, args []string, stdout io.Writer) error {
+func run(ctx context.Context, args []string, _ func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
-	t := target{client: &http.Client{Timeout: 30 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		}}}
+	flags.SetOutput(stdout)
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	t := target{client: &http.Client{Timeout: 30 * time.Second, CheckRedirect: stay}}
 	flags.StringVar(&t.generate, "generate", "", "the `URL` of a deployed generate")
 	flags.StringVar(&t.refresh, "refresh", "", "the `URL` of a deployed refresh")
 	flags.StringVar(&t.document, "document", "", "an oss://… `URI` that the caller may open")
@@ -60,31 +63,69 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	given := 0
-	for _, value := range []string{t.generate, t.refresh, t.document} {
-		if value != "" {
-			given++
-		}
-	}
-	switch {
-	case given == 0:
-		stop, err := t.startLocal()
-		if err != nil {
+	if t.generate+t.refresh+t.document != "" {
+		if err := t.look(ctx, *tokenFile); err != nil {
 			return err
 		}
-		defer stop()
-	case given < 3:
-		return errors.New(
-			"-generate, -refresh and -document go together; without all three everything runs on this machine")
+		return report(stdout, *asJSON, t.run(ctx))
 	}
-	if *tokenFile != "" {
-		text, err := os.ReadFile(*tokenFile)
+	if *tokenFile+t.origin != "" {
+		return errors.New("-token and -origin go with -generate, -refresh and -document")
+	}
+	stop, err := t.startLocal()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return report(stdout, *asJSON, t.run(ctx))
+}
+
+var jwt = regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]*$`)
+
+// look looks at what it was given, and asks each function once what opens nothing.
+func (t *target) look(ctx context.Context, tokenFile string) error {
+	if t.generate == "" || t.refresh == "" || t.document == "" {
+		return errors.New("-generate, -refresh and -document go together; without all three " +
+			"everything runs on this machine")
+	}
+	if _, err := weboffice.ParseSourceURI(t.document); err != nil {
+		return fmt.Errorf("-document: %s", weboffice.AsError(err).Message)
+	}
+	if tokenFile != "" {
+		text, err := os.ReadFile(tokenFile)
 		if err != nil {
 			return fmt.Errorf("-token: %w", err)
 		}
-		t.token = weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)), "Bearer "))
+		proof := strings.TrimPrefix(strings.TrimSpace(string(text)), "Bearer ")
+		if t.token = weboffice.Secret(proof); !jwt.MatchString(proof) {
+			return fmt.Errorf("-token: %s holds no JWT: three parts, with dots between them, and "+
+				"nothing else", tokenFile)
+		}
 	}
-	return report(stdout, *asJSON, t.run(ctx))
+	for _, f := range []struct {
+		flag, address, other string
+		refresh              bool
+	}{{"-generate", t.generate, "refresh", false}, {"-refresh", t.refresh, "generate", true}} {
+		parsed, err := url.Parse(f.address)
+		if err != nil || parsed.Host == "" ||
+			parsed.Scheme != "https" && !weboffice.Loopback(parsed.Hostname()) {
+			return fmt.Errorf("%s is not the https URL of a function", f.flag)
+		}
+		body := map[bool]string{false: `{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`,
+			true: `{"AccessToken":"a","RefreshToken":"b"}`}
+		got, err := t.send(ctx, exchange{refresh: f.refresh, body: body[f.refresh], proof: true})
+		switch {
+		case err != nil && got.status == 0:
+			return fmt.Errorf("%s cannot be reached: %w", f.flag, err)
+		case err != nil || got.body.RequestId == "":
+			return fmt.Errorf("%s answers %d, and not as a function of this project does: look at "+
+				"the URL and at the function's log", f.flag, got.status)
+		case strings.HasPrefix(got.body.Code, "InvalidArgument.SourceURI") && !f.refresh,
+			strings.HasPrefix(got.body.Code, "InvalidArgument.AccessToken") && f.refresh:
+			return fmt.Errorf("%s is the URL of %s", f.flag, f.other)
+		}
+	}
+	return nil
 }
 
 // smokePolicy is what the local run is checked against: one document for editors, nothing for
@@ -107,8 +148,8 @@ func (t *target) startLocal() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	t.local, t.generate, t.refresh, t.origin, t.document = l, l.URL+"/generate", l.URL+"/refresh",
-		l.URL, "oss://test-bucket/test-object.docx"
+	t.local, t.generate, t.refresh, t.origin = l, l.URL+"/generate", l.URL+"/refresh", l.URL
+	t.document = "oss://test-bucket/test-object.docx"
 	if t.token, err = l.Token("editor", ""); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -119,7 +160,9 @@ func (t *target) startLocal() (stop func(), err error) {
 func report(stdout io.Writer, asJSON bool, results []result) error {
 	failed := 0
 	for _, r := range results {
+		mark := "ok  "
 		if r.Failed != "" {
+			mark = "FAIL"
 			failed++
 		}
 		if asJSON {
@@ -127,10 +170,6 @@ func report(stdout io.Writer, asJSON bool, results []result) error {
 				return err
 			}
 			continue
-		}
-		mark := "ok  "
-		if r.Failed != "" {
-			mark = "FAIL"
 		}
 		fmt.Fprintf(stdout, "%s %-52s %s\n", mark, r.Case, strings.TrimSpace(r.Got+"  "+r.Failed))
 	}

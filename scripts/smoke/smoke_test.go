@@ -24,7 +24,7 @@ import (
 
 func TestEverythingOnThisMachinePasses(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-json"}, &out); err != nil {
+	if err := run(t.Context(), []string{"-json"}, os.Getenv, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	refusals, cases := 0, 0
@@ -47,7 +47,7 @@ func TestDeployedFunctions(t *testing.T) {
 	const document = "oss://test-bucket/test-object.docx"
 	l, err := local.Start(local.Options{
 		Generate: generate.New, Refresh: refresh.New,
-		Policy: []byte(smokePolicy +
+		Policy: []byte("limits: {anyone: 6000/m}" + smokePolicy +
 			"  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view]}\n"), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -74,7 +74,7 @@ func TestDeployedFunctions(t *testing.T) {
 			var out bytes.Buffer
 			flags := []string{"-generate", c.url + "/generate", "-refresh", c.url + "/refresh",
 				"-document", document, "-origin", l.URL, "-token", file}
-			if err := run(t.Context(), flags, &out); err != nil ||
+			if err := run(t.Context(), flags, os.Getenv, &out); err != nil ||
 				!strings.Contains(out.String(), " passed, 0 failed") {
 				t.Errorf("%v\n%s", err, out.String())
 			}
@@ -114,9 +114,9 @@ func TestAnswersThatMayBeCachedFail(t *testing.T) {
 		status int
 		failed bool
 	}{
-		{"a gateway's 403 to PUT", exchange{status: []int{405, 403}, gateway: true}, 403, false},
-		{"a cacheable 405 to PUT", exchange{status: []int{405, 403}, gateway: true}, 405, true},
-		{"a cacheable 403 to a document", exchange{status: []int{401, 403}}, 403, true},
+		{"a gateway's 403 to PUT", exchange{want: "405 403", gateway: true}, 403, false},
+		{"a cacheable 405 to PUT", exchange{want: "405 403", gateway: true}, 405, true},
+		{"a cacheable 403 to a document", exchange{want: "401 403"}, 403, true},
 	} {
 		if r := judge(c.e, answer{status: c.status}, nil); (r.Failed != "") != c.failed {
 			t.Errorf("%s: %+v", c.name, r)
@@ -129,12 +129,12 @@ func TestAnswersThatMayBeCachedFail(t *testing.T) {
 func TestAnAnswerWithoutTokens(t *testing.T) {
 	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write([]byte("{}"))
+		_, _ = w.Write([]byte(`{"RequestId":"1"}`))
 	}))
 	defer empty.Close()
 	var out bytes.Buffer
 	err := run(t.Context(), []string{"-generate", empty.URL, "-refresh", empty.URL, "-document",
-		"oss://test-bucket/a.docx"}, &out)
+		"oss://test-bucket/a.docx"}, os.Getenv, &out)
 	if err == nil || !strings.Contains(out.String(), "FAIL the answer has the vendor's fields") ||
 		strings.Contains(out.String(), "a sealed token") {
 		t.Errorf("%v\n%s", err, out.String())
@@ -213,7 +213,7 @@ func TestNoAnswerSaysWhyWithoutTheURL(t *testing.T) {
 	} {
 		refused.generate = address
 		got, err := refused.send(t.Context(), exchange{})
-		r := judge(exchange{status: []int{403}}, got, err)
+		r := judge(exchange{want: "403"}, got, err)
 		if !strings.Contains(r.Failed, why) || strings.Contains(r.Failed, "hidden") {
 			t.Errorf("%s: %q, want %q", address, r.Failed, why)
 		}
@@ -223,21 +223,54 @@ func TestNoAnswerSaysWhyWithoutTheURL(t *testing.T) {
 // TestCarelessFunctionsFail: functions that open everything to everybody pass almost no case.
 func TestCarelessFunctionsFail(t *testing.T) {
 	careless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"AccessToken":"a","RefreshToken":"rrrrrrrrrrrrrrrrrrrr"}`))
+		_, _ = w.Write([]byte(`{"RequestId":"1","AccessToken":"a","RefreshToken":"rrrrrrrrrrrrrrrrrrrr"}`))
 	}))
 	defer careless.Close()
 	var out bytes.Buffer
 	err := run(t.Context(), []string{"-generate", careless.URL, "-refresh", careless.URL,
-		"-document", "oss://test-bucket/a.docx"}, &out)
+		"-document", "oss://test-bucket/a.docx"}, os.Getenv, &out)
 	if err == nil || strings.Contains(out.String(), "ok  ") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
 
-func TestFlagsThatBelongTogether(t *testing.T) {
-	for _, flags := range [][]string{{"-generate", "https://x.example"}, {"-token", "nowhere"}} {
-		if err := run(t.Context(), flags, &bytes.Buffer{}); err == nil {
-			t.Errorf("%v accepted", flags)
+// TestInputsAreLookedAtFirst: what cannot work is one sentence, and no case runs.
+func TestInputsAreLookedAtFirst(t *testing.T) {
+	l, err := local.Start(local.Options{Generate: generate.New, Refresh: refresh.New,
+		Policy: []byte(smokePolicy), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	page := httptest.NewServer(http.NotFoundHandler())
+	defer page.Close()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(`{"access_token": "s3cr3t.s3cr3t.s3cr3t"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const closed = "http://127.0.0.1:1/?key=s3cr3t"
+	gen, ref, document := l.URL+"/generate", l.URL+"/refresh", "oss://test-bucket/test-object.docx"
+	for _, c := range []struct {
+		generate, refresh, document, token, want string
+	}{
+		{gen, "", "", "", "-generate, -refresh and -document go together"},
+		{"", "", "", "nowhere", "-token and -origin go with"},
+		{gen, ref, "test-object.docx", "", "-document: "},
+		{gen, ref, document, "nowhere", "-token: "},
+		{gen, ref, document, file, "-token: " + file + " holds no JWT"},
+		{"notaurl", ref, document, "", "-generate is not the https URL of a function"},
+		{"http://functions.example/s3cr3t", ref, document, "", "-generate is not the https URL"},
+		{gen, closed, document, "", "-refresh cannot be reached: no answer: "},
+		{page.URL, ref, document, "", "-generate answers 404, and not as a function"},
+		{ref, gen, document, "", "-generate is the URL of refresh"},
+		{gen, gen, document, "", "-refresh is the URL of generate"},
+	} {
+		var out bytes.Buffer
+		err := run(t.Context(), []string{"-generate", c.generate, "-refresh", c.refresh, "-document",
+			c.document, "-token", c.token}, os.Getenv, &out)
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || out.Len() > 0 ||
+			strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("%+v: %v\n%s", c, err, out.String())
 		}
 	}
 }
