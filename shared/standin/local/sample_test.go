@@ -200,6 +200,54 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 	b.quiet("403")
 }
 
+// Nothing jumps while the page loads: a cumulative layout shift over 0.1 is poor.
+func TestSamplePageDoesNotJump(t *testing.T) {
+	t.Parallel()
+	s := sampleStage(t, 30*time.Minute)
+	for _, width := range []int64{1280, 390} {
+		b := newTab(t)
+		b.do(chromedp.EmulateViewport(width, 860))
+		b.open(s.URL + "/?as=editor")
+		b.until(`document.getElementById('rule').textContent === 'editors'`)
+		shift := value[float64](b, `new Promise(done => new PerformanceObserver(list => {
+			done(list.getEntries().reduce((sum, one) => sum + one.value, 0));
+		}).observe({type: 'layout-shift', buffered: true}) || setTimeout(done, 500, 0))`)
+		if shift > .1 {
+			t.Errorf("%d wide: a shift of %.2f", width, shift)
+		}
+		if top := value[float64](b, `document.querySelector('main').getBoundingClientRect().top`); top > 430 {
+			t.Errorf("%d wide: the document begins at %v", width, top)
+		}
+	}
+}
+
+// axe looks at the pages that scripts/dev serves.
+func TestServedPagesWithAxe(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile(axe)
+	if err != nil {
+		if *needFrameworks {
+			t.Fatal(err)
+		}
+		t.Skip("run shared/web/frameworks/pack first: ", err)
+	}
+	s := sampleStage(t, 30*time.Minute)
+	for path, ready := range map[string]string{
+		"/?as=editor":  `document.getElementById('rule').textContent === 'editors'`,
+		"/quickstart/": `document.getElementById('state').textContent === 'open'`,
+	} {
+		for _, scheme := range []string{"light", "dark"} {
+			b := newTab(t)
+			b.scheme(scheme)
+			b.open(s.URL + path)
+			b.until(ready)
+			b.run(string(script) + "; undefined")
+			equal(b, `axe.run(document, {iframes: false}).then(({violations}) => violations.map(
+				({id, nodes}) => id + ': ' + nodes.map(node => node.html)).join('; '))`, "")
+		}
+	}
+}
+
 // The skip link comes first, and all choices can be made from the keyboard.
 func TestSamplePageFromTheKeyboard(t *testing.T) {
 	t.Parallel()
