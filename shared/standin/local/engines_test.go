@@ -214,7 +214,10 @@ func startWebKit(t *testing.T) engine {
 	t.Helper()
 	driver := lookFor(t, "WebKit", "WebKitWebDriver")
 	window := lookFor(t, "WebKit's MiniBrowser", miniBrowsers...)
-	port := freePort(t)
+	_, port, err := net.SplitHostPort(freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	command := exec.Command(driver, "--port="+port)
 	command.Env = append(os.Environ(), "DISPLAY="+startDisplay(t), "HOME="+t.TempDir(),
 		"GDK_BACKEND=x11", "WEBKIT_DISABLE_COMPOSITING_MODE=1", "LIBGL_ALWAYS_SOFTWARE=1")
@@ -224,7 +227,6 @@ func startWebKit(t *testing.T) engine {
 	var made struct {
 		SessionID string `json:"sessionId"`
 	}
-	var err error
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		err = w.call(http.MethodPost, "", map[string]any{"capabilities": map[string]any{
 			"alwaysMatch": map[string]any{"webkitgtk:browserOptions": options}}}, &made)
@@ -238,21 +240,6 @@ func startWebKit(t *testing.T) engine {
 	w.session += "/" + made.SessionID
 	t.Cleanup(func() { _ = w.call(http.MethodDelete, "", nil, nil) })
 	return w
-}
-
-// freePort is one that nobody listens at.
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // startDisplay gives an X display without a screen, for programs that need one.
