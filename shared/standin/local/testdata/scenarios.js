@@ -63,9 +63,10 @@ async function built(stage, framework, given = {}) {
 
 /** What the editor's frame tells the page, without its frame. */
 function frameSays(win, eventName, data) {
-  const { contentWindow: source, src } = frameOf(win), origin = new URL(src).origin;
-  const message = { weboffice: 1, eventName, data };
-  win.dispatchEvent(new win.MessageEvent('message', { source, origin, data: message }));
+  const { contentWindow: source, src } = frameOf(win), event = new win.Event('message');
+  const message = { source, origin: new URL(src).origin, data: { weboffice: 1, eventName, data } };
+  for (const name in message) Object.defineProperty(event, name, { value: message[name] });
+  win.dispatchEvent(event);
 }
 
 // How a page gets into each state. query is of page.html: lang, dir, bar.
