@@ -2,37 +2,106 @@ package main
 
 import (
 	"bytes"
-	"slices"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
+// TestMain: the test binary is also the functions' process.
+func TestMain(m *testing.M) {
+	if os.Getenv(servesVariable) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
 func TestPagesAreBounded(t *testing.T) {
 	for _, pages := range []string{"0", "-1", "100001"} {
-		if err := run(t.Context(), []string{"-pages", pages}, &bytes.Buffer{}); err == nil {
+		if err := run(t.Context(), []string{"-pages", pages}, os.Getenv, io.Discard); err == nil {
 			t.Errorf("-pages %s accepted", pages)
 		}
 	}
 }
 
-// A page that looked past an earlier moment would never come to it.
-func TestMomentsOfADayAreInOrder(t *testing.T) {
-	times := moments(100, 8*time.Hour)
-	if !slices.IsSorted(times) || times[0] < 0 || times[99] >= 8*time.Hour {
-		t.Errorf("got %v", times)
+// TestDayOfAPage: whatever a page is dealt, it goes forward, sleeps once, and is reloaded at most five
+// times.
+func TestDayOfAPage(t *testing.T) {
+	begin := time.Unix(0, 0)
+	for range 1000 {
+		p := newPage(begin)
+		slept, reloaded, now := 0, 0, p.next
+		for ok := true; ok; now = p.next {
+			if p.next.Before(now) || p.next.After(p.opened.Add(day)) {
+				t.Fatalf("after %v it acts at %v", now, p.next)
+			}
+			if p.next.Sub(now) >= nap {
+				slept++
+			}
+			if p.kind == "reload" {
+				reloaded++
+			}
+			now = p.next
+			ok = p.plan(now, tokens{Timeout: (30 * time.Minute).Milliseconds()})
+		}
+		if slept > 1 || reloaded > 5 {
+			t.Errorf("slept %d times, reloaded %d times", slept, reloaded)
+		}
 	}
 }
 
-func TestPlotIsDrawnFromAllPoints(t *testing.T) {
-	drawn := string(plot([]point{{rate: 100, p50: 1, p99: 2}, {rate: 500, p50: 1.5, p99: 4}}))
-	for _, part := range []string{"<svg", "</svg>", ">100<", ">500<", "p50", "p99"} {
-		if !strings.Contains(drawn, part) {
-			t.Errorf("%s is missing", part)
+// TestPagesCostTheSameEverywhere: the clock waits for requests, so that the bill depends on no
+// machine. The functions are a process of their own, whose heap and processor time are its own.
+func TestPagesCostTheSameEverywhere(t *testing.T) {
+	s, err := start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	before, err := s.used(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.immAt.Store(int64(3 * time.Millisecond)) // requests queue
+	var out bytes.Buffer
+	if err := s.days(t.Context(), 40, &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	found := regexp.MustCompile(`billed +([0-9.]+) calls a page and day \(generate 1\.0,`).FindStringSubmatch(out.String())
+	if found == nil {
+		t.Fatal(out.String())
+	}
+	if billed, _ := strconv.ParseFloat(found[1], 64); billed < 17.5 || billed > 19.5 {
+		t.Errorf("%v calls a page and day", billed)
+	}
+	for _, kind := range []string{"generate", "refresh", "reload", "heap", "errors    0"} {
+		if !strings.Contains(out.String(), kind) {
+			t.Errorf("%s is not in\n%s", kind, out.String())
 		}
 	}
-	if strings.Contains(drawn, "NaN") || strings.Contains(string(plot(nil)), "NaN") {
-		t.Error("a number is none")
+	after, err := s.used(t.Context())
+	if err != nil || after.Processor <= before.Processor || after.Heap == 0 || after.Heap > 200e6 {
+		t.Errorf("before %+v, after %+v, %v", before, after, err)
+	}
+}
+
+// TestMachineThatIsTooSlow: where answers take too long, there is a sentence and no number.
+func TestMachineThatIsTooSlow(t *testing.T) {
+	s, err := start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	s.url = "http://127.0.0.1:1" // nobody answers
+	var out bytes.Buffer
+	err = s.ramp(t.Context(), 100*time.Millisecond, &out)
+	if err == nil || !strings.Contains(err.Error(), "too slow, or too busy, to say") ||
+		strings.Contains(out.String(), "p50") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
 

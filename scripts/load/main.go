@@ -1,5 +1,11 @@
-// Command load measures the functions as they are built: virtual pages that live compressed days, a
-// closed loop, and a ramp of requests a second. It needs no account and stays on this machine.
+// Command load measures the functions as they are built, in a process of their own: virtual pages
+// that live a day, processor time for each call, and a ramp of requests a second. It needs no
+// account and stays on this machine. Where the machine is too slow, or too busy, to say, it says
+// that and stops.
+//
+// A day is compressed: everybody's clock, the functions' and the IMM stand-in's too, is that of the
+// next thing a page does, and waits while requests queue. What a page costs is then the same on any
+// machine.
 package main
 
 import (
@@ -11,22 +17,42 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, stdout io.Writer) error {
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	if getenv(servesVariable) != "" {
+		return serve(ctx, getenv, stdout)
+	}
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	flags.SetOutput(stdout)
 	pages := flags.Int("pages", 100, "`N` virtual pages")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return load(ctx, *pages, stdout)
+	if *pages < 1 || *pages > 100_000 {
+		return errors.New("-pages is 1 to 100000")
+	}
+	s, err := start(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.days(ctx, *pages, stdout); err != nil {
+		return err
+	}
+	if err := s.costs(ctx, stdout); err != nil {
+		return err
+	}
+	return s.ramp(ctx, 4*time.Second, stdout)
 }

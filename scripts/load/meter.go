@@ -1,12 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -19,8 +18,7 @@ type meter struct {
 }
 
 func newMeter() *meter {
-	return &meter{times: map[string][]time.Duration{},
-		errors: map[string]int{}}
+	return &meter{times: map[string][]time.Duration{}, errors: map[string]int{}}
 }
 
 func (m *meter) add(kind string, took time.Duration, code string) {
@@ -40,27 +38,17 @@ func (m *meter) measure(kind string, request func() (tokens, string)) (got token
 	return got, code == ""
 }
 
-func (m *meter) count() (n int) {
-	for _, times := range m.times {
-		n += len(times)
-	}
-	return n
-}
-
 func (m *meter) print(w io.Writer, took time.Duration) {
 	for _, kind := range slices.Sorted(maps.Keys(m.times)) {
 		times := m.times[kind]
 		slices.Sort(times)
-		fmt.Fprintf(w,
-			"  %-9s %8d  %7.0f/s  p50 %7.2f ms  p90 %7.2f ms  p99 %7.2f ms  max %7.2f ms\n", kind,
-			len(times), float64(len(times))/took.Seconds(),
-			quantile(times, 0.5), quantile(times, 0.9), quantile(times, 0.99), quantile(times, 1))
+		fmt.Fprintf(w, "  %-9s %7d  %6.0f/s  p50 %6.2f ms  p90 %6.2f ms  p99 %6.2f ms  max %6.2f ms\n",
+			kind, len(times), float64(len(times))/took.Seconds(), quantile(times, 0.5),
+			quantile(times, 0.9), quantile(times, 0.99), quantile(times, 1))
 	}
-	if len(m.errors) == 0 {
-		fmt.Fprintln(w, "  errors    0")
-	}
+	fmt.Fprintf(w, "  errors    %d\n", len(m.errors))
 	for _, what := range slices.Sorted(maps.Keys(m.errors)) {
-		fmt.Fprintf(w, "  errors    %d %s\n", m.errors[what], what)
+		fmt.Fprintf(w, "    %d %s\n", m.errors[what], what)
 	}
 }
 
@@ -72,65 +60,94 @@ func quantile(times []time.Duration, q float64) float64 {
 	return float64(times[min(int(q*float64(len(times))), len(times)-1)].Microseconds()) / 1000
 }
 
-// point is one step of the ramp.
-type point struct {
-	rate     int
-	p50, p99 float64 // ms
-	errors   int
+const sample = 4000 // calls for the processor time of one kind
+
+// costs measures the processor time of a generate and of a refresh that is sent on to IMM, 64 at a
+// time, IMM answering at once.
+func (s *site) costs(ctx context.Context, stdout io.Writer) error {
+	held := make([]tokens, sample)
+	for _, kind := range []string{"generate", "refresh"} {
+		before, err := s.used(ctx)
+		if err != nil {
+			return err
+		}
+		var all sync.WaitGroup
+		m, next := newMeter(), make(chan int)
+		for range atOnce {
+			all.Go(func() {
+				for i := range next {
+					held[i], _ = m.measure(kind, func() (tokens, string) {
+						if kind == "generate" {
+							return s.generate(ctx)
+						}
+						return s.refresh(ctx, held[i])
+					})
+				}
+			})
+		}
+		begin := time.Now()
+		for i := range sample {
+			next <- i
+		}
+		close(next)
+		all.Wait()
+		took := time.Since(begin)
+		after, err := s.used(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "processor time of a %s: %.3f ms\n", kind,
+			(after.Processor-before.Processor).Seconds()*1000/sample)
+		m.print(stdout, took)
+		s.clock.set(s.clock.now().Add(25 * time.Minute).UnixNano()) // it is time to refresh
+	}
+	return ctx.Err()
 }
 
-func (m *meter) point(rate int) point {
-	p := point{rate: rate}
-	times := m.times["generate"]
-	slices.Sort(times)
-	p.p50, p.p99 = quantile(times, 0.5), quantile(times, 0.99)
-	for _, n := range m.errors {
-		p.errors += n
+// immTakes is IMM's time in the ramp: a page waits for that in any case.
+const immTakes = 50 * time.Millisecond
+
+// ramp asks at rising rates whether answers come or not; latency counts from when a request was due,
+// less IMM's time. It ends where the machine no longer keeps up.
+func (s *site) ramp(ctx context.Context, length time.Duration, stdout io.Writer) error {
+	s.immAt.Store(int64(immTakes))
+	fmt.Fprintf(stdout, "generates at a fixed rate, IMM at %v: what the functions add\n", immTakes)
+	for i, rate := range []int{50, 100, 250, 500, 1000, 2000} {
+		m, late := s.openLoop(ctx, rate, length)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		times := m.times["generate"]
+		slices.Sort(times)
+		p50, p99 := quantile(times, 0.5), quantile(times, 0.99)
+		switch tooMuch := late > 20 || p50 > 100 || len(m.errors) > 0; {
+		case tooMuch && i == 0:
+			return fmt.Errorf("this machine is too slow, or too busy, to say: at %d requests a second "+
+				"they left %.0f ms late, and an answer took %.0f ms", rate, late, p50)
+		case tooMuch:
+			fmt.Fprintf(stdout, "  %5d/s  more than this machine can say\n", rate)
+			return nil
+		}
+		fmt.Fprintf(stdout, "  %5d/s  p50 %6.2f ms  p99 %6.2f ms\n", rate, p50, p99)
 	}
-	return p
+	return nil
 }
 
-// plot draws added latency over requests per second as an SVG.
-func plot(points []point) []byte {
-	const width, height, left, bottom = 640.0, 360.0, 56.0, 48.0
-	most, fastest := 1.0, 1
-	for _, p := range points {
-		most, fastest = max(most, p.p99), max(fastest, p.rate)
+// openLoop returns how late requests left, 99 of 100, in milliseconds.
+func (s *site) openLoop(ctx context.Context, rate int, length time.Duration) (*meter, float64) {
+	m, lates := newMeter(), []time.Duration{}
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i := 0; time.Since(begin) < length && ctx.Err() == nil; i++ {
+		due := begin.Add(time.Duration(i) * time.Second / time.Duration(rate))
+		time.Sleep(time.Until(due))
+		lates = append(lates, time.Since(due))
+		all.Go(func() {
+			_, code := s.generate(ctx)
+			m.add("generate", time.Since(due)-immTakes, code)
+		})
 	}
-	most = math.Ceil(most*1.1*10) / 10
-	x := func(rate int) float64 { return left + (width-left-24)*float64(rate)/float64(fastest) }
-	y := func(ms float64) float64 { return height - bottom - (height-bottom-24)*ms/most }
-	var b strings.Builder
-	fmt.Fprintf(&b,
-		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(&b,
-		`<rect width="100%%" height="100%%" fill="white"/><text x="%g" y="18">latency that the functions add, ms</text><text x="%g" y="%g" text-anchor="end">generates per second</text>`+"\n", left, width-24, height-10)
-	for i := range 5 {
-		ms := most * float64(i) / 4
-		fmt.Fprintf(&b,
-			`<path d="M%g %g H%g" stroke="#ddd"/><text x="%g" y="%g" text-anchor="end">%.1f</text>`+
-				"\n", left, y(ms), width-24, left-6, y(ms)+4, ms)
-	}
-	for _, line := range []struct {
-		name, colour string
-		value        func(point) float64
-	}{{"p50", "#2563eb", func(p point) float64 { return p.p50 }},
-		{"p99", "#b45309", func(p point) float64 { return p.p99 }}} {
-		var path []string
-		for _, p := range points {
-			path = append(path, fmt.Sprintf("%.1f,%.1f", x(p.rate), y(line.value(p))))
-			fmt.Fprintf(&b,
-				`<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/><text x="%.1f" y="%g" text-anchor="middle">%d</text>`+"\n",
-				x(p.rate), y(line.value(p)), line.colour, x(p.rate), height-bottom+18, p.rate)
-		}
-		fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n",
-			strings.Join(path, " "), line.colour)
-		if len(points) > 0 {
-			last := points[len(points)-1]
-			fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="end" fill="%s">%s</text>`+"\n",
-				x(last.rate)-6, y(line.value(last))-8, line.colour, line.name)
-		}
-	}
-	b.WriteString("</svg>\n")
-	return []byte(b.String())
+	all.Wait()
+	slices.Sort(lates)
+	return m, quantile(lates, 0.99)
 }

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"weboffice-functions/functions/generate"
+	"weboffice-functions/functions/refresh"
+	"weboffice-functions/shared/app"
+	"weboffice-functions/shared/platform"
+	"weboffice-functions/shared/standin/local"
+)
+
+const policy = `
+standIn: true
+project: test-project
+origins: [http://127.0.0.1:8080]
+limits: {anyone: 1000000/s, caller: 1000000/s}
+rules: [{name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant: [view, copy]}]
+`
+
+const (
+	servesVariable = "WEBOFFICE_LOAD_SERVES" // the process is the functions'
+	nowHeader      = "X-Virtual-Now"         // nanoseconds since 1970
+)
+
+// clock is everybody's. It only goes forward.
+type clock struct{ nanoseconds atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Unix(0, c.nanoseconds.Load()) }
+
+func (c *clock) set(nanoseconds int64) {
+	for {
+		old := c.nanoseconds.Load()
+		if nanoseconds <= old || c.nanoseconds.CompareAndSwap(old, nanoseconds) {
+			return
+		}
+	}
+}
+
+// used is what the functions' process has used so far.
+type used struct {
+	Processor time.Duration
+	Heap      uint64 // in use after a collection, bytes
+}
+
+// serve runs the functions as Function Compute's custom runtime does, until ctx ends. Its first line
+// of output is its address. It takes the time from requests.
+func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
+	app.Tune(getenv)
+	c := &clock{}
+	c.set(time.Now().UnixNano())
+	logger := slog.New(slog.NewJSONHandler(io.Discard, nil)) // written, and thrown away
+	a, err := app.New(getenv, c.now, logger)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, listener.Addr())
+	functions := http.NewServeMux()
+	functions.Handle("/generate", generate.New(a))
+	functions.Handle("/refresh", refresh.New(a))
+	functions.HandleFunc("/used", func(w http.ResponseWriter, _ *http.Request) {
+		var spent syscall.Rusage
+		var memory runtime.MemStats
+		err := syscall.Getrusage(syscall.RUSAGE_SELF, &spent)
+		processor := time.Duration(spent.Utime.Nano() + spent.Stime.Nano())
+		runtime.GC()
+		runtime.ReadMemStats(&memory)
+		if err == nil {
+			err = json.NewEncoder(w).Encode(used{processor, memory.HeapInuse})
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var at int64
+		if _, err := fmt.Sscan(r.Header.Get(nowHeader), &at); err == nil {
+			c.set(at)
+		}
+		functions.ServeHTTP(w, r)
+	})
+	return platform.Serve(ctx, handler, platform.Options{Getenv: getenv, Logger: logger,
+		Listener: listener})
+}
+
+// site is the IMM stand-in in this process, and the functions in one of their own.
+type site struct {
+	clock   *clock
+	local   *local.Local
+	url     string // of the functions
+	client  *http.Client
+	process *exec.Cmd
+	immAt   atomic.Int64 // how long IMM takes to answer
+}
+
+func start(ctx context.Context) (*site, error) {
+	s := &site{clock: &clock{}, client: &http.Client{Timeout: 30 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	s.clock.set(time.Now().UnixNano())
+	var err error
+	s.local, err = local.Start(local.Options{Now: s.clock.now, Policy: []byte(policy),
+		Generate: generate.New, Refresh: refresh.New,
+		Gateway: func(imm http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(time.Duration(s.immAt.Load()))
+				imm.ServeHTTP(w, r)
+			})
+		}})
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, errors.Join(err, s.local.Close())
+	}
+	s.process = exec.CommandContext(ctx, self)
+	s.process.Env = append(os.Environ(), servesVariable+"=1", "FC_FUNCTION_NAME=weboffice")
+	for name, value := range s.local.Environment {
+		s.process.Env = append(s.process.Env, name+"="+value)
+	}
+	s.process.Stderr = os.Stderr
+	output, err := s.process.StdoutPipe()
+	if err == nil {
+		err = s.process.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.local.Close())
+	}
+	address, err := bufio.NewReader(output).ReadString('\n')
+	if s.url = "http://" + strings.TrimSpace(address); err != nil {
+		s.close()
+		return nil, fmt.Errorf("the functions do not start: %w", err)
+	}
+	return s, nil
+}
+
+func (s *site) close() {
+	_ = s.process.Process.Signal(syscall.SIGTERM)
+	_ = s.process.Wait()
+	_ = s.local.Close()
+}
+
+// tokens are what a page holds.
+type tokens struct {
+	AccessToken, RefreshToken string
+	Timeout                   int64 // milliseconds
+}
+
+// post asks a function, as of the site's clock. code is "" for an answer with tokens.
+func (s *site) post(ctx context.Context, path string, body any) (t tokens, code string) {
+	text, _ := json.Marshal(body) // texts always marshal
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path, bytes.NewReader(text))
+	if err != nil {
+		return t, err.Error()
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(nowHeader, fmt.Sprint(s.clock.nanoseconds.Load()))
+	response, err := s.client.Do(request)
+	if err != nil {
+		return t, "no answer"
+	}
+	defer response.Body.Close()
+	var answer struct {
+		tokens
+		Code string
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return t, "an answer that is no JSON"
+	}
+	return answer.tokens, answer.Code
+}
+
+func (s *site) generate(ctx context.Context) (tokens, string) {
+	return s.post(ctx, "/generate", map[string]string{
+		"SourceURI": "oss://test-bucket/test-object.docx"})
+}
+
+func (s *site) refresh(ctx context.Context, t tokens) (tokens, string) {
+	return s.post(ctx, "/refresh", map[string]string{"AccessToken": t.AccessToken,
+		"RefreshToken": t.RefreshToken})
+}
+
+func (s *site) used(ctx context.Context) (u used, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/used", nil)
+	if err != nil {
+		return u, err
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return u, err
+	}
+	defer response.Body.Close()
+	return u, json.NewDecoder(response.Body).Decode(&u)
+}
