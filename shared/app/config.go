@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type Config struct {
 	Listen      platform.Listen
 }
 
+const makeKey = "make one with `openssl rand -base64 32`"
+
 var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
 
 // ReadConfig reads the functions' own variables through getenv. The error joins every problem, each
@@ -38,32 +41,26 @@ var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
 func ReadConfig(getenv func(string) string) (Config, error) {
 	r := &configReader{getenv: getenv}
 	c := Config{
-		UserSalt:   weboffice.Secret(getenv("WEBOFFICE_USER_SALT")),
-		PolicyFile: getenv("WEBOFFICE_POLICY_FILE"),
-		Project:    getenv("WEBOFFICE_PROJECT"), Region: getenv("WEBOFFICE_REGION"),
+		UserSalt:    weboffice.Secret(getenv("WEBOFFICE_USER_SALT")),
+		PolicyFile:  cmp.Or(getenv("WEBOFFICE_POLICY_FILE"), besideProgram("policy.yaml")),
+		Project:     getenv("WEBOFFICE_PROJECT"),
+		Region:      cmp.Or(getenv("WEBOFFICE_REGION"), getenv("FC_REGION")),
 		IMMEndpoint: getenv("WEBOFFICE_IMM_ENDPOINT"),
 	}
 	c.SessionKeys = r.keys("WEBOFFICE_SESSION_KEYS")
 	if len(c.SessionKeys) == 0 && getenv("WEBOFFICE_SESSION_KEYS") == "" {
-		r.problem(
-			"WEBOFFICE_SESSION_KEYS is not set: make a key with `openssl rand -base64 32`, the same for both functions")
+		r.problem("WEBOFFICE_SESSION_KEYS is not set: %s, the same for both functions", makeKey)
 	}
 	c.LinkKeys = r.linkKeys(c.SessionKeys)
-	if c.Region == "" {
-		c.Region = getenv("FC_REGION")
-	}
 	if !regionName.MatchString(c.Region) {
-		r.problem(
-			"WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
+		r.problem("WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai" +
+			" (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
 	}
 	if c.IMMEndpoint == "" {
 		c.IMMEndpoint = "imm." + c.Region + ".aliyuncs.com"
 	}
 	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && regionName.MatchString(c.Region) {
 		r.problem("WEBOFFICE_IMM_ENDPOINT: %v", err)
-	}
-	if c.PolicyFile == "" {
-		c.PolicyFile = besideProgram("policy.yaml")
 	}
 	if level := getenv("LOG_LEVEL"); level != "" && c.LogLevel.UnmarshalText([]byte(level)) != nil {
 		r.problem("LOG_LEVEL is DEBUG, INFO, WARN or ERROR")
@@ -84,8 +81,8 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 // PolicyOptions are what a policy is read with under this configuration.
 func (c Config) PolicyOptions() policy.Options {
 	endpoint, err := imm.ParseEndpoint(c.IMMEndpoint)
-	return policy.Options{Project: c.Project, Salt: c.UserSalt, Loopback: err == nil &&
-		weboffice.Loopback(endpoint.Hostname())}
+	return policy.Options{Project: c.Project, Salt: c.UserSalt,
+		Loopback: err == nil && weboffice.Loopback(endpoint.Hostname())}
 }
 
 // LinkKeys reads WEBOFFICE_LINK_KEYS as ReadConfig does, for whoever mints links and has no other
@@ -125,12 +122,9 @@ func (r *configReader) keys(variable string) [][]byte {
 		key, err := base64.RawStdEncoding.DecodeString(text)
 		switch {
 		case err != nil || len(key) != session.KeySize:
-			r.problem(
-				"%s: key %d is not the base64 of 32 bytes: make one with `openssl rand -base64 32`",
-				variable, i+1)
+			r.problem("%s: key %d is not the base64 of 32 bytes: %s", variable, i+1, makeKey)
 		case weak(key):
-			r.problem("%s: key %d is no random key: make one with `openssl rand -base64 32`",
-				variable, i+1)
+			r.problem("%s: key %d does not look random: %s", variable, i+1, makeKey)
 		case slices.ContainsFunc(keys, func(k []byte) bool { return string(k) == string(key) }):
 			r.problem("%s: key %d is there twice: drop it", variable, i+1)
 		default:
@@ -144,8 +138,8 @@ func (r *configReader) linkKeys(sessionKeys [][]byte) (keys []weboffice.Secret) 
 	for _, key := range r.keys("WEBOFFICE_LINK_KEYS") {
 		if slices.ContainsFunc(sessionKeys,
 			func(s []byte) bool { return string(s) == string(key) }) {
-			r.problem(
-				"WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed tokens; make another with `openssl rand -base64 32`")
+			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed"+
+				" tokens; %s", makeKey)
 		}
 		keys = append(keys, weboffice.Secret(key))
 	}

@@ -14,10 +14,11 @@ import (
 func TestRefusalIsAShortLine(t *testing.T) {
 	var rules strings.Builder
 	for n := range 3000 {
-		fmt.Fprintf(&rules, "  - {name: rule %d %s, documents: oss://test-bucket/**, grant: [view], "+
-			"callers: {issuer: staff, claims: {team: \"%d\"}}}\n", n, strings.Repeat("名", n%50), n)
-		fmt.Fprintf(&rules, "  - {name: other %d, documents: oss://other-bucket/**, grant: [view], "+
-			"callers: {issuer: staff}}\n", n)
+		fmt.Fprintf(&rules, "  - {name: rule %d %s, documents: oss://test-bucket/**, "+
+			"grant: [view], callers: {issuer: staff, claims: {team: \"%d\"}}}\n",
+			n, strings.Repeat("名", n%50), n)
+		fmt.Fprintf(&rules, "  - {name: other %d, documents: oss://other-bucket/**, "+
+			"grant: [view], callers: {issuer: staff}}\n", n)
 	}
 	text := "project: test-project\nissuers:\n" +
 		"  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n" + rules.String()

@@ -20,8 +20,8 @@ func wantKind(t *testing.T, err error, kind weboffice.Kind) {
 	}
 }
 
-// A sealed token is its caller's alone: whoever else shows it, with its access token even, gets what
-// a forged one gets, and nothing is asked of IMM.
+// A sealed token is its caller's alone: whoever else shows it, even with its access token, gets
+// what a forged one gets, and IMM is not asked.
 func TestTokenOfAnotherCallerIsRefused(t *testing.T) {
 	const issuer = "https://login.example.com"
 	at(t, tenAMinute, func(t *testing.T, b *site) {

@@ -15,12 +15,13 @@
 // # What it may cost
 //
 // Each instance bounds the calls that IMM answers with a 2xx, or with a 4xx that is about what was
-// asked. They take their room before they are sent and give it back when they turn out not to count.
+// asked. A call takes its room before it is sent, and gives it back when it turns out not to count.
 //
-//   - A visitor's generates: the policy's limits, `anyone` for each address of guests, `caller` for
-//     each verified caller. Every request counts, also a refused one. So does a Generate for a
-//     sealed token that this instance has answered before.
-//   - A visitor's other calls for refreshes: 30 times that limit at once, refilled at twice its rate.
+//   - A visitor's generates: the policy's limits, `anyone` for each address of guests, `caller`
+//     for each verified caller. Every request counts, also a refused one. So does a Generate for
+//     a sealed token that this instance has answered before.
+//   - A visitor's other calls for refreshes: 30 times that limit at once, refilled at twice its
+//     rate.
 //   - One open document: four calls within the life of an access token, whichever of its sealed
 //     tokens are shown. Its opening is not among them.
 //   - All together: `total`, for every call that may be charged. Generates take at most two thirds
@@ -34,39 +35,38 @@
 // # What fails, and what becomes of it
 //
 // What a page gets, and after the arrow what its next request gets, which the page sends when
-// Retry-After is over, or a second later. In brackets is what IMM charges for both together: G is a
-// Generate, R a Refresh, g and r are calls that it answers with a 4xx, for which the vendor may
-// charge too; a 5xx is free. The audit line says maybeBilled where a call got a 4xx or no answer, and
-// fallback where a Generate took the place of a refresh. The scripts named faults in shared/app
+// Retry-After is over, or a second later. In brackets is what IMM charges for both together: G is
+// a Generate, R a Refresh. Calls that it answers with a 4xx are g and r, which the vendor may
+// charge too; a 5xx is free. The audit line says maybeBilled where a call got a 4xx or no answer,
+// and fallback where a Generate took the place of a refresh. The scripts named faults in shared/app
 // hold all of it to be so, over HTTP, and that the document is open in its frame afterwards.
 //
-//	fault                                     generate                    refresh
-//	IMM not reached: refused, no DNS          503 → 200 (G)               503 → 200 (R)
-//	IMM silent: cut, slow, before the work    502, 504 → 200 (G)          200 (G)
-//	          … after the work                502, 504 → 200 (G G)        200 (R G)
-//	answer of no use: truncated, wrong types  502 → 200 (G G)             200 (R G)
-//	silent or of no use, and the Generate     –                           its failure → 200 by Generate,
-//	in place of the refresh fails too                                     the token is not sent again
-//	500, 503, a gateway's page                502, 503 → 200 (G)          502, 503 → 200 (G)
-//	          … after the work                502, 503 → 200 (G)          502, 503 → 200 (G)
-//	refresh token refused: spent, expired     –                           200 (r G)
-//	no such document                          404 (g)                     –
-//	throttled, by IMM or a gateway            429 → 200 (g G)             429 → 200 (r R)
-//	credentials ended, clock 20 minutes off   503 → 200 (g G), fix logged 503 → 200 (r R), fix logged
-//	right missing, or a gateway's refusal     502 → 200 (g G), fix logged 502 → 200 (r R), fix logged
-//	over one of the limits above              429, nothing is sent        429, nothing is sent
-//	IMM's clock 10 minutes off                200 (G)                     200 (R)
-//	frozen over 15 s: connections dead or     200 (G)                     200 (R)
-//	half open
-//	deadline shorter than the call            504 → 200 (G)               half the time is the refresh's,
-//	                                                                      half the Generate's
-//	identity provider gone, keys known        200 (G)                     200 (R)
-//	          … slow or gone, keys not known  503 → 200 (G)               503 → 200 (R)
-//	keys rotated                              200 (G), one fetch          200 (R), one fetch
-//	          … within a minute of a fetch    401, sign in → 200 (G)      401, sign in → 200 (R)
-//	SIGTERM while under way                   200 (G)                     200 (R)
-//	panic before the answer                   500 → 200 (G)               500 → 200 (G)
-//	          … after it                      500 → 200 (G G)             500 → 200 (R), from memory
-//	body cut off                              400 → 200 (G)               400 → 200 (R)
-//	page gone before its answer               (G) → 200 (G G)             (R) → 200 (R), from memory
+//	fault                                   generate                     refresh
+//	IMM not reached: refused, no DNS        503 → 200 (G)                503 → 200 (R)
+//	IMM silent: cut, slow, before the work  502, 504 → 200 (G)           200 (G)
+//	          … after the work              502, 504 → 200 (G G)         200 (R G)
+//	answer of no use: truncated, garbled    502 → 200 (G G)              200 (R G)
+//	silent or of no use, and the Generate   –                            its failure → 200 by Generate
+//	in place of the refresh fails too
+//	500, 503, a gateway's page              502, 503 → 200 (G)           502, 503 → 200 (G)
+//	          … after the work              502, 503 → 200 (G)           502, 503 → 200 (G)
+//	refresh token refused: spent, expired   –                            200 (r G)
+//	no such document                        404 (g)                      –
+//	throttled, by IMM or a gateway          429 → 200 (g G)              429 → 200 (r R)
+//	credentials ended, clock 20 min off     503 → 200 (g G), fix logged  503 → 200 (r R), fix logged
+//	right missing, a gateway's refusal      502 → 200 (g G), fix logged  502 → 200 (r R), fix logged
+//	over one of the bounds above            429, nothing is sent         429, nothing is sent
+//	IMM's clock 10 minutes off              200 (G)                      200 (R)
+//	frozen over 15 s: connections dead      200 (G)                      200 (R)
+//	or half open
+//	deadline shorter than the call          504 → 200 (G)                half the time for each call
+//	identity provider gone, keys known      200 (G)                      200 (R)
+//	          … or slow, keys not known     503 → 200 (G)                503 → 200 (R)
+//	keys rotated                            200 (G), one fetch           200 (R), one fetch
+//	          … within a minute of a fetch  401, sign in → 200 (G)       401, sign in → 200 (R)
+//	SIGTERM while under way                 200 (G)                      200 (R)
+//	panic before the answer                 500 → 200 (G)                500 → 200 (G)
+//	          … after it                    500 → 200 (G G)              500 → 200 (R), from memory
+//	body cut off                            400 → 200 (G)                400 → 200 (R)
+//	page gone before its answer             (G) → 200 (G G)              (R) → 200 (R), from memory
 package broker

@@ -41,8 +41,9 @@ type Limits struct {
 	requests buckets                                          // by open document
 	calls    windows                                          // by open document
 	total    buckets                                          // by share
-	refused  int                                              // calls since limits.total was reached
-	reached  time.Time                                        // last
+
+	refused int       // calls since limits.total was reached
+	reached time.Time // when it last was
 }
 
 // NewLimits returns Limits by the rates of a policy.
@@ -239,7 +240,8 @@ func (l *Limits) shares(c call) []draw {
 		shares = append(shares, draw{&l.total, id{3}, whole.share(2, 3), "total, for guests"})
 	}
 	if guest && c.generate {
-		shares = append(shares, draw{&l.total, id{4}, whole.share(1, 2), "total, for guests' generates"})
+		shares = append(shares,
+			draw{&l.total, id{4}, whole.share(1, 2), "total, for guests' generates"})
 	}
 	return shares
 }
@@ -249,7 +251,7 @@ func (l *Limits) totalReached(now time.Time, err error) {
 	if l.refused == 0 {
 		l.log.Error("limits.total is reached: calls are refused", "cause", errors.Unwrap(err),
 			"events", l.rates.Total.Events, "per", l.rates.Total.Per.String(),
-			"fix", "see in the decision lines whose calls they are; raise limits.total if they are due")
+			"fix", "see in the decision lines whose calls they are, and raise limits.total if due")
 	}
 	l.refused, l.reached = l.refused+1, now
 }

@@ -235,8 +235,10 @@ func TestAnswerOnTheWire(t *testing.T) {
 	})
 	r := post(`{}`)
 	w := serve(h, r.WithContext(weboffice.WithRequestID(r.Context(), "R")))
-	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>","AccessToken":"access-1","RefreshToken":"` + sealed.Reveal() + `",` +
-		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z","RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
+	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>",` +
+		`"AccessToken":"access-1","RefreshToken":"` + sealed.Reveal() + `",` +
+		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z",` +
+		`"RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
 		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,"Export":false,"Print":false}}` + "\n"
 	if w.Code != 200 || w.Body.String() != want ||
 		w.Header().Get("Content-Type") != "application/json" ||
@@ -370,7 +372,8 @@ func TestProofOfAnyLengthIsBounded(t *testing.T) {
 // Colleagues behind that address who bear a proof are served, and so are guests of elsewhere.
 func TestRefusedStrangersAreNotRead(t *testing.T) {
 	read := 0
-	h, log := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer, error) {
+	h, log := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer,
+		error) {
 		if read++; v.Guest() && v.Address.String() == "192.0.2.1" {
 			return broker.Answer{}, weboffice.ErrUnauthenticated.New()
 		}

@@ -137,7 +137,9 @@ func TestOrdinaryTokenHasAtMost2000Characters(t *testing.T) {
 	s := newSealer(t, newKey())
 	ordinary := full()
 	ordinary.Asked = weboffice.Request{
-		SourceURI: "oss://team-docs/teams/human-resources/2026/budget of the whole department (final).xlsx", Filename: "budget.xlsx",
+		SourceURI: "oss://team-docs/teams/human-resources/2026/" +
+			"budget of the whole department (final).xlsx",
+		Filename: "budget.xlsx",
 		Password: "hunter2-hunter2", Permission: &weboffice.Permission{Copy: true},
 	}
 	if token := seal(t, s, ordinary); len(token) > 2000 {

@@ -32,9 +32,9 @@ var (
 // ParseSourceURI reads oss://bucket/key. It refuses every key that IMM might read otherwise than a
 // policy's pattern does, or that a person takes for another: empty, "." and ".." segments, white
 // space at a segment's ends, control characters, bidirectional controls, U+200B, U+2060, U+FEFF,
-// backslash, "?", "#", percent octets, invalid UTF-8, more than MaxKey bytes. U+200C and U+200D stay:
-// Persian and emoji need them. A key is compared byte for byte, so keys in other case or in another
-// Unicode normal form are other documents. The error is a 400 that names the character.
+// backslash, "?", "#", percent octets, invalid UTF-8, more than MaxKey bytes. U+200C and U+200D
+// stay: Persian and emoji need them. A key is compared byte for byte, so keys in other case or in
+// another Unicode normal form are other documents. The error is a 400 that names the character.
 func ParseSourceURI(uri string) (Document, error) {
 	if uri == "" {
 		return Document{}, ErrSourceURIMissing.New()
@@ -199,8 +199,8 @@ func (p Permission) Grants() []string {
 //   - no Hidecmb while editing (IMM hides the toolbar in previews only).
 //
 // An upper-case extension gets a Filename with a lower-case one, which IMM needs. The object's own
-// extension must be a supported one: it is what the policy's pattern has seen. Only where the policy
-// vouches for the Filename, by setting or accepting it, may that give a format to an object without.
+// extension must be a supported one: the policy's pattern has seen no other. A Filename gives a
+// format to an object without one only where the policy vouches for it, by setting or accepting it.
 func (r Request) Settle(doc Document, filenameVouchedFor bool) (Request, error) {
 	name := r.Filename
 	if name == "" {

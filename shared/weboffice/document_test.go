@@ -139,7 +139,8 @@ func TestGrantsAndPermissionsAreTheSame(t *testing.T) {
 
 func TestBucketsHave3To63Characters(t *testing.T) {
 	for length, fits := range map[int]bool{1: false, 2: false, 3: true, 63: true, 64: false} {
-		if _, err := ParseSourceURI("oss://" + strings.Repeat("b", length) + "/a.docx"); (err == nil) != fits {
+		_, err := ParseSourceURI("oss://" + strings.Repeat("b", length) + "/a.docx")
+		if (err == nil) != fits {
 			t.Errorf("%d: %v", length, err)
 		}
 	}

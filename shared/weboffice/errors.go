@@ -233,7 +233,8 @@ var (
 		"The keys of issuer {1} cannot be read: see that the function reaches its {2}.")
 	ErrIMMUnreached = entry(Unavailable, "ServiceUnavailable",
 		"The document service cannot be reached. Try again.", "",
-		"check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that the function may reach the network")
+		"check WEBOFFICE_REGION and WEBOFFICE_IMM_ENDPOINT, and that the function may reach the"+
+			" network")
 	ErrIMMLate = entry(Timeout, "ServiceTimeout",
 		"The document service did not answer in time. Try again.")
 	ErrIMMUnusable = entry(BadGateway, "BadGateway",

@@ -71,7 +71,8 @@ const (
 // UserID derives the Id that IMM sees of a person: stable for ever, different for equal subjects of
 // two issuers, and not to be turned back without the salt. An operator recomputes it with
 //
-//	printf '%s\0%s\0%s' "$WEBOFFICE_USER_SALT" ISSUER SUBJECT | openssl dgst -sha256 -binary | base32 | cut -c1-15
+//	printf '%s\0%s\0%s' "$WEBOFFICE_USER_SALT" ISSUER SUBJECT |
+//	    openssl dgst -sha256 -binary | base32 | cut -c1-15
 func UserID(salt Secret, issuer, subject string) string {
 	sum := sha256.Sum256([]byte(salt.Reveal() + "\x00" + issuer + "\x00" + subject))
 	return base32.StdEncoding.EncodeToString(sum[:])[:userIDLength]
