@@ -28,7 +28,7 @@ type program struct {
 }
 
 func build(b *testing.B, source, tag string) string {
-	file := filepath.Join(b.TempDir(), "program")
+	file := filepath.Join(b.TempDir(), filepath.Base(source))
 	command := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w",
 		"-tags", "lambda.norpc,"+tag, "-o", file, source)
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -69,7 +69,7 @@ func (p program) start(b *testing.B, env ...string) (stop func() time.Duration) 
 const body = `{"SourceURI":"oss://test-bucket/test-object.docx"}`
 
 // BenchmarkColdStart is the time from the start of the process to its first tokens, by each
-// platform's runtime API, in turns with a naive Go handler's; the policy has ten rules. The median
+// platform's runtime API, in turns with a naive Go handler's; the policy has ten rules. The medians
 // of all turns: ms, ms of the processor, and both by the naive handler's.
 func BenchmarkColdStart(b *testing.B) {
 	for _, on := range []struct {
@@ -79,25 +79,25 @@ func BenchmarkColdStart(b *testing.B) {
 		{"container", "web", cloud.NewContainer}} {
 		b.Run(on.name, func(b *testing.B) {
 			function, naive := programs(b, on.tag, rules(10, "https://login.example.com"))
-			var wall, cpu, wallRatio, cpuRatio []float64
-			for range 15 {
-				naiveWall, naiveCPU := naive.coldStart(b, on.newRuntime)
-				ours, oursCPU := function.coldStart(b, on.newRuntime)
-				wall, cpu = append(wall, ours.Seconds()*1000), append(cpu, oursCPU.Seconds()*1000)
-				wallRatio = append(wallRatio, float64(ours)/float64(naiveWall))
-				cpuRatio = append(cpuRatio, float64(oursCPU)/float64(naiveCPU))
+			var wall, cpu, naiveWall, naiveCPU []float64 // ms
+			for range 60 {
+				took, worked := naive.coldStart(b, on.newRuntime)
+				naiveWall, naiveCPU = append(naiveWall, took), append(naiveCPU, worked)
+				took, worked = function.coldStart(b, on.newRuntime)
+				wall, cpu = append(wall, took), append(cpu, worked)
 			}
 			b.ReportMetric(median(wall), "ms")
 			b.ReportMetric(median(cpu), "cpu-ms")
-			b.ReportMetric(median(wallRatio), "naive-ratio")
-			b.ReportMetric(median(cpuRatio), "naive-cpu-ratio")
+			b.ReportMetric(median(wall)/median(naiveWall), "naive-ratio")
+			b.ReportMetric(median(cpu)/median(naiveCPU), "naive-cpu-ratio")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
+// coldStart returns milliseconds.
 func (p program) coldStart(b *testing.B, newRuntime func() (*cloud.Runtime, error)) (wall,
-	cpu time.Duration) {
+	cpu float64) {
 	runtime, err := newRuntime()
 	if err != nil {
 		b.Fatal(err)
@@ -108,8 +108,8 @@ func (p program) coldStart(b *testing.B, newRuntime func() (*cloud.Runtime, erro
 	stop := p.start(b, runtime.Env()...)
 	answer, err := client.Post("https://function.example.com/", "application/json",
 		strings.NewReader(body))
-	wall = time.Since(begin)
-	cpu = stop()
+	wall = time.Since(begin).Seconds() * 1000
+	cpu = stop().Seconds() * 1000
 	if err != nil {
 		b.Fatal(err)
 	}
