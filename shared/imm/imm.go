@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -73,12 +72,12 @@ func New(o Options) (*Client, error) {
 		log: o.Logger, wire: newWire(o.Transport, o.Now), refusedNames: names}, nil
 }
 
-var aliyunHost = regexp.MustCompile(`^([a-z0-9-]+\.)+aliyuncs\.com$`)
-
 // ParseEndpoint takes a host under aliyuncs.com, for https, or the URL of a loopback address.
 // Anything else would get signed requests that hold documents' passwords.
 func ParseEndpoint(endpoint string) (*url.URL, error) {
-	if aliyunHost.MatchString(endpoint) {
+	name, aliyun := strings.CutSuffix(endpoint, ".aliyuncs.com")
+	if aliyun && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == "" &&
+		!strings.Contains("."+name+".", "..") {
 		return &url.URL{Scheme: "https", Host: endpoint}, nil
 	}
 	u, err := url.Parse(endpoint)
