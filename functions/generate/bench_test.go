@@ -61,7 +61,9 @@ func rules(n int, issuer string) string {
 // processors, sdk-ratio that time by the official SDK's, each the median of all turns. The ratio
 // holds on a busy machine too; ns/op does not.
 //
-//	go test ./functions/generate -run - -bench Generate -benchtime 3000x
+// Everything that this package measures, in four minutes:
+//
+//	go test ./functions/generate -run - -bench .
 func BenchmarkGenerate(b *testing.B) {
 	imm := startIMM(b)
 	sdk := official(b, imm)

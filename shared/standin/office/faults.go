@@ -104,8 +104,7 @@ func Cut() Fault { return Fault{name: "cut", cut: true} }
 // Slow holds the request until release is closed, then goes on as if nothing had been; or until the
 // client gives up. A nil release holds it for ever.
 func Slow(release <-chan struct{}) Fault {
-	return Fault{name: "slow", slow: true,
-		release: release}
+	return Fault{name: "slow", slow: true, release: release}
 }
 
 // injected is a fault that waits for its calls.
