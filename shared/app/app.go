@@ -28,6 +28,7 @@ import (
 	"weboffice-functions/shared/platform"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/weboffice"
 )
 
 // App is what both functions share. It never changes and is safe for concurrent use.
@@ -42,9 +43,7 @@ type App struct {
 
 // New builds an App from the environment that getenv shows. The error joins all problems.
 func New(getenv func(string) string, clock func() time.Time, logger *slog.Logger) (*App, error) {
-	// While a platform freezes the process the monotonic clock may stand still, and comparisons
-	// prefer it: drop it.
-	now := func() time.Time { return clock().Round(0) }
+	now := weboffice.WallClock(clock)
 	c, configErr := ReadConfig(getenv)
 	source, sourceErr := credentials.FromEnvironment(credentials.Options{Getenv: getenv, Now: now,
 		Logger: logger})

@@ -41,32 +41,32 @@
 // and fallback where a Generate took the place of a refresh. The scripts named faults in shared/app
 // hold all of it to be so, over HTTP, and that the document is open in its frame afterwards.
 //
-//	fault                                   generate                     refresh
-//	IMM not reached: refused, no DNS        503 → 200 (G)                503 → 200 (R)
-//	IMM silent: cut, slow, before the work  502, 504 → 200 (G)           200 (G)
-//	          … after the work              502, 504 → 200 (G G)         200 (R G)
-//	answer of no use: truncated, garbled    502 → 200 (G G)              200 (R G)
-//	silent or of no use, and the Generate   –                            its failure → 200 by Generate
+//	fault                                  generate                    refresh
+//	IMM not reached: refused, no DNS       503 → 200 (G)               503 → 200 (R)
+//	IMM silent: cut, slow, before the work 502, 504 → 200 (G)          200 (G)
+//	          … after the work             502, 504 → 200 (G G)        200 (R G)
+//	answer of no use: truncated, garbled   502 → 200 (G G)             200 (R G)
+//	silent or of no use, and the Generate  –                           its failure → 200 (G)
 //	in place of the refresh fails too
-//	500, 503, a gateway's page              502, 503 → 200 (G)           502, 503 → 200 (G)
-//	          … after the work              502, 503 → 200 (G)           502, 503 → 200 (G)
-//	refresh token refused: spent, expired   –                            200 (r G)
-//	no such document                        404 (g)                      –
-//	throttled, by IMM or a gateway          429 → 200 (g G)              429 → 200 (r R)
-//	credentials ended, clock 20 min off     503 → 200 (g G), fix logged  503 → 200 (r R), fix logged
-//	right missing, a gateway's refusal      502 → 200 (g G), fix logged  502 → 200 (r R), fix logged
-//	over one of the bounds above            429, nothing is sent         429, nothing is sent
-//	IMM's clock 10 minutes off              200 (G)                      200 (R)
-//	frozen over 15 s: connections dead      200 (G)                      200 (R)
+//	500, 503, a gateway's page             502, 503 → 200 (G)          502, 503 → 200 (G)
+//	          … after the work             502, 503 → 200 (G)          502, 503 → 200 (G)
+//	refresh token refused: spent, expired  –                           200 (r G)
+//	no such document                       404 (g)                     –
+//	throttled, by IMM or a gateway         429 → 200 (g G)             429 → 200 (r R)
+//	credentials ended, clock 20 min off    503 → 200 (g G), fix logged 503 → 200 (r R), fix logged
+//	right missing, a gateway's refusal     502 → 200 (g G), fix logged 502 → 200 (r R), fix logged
+//	over one of the bounds above           429, nothing is sent        429, nothing is sent
+//	IMM's clock 10 minutes off             200 (G)                     200 (R)
+//	frozen over 15 s: connections dead     200 (G)                     200 (R)
 //	or half open
-//	deadline shorter than the call          504 → 200 (G)                half the time for each call
-//	identity provider gone, keys known      200 (G)                      200 (R)
-//	          … or slow, keys not known     503 → 200 (G)                503 → 200 (R)
-//	keys rotated                            200 (G), one fetch           200 (R), one fetch
-//	          … within a minute of a fetch  401, sign in → 200 (G)       401, sign in → 200 (R)
-//	SIGTERM while under way                 200 (G)                      200 (R)
-//	panic before the answer                 500 → 200 (G)                500 → 200 (G)
-//	          … after it                    500 → 200 (G G)              500 → 200 (R), from memory
-//	body cut off                            400 → 200 (G)                400 → 200 (R)
-//	page gone before its answer             (G) → 200 (G G)              (R) → 200 (R), from memory
+//	deadline shorter than the call         504 → 200 (G)               half the time for each call
+//	identity provider gone, keys known     200 (G)                     200 (R)
+//	          … or slow, keys not known    503 → 200 (G)               503 → 200 (R)
+//	keys rotated                           200 (G), one fetch          200 (R), one fetch
+//	          … within a minute of a fetch 401, sign in → 200 (G)      401, sign in → 200 (R)
+//	SIGTERM while under way                200 (G)                     200 (R)
+//	panic before the answer                500 → 200 (G)               500 → 200 (G)
+//	          … after it                   500 → 200 (G G)             500 → 200 (R), from memory
+//	body cut off                           400 → 200 (G)               400 → 200 (R)
+//	page gone before its answer            (G) → 200 (G G)             (R) → 200 (R), from memory
 package broker

@@ -37,9 +37,7 @@ func FromEnvironment(o Options) (Source, error) {
 	if now == nil {
 		now = time.Now
 	}
-	// The monotonic clock may stand still while Lambda freezes the process, and Before and Sub
-	// prefer it: drop it.
-	o.Now = func() time.Time { return now().Round(0) }
+	o.Now = weboffice.WallClock(now)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	v := variables{getenv: o.Getenv}
 	if source := v.source(o); len(v.problems) == 0 {

@@ -144,3 +144,9 @@ func NewRequestID() string {
 // Loopback says whether a host is this machine, the only one that anything may be sent to over
 // plain http.
 func Loopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+
+// WallClock drops the monotonic reading of a clock. It may stand still while a platform freezes the
+// process, and comparisons of times prefer it.
+func WallClock(clock func() time.Time) func() time.Time {
+	return func() time.Time { return clock().Round(0) }
+}
