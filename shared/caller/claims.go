@@ -42,10 +42,10 @@ var pointerStep = strings.NewReplacer("~1", "/", "~0", "~")
 // treat both as of another type than any wanted value, and so as a match: otherwise a claim in a
 // form that nobody expected would end a denial.
 func (c Claims) Find(name string) any {
-	value := any(map[string]any(c))
 	if !strings.HasPrefix(name, "/") {
 		return simplify(c[name])
 	}
+	value := any(map[string]any(c))
 	for step := range strings.SplitSeq(name[1:], "/") {
 		object, _ := value.(map[string]any)
 		value = object[pointerStep.Replace(step)]
@@ -72,15 +72,15 @@ func CheckClaimName(name string) error {
 }
 
 func simplify(value any) any {
+	if text, isText := text(value); isText {
+		return text
+	}
+	var list List
 	switch v := value.(type) {
-	case string, bool:
+	case bool:
 		return v
-	case json.Number:
-		if digits, ok := whole(v); ok {
-			return digits
-		}
 	case []any:
-		list := List{Texts: []string{}}
+		list.Texts = []string{}
 		for _, element := range v {
 			if text, isText := text(element); isText {
 				list.Texts = append(list.Texts, text)
@@ -90,19 +90,15 @@ func simplify(value any) any {
 		}
 		return list
 	case map[string]any:
-		var list List
 		for name, member := range v {
-			if !saysYes(member) {
-				continue
-			}
-			list.Texts = append(list.Texts, name)
-			switch member.(type) {
-			case string, json.Number:
-				list.Odd = true
+			if saysYes(member) {
+				list.Texts = append(list.Texts, name)
+				_, isText := member.(string)
+				_, isNumber := member.(json.Number)
+				list.Odd = list.Odd || isText || isNumber
 			}
 		}
-		if list.Texts != nil {
-			slices.Sort(list.Texts)
+		if slices.Sort(list.Texts); list.Texts != nil {
 			return list
 		}
 	}
@@ -111,23 +107,15 @@ func simplify(value any) any {
 
 // text returns a string as it is and a whole number as its digits.
 func text(value any) (string, bool) {
-	switch v := value.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return whole(v)
+	if number, isNumber := value.(json.Number); isNumber {
+		return whole(number)
 	}
-	return "", false
+	text, isText := value.(string)
+	return text, isText
 }
 
 func saysYes(value any) bool {
 	switch v := value.(type) {
-	case nil:
-		return false
-	case bool:
-		return v
-	case string:
-		return v != ""
 	case json.Number:
 		digits, isWhole := whole(v)
 		return !isWhole || digits != "0"
@@ -136,7 +124,7 @@ func saysYes(value any) bool {
 	case map[string]any:
 		return len(v) > 0
 	}
-	return false
+	return value != nil && value != false && value != ""
 }
 
 // whole returns the digits of a whole number, the same for each spelling of its value. It works on
@@ -144,7 +132,8 @@ func saysYes(value any) bool {
 func whole(number json.Number) (string, bool) {
 	mantissa, power, _ := strings.Cut(strings.ToLower(number.String()), "e")
 	exponent, err := strconv.Atoi(cmp.Or(power, "0"))
-	integer, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
+	unsigned := strings.TrimPrefix(mantissa, "-")
+	integer, fraction, _ := strings.Cut(unsigned, ".")
 	digits := strings.TrimLeft(integer+fraction, "0")
 	if digits == "" {
 		return "0", true // whatever the exponent
@@ -154,6 +143,6 @@ func whole(number json.Number) (string, bool) {
 	if err != nil || exponent > maxExponent || zeros < 0 {
 		return "", false
 	}
-	sign := number.String()[:len(mantissa)-len(strings.TrimPrefix(mantissa, "-"))]
+	sign := mantissa[:len(mantissa)-len(unsigned)]
 	return sign + significant + strings.Repeat("0", zeros), true
 }

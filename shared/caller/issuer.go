@@ -65,10 +65,8 @@ func (i Issuer) Validate() error {
 		"audienceClaim must be aud, azp or client_id")
 	wrong(i.MaxAge < 0, "maxAge must not be negative")
 	for _, name := range []string{i.User.ID, i.User.Name, i.User.Avatar} {
-		if name != "" {
-			if err := CheckClaimName(name); err != nil {
-				problems = append(problems, fmt.Errorf("user: %w", err))
-			}
+		if err := CheckClaimName(cmp.Or(name, "sub")); err != nil {
+			problems = append(problems, fmt.Errorf("user: %w", err))
 		}
 	}
 	return errors.Join(problems...)

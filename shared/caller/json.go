@@ -50,8 +50,8 @@ type reader struct {
 	left int
 }
 
-// value returns the next value, nil where it is not to be kept. Only names what is kept of an
-// object; nil: everything.
+// value returns the next value, or something else where it is not to be kept. Only names what is
+// kept of an object; nil: everything.
 func (r *reader) value(keep bool, only map[string]bool) (any, error) {
 	if r.left--; r.left < 0 || r.StackDepth() > maxDepth {
 		return nil, errTooMuch
@@ -63,21 +63,8 @@ func (r *reader) value(keep bool, only map[string]bool) (any, error) {
 	case kind == '{':
 		object := map[string]any{}
 		for r.PeekKind() != '}' {
-			name, err := r.name()
-			if err != nil {
+			if err := r.member(object, keep, only); err != nil {
 				return nil, err
-			}
-			wanted := keep && (only == nil || only[string(name)])
-			text := ""
-			if wanted {
-				text = string(name) // its bytes do not outlive the next read
-			}
-			member, err := r.value(wanted, nil)
-			if err != nil {
-				return nil, err
-			}
-			if wanted {
-				object[text] = member
 			}
 		}
 		_, err = r.ReadToken()
@@ -105,11 +92,22 @@ func (r *reader) value(keep bool, only map[string]bool) (any, error) {
 	return nil, nil
 }
 
-// name reads a member's name, without making a string of it.
-func (r *reader) name() ([]byte, error) {
-	name, err := r.ReadValue()
-	if err != nil || bytes.IndexByte(name, '\\') < 0 {
-		return bytes.Trim(name, `"`), err
+// member reads a name and its value into object where they are kept. It makes no string of a name
+// that is not.
+func (r *reader) member(object map[string]any, keep bool, only map[string]bool) error {
+	raw, err := r.ReadValue()
+	name := bytes.Trim(raw, `"`)
+	if err == nil && bytes.IndexByte(raw, '\\') >= 0 {
+		name, err = jsontext.AppendUnquote(nil, raw)
 	}
-	return jsontext.AppendUnquote(nil, name)
+	if err != nil {
+		return err
+	}
+	if keep = keep && (only == nil || only[string(name)]); !keep {
+		_, err = r.value(false, nil)
+		return err
+	}
+	text := string(name) // its bytes do not outlive the next read
+	object[text], err = r.value(true, nil)
+	return err
 }

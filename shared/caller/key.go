@@ -41,17 +41,46 @@ var hashes = map[string]crypto.Hash{
 // rsaAlgorithms are what an RSA key without alg verifies, and what its alg may say.
 var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
+// signed says whether the key made the proof's signature, as RFC 7518, RFC 8037 and, for Ed25519's
+// own name, RFC 9864 have it. The proof's algorithm must be one of the key's. go-jose would parse
+// the header anew, at ten times the cost for a hostile one, and knows Ed25519 as EdDSA alone.
+func (k *key) signed(p proof) bool {
+	hash, digest := hashes[p.algorithm], []byte(nil)
+	if hash != 0 {
+		h := hash.New()
+		h.Write(p.signed)
+		digest = h.Sum(nil)
+	}
+	switch material := k.material.(type) {
+	case *rsa.PublicKey:
+		if strings.HasPrefix(p.algorithm, "PS") {
+			return rsa.VerifyPSS(material, hash, digest, p.signature, nil) == nil
+		}
+		return rsa.VerifyPKCS1v15(material, hash, digest, p.signature) == nil
+	case *ecdsa.PublicKey:
+		half := (material.Params().BitSize + 7) / 8
+		return len(p.signature) == 2*half && ecdsa.Verify(material, digest,
+			new(big.Int).SetBytes(p.signature[:half]), new(big.Int).SetBytes(p.signature[half:]))
+	case ed25519.PublicKey:
+		return ed25519.Verify(material, p.signed, p.signature)
+	case []byte:
+		mac := hmac.New(hash.New, material)
+		mac.Write(p.signed)
+		return hmac.Equal(mac.Sum(nil), p.signature)
+	}
+	return false
+}
+
 // readKeys returns the keys that may verify signatures, and which others were dropped and why:
 // those for encryption, symmetric, private, weak and unknown ones.
 func readKeys(set []json.RawMessage) (keys []*key, dropped string) {
 	var all []string
 	for i, raw := range set {
-		k, err := readKey(raw)
-		if err != nil {
+		if k, err := readKey(raw); err != nil {
 			all = append(all, fmt.Sprintf("key %d (kid %s): %v", i+1, shown(k.id), err))
-			continue
+		} else {
+			keys = append(keys, &k)
 		}
-		keys = append(keys, &k)
 	}
 	if dropped = strings.Join(all, "; "); len(dropped) > maxDropped {
 		dropped = dropped[:maxDropped] + "…"
@@ -63,8 +92,11 @@ func readKeys(set []json.RawMessage) (keys []*key, dropped string) {
 // or one of another key, takes nothing from the issuer's word that this is its key.
 func readKey(raw json.RawMessage) (k key, err error) {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(raw, &members) != nil {
-		return k, errors.New("no JSON object")
+	var purpose struct {
+		Operations []string `json:"key_ops"`
+	}
+	if json.Unmarshal(raw, &members) != nil || json.Unmarshal(raw, &purpose) != nil {
+		return k, errors.New("no JSON object, or its key_ops are no list of texts")
 	}
 	maps.DeleteFunc(members,
 		func(name string, _ json.RawMessage) bool { return strings.HasPrefix(name, "x5") })
@@ -93,47 +125,10 @@ func readKey(raw json.RawMessage) (k key, err error) {
 	switch {
 	case jwk.Use != "" && jwk.Use != "sig":
 		return k, errors.New("its use is " + shown(jwk.Use))
+	case purpose.Operations != nil && !slices.Contains(purpose.Operations, "verify"):
+		return k, errors.New("its key_ops lack verify")
 	case jwk.Algorithm != "" && !slices.Contains(k.algorithms, jwk.Algorithm):
 		return k, errors.New("its type does not fit its alg, " + shown(jwk.Algorithm))
 	}
 	return k, nil
-}
-
-// signer returns the first of these keys that made the proof's signature.
-func (p proof) signer(keys []*key) *key {
-	for _, k := range keys {
-		if k.signed(p) {
-			return k
-		}
-	}
-	return nil
-}
-
-// signed says whether the key made the proof's signature, as RFC 7518, RFC 8037 and, for Ed25519's
-// own name, RFC 9864 have it. The proof's algorithm must be one of the key's.
-func (k *key) signed(p proof) bool {
-	hash, digest := hashes[p.algorithm], []byte(nil)
-	if hash != 0 {
-		h := hash.New()
-		h.Write(p.signed)
-		digest = h.Sum(nil)
-	}
-	switch material := k.material.(type) {
-	case *rsa.PublicKey:
-		if strings.HasPrefix(p.algorithm, "PS") {
-			return rsa.VerifyPSS(material, hash, digest, p.signature, nil) == nil
-		}
-		return rsa.VerifyPKCS1v15(material, hash, digest, p.signature) == nil
-	case *ecdsa.PublicKey:
-		half := (material.Params().BitSize + 7) / 8
-		return len(p.signature) == 2*half && ecdsa.Verify(material, digest,
-			new(big.Int).SetBytes(p.signature[:half]), new(big.Int).SetBytes(p.signature[half:]))
-	case ed25519.PublicKey:
-		return ed25519.Verify(material, p.signed, p.signature)
-	case []byte:
-		mac := hmac.New(hash.New, material)
-		mac.Write(p.signed)
-		return hmac.Equal(mac.Sum(nil), p.signature)
-	}
-	return false
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"strings"
 	"testing"
@@ -104,6 +105,16 @@ func jwk(public any, id, algorithm string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: public, KeyID: id, Algorithm: algorithm}
 }
 
+// withMembers is a published key with more members.
+func withMembers(t testing.TB, public jose.JSONWebKey, more map[string]any) (key map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(must(public.MarshalJSON()), &key); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(key, more)
+	return key
+}
+
 func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 	c, keys := newClock(), newKeyRing()
 	public := keys.rsa.Public()
@@ -169,6 +180,23 @@ func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 	}
 }
 
+// What an issuer made a key for is in its key_ops: to sign or to encrypt with is not to verify with.
+func TestAttackKeyForAnotherOperation(t *testing.T) {
+	c, k, other := newClock(), newECKey(t, "k"), newECKey(t, "other")
+	for operations, good := range map[string]bool{
+		`["verify"]`: true, `["sign","verify"]`: true, `null`: true, // the twins
+		`["sign"]`: false, `["encrypt","wrapKey"]`: false, `["Verify"]`: false, `[]`: false,
+		`"verify"`: false, `{"verify":true}`: false, `["verify",1]`: false,
+	} {
+		key := withMembers(t, k.public(), map[string]any{"key_ops": json.RawMessage(operations)})
+		r := newRig(t, caller.Issuer{}, c, inProcess{published(key, other.public())})
+		r.verified(t, k.sign(header, honest(c, nil)), good)
+		if !good && !strings.Contains(r.log.String(), "key_ops") {
+			t.Errorf("%s: the log does not say why: %s", operations, r.log)
+		}
+	}
+}
+
 // RFC 9864 names the algorithm Ed25519; most say EdDSA. Keys and tokens may use either.
 func TestBothNamesOfEd25519(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -207,17 +235,10 @@ func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
 		"another's thumbprint":     {"x5t": b64(strings.Repeat("x", 20))},
 		"another's SHA-256":        {"x5t#S256": b64(strings.Repeat("x", 32))},
 		"no certificate":           {"x5c": []string{"rubbish"}, "x5u": "http://evil.example"},
-		"unknown members":          {"issuer": issuerURL, "key_ops": []string{"verify"}, "ext": true},
+		"unknown members":          {"issuer": issuerURL, "ext": true},
 		"a certificate of no list": {"x5c": 7},
 	} {
-		var key map[string]any
-		public := must(jwk(keys.rsa.Public(), "k", "").MarshalJSON())
-		if err := json.Unmarshal(public, &key); err != nil {
-			t.Fatal(err)
-		}
-		for member, value := range extra {
-			key[member] = value
-		}
+		key := withMembers(t, jwk(keys.rsa.Public(), "k", ""), extra)
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, caller.Issuer{}, c, inProcess{published(key)})
 			r.accepted(t, signWith(t, c, jose.RS256, keys.rsa, "k"))

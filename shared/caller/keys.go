@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -32,110 +30,104 @@ const (
 	maxTried      = 8               // keys for one signature
 )
 
-// keySource is the cache of one issuer's keys; Verifier's comment says how it behaves.
+// keySource is an issuer with its keys; Verifier's comment says how it behaves.
 type keySource struct {
 	issuer Issuer
 	client *http.Client // nil: the keys are given, not fetched
 	now    func() time.Time
 	logger *slog.Logger
-	flight singleflight.Group
 
-	mu       sync.Mutex
-	keys     []*key    // replaced whole, never changed
-	read     time.Time // when
-	next     time.Time // no fetch before
-	fetching bool
-	failure  error // of the last fetch
+	mu      sync.Mutex
+	keys    []*key        // replaced whole, never changed
+	read    time.Time     // when
+	next    time.Time     // no fetch before
+	running chan struct{} // closed at the end of the fetch under way; nil: none
+	failure error         // of the last fetch
 }
 
-func newKeySource(issuer Issuer, o Options) *keySource {
-	sameHost := func(next *http.Request, via []*http.Request) error {
-		if first := via[0].URL; next.URL.Host != first.Host || next.URL.Scheme != first.Scheme ||
-			len(via) > 3 {
-			return errors.New("redirected to another host, another scheme or too often")
-		}
+// sameHost lets a few redirects pass that stay where the policy sends us.
+func sameHost(next *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if next.URL.Host == first.Host && next.URL.Scheme == first.Scheme && len(via) <= 3 {
 		return nil
 	}
-	return &keySource{issuer: issuer, now: o.Now, logger: o.Logger,
-		client: &http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost}}
+	return errors.New("redirected to another host, another scheme or too often")
 }
 
-// verify returns the key that made the proof's signature. The issuer's keys are fetched anew where
-// they are old, and where none of them fits: it may have a new one by now, even under an old kid.
+// verify returns the key that made the proof's signature. The keys are fetched anew where they are
+// old, and where none of them fits: the issuer may have a new one by now, even under an old kid.
 func (s *keySource) verify(ctx context.Context, p proof) (*key, error) {
-	tried := s.current(ctx, p)
-	if k := p.signer(tried); k != nil {
-		return k, nil
-	}
-	s.refresh(ctx)
-	fitting, _ := s.lookup(p)
-	if !slices.Equal(fitting, tried) {
-		if k := p.signer(fitting); k != nil {
-			return k, nil
+	keys := s.current(ctx)
+	k, fits := s.signer(p, keys)
+	if k == nil {
+		s.refresh(ctx)
+		if fresh, _ := s.good(); !slices.Equal(fresh, keys) {
+			keys = fresh
+			k, fits = s.signer(p, keys)
 		}
 	}
-	return nil, s.noKey(ctx, len(fitting) > 0)
+	switch {
+	case k != nil:
+		return k, nil
+	case fits:
+		return nil, Unauthenticated("the signature is not that of the issuer's key")
+	case len(keys) > 0:
+		return nil, Unauthenticated("the issuer has no key of this kid and algorithm")
+	}
+	return nil, s.unread(ctx.Err())
 }
 
-// current returns the keys that fit a proof, after a fetch where that is due.
-func (s *keySource) current(ctx context.Context, p proof) []*key {
-	fitting, due := s.lookup(p)
+// signer returns the first key that made the proof's signature, of those that fit: that have its
+// kid and algorithm, or its algorithm where it names no kid. A link must name the kid.
+func (s *keySource) signer(p proof, keys []*key) (signer *key, fits bool) {
+	tried := 0
+	for _, k := range keys {
+		named := p.keyID == k.id || p.keyID == "" && s.client != nil
+		if named && slices.Contains(k.algorithms, p.algorithm) && tried < maxTried {
+			if tried++; k.signed(p) {
+				return k, true
+			}
+		}
+	}
+	return nil, tried > 0
+}
+
+// current returns the good keys, after a fetch where that is due.
+func (s *keySource) current(ctx context.Context) []*key {
+	keys, due := s.good()
 	if due {
 		s.refresh(ctx)
-		fitting, _ = s.lookup(p)
+		keys, _ = s.good()
 	}
-	return fitting
+	return keys
 }
 
-// lookup finds the keys of a proof's kid and algorithm, those of the algorithm where it names no
-// kid. due says that the caller should fetch the keys anew.
-func (s *keySource) lookup(p proof) (fitting []*key, due bool) {
+// good returns the keys, unless they are too old to be believed. due says that the caller should
+// fetch them anew.
+func (s *keySource) good() (keys []*key, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	for _, k := range s.good(now) {
-		if slices.Contains(k.algorithms, p.algorithm) && (p.keyID == k.id ||
-			p.keyID == "" && s.client != nil) && len(fitting) < maxTried {
-			fitting = append(fitting, k)
-		}
+	age := now.Sub(s.read)
+	if s.client == nil || age <= keysGood {
+		keys = s.keys
 	}
-	return fitting, s.client != nil && !now.Before(s.read.Add(keysFresh)) && !now.Before(s.next)
-}
-
-// good returns the keys, unless they are too old to be believed. The caller holds the lock.
-func (s *keySource) good(now time.Time) []*key {
-	if s.client != nil && now.Sub(s.read) > keysGood {
-		return nil
-	}
-	return s.keys
-}
-
-// noKey says why no key has made a signature.
-func (s *keySource) noKey(ctx context.Context, fitted bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case fitted:
-		return Unauthenticated("the signature is not that of the issuer's key")
-	case len(s.good(s.now())) > 0:
-		return Unauthenticated("the issuer has no key of this kid and algorithm")
-	}
-	return s.unread(ctx.Err())
+	return keys, s.client != nil && age >= keysFresh && !now.Before(s.next)
 }
 
 // check reads the keys and says why that fails.
 func (s *keySource) check(ctx context.Context) error {
 	s.refresh(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failure != nil || len(s.good(s.now())) == 0 {
-		return s.unread(ctx.Err())
+	if public := s.unread(ctx.Err()); public.Cause != nil {
+		return public
 	}
 	return nil
 }
 
-// unread is the 503 of keys that could not be read. The caller holds the lock.
-func (s *keySource) unread(cause error) error {
+// unread is the 503 of keys that could not be read.
+func (s *keySource) unread(cause error) *weboffice.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	public := weboffice.ErrIssuer.Because(errors.Join(s.failure, cause), s.issuer.URL,
 		cmp.Or(s.issuer.Keys, discoveryPath))
 	public.RetryAfter = coldPause
@@ -143,51 +135,47 @@ func (s *keySource) unread(cause error) error {
 }
 
 // refresh fetches the keys, unless that was tried a moment ago, and waits for a fetch that is under
-// way.
+// way. The fetch goes on when its caller leaves.
 func (s *keySource) refresh(ctx context.Context) {
 	s.mu.Lock()
-	idle := !s.fetching && s.now().Before(s.next)
-	s.mu.Unlock()
-	if idle || s.client == nil {
-		return
+	if now := s.now(); s.client != nil && s.running == nil && !now.Before(s.next) {
+		s.next, s.running = now.Add(fetchPause), make(chan struct{})
+		go s.replace(context.WithoutCancel(ctx))
 	}
-	select {
-	case <-s.flight.DoChan("", func() (any, error) { s.replace(ctx); return nil, nil }):
-	case <-ctx.Done():
+	running := s.running
+	s.mu.Unlock()
+	if running != nil {
+		select {
+		case <-running:
+		case <-ctx.Done():
+		}
 	}
 }
 
-// replace puts fetched keys in the place of the old ones. It never runs twice at once.
+// replace puts fetched keys in the place of the old ones, which stay where that fails.
 func (s *keySource) replace(ctx context.Context) {
-	s.mu.Lock()
-	if s.now().Before(s.next) {
-		s.mu.Unlock()
-		return
-	}
-	s.next, s.fetching = s.now().Add(fetchPause), true
-	s.mu.Unlock()
 	keys, dropped, err := s.fetch(ctx)
+	kept, _ := s.good()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failure, s.fetching = err, false
-	report := []any{"issuer", s.issuer.Name, "dropped", dropped}
-	if err != nil {
-		kept := s.good(s.now())
-		if len(kept) == 0 {
-			s.next = s.now().Add(coldPause)
-		}
-		s.logger.WarnContext(ctx, "issuer's keys not read",
-			append(report, "error", err.Error(), "keysKept", len(kept))...)
+	close(s.running)
+	s.running, s.failure = nil, err
+	log := s.logger.With("issuer", s.issuer.Name, "dropped", dropped)
+	if err == nil {
+		s.keys, s.read = keys, s.now()
+		log.InfoContext(ctx, "issuer's keys read", "keys", len(keys))
 		return
 	}
-	s.keys, s.read = keys, s.now()
-	s.logger.InfoContext(ctx, "issuer's keys read", append(report, "keys", len(keys))...)
+	if len(kept) == 0 {
+		s.next = s.now().Add(coldPause)
+	}
+	log.WarnContext(ctx, "issuer's keys not read", "error", err.Error(), "keysKept", len(kept))
 }
 
 // fetch reads the key set, which may be on another host than the issuer. dropped says which of its
-// keys are left out, and why. It outlives the caller of ctx.
+// keys are left out, and why.
 func (s *keySource) fetch(ctx context.Context) (keys []*key, dropped string, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	address := s.issuer.Keys
 	if address == "" {
@@ -195,20 +183,17 @@ func (s *keySource) fetch(ctx context.Context) (keys []*key, dropped string, err
 			return nil, "", fmt.Errorf("discovery: %w", err)
 		}
 	}
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
+	var set struct{ Keys []json.RawMessage }
 	if err := s.get(ctx, address, &set); err != nil {
 		return nil, "", fmt.Errorf("key set: %w", err)
 	}
-	if len(set.Keys) > maxKeys {
-		return nil, "", fmt.Errorf("key set: %d keys, more than %d", len(set.Keys), maxKeys)
+	if len(set.Keys) <= maxKeys {
+		keys, dropped = readKeys(set.Keys)
 	}
-	keys, dropped = readKeys(set.Keys)
 	if len(keys) == 0 {
-		return nil, dropped, fmt.Errorf("key set: %d keys, none of use", len(set.Keys))
+		err = fmt.Errorf("key set: %d keys, none of use or more than %d", len(set.Keys), maxKeys)
 	}
-	return keys, dropped, nil
+	return keys, dropped, err
 }
 
 // discover returns the address of the key set.

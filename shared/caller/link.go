@@ -1,7 +1,6 @@
 package caller
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -62,11 +61,9 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	claims := map[string]any{
-		"iss": LinkIssuer, "aud": linkAudience, "iat": c.IssuedAt.Unix(), "exp": c.Expires.Unix(),
-		"jti": c.ID, "document": c.Document, "documents": c.Documents, "grant": c.Grant,
-		"sub": c.Subject, "name": c.Name,
-	}
+	claims := map[string]any{"iss": LinkIssuer, "aud": linkAudience, "iat": c.IssuedAt.Unix(),
+		"exp": c.Expires.Unix(), "jti": c.ID, "document": c.Document, "documents": c.Documents,
+		"grant": c.Grant, "sub": c.Subject, "name": c.Name}
 	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == "" })
 	text, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
@@ -78,19 +75,19 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	return weboffice.Secret(text), nil
 }
 
-// linkTrust makes the issuer of share links, whose keys are at hand.
-func linkTrust(secrets []weboffice.Secret, now func() time.Time) (trust, error) {
-	links := Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: []string{linkAudience}}
-	source := &keySource{issuer: links, now: now}
+// linkSource is the issuer of share links, whose keys are at hand.
+func linkSource(secrets []weboffice.Secret, now func() time.Time) (*keySource, error) {
+	source := &keySource{now: now,
+		issuer: Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: []string{linkAudience}}}
 	for _, secret := range secrets {
 		k := &key{LinkKeyID(secret), []string{"HS256"}, []byte(secret.Reveal())}
 		twice := slices.ContainsFunc(source.keys, func(other *key) bool { return other.id == k.id })
 		if twice || len(secret) != linkKeySize {
-			return trust{}, errors.New("link keys must be 32 bytes long and each given once")
+			return nil, errors.New("link keys must be 32 bytes long and each given once")
 		}
 		source.keys = append(source.keys, k)
 	}
-	return trust{links, source}, nil
+	return source, nil
 }
 
 // identifyLink fills Link and User from a share link.
@@ -100,34 +97,37 @@ func (c *Caller) identifyLink(revoked map[string]bool) error {
 			delete(c.Claims, name)
 		}
 	}
-	texts, wrong := map[string]string{}, ""
-	for _, name := range []string{"jti", "document", "documents", "name"} {
-		isText := false
-		if texts[name], isText = c.Claims[name].(string); !isText && c.Claims[name] != nil {
+	wrong := ""
+	text := func(name string) string {
+		text, isText := c.Claims[name].(string)
+		if !isText && c.Claims[name] != nil {
 			wrong = name
 		}
+		return text
 	}
 	list, _ := c.Claims["grant"].([]any)
 	grant := simplify(list).(List)
-	c.Link = &Link{ID: texts["jti"], Document: texts["document"], Documents: texts["documents"],
-		Grant: grant.Texts}
-	c.User = User{ID: c.Subject, Name: texts["name"]}
 	_, unknown := weboffice.PermissionOf(grant.Texts)
+	link := Link{text("jti"), text("document"), text("documents"), grant.Texts}
+	c.Link, c.User = &link, User{ID: c.Subject, Name: text("name")}
+	if c.Subject == "" && c.Claims["sub"] != nil {
+		wrong = "sub"
+	}
 	switch {
-	case wrong != "" || c.Subject == "" && c.Claims["sub"] != nil:
-		return fmt.Errorf("%s is no text", cmp.Or(wrong, "sub"))
-	case c.Link.ID == "" || max(len(c.Link.ID), len(c.Subject)) > maxID:
+	case wrong != "":
+		return errors.New(wrong + " is no text")
+	case link.ID == "" || max(len(link.ID), len(c.Subject)) > maxID:
 		return errors.New("jti is missing, or jti or sub is longer than 255 bytes")
 	case strings.HasPrefix(c.Subject, "link "):
 		return errors.New(`sub begins with "link ", as the identity of a link without sub does`)
-	case revoked[c.Link.ID]:
+	case revoked[link.ID]:
 		return errors.New("the link is revoked")
-	case c.Link.Document == "" && c.Link.Documents == "":
+	case link.Document == "" && link.Documents == "":
 		return errors.New("document is missing: write document for one exact URI, or documents " +
 			"for a pattern")
-	case c.Link.Document != "" && c.Link.Documents != "":
+	case link.Document != "" && link.Documents != "":
 		return errors.New("write document for one exact URI, or documents for a pattern, not both")
-	case !strings.HasPrefix(c.Link.Document+c.Link.Documents, "oss://"):
+	case !strings.HasPrefix(link.Document+link.Documents, "oss://"):
 		return errors.New("document, or documents, does not begin with oss://")
 	case len(grant.Texts) == 0 || grant.Odd || unknown != nil: // its text quotes the word
 		return errors.New("grant is missing, empty or has an unknown word")

@@ -44,9 +44,11 @@ type proof struct {
 	signed, signature []byte
 	payload           []byte // all claims, as JSON
 	claims            Claims // the decisive ones
-
-	issued, notBefore, expires time.Time // issued is nbf where there is no iat
+	times
 }
+
+// times are when a proof is valid. Where there is no iat, it was issued at nbf.
+type times struct{ issued, notBefore, expires time.Time }
 
 // decodeProof reads a JWT in compact form. Its errors hold nothing of the token.
 func decodeProof(token weboffice.Secret) (p proof, err error) {
@@ -58,25 +60,25 @@ func decodeProof(token weboffice.Secret) (p proof, err error) {
 	if len(parts) == 5 {
 		return p, errors.New("the token is encrypted (it has five parts): only its issuer reads it")
 	}
-	// base64 decoders skip line breaks
-	if len(parts) != 3 || strings.IndexByte(text, '\r') >= 0 || strings.IndexByte(text, '\n') >= 0 {
+	if len(parts) != 3 || strings.ContainsAny(text, "\r\n") { // base64 decoders skip line breaks
 		return p, errors.New("the token is no JWT in compact form: three parts joined by dots")
 	}
-	p.signed = []byte(text[:len(text)-len(parts[2])-1])
 	header, headerErr := base64url.DecodeString(parts[0])
-	claims, claimsErr := base64url.DecodeString(parts[1])
+	payload, payloadErr := base64url.DecodeString(parts[1])
 	signature, signatureErr := base64url.DecodeString(parts[2])
-	if errors.Join(headerErr, claimsErr, signatureErr) != nil {
+	if errors.Join(headerErr, payloadErr, signatureErr) != nil {
 		return p, errors.New("a part of the token is no base64url")
 	}
-	p.payload, p.signature = claims, signature
+	p.signed = []byte(parts[0] + "." + parts[1])
+	p.payload, p.signature = payload, signature
 	if err := p.readHeader(header); err != nil {
 		return p, fmt.Errorf("header: %w", err)
 	}
-	if p.claims, err = readObject(claims, maxValues, decisive); err != nil {
+	if p.claims, err = readObject(payload, maxValues, decisive); err != nil {
 		return p, fmt.Errorf("claims: %w", err)
 	}
-	return p, p.readTimes()
+	p.times, err = readTimes(p.claims)
+	return p, err
 }
 
 func (p *proof) readHeader(raw []byte) error {
@@ -105,23 +107,27 @@ func (p *proof) readHeader(raw []byte) error {
 	return nil
 }
 
-func (p *proof) readTimes() error {
-	for _, name := range []string{"exp", "iat", "nbf"} {
-		number, isNumber := p.claims[name].(json.Number)
-		seconds, err := number.Float64()
-		switch {
-		case p.claims[name] == nil:
-			continue
-		case !isNumber || err != nil || math.Abs(seconds) > year9999:
-			return errors.New(name + " is no number of seconds since 1970")
-		}
-		*map[string]*time.Time{"exp": &p.expires, "iat": &p.issued, "nbf": &p.notBefore}[name] =
-			time.Unix(int64(seconds), 0)
+func readTimes(claims Claims) (times, error) {
+	expires, noExp := claims.time("exp")
+	issued, noIat := claims.time("iat")
+	notBefore, noNbf := claims.time("nbf")
+	if issued.IsZero() {
+		issued = notBefore
 	}
-	if p.issued.IsZero() {
-		p.issued = p.notBefore
+	return times{issued, notBefore, expires}, cmp.Or(noExp, noIat, noNbf)
+}
+
+// time returns a time in seconds since 1970, the zero time where there is none.
+func (c Claims) time(name string) (time.Time, error) {
+	number, isNumber := c[name].(json.Number)
+	seconds, err := number.Float64()
+	switch {
+	case c[name] == nil:
+		return time.Time{}, nil
+	case !isNumber || err != nil || math.Abs(seconds) > year9999:
+		return time.Time{}, errors.New(name + " is no number of seconds since 1970")
 	}
-	return nil
+	return time.Unix(int64(seconds), 0), nil
 }
 
 // checkAudience says whether the proof is for this issuer's audience.
@@ -142,22 +148,22 @@ func (p *proof) checkAudience(i Issuer) error {
 		shown(p.claims["azp"]), shown(p.claims["client_id"]), name, shownAll(i.Audience))
 }
 
-// checkTimes says whether the proof is valid now and not older than maxAge, where that is over 0.
-func (p *proof) checkTimes(maxAge time.Duration, now time.Time) error {
+// check says whether a proof is valid now and not older than maxAge, where that is over 0.
+func (t times) check(maxAge time.Duration, now time.Time) error {
 	ago := func(t time.Time) time.Duration { return now.Sub(t).Round(time.Second) }
 	switch {
-	case p.expires.Unix() <= 0:
+	case t.expires.Unix() <= 0:
 		return errors.New("exp is missing or no sensible time")
-	case p.issued.Unix() <= 0:
+	case t.issued.Unix() <= 0:
 		return errors.New("iat, or nbf where there is no iat, is missing or no sensible time")
-	case ago(p.expires) > leeway:
-		return fmt.Errorf("exp was %v ago", ago(p.expires))
-	case ago(p.issued) < -leeway:
-		return fmt.Errorf("iat is %v ahead", -ago(p.issued))
-	case ago(p.notBefore) < -leeway:
-		return fmt.Errorf("nbf is %v ahead", -ago(p.notBefore))
-	case maxAge > 0 && ago(p.issued) > maxAge+leeway:
-		return fmt.Errorf("iat was %v ago, and maxAge is %v", ago(p.issued), maxAge)
+	case ago(t.expires) > leeway:
+		return fmt.Errorf("exp was %v ago", ago(t.expires))
+	case ago(t.issued) < -leeway:
+		return fmt.Errorf("iat is %v ahead", -ago(t.issued))
+	case ago(t.notBefore) < -leeway:
+		return fmt.Errorf("nbf is %v ahead", -ago(t.notBefore))
+	case maxAge > 0 && ago(t.issued) > maxAge+leeway:
+		return fmt.Errorf("iat was %v ago, and maxAge is %v", ago(t.issued), maxAge)
 	}
 	return nil
 }

@@ -47,23 +47,17 @@ type Options struct {
 // A page shows the same proof again and again, so an accepted one is remembered by its hash: next
 // time its times are looked at, and its signature only where the issuer's key has changed.
 type Verifier struct {
-	trusted  map[string]trust // by iss
+	trusted  map[string]*keySource // by iss
 	revoked  map[string]bool
 	now      func() time.Time
 	accepted *lru.Cache[[sha256.Size]byte, accepted] // by SHA-256 of the proof
 }
 
-// accepted is what is remembered of a proof, and the key that verified it.
+// accepted is what is remembered of a proof.
 type accepted struct {
-	proof  proof // without the token's text and claims
+	times
 	caller Caller
-	key    *key
-}
-
-// trust is an issuer and its keys.
-type trust struct {
-	Issuer
-	keys *keySource
+	key    *key // that verified it
 }
 
 // NewVerifier checks the options and makes no request. Its error names every problem.
@@ -73,7 +67,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	}
 	memory, err := lru.New[[sha256.Size]byte, accepted](rememberedProofs)
 	problems := []error{err}
-	v := &Verifier{trusted: map[string]trust{}, revoked: map[string]bool{}, now: o.Now,
+	v := &Verifier{trusted: map[string]*keySource{}, revoked: map[string]bool{}, now: o.Now,
 		accepted: memory}
 	for _, issuer := range o.Issuers {
 		if err := issuer.Validate(); err != nil {
@@ -83,10 +77,11 @@ func NewVerifier(o Options) (*Verifier, error) {
 			problems = append(problems, fmt.Errorf("issuer %s: another issuer has the same url",
 				issuer.Name))
 		}
-		v.trusted[issuer.URL] = trust{issuer, newKeySource(issuer, o)}
+		v.trusted[issuer.URL] = &keySource{issuer: issuer, now: o.Now, logger: o.Logger,
+			client: &http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost}}
 	}
 	if len(o.LinkKeys) > 0 {
-		links, err := linkTrust(o.LinkKeys, o.Now)
+		links, err := linkSource(o.LinkKeys, o.Now)
 		v.trusted[LinkIssuer], problems = links, append(problems, err)
 	}
 	for _, id := range o.RevokedLinks {
@@ -109,65 +104,65 @@ func (v *Verifier) Verify(ctx context.Context, token weboffice.Secret) (Caller, 
 			return known.caller, nil
 		}
 	}
-	p, issuer, err := v.read(token)
+	p, source, err := v.read(token)
 	if err != nil { // before the key: a proof that no signature could save causes no fetch
 		return Caller{}, Unauthenticated(err.Error())
 	}
-	k, err := issuer.keys.verify(ctx, p)
+	k, err := source.verify(ctx, p)
 	if err != nil {
 		return Caller{}, err
 	}
-	c, err := issuer.caller(p, v.revoked)
+	c, err := source.issuer.caller(p, v.revoked)
 	if err != nil {
 		return Caller{}, Unauthenticated(err.Error())
 	}
 	if len(token) <= rememberedSize {
-		p.signed, p.signature, p.payload, p.claims = nil, nil, nil, nil
-		v.accepted.Add(sum, accepted{p, c, k})
+		v.accepted.Add(sum, accepted{p.times, c, k})
 	}
 	return c, nil
 }
 
 // holds says whether a remembered proof is still valid and its key still the issuer's.
 func (v *Verifier) holds(ctx context.Context, known accepted) bool {
-	issuer := v.trusted[known.caller.IssuerURL]
-	return known.proof.checkTimes(issuer.MaxAge, v.now()) == nil &&
-		slices.Contains(issuer.keys.current(ctx, known.proof), known.key)
+	source := v.trusted[known.caller.IssuerURL]
+	return known.check(source.issuer.MaxAge, v.now()) == nil &&
+		slices.Contains(source.current(ctx), known.key)
 }
 
 // Inspect reads a proof without its signature, for a person who asks why it is refused. The error
 // is why Verify would refuse it before it looks at the signature. The Caller holds what could be
 // read and must not be trusted, with or without an error.
 func (v *Verifier) Inspect(token weboffice.Secret) (Caller, error) {
-	p, issuer, err := v.read(token)
+	p, source, err := v.read(token)
 	if p.payload == nil {
 		return Caller{}, err
 	}
-	c, unfit := issuer.caller(p, v.revoked)
+	c, unfit := source.issuer.caller(p, v.revoked)
 	return c, errors.Join(err, unfit)
 }
 
 // ReadKeys reads the keys of the issuer with this URL, for checking a deployment. The error is the
 // 503 that Verify gives where that has never worked.
 func (v *Verifier) ReadKeys(ctx context.Context, url string) error {
-	issuer, known := v.trusted[url]
+	source, known := v.trusted[url]
 	if !known {
 		return errors.New("the policy has no issuer with this url")
 	}
-	return issuer.keys.check(ctx)
+	return source.check(ctx)
 }
 
 // read decodes a proof and holds it to what its issuer demands, short of the signature.
-func (v *Verifier) read(token weboffice.Secret) (proof, trust, error) {
+func (v *Verifier) read(token weboffice.Secret) (proof, *keySource, error) {
 	p, err := decodeProof(token)
-	if err != nil {
-		return p, trust{}, err
-	}
 	name, _ := p.claims["iss"].(string)
-	issuer, known := v.trusted[name]
-	if !known {
-		return p, trust{}, fmt.Errorf("found iss %s, and the policy's issuers are %s",
+	source, known := v.trusted[name]
+	switch {
+	case err != nil:
+		return p, &keySource{}, err
+	case !known:
+		return p, &keySource{}, fmt.Errorf("found iss %s, and the policy's issuers are %s",
 			shown(p.claims["iss"]), shownAll(slices.Sorted(maps.Keys(v.trusted))))
 	}
-	return p, issuer, cmp.Or(p.checkAudience(issuer.Issuer), p.checkTimes(issuer.MaxAge, v.now()))
+	return p, source, cmp.Or(p.checkAudience(source.issuer),
+		p.check(source.issuer.MaxAge, v.now()))
 }
