@@ -44,18 +44,18 @@ type Broker struct {
 	log     *slog.Logger
 	limits  *Limits
 	flights singleflight.Group
-	answers *lru.Cache[id, answered] // by sealed token
+	earlier *lru.Cache[id, earlier] // by sealed token
 }
 
 // New returns a Broker.
 func New(o Options) *Broker {
-	answers, err := lru.New[id, answered](remembered)
+	memory, err := lru.New[id, earlier](remembered)
 	if err != nil {
-		panic(err) // of a size below one
+		panic(err) // a size below one
 	}
 	return &Broker{
 		policy: o.Policy, imm: o.IMM, sealer: o.Sealer, now: o.Now, log: o.Logger,
-		limits: NewLimits(o.Policy.Limits(), o.Logger), answers: answers,
+		limits: NewLimits(o.Policy.Limits(), o.Logger), earlier: memory,
 	}
 }
 

@@ -76,16 +76,16 @@ func (b *Broker) sameTokens(r renewal) (Answer, bool) {
 	return answer, true
 }
 
-// answered is what an instance remembers of a sealed token: the Answer, with what is needed to give
+// earlier is what an instance remembers of a sealed token: the Answer, with what is needed to give
 // it again, or only that the token may be spent.
-type answered struct {
+type earlier struct {
 	Answer
 	digest [32]byte // of the decision it was given under
 	at     time.Time
 	work   work
 }
 
-func (a answered) is() bool { return !a.at.IsZero() }
+func (e earlier) answered() bool { return !e.at.IsZero() }
 
 // renewOnce makes one renewal of any number of requests with the same sealed token: those that come
 // together wait for one call, those within a minute get its answer from memory. The call goes on
@@ -94,18 +94,18 @@ func (b *Broker) renewOnce(ctx context.Context, rec *record, r renewal) (Answer,
 	token := idOf(r.sealed.Reveal())
 	var leading atomic.Bool
 	flight := b.flights.DoChan(string(token[:])+string(r.digest[:]), func() (any, error) {
-		known, seen := b.answers.Get(token)
-		if known.digest == r.digest && known.is() && b.now().Sub(known.at) < replayFor {
+		known, seen := b.earlier.Get(token)
+		if known.digest == r.digest && known.answered() && b.now().Sub(known.at) < replayFor {
 			return known, nil
 		}
 		leading.Store(true)
-		r.spent, r.answered = seen, known.is()
+		r.spent, r.answered = seen, known.answered()
 		done, err := b.detached(ctx, r)
 		switch {
 		case err == nil:
-			b.answers.Add(token, done)
+			b.earlier.Add(token, done)
 		case done.work.spent:
-			b.answers.ContainsOrAdd(token, answered{}) // an older answer stays
+			b.earlier.ContainsOrAdd(token, earlier{}) // an answer stays
 		}
 		return done, err
 	})
@@ -114,7 +114,7 @@ func (b *Broker) renewOnce(ctx context.Context, rec *record, r renewal) (Answer,
 		rec.maybeBilled = leading.Load()
 		return Answer{}, weboffice.ErrIMMLate.Because(ctx.Err())
 	case result := <-flight:
-		done, _ := result.Val.(answered)
+		done, _ := result.Val.(earlier)
 		rec.take(done.work, leading.Load())
 		if result.Err != nil {
 			return Answer{}, result.Err
@@ -126,7 +126,7 @@ func (b *Broker) renewOnce(ctx context.Context, rec *record, r renewal) (Answer,
 
 // detached does the work of a flight, with the deadline of the request that began it but not its
 // cancellation. A panic would end the process, since a flight has a goroutine of its own.
-func (b *Broker) detached(ctx context.Context, r renewal) (done answered, err error) {
+func (b *Broker) detached(ctx context.Context, r renewal) (done earlier, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			weboffice.LogPanic(ctx, b.log, p)

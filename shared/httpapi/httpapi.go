@@ -85,7 +85,7 @@ func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request, decided *bool
 		return err
 	}
 	if !visitor.Guest() {
-		return e.answer(w, r, visitor, decided)
+		return e.handle(w, r, visitor, decided)
 	}
 	// Nobody pays for what a refused guest's request costs: before it is read, see whether its
 	// address was refused over and over. Whoever bears a proof there is not held up.
@@ -93,14 +93,14 @@ func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request, decided *bool
 	if err := limits.AdmitStranger(e.Name, visitor.Address, now); err != nil {
 		return err
 	}
-	err = e.answer(w, r, visitor, decided)
+	err = e.handle(w, r, visitor, decided)
 	if refused(err) {
 		limits.StrangerRefused(e.Name, visitor.Address, now)
 	}
 	return err
 }
 
-func (e Endpoint[T]) answer(w http.ResponseWriter, r *http.Request, v broker.Visitor,
+func (e Endpoint[T]) handle(w http.ResponseWriter, r *http.Request, v broker.Visitor,
 	decided *bool) error {
 	parameters, err := e.parameters(w, r, v)
 	if err != nil {

@@ -353,15 +353,26 @@ func TestEdgeLogsWhatItRefuses(t *testing.T) {
 }
 
 func TestProofOfAnyLengthIsBounded(t *testing.T) {
-	h, _ := endpoint(t, answers)
-	for _, proof := range []string{"Bearer " + strings.Repeat("x", 1<<20), "Bearer", "Bearer ",
-		"bearer  x", "Basic eDp4", "", "Bearer a b",
-		"BearerX", "Token x"} {
+	h, log := endpoint(t, answers)
+	for proof, why := range map[string]string{
+		"Bearer " + strings.Repeat("x", 1<<20): "longer than 8192 bytes",
+		"Bearer " + strings.Repeat("x", 9600):  "longer than 8192 bytes",
+		"Bearer":                               "not one Bearer token", "Bearer ": "not one Bearer token",
+		"Basic eDp4": "not one Bearer token", "": "not one Bearer token",
+		"BearerX": "not one Bearer token", "Token x": "not one Bearer token",
+		"bearer  x": "", "Bearer a b": "",
+	} {
 		r := post(`{}`)
 		r.Header["Authorization"] = []string{proof}
-		if w := serve(h, r); w.Code != 401 {
-			t.Errorf("%.20q: %d", proof, w.Code)
+		log.Reset()
+		if w := serve(h, r); w.Code != 401 || !strings.Contains(log.String(), why) {
+			t.Errorf("%.20q: %d, logged %.300s", proof, w.Code, log)
 		}
+	}
+	r := post(`{}`)
+	r.Header["Authorization"] = []string{"Bearer " + linkProof(t), "Bearer " + linkProof(t)}
+	if w := serve(h, r); w.Code != 401 {
+		t.Errorf("two proofs: %d", w.Code)
 	}
 	if w := serve(h, post(`{}`)); w.Code != 200 {
 		t.Errorf("no proof: %d", w.Code)
