@@ -31,6 +31,8 @@ export interface Options {
   /** Where the editor goes: an element, or a selector of one. It fills it. */
   mount: Element | string;
   token?: Token;
+  /** No request until there is a token: undefined is then nobody yet, where there is no link. */
+  signin?: boolean;
   /** What the caller would like to be allowed. Left out: all that the policy grants. */
   permission?: Permission;
   /** Opens a protected document. Nothing of it is kept over a reload. */

@@ -201,8 +201,7 @@ func TestImageOfAnotherSite(t *testing.T) {
 	s := newStage(t, 30*time.Minute)
 	b := s.tab("/page.css")
 	b.run(
-		fmt.Sprintf(
-			`new Promise(done => { const image = new Image(); image.onerror = done; image.src = %q; })`,
+		fmt.Sprintf(`new Promise(done => Object.assign(new Image(), {onerror: done, src: %q}))`,
 			s.URL+"/generate?SourceURI="+url.QueryEscape(document)))
 	if got := s.IMM.Calls(); got != (office.Calls{}) {
 		t.Errorf("%+v", got)
@@ -212,14 +211,16 @@ func TestImageOfAnotherSite(t *testing.T) {
 	s.calls(1, 0)
 }
 
-// readmePolicy is the Content-Security-Policy that README names, for these hosts.
-func (s *stage) readmePolicy(sdk string) string {
+// guide is what adopters of the element read.
+const guide = "../../web/README.md"
+
+// guidePolicy is the Content-Security-Policy that the guide names, for these hosts.
+func (s *stage) guidePolicy(sdk string) string {
 	s.t.Helper()
-	readme := readFile(s.t, "../../../README.md")
-	found := regexp.MustCompile(
-		"\\*\\*CSP\\*\\* that the page needs: `(.* connect-src)` the two functions").FindStringSubmatch(readme)
+	said := regexp.MustCompile("\\*\\*CSP\\*\\* that the page needs: `(.* connect-src)` the two functions")
+	found := said.FindStringSubmatch(readFile(s.t, guide))
 	if found == nil {
-		s.t.Fatal("README does not say which CSP a page needs")
+		s.t.Fatal("the guide does not say which CSP a page needs")
 	}
 	return strings.NewReplacer("https://g.alicdn.com", sdk, "https://*.imm.aliyuncs.com",
 		s.IMMURL).Replace(found[1]) + " " + s.URL
@@ -227,9 +228,10 @@ func (s *stage) readmePolicy(sdk string) string {
 
 // plainPage is a page without a script or style of its own.
 func (s *stage) plainPage() string {
-	return fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">
-<script type="module" src="weboffice.js"></script>
-<weboffice-document src=%q generate="%[2]s/generate" refresh="%[2]s/refresh" sdk=%[3]q></weboffice-document>`,
+	return fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8">
+<link rel="icon" href="data:,"><script type="module" src="weboffice.js"></script>
+<weboffice-document src=%q generate="%[2]s/generate" refresh="%[2]s/refresh" sdk=%[3]q>
+</weboffice-document>`,
 		document, s.URL, s.IMMURL+office.SDKPath)
 }
 
@@ -238,8 +240,8 @@ const plainSession = `document.querySelector('weboffice-document').session`
 // typeText writes at the end of the document's first page, in the frame.
 func (s *stage) typeText(b *tab, text string) {
 	s.t.Helper()
-	at := value[[]float64](b,
-		`(({left, top, width}) => [left + width / 2, top + 250])(document.querySelector('iframe').getBoundingClientRect())`)
+	at := value[[]float64](b, `(({left, top, width}) => [left + width / 2, top + 250])(
+		document.querySelector('iframe').getBoundingClientRect())`)
 	b.do(chromedp.MouseClickXY(at[0], at[1]),
 		chromedp.KeyEvent(kb.End, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	for _, letter := range text {

@@ -84,7 +84,7 @@ func browser(t *testing.T) context.Context {
 		t.Skip("Chromium is not installed: not tested in a browser")
 	case errors.Is(err, exec.ErrNotFound):
 		t.Fatal(
-			"Chromium is not installed, and CI must test in a browser: install the package chromium")
+			"Chromium is not installed, and CI must test in a browser: install package chromium")
 	default:
 		t.Fatal(err)
 	}
@@ -241,7 +241,8 @@ func (b *tab) describe() string {
 	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
 	defer cancel()
 	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`(session => JSON.stringify({
-		url: location.href, state: session?.state, problem: session?.error?.message, seen: window.seen, text: document.body.innerText.slice(0, 1500),
+		url: location.href, state: session?.state, problem: session?.error?.message,
+		seen: window.seen, text: document.body.innerText.slice(0, 1500),
 	}))(window.session || document.querySelector('weboffice-document')?.session)`))
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -44,7 +44,10 @@ func given[T any](do func(T) (any, error)) func(json.RawMessage) (any, error) {
 // controls are what testdata/scenarios.js may ask for.
 func (s *stage) controls() map[string]func(json.RawMessage) (any, error) {
 	return map[string]func(json.RawMessage) (any, error){
-		"become": given(func(groups []string) (any, error) { s.site.become(groups...); return true, nil }),
+		"become": given(func(groups []string) (any, error) {
+			s.site.become(groups...)
+			return true, nil
+		}),
 		"move": given(func(ms float64) (any, error) {
 			s.clock.move(time.Duration(ms) * time.Millisecond)
 			return true, nil
@@ -74,7 +77,10 @@ func (s *stage) controls() map[string]func(json.RawMessage) (any, error) {
 			s.IMM.Fail(office.Refresh, 1, fault)
 			return true, nil
 		}),
-		"switches": given(func(to office.Switches) (any, error) { s.IMM.SetSwitches(to); return true, nil }),
+		"switches": given(func(to office.Switches) (any, error) {
+			s.IMM.SetSwitches(to)
+			return true, nil
+		}),
 		"policy": given(func(policies map[string]string) (any, error) {
 			s.site.mu.Lock()
 			defer s.site.mu.Unlock()

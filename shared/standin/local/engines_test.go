@@ -122,7 +122,8 @@ func startFirefox(t *testing.T) engine {
 	}
 	t.Cleanup(func() { _ = f.socket.Close() })
 	go f.hear()
-	if _, err := f.call("session.new", map[string]any{"capabilities": map[string]any{}}); err != nil {
+	none := map[string]any{}
+	if _, err := f.call("session.new", map[string]any{"capabilities": none}); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -251,7 +252,8 @@ func startDisplay(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = number.Close() }()
-	command := exec.Command(xvfb, "-displayfd", "3", "-screen", "0", "1280x900x24", "-nolisten", "tcp")
+	command := exec.Command(xvfb, "-displayfd", "3", "-screen", "0", "1280x900x24",
+		"-nolisten", "tcp")
 	command.ExtraFiles = []*os.File{writer}
 	startProcess(t, command)
 	_ = writer.Close()

@@ -18,10 +18,7 @@ import (
 	"weboffice-functions/shared/standin/local"
 )
 
-const (
-	examples       = "../../web/examples"
-	elementSession = `document.querySelector('weboffice-document')?.session`
-)
+const examples = "../../web/examples"
 
 // exampleStage runs the local site for an example.
 func exampleStage(t *testing.T, change func(*local.Options)) *stage {
@@ -47,9 +44,9 @@ func TestPlainExample(t *testing.T) {
 	s := exampleStage(t, func(o *local.Options) { o.Site = filepath.Join(examples, "plain") })
 	b := newTab(t)
 	b.open(s.URL + "/")
-	b.until(elementSession + `?.state === 'open'`)
+	b.until(sampleSession + `?.state === 'open'`)
 	b.run(`document.querySelector('[href="#xlsx"]').click()`)
-	b.until(elementSession + `?.state === 'open' && document.querySelector('weboffice-document').
+	b.until(sampleSession + `?.state === 'open' && document.querySelector('weboffice-document').
 		getAttribute('src').endsWith('.xlsx')`)
 	s.calls(2, 0)
 	b.quiet("favicon")
@@ -88,8 +85,8 @@ func TestBackendExample(t *testing.T) {
 	b := newTab(t)
 	b.open(address + "/")
 	b.run(`document.querySelector('a').click()`)
-	b.until(elementSession + `?.state === 'open'`)
-	equal(b, elementSession+`.permission.Readonly`, false)
+	b.until(sampleSession + `?.state === 'open'`)
+	equal(b, sampleSession+`.permission.Readonly`, false)
 	equal(b, `location.hash`, "")
 	s.calls(1, 0)
 	b.quiet()
@@ -117,21 +114,21 @@ func TestReactExample(t *testing.T) {
 	}})
 	mux.Handle("/assets/", http.FileServer(http.Dir(folder)))
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		setting := fmt.Sprintf(`<script>SETTING = {generate: "%[1]s/generate", refresh: "%[1]s/refresh",
-			sdk: %[2]q}</script>`, s.URL, s.SDK())
+		setting := fmt.Sprintf(`<script>SETTING = {generate: "%[1]s/generate",
+			refresh: "%[1]s/refresh", sdk: %[2]q}</script>`, s.URL, s.SDK())
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(w, strings.Replace(readFile(t, filepath.Join(folder, "index.html")),
 			"<script", setting+"<script", 1))
 	})
 	b := newTab(t)
 	b.open(site.URL + "/")
-	b.until(elementSession + `?.state === 'signin'`)
+	b.until(sampleSession + `?.state === 'signin'`)
 	s.calls(0, 0)
 	b.run(`document.querySelector('button').click()`)
-	b.until(elementSession + `?.state === 'open'`)
-	equal(b, elementSession+`.permission.Readonly`, false)
+	b.until(sampleSession + `?.state === 'open'`)
+	equal(b, sampleSession+`.permission.Readonly`, false)
 	b.run(`document.querySelector('button').click()`) // signs out
-	b.until(elementSession + `?.state === 'signin' && !` + elementSession + `.instance`)
+	b.until(sampleSession + `?.state === 'signin' && !` + sampleSession + `.instance`)
 	equal(b, `sessionStorage.weboffice === undefined`, true)
 	s.calls(1, 0)
 	b.quiet()

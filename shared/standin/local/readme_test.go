@@ -17,14 +17,13 @@ import (
 // vendorSDK is where pages get the vendor's SDK; in these tests the stand-in's comes from there.
 const vendorSDK = "https://g.alicdn.com" + office.SDKPath
 
-// printed is the first block of a language in README's section about pages, with the functions'
-// real addresses.
+// printed is the first block of a language in the guide, with the functions' real addresses.
 func (s *stage) printed(language string) string {
 	s.t.Helper()
-	_, section, found := strings.Cut(readFile(s.t, "../../../README.md"), "\n## A page\n")
-	block := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindStringSubmatch(section)
-	if !found || block == nil {
-		s.t.Fatalf("README has no page in %s", language)
+	block := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindStringSubmatch(
+		readFile(s.t, guide))
+	if block == nil {
+		s.t.Fatalf("the guide has no page in %s", language)
 	}
 	text := strings.ReplaceAll(block[1], "https://…", s.URL)
 	for _, uri := range regexp.MustCompile(`oss://[^"']+`).FindAllString(text, -1) {
@@ -60,9 +59,9 @@ func (s *stage) vendor(b *tab) (requests func() int) {
 		})
 }
 
-// README's page of five lines, as it is printed but for the functions' addresses, under the policy
-// that README names.
-func TestReadmePage(t *testing.T) {
+// The guide's page of five lines, as it is printed but for the functions' addresses, under the
+// policy that it names.
+func TestGuidePage(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	text := s.printed("html")
@@ -70,7 +69,7 @@ func TestReadmePage(t *testing.T) {
 		t.Errorf("the page of five lines has %d", lines)
 	}
 	s.site.add("/", text)
-	s.site.allow(s.readmePolicy("https://g.alicdn.com"))
+	s.site.allow(s.guidePolicy("https://g.alicdn.com"))
 	b := newTab(t)
 	requests := s.vendor(b)
 	b.open(s.site.URL + "/")
@@ -84,12 +83,13 @@ func TestReadmePage(t *testing.T) {
 	b.quiet("favicon")
 }
 
-// README's script, likewise.
-func TestReadmeScript(t *testing.T) {
+// The guide's script, likewise.
+func TestGuideScript(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	s.site.become("editors")
-	s.site.add("/", fmt.Sprintf(`<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><div id="editor"></div>
+	s.site.add("/", fmt.Sprintf(`<!doctype html><meta charset="utf-8">
+<link rel="icon" href="data:,"><div id="editor"></div>
 <script>const auth = { getToken: async () => (await fetch('token')).text() };</script>
 <script type="module">%s
 window.session = session;</script>`, s.printed("js")))
@@ -107,8 +107,8 @@ func TestReadmeFields(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 30*time.Minute)
 	readme := readFile(t, "../../../README.md")
-	command := regexp.MustCompile(
-		`curl -s http://127\.0\.0\.1:8080/generate -H 'Content-Type: application/json' -d '(.*)'`).FindStringSubmatch(readme)
+	command := regexp.MustCompile(`curl -s http://127\.0\.0\.1:8080/generate ` +
+		`-H 'Content-Type: application/json' -d '(.*)'`).FindStringSubmatch(readme)
 	fields := regexp.MustCompile(`(?m)^\{("RequestId".*)\}$`).FindStringSubmatch(readme)
 	if command == nil || fields == nil {
 		t.Fatal("README has no curl command, or no fields")

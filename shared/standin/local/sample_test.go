@@ -32,7 +32,10 @@ func sampleStage(t *testing.T, lifetime time.Duration) *stage {
 	return s
 }
 
-const sampleSession = `document.querySelector('weboffice-document')?.session`
+const (
+	sampleSession = `document.querySelector('weboffice-document')?.session`
+	samplePart    = `document.querySelector('weboffice-document').shadowRoot`
+)
 
 func (s *stage) sample(as, uri string) *tab {
 	s.t.Helper()
@@ -55,10 +58,10 @@ func TestSamplePageForEachPersona(t *testing.T) {
 		before := s.IMM.Calls().Generate
 		b := s.sample(c.as, document)
 		b.until(`document.getElementById('rule').textContent === '` + c.rule + `'`)
+		equal(b, `[...document.querySelectorAll('#rights .granted')].
+			map(one => one.textContent).join(', ')`, c.rights)
 		equal(b,
-			`[...document.querySelectorAll('#rights .granted')].map(one => one.textContent).join(', ')`, c.rights)
-		equal(b,
-			`document.querySelector('weboffice-document').shadowRoot.getElementById('role').textContent`, c.role)
+			samplePart+`.getElementById('role').textContent`, c.role)
 		equal(b, `document.querySelector('#people :checked').value`, c.as)
 		b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
 		if n := s.IMM.Calls().Generate - before; n != 1 {
@@ -111,7 +114,8 @@ func TestSamplePageReloadsAndRefreshes(t *testing.T) {
 	b.until(`document.getElementById('refreshes').textContent === '2'`)
 	// over the reloads
 	b.until(
-		`/^3 billed calls so far; .* would have made [5-9]\./.test(document.getElementById('cost-text').textContent)`)
+		`/^3 billed calls so far; .* would have made [5-9]\./.
+			test(document.getElementById('cost-text').textContent)`)
 	b.until(`document.querySelectorAll('#log .billed').length === 3`)
 	equal(b, `document.querySelectorAll('#chart path').length`, 4)
 	b.open(s.URL + "/?as=guest") // who comes anew begins anew
@@ -150,7 +154,8 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 	for _, state := range []string{"open", "refused"} {
 		if state == "refused" { // the cover with its words and its button
 			b.run(
-				`document.querySelector('weboffice-document').setAttribute('src', 'oss://nowhere/x.docx')`)
+				`document.querySelector('weboffice-document').
+					setAttribute('src', 'oss://nowhere/x.docx')`)
 			b.until(sampleSession + `?.state === 'refused'`)
 		}
 		names := map[string]int{}
@@ -215,7 +220,8 @@ func TestSamplePageDoesNotJump(t *testing.T) {
 		if shift > .1 {
 			t.Errorf("%d wide: a shift of %.2f", width, shift)
 		}
-		if top := value[float64](b, `document.querySelector('main').getBoundingClientRect().top`); top > 430 {
+		top := value[float64](b, `document.querySelector('main').getBoundingClientRect().top`)
+		if top > 430 {
 			t.Errorf("%d wide: the document begins at %v", width, top)
 		}
 	}
@@ -283,7 +289,7 @@ func TestPictures(t *testing.T) {
 	}
 	s.typeText(b, " Ours is called Tuppence.")
 	b.until(
-		`document.querySelector('weboffice-document').shadowRoot.getElementById('file').textContent === 'Saved'`)
+		samplePart + `.getElementById('file').textContent === 'Saved'`)
 	s.sleep(b, 6*time.Minute)
 	b.until(`/^4 billed calls/.test(document.getElementById('cost-text').textContent)`)
 	b.until(`document.getElementById('clock').textContent.startsWith('23:')`)

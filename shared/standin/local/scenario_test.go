@@ -18,7 +18,7 @@ const (
 )
 
 var needFrameworks = flag.Bool("frameworks", false,
-	"fail where the pages of "+frameworkPages+" were not built, in place of skipping their scenarios")
+	"fail where the pages of "+frameworkPages+" were not built: they are skipped otherwise")
 
 var engines = flag.String("engines", "chromium",
 	"the `browsers` that play testdata/scenarios.js: chromium, firefox, webkit")

@@ -41,9 +41,18 @@ rules:
     documents: oss://test-bucket/**
     callers: {issuer: people, claims: {groups: editors}}
     grant: [view, edit, rename, history, copy, print, export]
-  - {name: viewers, documents: oss://test-bucket/**, callers: {issuer: people, claims: {groups: viewers}}, grant: [view, copy]}
-  - {name: share links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view, edit, copy, print]}
-  - {name: anyone, documents: oss://test-bucket/test-object.docx, callers: anyone, grant: [view, copy]}
+  - name: viewers
+    documents: oss://test-bucket/**
+    callers: {issuer: people, claims: {groups: viewers}}
+    grant: [view, copy]
+  - name: share links
+    documents: oss://test-bucket/**
+    callers: {issuer: links}
+    grant: [view, edit, copy, print]
+  - name: anyone
+    documents: oss://test-bucket/test-object.docx
+    callers: anyone
+    grant: [view, copy]
   - {name: handbook, documents: oss://team-docs/**, callers: anyone, grant: [view, copy]}
 `
 

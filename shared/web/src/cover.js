@@ -50,6 +50,6 @@ export const build = (host, tryAgain) => {
       if (part.textContent !== said) part.textContent = said; // unchanged, it is not read out again
     }
     // The cover goes: a focus that it had goes on into the document.
-    if (state === 'open' && root.activeElement) host.querySelector('iframe')?.focus();
+    if (/^open/.test(state) && framed && root.activeElement) host.querySelector('iframe')?.focus();
   };
 };

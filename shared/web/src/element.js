@@ -12,7 +12,8 @@ const asText = value => {
   try { return JSON.stringify({ ...value, mount: 0 }); } catch { return NaN; }
 };
 
-const ATTRIBUTES = ['src', 'generate', 'refresh', 'readonly', 'sdk', 'integrity', 'token'];
+const ATTRIBUTES =
+  ['src', 'generate', 'refresh', 'readonly', 'signin', 'sdk', 'integrity', 'token'];
 
 // Where there is no page, as on a server that renders one, the class is empty.
 export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
@@ -38,7 +39,8 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
   /** The caller's proof: see proof.js. */
   get token() { return this.#token; }
   set token(token) {
-    const before = this.#token, isRender = typeof token === 'function' && typeof before === 'function';
+    const before = this.#token;
+    const isRender = typeof token === 'function' && typeof before === 'function';
     this.#token = token;
     // A render makes a new function each time. It is called when a proof is due, and at once only
     // where one is waited for.
@@ -93,15 +95,19 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
 
   #open() {
     const given = {};
-    for (const name of ATTRIBUTES) if (this.hasAttribute(name)) given[name] = this.getAttribute(name);
+    for (const name of ATTRIBUTES) {
+      if (this.hasAttribute(name)) given[name] = this.getAttribute(name);
+    }
     const { src, readonly = 'false', sdk } = given;
     if (!src) return;
     if (readonly !== 'false') given.permission = { Readonly: true };
-    const mount = document.createElement('div'); // in the page's own tree, where the SDK looks for it
+    // In the page's own tree, where the SDK looks for it.
+    const mount = document.createElement('div');
     this.replaceChildren(mount);
     try {
       if (sdk && !markupMayLoad(sdk)) throw problem('Attribute', 'options.sdk');
-      const options = { ...given, ...this.#options, document: src, mount, token: () => this.#ask() };
+      const token = () => this.#token, signin = this.hasAttribute('signin');
+      const options = { ...given, ...this.#options, document: src, mount, token, signin };
       this.session = new Session(options, (name, detail) => {
         this.#draw();
         this.dispatchEvent(new CustomEvent(name, { detail }));
@@ -109,13 +115,6 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
     } catch (error) {
       tell(this.#failure = error);
     }
-  }
-
-  // With the attribute signin a token that was never set is a person who is not there yet.
-  async #ask() {
-    let value = this.#token;
-    while (typeof value === 'function') value = await value();
-    return value === undefined && this.hasAttribute('signin') ? null : value;
   }
 
   #draw() {

@@ -23,18 +23,20 @@ const trusted = url => {
 };
 
 /** Loads the SDK once; one that is on the page already is used. */
-export const loadSDK = async (url, integrity) => window.aliyun || (page.loading ||= new Promise((done, fail) => {
-  const script = document.createElement('script');
-  const ended = script.onload = script.onerror = () => {
-    page.loading = null;
-    window.aliyun ? done() : fail(problem('SDK', url, { retry: true }));
-  };
-  if (integrity) Object.assign(script, { integrity, crossOrigin: 'anonymous' });
-  try {
-    script.src = trusted(url);
-    document.head.append(script);
-  } catch { ended(); }
-}));
+export const loadSDK = async (url, integrity) => {
+  if (!window.aliyun) await (page.loading ||= new Promise((done, fail) => {
+    const script = document.createElement('script');
+    const ended = script.onload = script.onerror = () => {
+      page.loading = null;
+      window.aliyun ? done() : fail(problem('SDK', url, { retry: true }));
+    };
+    if (integrity) Object.assign(script, { integrity, crossOrigin: 'anonymous' });
+    try {
+      script.src = trusted(url);
+      document.head.append(script);
+    } catch { ended(); }
+  }));
+};
 
 /** Mounts an editor that fills its place, and gives the SDK's instance. */
 export const mountFrame = options => {
@@ -55,7 +57,8 @@ export const hearFrame = (instance, name, then) => {
 };
 
 /** What the numbers of fileStatus mean. */
-export const FILE_STATUS = ['', 'saved', 'unsaved', 'unsaved', 'saving', 'unsaved', 'saving', 'saved'];
+export const FILE_STATUS =
+  ['', 'saved', 'unsaved', 'unsaved', 'saving', 'unsaved', 'saving', 'saved'];
 
 /** Saves: the SDK's word for what came of it; 'fail' also after five seconds. Never rejects. */
 export const saveFrame = async instance => {

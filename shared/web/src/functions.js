@@ -16,12 +16,17 @@ export const post = async (url, bearer, body, blocked) => {
       method: 'POST', body: JSON.stringify(body),
       // Well under the minute in which the functions repeat an answer that got lost.
       signal: limit(20 * SECOND),
-      headers: { 'Content-Type': 'application/json', ...bearer && { Authorization: 'Bearer ' + bearer } },
+      headers: {
+        'Content-Type': 'application/json', ...bearer && { Authorization: 'Bearer ' + bearer },
+      },
     });
     answer = await reply.json() || {};
   } catch {
     await pause(0); // a policy's refusal is reported first
-    if (!reply) throw blocked['connect-src ' + from] || problem('Network', from + ' to ' + location.origin, { retry: true });
+    if (!reply) {
+      throw blocked['connect-src ' + from]
+        || problem('Network', from + ' to ' + location.origin, { retry: true });
+    }
   }
   if (answer.Timeout > 0) return answer;
   const { status } = reply, { Code, Message, Recommend, RequestId: requestId } = answer;

@@ -2,7 +2,7 @@
  * Opens one office document in a page and keeps it open.
  *
  *   <script type="module" src="weboffice.js"></script>
- *   <weboffice-document src="oss://…" generate="https://…" refresh="https://…"></weboffice-document>
+ *   <weboffice-document src="oss://…" generate="https://…" refresh="https://…">
  *
  * or, with a script of your own, open({generate, refresh, document, mount, token}). README.md says
  * how, weboffice.d.ts has every option.

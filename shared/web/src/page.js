@@ -2,7 +2,7 @@
 
 export const inBrowser = typeof document !== 'undefined';
 
-export const page = globalThis[Symbol.for('weboffice-document')] ||= {
+export const page = globalThis[Symbol.for('weboffice')] ||= {
   /** The session that has the editor: the vendor's SDK has one per page. */
   current: null,
   /** Those that wait for it to leave. */

@@ -14,5 +14,5 @@ export const problem = (code, value, more) =>
 let last;
 /** Tells whoever builds the page, once; the functions' own answers their log has. */
 export const tell = ({ status, message }) => {
-  if (!status && last !== message) console.warn('weboffice-document', last = message);
+  if (!status && last !== message) console.warn('weboffice', last = message);
 };

@@ -26,10 +26,11 @@ const personOf = bearer => {
 
 /**
  * Asks for the proof: {bearer, me, by}, where me is '' for a guest and by says where it came from.
- * Without anybody it gives {signedOut: true} after a sign-out, else {}. Rejects where the page's
- * function fails or takes over 20 seconds.
+ * Without anybody it gives {signedOut: true} after a sign-out, else {}. With signin undefined means
+ * nobody yet, where there is no link. Rejects where the page's function fails or takes over 20
+ * seconds.
  */
-export const askProof = token => within(20 * SECOND, (async () => {
+export const askProof = (token, signin) => within(20 * SECOND, (async () => {
   let value = token;
   while (typeof value === 'function') value = await value();
   takeLink();
@@ -38,5 +39,5 @@ export const askProof = token => within(20 * SECOND, (async () => {
     return { bearer: page.link, me: personOf(page.link), by: 'link' };
   }
   if (page.known) return { signedOut: true };
-  return value === null ? {} : { bearer: '', me: '' };
+  return value === null || signin && value === undefined ? {} : { bearer: '', me: '' };
 })());

@@ -190,7 +190,8 @@ export class Session extends EventTarget {
   // ---- who asks ----
 
   async #proof() {
-    const ask = () => askProof(this.#options.token).catch(() => {
+    const { token, signin } = this.#options;
+    const ask = () => askProof(token, signin).catch(() => {
       throw problem('Token', 'token()', { retry: true });
     });
     const proof = await ask();
@@ -222,7 +223,8 @@ export class Session extends EventTarget {
     const { generate, refresh, document: uri, permission, password, parameters } = this.#options;
     const { bearer, me, by } = proof, answer = this.#answer;
     const anew = !answer?.RefreshToken || me !== this.#holder, began = clock();
-    const body = anew ? { ...parameters, SourceURI: uri, Permission: permission, Password: password }
+    const body = anew
+      ? { ...parameters, SourceURI: uri, Permission: permission, Password: password }
       : { AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken };
     this.#last = { bearer, me };
     if (by && page.known !== 'token') page.known = by;

@@ -1,7 +1,8 @@
 // The states, and what each may do.
 //
 //   runs    requests go out when they are due
-//   way     the button: 'retry' tries again, 'take' takes back what somebody else has or begins anew
+//   way     the button: 'retry' tries again, 'take' takes back what somebody else has, or begins
+//           anew
 //   fresh   which proof makes a request due by itself: another text, or only another person's
 //   wakes   coming back to the tab, or to the network, makes one due: if the proof is another, or
 //           where the last problem was a passing one

@@ -24,7 +24,8 @@ const nameOf = (about, me) => JSON.stringify([about, me]);
 
 /** Keeps the tokens that person me has for about, which live for another left ms. */
 export const keep = (about, me, answer, left) => {
-  const { owner } = page, record = { owner, name: nameOf(about, me), end: Date.now() + left, answer };
+  const { owner } = page, end = Date.now() + left;
+  const record = { owner, name: nameOf(about, me), end, answer };
   try { sessionStorage.setItem(KEY, JSON.stringify(record)); } catch { /* a reload costs a call */ }
 };
 

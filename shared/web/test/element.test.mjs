@@ -1,13 +1,32 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ALL, API, MINUTE, URI, VIEW, World, element, frameOf, guestsRead, opened } from './world.mjs';
+import {
+  ALL,
+  API,
+  MINUTE,
+  URI,
+  VIEW,
+  World,
+  element,
+  frameOf,
+  guestsRead,
+  opened,
+} from './world.mjs';
 
 test('the element opens what its attributes say, and tells its state', async () => {
-  const world = new World(), { found, page } = await element(world, { readonly: '' });
+  const world = new World(),
+    { found, page } = await element(world, { readonly: '' });
   assert.equal(found.getAttribute('state'), 'open');
   assert.equal(world.functions.calls.length, 1);
-  assert.deepEqual(world.functions.calls[0].body, { SourceURI: URI, Permission: { Readonly: true } });
-  assert.equal(page.configs[0].mount, found.children[0], 'the frame is mounted in the page’s own tree');
+  assert.deepEqual(world.functions.calls[0].body, {
+    SourceURI: URI,
+    Permission: { Readonly: true },
+  });
+  assert.equal(
+    page.configs[0].mount,
+    found.children[0],
+    'the frame is mounted in the page’s own tree',
+  );
   assert.equal(found.part('role'), 'Editing');
   const heard = [];
   for (const name of ['refreshed', 'saved']) found.addEventListener(name, () => heard.push(name));
@@ -18,7 +37,8 @@ test('the element opens what its attributes say, and tells its state', async () 
 });
 
 test('the element taken out and put back opens again without a call', async () => {
-  const world = new World(), { found } = await element(world);
+  const world = new World(),
+    { found } = await element(world);
   found.isConnected = false;
   found.disconnectedCallback();
   assert.equal(found.session, null);
@@ -31,7 +51,8 @@ test('the element taken out and put back opens again without a call', async () =
 });
 
 test('the element with another src closes the first document, saving it', async () => {
-  const world = new World(), { found } = await element(world);
+  const world = new World(),
+    { found } = await element(world);
   frameOf(found.session).text = 'kept';
   found.setAttribute('src', 'oss://bucket/next.docx');
   found.setAttribute('readonly', '');
@@ -43,7 +64,8 @@ test('the element with another src closes the first document, saving it', async 
 });
 
 test('the element without a document waits; a missing attribute is said', async () => {
-  const world = new World(), { found } = await element(world, { src: '' });
+  const world = new World(),
+    { found } = await element(world, { src: '' });
   assert.equal(found.getAttribute('state'), 'closed');
   const other = await element(new World(), { refresh: '' });
   assert.equal(other.found.getAttribute('state'), 'failed');
@@ -53,9 +75,14 @@ test('the element without a document waits; a missing attribute is said', async 
 });
 
 test('a second element waits for the first to leave the page', async () => {
-  const world = new World(), { found, page } = await element(world);
+  const world = new World(),
+    { found, page } = await element(world);
   const second = new page.defined[1]();
-  for (const [name, value] of Object.entries({ src: URI, generate: API + '/generate', refresh: API + '/refresh' })) {
+  for (const [name, value] of Object.entries({
+    src: URI,
+    generate: API + '/generate',
+    refresh: API + '/refresh',
+  })) {
     second.setAttribute(name, value);
   }
   second.isConnected = true;
@@ -72,7 +99,7 @@ test('a second element waits for the first to leave the page', async () => {
 
 test('a proof that comes late is used', async () => {
   const world = new World();
-  world.functions.permission = caller => caller ? ALL : null;
+  world.functions.permission = caller => (caller ? ALL : null);
   const { found } = await element(world);
   assert.equal(found.getAttribute('state'), 'signin');
   found.token = () => world.functions.proof('ann');
@@ -80,7 +107,7 @@ test('a proof that comes late is used', async () => {
   assert.equal(found.getAttribute('state'), 'open');
 });
 
-test('a proof that is set after a guest’s document has opened opens it anew; twin: the same person’s next proof', async () => {
+test('a proof set after a guest’s opening opens anew; twin: the same person’s next one', async () => {
   const world = new World();
   guestsRead(world);
   const { found, page } = await element(world);
@@ -105,7 +132,7 @@ test('a proof that is set after a guest’s document has opened opens it anew; t
 
 test('a proof that is set helps whoever was refused', async () => {
   const world = new World();
-  world.functions.permission = caller => /bob/.test(caller) ? ALL : null;
+  world.functions.permission = caller => (/bob/.test(caller) ? ALL : null);
   const { found } = await element(world, {}, { token: world.functions.proof('ann') });
   assert.equal(found.getAttribute('state'), 'refused');
   found.token = world.functions.proof('bob');
@@ -124,7 +151,11 @@ test('words say their language; the frame has a title', async () => {
 test('problems show a sentence, the RequestId and a way out', async () => {
   const world = new World();
   world.functions.permission = () => null;
-  const { found } = await element(world, {}, { token: 'a.' + Buffer.from('{"iss":"i","sub":"s"}').toString('base64url') + '.c' });
+  const { found } = await element(
+    world,
+    {},
+    { token: 'a.' + Buffer.from('{"iss":"i","sub":"s"}').toString('base64url') + '.c' },
+  );
   assert.equal(found.part('title'), 'You have no access');
   assert.equal(found.part('detail'), 'Sentence. Do this.');
   assert.match(found.part('request'), /^RequestId R-\d+$/);
@@ -141,7 +172,7 @@ test('problems show a sentence, the RequestId and a way out', async () => {
   assert.equal(found.part('detail'), '');
 });
 
-test('texts: Chinese by the browser’s or the page’s language, replaceable by page and by element', async () => {
+test('texts: by the browser’s or the page’s language, replaceable by both', async () => {
   const chinese = new World();
   chinese.language = 'zh-CN';
   assert.equal((await element(chinese)).found.part('role'), '可编辑');
@@ -158,7 +189,28 @@ test('texts: Chinese by the browser’s or the page’s language, replaceable by
 
 test('every state and every problem that people meet has its words in both languages', () => {
   const { texts } = new World().tab().page.module;
-  for (const key of ['opening', 'editing', 'readonly', 'saving', 'saved', 'unsaved', 'retrying', 'expired', 'signin', 'taken', 'refused', 'ended', 'failed', 'retry', 'take', 'waiting', 'Network', 'SDK', 'Page', 'Frame']) {
+  for (const key of [
+    'opening',
+    'editing',
+    'readonly',
+    'saving',
+    'saved',
+    'unsaved',
+    'retrying',
+    'expired',
+    'signin',
+    'taken',
+    'refused',
+    'ended',
+    'failed',
+    'retry',
+    'take',
+    'waiting',
+    'Network',
+    'SDK',
+    'Page',
+    'Frame',
+  ]) {
     assert.ok(texts.en[key], 'en ' + key);
     assert.ok(texts.zh[key], 'zh ' + key);
   }

@@ -4,7 +4,7 @@ import { HOUR, MINUTE, World, count, frameOf, opened } from './world.mjs';
 
 test('a failed refresh is repeated before the token ends', async () => {
   const { world, session, functions, page } = await opened();
-  functions.fault = call => call.at < functions.calls[0].at + 28 * MINUTE ? 'cut' : null;
+  functions.fault = call => (call.at < functions.calls[0].at + 28 * MINUTE ? 'cut' : null);
   await world.run(25.5 * MINUTE);
   assert.equal(session.state, 'retrying');
   assert.equal(session.error.code, 'Network');
@@ -21,7 +21,7 @@ test('429 and 503 are repeated, not before Retry-After', async () => {
   for (const status of [429, 503]) {
     const { world, session, functions, page } = await opened();
     let once = true;
-    functions.fault = () => once && !(once = false) ? { status, after: 90 } : null;
+    functions.fault = () => (once && !(once = false) ? { status, after: 90 } : null);
     await world.run(25.5 * MINUTE);
     for (const name of ['online', 'pageshow', 'visibilitychange']) page.say(name); // nor by waking
     session.retry();
@@ -32,10 +32,12 @@ test('429 and 503 are repeated, not before Retry-After', async () => {
   }
 });
 
-test('forty guests at once where ten a minute may open: each gets in, none is told that it failed', async () => {
-  const world = new World(), asked = [];
+test('forty guests at once where ten a minute may open: each gets in', async () => {
+  const world = new World(),
+    asked = [];
   world.seed = 11;
-  let tokens = 10, at = world.time.now;
+  let tokens = 10,
+    at = world.time.now;
   world.functions.fault = call => {
     tokens = Math.min(10, tokens + (call.at - at) / 6000);
     at = call.at;
@@ -45,15 +47,22 @@ test('forty guests at once where ten a minute may open: each gets in, none is to
   const pages = Array.from({ length: 40 }, () => world.tab().page);
   for (const page of pages) page.open({ token: undefined });
   await world.run(6 * MINUTE);
-  assert.deepEqual(pages.map(page => page.session.state).filter(state => state !== 'open'), []);
+  assert.deepEqual(
+    pages.map(page => page.session.state).filter(state => state !== 'open'),
+    [],
+  );
   assert.ok(!pages.some(page => page.events.includes('failed')));
   assert.ok(asked.length < 40 * 9, 'requests ' + asked.length);
 });
 
 test('pages that are told to wait equally long do not come back at the same moment', async () => {
-  const world = new World(), asked = [];
+  const world = new World(),
+    asked = [];
   world.seed = 5;
-  world.functions.fault = call => { asked.push(call.at); return { status: 429, after: 10 }; };
+  world.functions.fault = call => {
+    asked.push(call.at);
+    return { status: 429, after: 10 };
+  };
   for (let i = 0; i < 10; i++) world.tab().page.open();
   await world.run(12e3);
   const again = asked.slice(10);
@@ -64,7 +73,7 @@ test('pages that are told to wait equally long do not come back at the same mome
 
 test('a token that ends while the functions ask to wait is said to have ended', async () => {
   const { world, session, functions } = await opened();
-  functions.fault = call => call.name === 'refresh' ? { status: 503, after: 600 } : null;
+  functions.fault = call => (call.name === 'refresh' ? { status: 503, after: 600 } : null);
   frameOf(session).alive = false; // its frame says nothing of it
   await world.run(29 * MINUTE);
   assert.equal(session.state, 'retrying');
@@ -74,13 +83,17 @@ test('a token that ends while the functions ask to wait is said to have ended', 
 });
 
 test('a slow answer does not make a token live longer', async () => {
-  const { world, session, functions } = await opened({}, world => { world.latency = 900; });
+  const { world, session, functions } = await opened({}, world => {
+    world.latency = 900;
+  });
   const [{ end }] = functions.access.values();
   assert.ok(session.left() > 0 && session.left() <= end - world.time.now);
 });
 
 test('a nonsense refusal of generate is a failure, not a loop', async () => {
-  const { session, functions } = await opened({}, world => { world.functions.fault = () => ({ status: 400, code: 'InvalidArgument.RefreshToken' }); });
+  const { session, functions } = await opened({}, world => {
+    world.functions.fault = () => ({ status: 400, code: 'InvalidArgument.RefreshToken' });
+  });
   assert.equal(session.state, 'failed');
   assert.equal(functions.calls.length, 1);
 });
@@ -88,7 +101,7 @@ test('a nonsense refusal of generate is a failure, not a loop', async () => {
 test('an answer that got lost after the work was done is asked for again, unbilled', async () => {
   const { world, session, functions, page } = await opened();
   let once = true;
-  functions.fault = () => once && !(once = false) ? 'lost' : null;
+  functions.fault = () => (once && !(once = false) ? 'lost' : null);
   await world.run(26 * MINUTE);
   assert.equal(functions.billed, 2);
   assert.equal(count(functions, 'refresh'), 2);
@@ -96,10 +109,10 @@ test('an answer that got lost after the work was done is asked for again, unbill
   assert.equal(session.state, 'open');
 });
 
-test('a request that never ends is given up within the minute of the functions’ memory', async () => {
+test('a request without end is given up within the functions’ minute', async () => {
   const { world, session, functions } = await opened();
   let once = true;
-  functions.fault = () => once && !(once = false) ? 'hang' : null;
+  functions.fault = () => (once && !(once = false) ? 'hang' : null);
   await world.run(27 * MINUTE);
   const [first, second] = functions.calls.filter(call => call.name === 'refresh');
   assert.ok(second.at - first.at < 40e3);
@@ -123,7 +136,7 @@ test('401: a fresh proof once, then it asks to sign in and keeps the document', 
   assert.equal(session.state, 'open');
 });
 
-test('while it asks to sign in, what was written is saved, and a late fileOpen changes nothing', async () => {
+test('while it asks to sign in: saved, and a late fileOpen changes nothing', async () => {
   const { world, session, functions, page } = await opened();
   frameOf(session).text = 'before I sign in';
   functions.fault = () => ({ status: 401 });
@@ -154,7 +167,11 @@ test('somebody who signed in elsewhere and comes back to the tab goes on', async
   assert.equal(session.state, 'open');
 });
 
-for (const [status, state] of [[403, 'refused'], [410, 'ended'], [404, 'failed']]) {
+for (const [status, state] of [
+  [403, 'refused'],
+  [410, 'ended'],
+  [404, 'failed'],
+]) {
   test(status + ' saves, then stops for good', async () => {
     const { world, session, functions, page } = await opened();
     frameOf(session).text = 'last words';
@@ -178,18 +195,23 @@ for (const [status, state] of [[403, 'refused'], [410, 'ended'], [404, 'failed']
 }
 
 test('a refusal at opening is final', async () => {
-  const { session, functions, page } = await opened({}, world => { world.functions.permission = () => null; });
+  const { session, functions, page } = await opened({}, world => {
+    world.functions.permission = () => null;
+  });
   assert.equal(session.state, 'refused');
   assert.equal(functions.calls.length, 1);
   assert.equal(page.configs.length, 0);
   assert.equal(functions.billed, 0);
 });
 
-test('a sealed token that cannot be opened any more: generate once, and the person keeps the document', async () => {
+test('a sealed token that no longer opens: one generate, and the document stays', async () => {
   const { world, session, functions, page } = await opened();
   functions.keys = 2;
   await world.run(26 * MINUTE);
-  assert.deepEqual(functions.calls.map(call => call.name), ['generate', 'refresh', 'generate']);
+  assert.deepEqual(
+    functions.calls.map(call => call.name),
+    ['generate', 'refresh', 'generate'],
+  );
   assert.equal(session.state, 'open');
   assert.equal(page.configs.length, 1, 'the same address: the same frame');
   await world.run(25 * MINUTE);
@@ -197,7 +219,9 @@ test('a sealed token that cannot be opened any more: generate once, and the pers
 });
 
 test('an answer of something else than the functions is not taken for one', async () => {
-  const { session } = await opened({}, world => { world.functions.generate = () => ({ status: 200, body: { hello: 1 } }); });
+  const { session } = await opened({}, world => {
+    world.functions.generate = () => ({ status: 200, body: { hello: 1 } });
+  });
   assert.equal(session.state, 'opening');
   assert.equal(session.error.code, 'HTTP');
   assert.match(session.error.value, /^https:\/\/api\.example\.com 200$/);
@@ -205,7 +229,14 @@ test('an answer of something else than the functions is not taken for one', asyn
 
 test('a token function that fails or never answers is asked again', async () => {
   let mode = 'fail';
-  const { world, session } = await opened({ token: () => mode === 'fail' ? Promise.reject(new Error('secret-text')) : mode === 'hang' ? new Promise(() => {}) : world.functions.proof('ann') });
+  const { world, session } = await opened({
+    token: () =>
+      mode === 'fail'
+        ? Promise.reject(new Error('secret-text'))
+        : mode === 'hang'
+          ? new Promise(() => {})
+          : world.functions.proof('ann'),
+  });
   assert.equal(session.error.code, 'Token');
   assert.match(session.error.message, /token\(\)/);
   assert.doesNotMatch(session.error.message, /secret-text/);
@@ -219,7 +250,9 @@ test('a token function that fails or never answers is asked again', async () => 
 });
 
 test('functions that cannot be reached at opening: a few tries, then a way out', async () => {
-  const { world, session, functions, page } = await opened({}, world => { world.online = false; });
+  const { world, session, functions, page } = await opened({}, world => {
+    world.online = false;
+  });
   await world.run(MINUTE);
   assert.equal(session.state, 'failed');
   assert.equal(session.error.code, 'Network');

@@ -21,13 +21,16 @@ test('it says its version', () => {
 });
 
 test('importing it where there is no page gives its names and does nothing', () => {
-  const script = `import(${JSON.stringify(here('weboffice.js'))}).then(it => console.log(Object.keys(it).join()))`;
+  const file = JSON.stringify(here('weboffice.js'));
+  const script = `import(${file}).then(it => console.log(Object.keys(it).join()))`;
   const printed = execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' });
   assert.equal(printed.trim(), 'WebofficeDocument,link,open,texts');
 });
 
 test('a second copy in the page defines nothing, and shares what the page has open', async () => {
-  const world = new World(), { page } = world.tab(), first = page.defined[1];
+  const world = new World(),
+    { page } = world.tab(),
+    first = page.defined[1];
   const second = page.load();
   assert.equal(page.defined[1], first);
   const session = page.open();

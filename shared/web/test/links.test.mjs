@@ -3,7 +3,9 @@ import test from 'node:test';
 import { ALL, HOUR, MINUTE, VIEW, World, count, frameOf, guestsRead, opened } from './world.mjs';
 
 test('a share link leaves the address bar at once and is the proof', async () => {
-  const world = new World(), { functions } = world, token = functions.proof(undefined, { iss: 'links', jti: 'j1' });
+  const world = new World(),
+    { functions } = world,
+    token = functions.proof(undefined, { iss: 'links', jti: 'j1' });
   const tab = world.tab({ hash: '#page=2&link=' + token });
   assert.equal(tab.href, 'https://docs.example.com/plan?x=1#page=2');
   assert.equal(tab.page.module.link, token);
@@ -17,24 +19,26 @@ test('a share link leaves the address bar at once and is the proof', async () =>
   await world.run(1000);
   assert.equal(after.state, 'open', 'a reload keeps what the link opened');
   assert.equal(functions.billed, 1);
-  functions.permission = caller => caller ? ALL : null;
+  functions.permission = caller => (caller ? ALL : null);
   await world.run(2 * HOUR);
   assert.equal(after.state, 'open', 'and goes on by itself');
   assert.equal(functions.calls.at(-1).bearer, token);
 });
 
 test('a share link is kept with what the page keeps in its history entry', async () => {
-  const world = new World(), tab = world.tab(), token = world.functions.proof(undefined, { iss: 'links', jti: 'j1' });
+  const world = new World(),
+    tab = world.tab(),
+    token = world.functions.proof(undefined, { iss: 'links', jti: 'j1' });
   tab.state = { scroll: 7 };
   tab.href += '#link=' + token;
   tab.page.open({ token: undefined });
   assert.deepEqual(tab.state, { scroll: 7, weboffice: token });
 });
 
-
-test('attack: a guest continues a link holder’s session after the link is gone; twin: the link', async () => {
+test('attack: a guest continues a link holder’s session; twin: the link', async () => {
   for (const keepsLink of [false, true]) {
-    const world = new World(), { functions } = world;
+    const world = new World(),
+      { functions } = world;
     const token = functions.proof(undefined, { iss: 'links', jti: 'j1' });
     guestsRead(world);
     const tab = world.tab({ hash: '#link=' + token });
@@ -50,10 +54,17 @@ test('attack: a guest continues a link holder’s session after the link is gone
 
 test('a fragment keeps everything but the link', async () => {
   for (const [hash, rest] of [
-    ['#link=T', ''], ['#/route&link=T', '#/route'], ['#section&link=T', '#section'],
-    ['#link=T&page=2', '#page=2'], ['#/a?link=T', '#/a'], ['#/a?link=T&b=1', '#/a?b=1'],
-    ['#/a?b=1&link=T', '#/a?b=1'], ['#a=%20+&link=T&b', '#a=%20+&b'], ['#section', '#section'],
-    ['#blink=T', '#blink=T'], ['#link=', '#link='],
+    ['#link=T', ''],
+    ['#/route&link=T', '#/route'],
+    ['#section&link=T', '#section'],
+    ['#link=T&page=2', '#page=2'],
+    ['#/a?link=T', '#/a'],
+    ['#/a?link=T&b=1', '#/a?b=1'],
+    ['#/a?b=1&link=T', '#/a?b=1'],
+    ['#a=%20+&link=T&b', '#a=%20+&b'],
+    ['#section', '#section'],
+    ['#blink=T', '#blink=T'],
+    ['#link=', '#link='],
   ]) {
     const tab = new World().tab({ hash });
     assert.equal(tab.href, 'https://docs.example.com/plan?x=1' + rest, hash);
@@ -61,11 +72,13 @@ test('a fragment keeps everything but the link', async () => {
   }
 });
 
-test('a login that gives nothing for a moment does not make its person a guest; twin: a guest from the start', async () => {
+test('a login that gives nothing makes nobody a guest; twin: a guest from the start', async () => {
   let away = false;
-  const world = new World(), { functions } = world, { page } = world.tab();
+  const world = new World(),
+    { functions } = world,
+    { page } = world.tab();
   guestsRead(world);
-  const session = page.open({ token: () => away ? undefined : functions.proof('ann') });
+  const session = page.open({ token: () => (away ? undefined : functions.proof('ann')) });
   await world.run(1000);
   away = true;
   await world.run(26 * MINUTE);
@@ -88,8 +101,11 @@ test('a login that gives nothing for a moment does not make its person a guest; 
 });
 
 test('a link that the page itself puts into its address is there at once', async () => {
-  const world = new World(), { functions } = world, tab = world.tab(), token = functions.proof(undefined, { iss: 'links', jti: 'j1' });
-  functions.permission = caller => caller ? ALL : null;
+  const world = new World(),
+    { functions } = world,
+    tab = world.tab(),
+    token = functions.proof(undefined, { iss: 'links', jti: 'j1' });
+  functions.permission = caller => (caller ? ALL : null);
   tab.href += '#link=' + token;
   const session = tab.page.open({ token: undefined });
   assert.ok(!tab.href.includes(token));
@@ -99,22 +115,27 @@ test('a link that the page itself puts into its address is there at once', async
 });
 
 test('a proof of the page’s own goes before the link', async () => {
-  const world = new World(), tab = world.tab({ hash: '#link=abc' });
+  const world = new World(),
+    tab = world.tab({ hash: '#link=abc' });
   tab.page.open();
   await world.run(1000);
   assert.match(world.functions.calls[0].bearer, /\.signature$/);
 });
 
 test('a guest on purpose does not bear the page’s link', async () => {
-  const world = new World(), tab = world.tab({ hash: '#link=abc' });
+  const world = new World(),
+    tab = world.tab({ hash: '#link=abc' });
   tab.page.open({ token: () => '' });
   await world.run(1000);
   assert.equal(world.functions.calls[0].bearer, '');
 });
 
 test('another link on the open page opens what that one may', async () => {
-  const world = new World(), { functions } = world, link = jti => functions.proof(undefined, { iss: 'links', jti });
-  const tab = world.tab({ hash: '#link=' + link('one') }), session = tab.page.open({ token: undefined });
+  const world = new World(),
+    { functions } = world,
+    link = jti => functions.proof(undefined, { iss: 'links', jti });
+  const tab = world.tab({ hash: '#link=' + link('one') }),
+    session = tab.page.open({ token: undefined });
   await world.run(1000);
   frameOf(session).text = 'unsaved so far';
   const second = link('two');
@@ -122,15 +143,21 @@ test('another link on the open page opens what that one may', async () => {
   tab.page.say('hashchange');
   assert.ok(!tab.href.includes(second));
   await world.run(1000);
-  assert.deepEqual(functions.calls.map(call => call.name), ['generate', 'generate']);
+  assert.deepEqual(
+    functions.calls.map(call => call.name),
+    ['generate', 'generate'],
+  );
   assert.equal(functions.calls.at(-1).bearer, second);
   assert.equal(session.state, 'open');
   assert.equal(tab.page.configs.length, 2, 'in a frame of its own');
   assert.equal(world.storage.text, 'unsaved so far');
 });
 
-test('another link where the page brings its own proof, or the same link again, changes nothing', async () => {
-  const world = new World(), { functions } = world, tab = world.tab(), session = tab.page.open();
+test('another link beside a proof, or the same link again, changes nothing', async () => {
+  const world = new World(),
+    { functions } = world,
+    tab = world.tab(),
+    session = tab.page.open();
   await world.run(1000);
   tab.href += '#link=' + functions.proof(undefined, { iss: 'links', jti: 'one' });
   tab.page.say('hashchange');
@@ -140,13 +167,17 @@ test('another link where the page brings its own proof, or the same link again, 
   assert.equal(session.state, 'open');
 });
 
-test('attack: an answer to the link of a moment ago wins over the new one’s; twin: a failure of the old one ends nothing', async () => {
+test('attack: an answer to the link of a moment ago wins; twin: its failure ends nothing', async () => {
   for (const fault of [null, { status: 403 }]) {
-    const world = new World(), { functions } = world, link = jti => functions.proof(undefined, { iss: 'links', jti });
-    const tab = world.tab({ hash: '#link=' + link('one') }), session = tab.page.open({ token: undefined }), second = link('two');
+    const world = new World(),
+      { functions } = world,
+      link = jti => functions.proof(undefined, { iss: 'links', jti });
+    const tab = world.tab({ hash: '#link=' + link('one') }),
+      session = tab.page.open({ token: undefined }),
+      second = link('two');
     world.latency = 500;
-    functions.permission = caller => caller === 'links two' ? VIEW : ALL;
-    functions.fault = (_, n) => n === 1 ? fault : null;
+    functions.permission = caller => (caller === 'links two' ? VIEW : ALL);
+    functions.fault = (_, n) => (n === 1 ? fault : null);
     await world.run(100);
     assert.equal(functions.calls.length, 1);
     tab.href = tab.href.split('#')[0] + '#link=' + second;
@@ -159,9 +190,14 @@ test('attack: an answer to the link of a moment ago wins over the new one’s; t
   }
 });
 
-test('attack: a link opened in a tab gets what an earlier link left there; twin: the same link', async () => {
-  for (const [jti, billed] of [['two', 2], ['one', 1]]) {
-    const world = new World(), { functions } = world, link = name => '#link=' + functions.proof(undefined, { iss: 'links', jti: name });
+test('attack: a link gets what an earlier one left in the tab; twin: the same link', async () => {
+  for (const [jti, billed] of [
+    ['two', 2],
+    ['one', 1],
+  ]) {
+    const world = new World(),
+      { functions } = world,
+      link = name => '#link=' + functions.proof(undefined, { iss: 'links', jti: name });
     const tab = world.tab({ hash: link('one') });
     tab.page.open({ token: undefined });
     await world.run(1000);

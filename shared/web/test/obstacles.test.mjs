@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { API, CDN, MINUTE, OFFICE, World, element, opened } from './world.mjs';
 
-test('a blocked CDN: says what to allow, and goes on without another call when it is allowed', async () => {
-  const { world, session, functions, page } = await opened({}, world => { world.cdn = 'blocked'; });
+test('a blocked CDN: says what to allow, and then goes on without another call', async () => {
+  const { world, session, functions, page } = await opened({}, world => {
+    world.cdn = 'blocked';
+  });
   await world.run(MINUTE);
   assert.equal(session.state, 'failed');
   assert.equal(session.error.code, 'SDK');
@@ -18,14 +20,21 @@ test('a blocked CDN: says what to allow, and goes on without another call when i
 });
 
 test('a script that is not the SDK is as good as none', async () => {
-  const { world, session } = await opened({}, world => { world.cdn = 'other'; });
+  const { world, session } = await opened({}, world => {
+    world.cdn = 'other';
+  });
   await world.run(MINUTE);
   assert.equal(session.error.code, 'SDK');
 });
 
-for (const [directive, address] of [['script-src', CDN], ['connect-src', API], ['frame-src', OFFICE]]) {
+for (const [directive, address] of [
+  ['script-src', CDN],
+  ['connect-src', API],
+  ['frame-src', OFFICE],
+]) {
   test('a Content-Security-Policy without ' + directive + ' is named, once', async () => {
-    const world = new World(), { page } = world.tab();
+    const world = new World(),
+      { page } = world.tab();
     if (directive === 'frame-src') {
       page.open();
       await world.run(100);
@@ -37,7 +46,10 @@ for (const [directive, address] of [['script-src', CDN], ['connect-src', API], [
     await world.run(MINUTE);
     assert.equal(page.session.state, 'failed');
     assert.equal(page.session.error.code, 'CSP');
-    assert.ok(page.session.error.message.endsWith(directive + ' ' + address), page.session.error.message);
+    assert.ok(
+      page.session.error.message.endsWith(directive + ' ' + address),
+      page.session.error.message,
+    );
     assert.equal(page.session.instance, null);
     assert.equal(page.events.filter(name => name === 'error').length, 1);
     assert.ok(world.functions.calls.length <= 1);
@@ -45,7 +57,10 @@ for (const [directive, address] of [['script-src', CDN], ['connect-src', API], [
 }
 
 test('refusals that are not ours, or only reported, change nothing', async () => {
-  const { world, session, functions, page } = await opened({ generate: 'https://docs.example.com/generate', refresh: 'https://docs.example.com/refresh' });
+  const { world, session, functions, page } = await opened({
+    generate: 'https://docs.example.com/generate',
+    refresh: 'https://docs.example.com/refresh',
+  });
   page.violate('inline', 'script-src-elem');
   page.violate('https://docs.example.com/logo.png', 'img-src');
   page.violate('https://docs.example.com/frame.html', 'frame-src');
@@ -61,7 +76,10 @@ test('refusals that are not ours, or only reported, change nothing', async () =>
 });
 
 test('what is not an answer of the functions has words, and no loose ends', async () => {
-  for (const [reply, value] of [['html', '502'], ['null', '200']]) {
+  for (const [reply, value] of [
+    ['html', '502'],
+    ['null', '200'],
+  ]) {
     const world = new World();
     if (reply === 'null') world.functions.generate = () => ({ status: 200, body: null });
     else world.functions.fault = () => reply;
@@ -74,8 +92,10 @@ test('what is not an answer of the functions has words, and no loose ends', asyn
   }
 });
 
-test('a config() that returns undefined says what to check; trying again costs nothing', async () => {
-  const { world, session, functions } = await opened({}, world => { world.configFails = true; });
+test('a config() that gives undefined says what to check; a retry costs nothing', async () => {
+  const { world, session, functions } = await opened({}, world => {
+    world.configFails = true;
+  });
   assert.equal(session.state, 'failed');
   assert.equal(session.error.code, 'Config');
   world.configFails = false;

@@ -7,14 +7,27 @@ const inFiveSeconds = (calls, from = calls[0].at) =>
   calls.filter(({ at }) => at >= from && at < from + 5000).length;
 
 test('attack: a signin handler that sets a fresh token against a steady 401', async () => {
-  for (const [name, first] of [['nobody', undefined], ['a text', 'ann'], ['a function', () => {}]]) {
-    const world = new World(), { functions } = world;
+  for (const [name, first] of [
+    ['nobody', undefined],
+    ['a text', 'ann'],
+    ['a function', () => {}],
+  ]) {
+    const world = new World(),
+      { functions } = world;
     functions.fault = () => ({ status: 401, code: 'Unauthenticated' });
     const fresh = () => functions.proof('ann');
     const token = typeof first === 'function' ? fresh : first && fresh();
-    const { found } = await element(world, {}, { token }, {
-      ready: found => found.addEventListener('signin', async () => { found.token = await fresh(); }),
-    });
+    const { found } = await element(
+      world,
+      {},
+      { token },
+      {
+        ready: found =>
+          found.addEventListener('signin', async () => {
+            found.token = await fresh();
+          }),
+      },
+    );
     await world.run(30 * MINUTE);
     const { calls } = functions;
     for (const { at } of calls) assert.ok(inFiveSeconds(calls, at) <= 3, name);
@@ -26,7 +39,8 @@ test('attack: a signin handler that sets a fresh token against a steady 401', as
 });
 
 test('the waits grow from the second request that a setter causes', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   functions.fault = () => ({ status: 403, code: 'Forbidden' });
   const { found } = await element(world, {}, { token: functions.proof('ann') });
   await world.run(10e3);
@@ -40,12 +54,14 @@ test('the waits grow from the second request that a setter causes', async () => 
     await world.run(100);
   }
   const [first, ...rest] = at;
-  assert.ok(first <= .2, 'the first at once: ' + at);
-  for (const [i, wait] of [1, 2, 4, 8, 16].entries()) assert.ok(Math.abs(rest[i] - wait) < .4, String(at));
+  assert.ok(first <= 0.2, 'the first at once: ' + at);
+  for (const [i, wait] of [1, 2, 4, 8, 16].entries())
+    assert.ok(Math.abs(rest[i] - wait) < 0.4, String(at));
 });
 
 test('a person who asks does not wait for what the page has caused', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   functions.fault = () => ({ status: 403, code: 'Forbidden' });
   const { found } = await element(world, {}, { token: functions.proof('ann') });
   for (let i = 0; i < 6; i++) {
@@ -61,7 +77,8 @@ test('a person who asks does not wait for what the page has caused', async () =>
 });
 
 test('attack: an inline function at each render against a 403; its sentence stays', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   let asked = 0;
   functions.permission = () => null;
   const inline = () => () => (asked++, functions.proof('ann'));
@@ -77,7 +94,8 @@ test('attack: an inline function at each render against a 403; its sentence stay
 });
 
 test('a render alone asks neither the page nor the functions', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   let asked = 0;
   const inline = () => () => (asked++, functions.proof('ann'));
   const { found, page } = await element(world, {}, { token: inline() });
@@ -96,15 +114,17 @@ test('a render alone asks neither the page nor the functions', async () => {
 });
 
 test('attack: an element at each render, against a refusal', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   functions.permission = () => null;
   const { found, page } = await element(world, {}, { token: functions.proof('ann') });
   let last = found;
   for (let i = 0; i < 100; i++) {
     last.isConnected = false;
     last.disconnectedCallback();
-    const next = last = new page.defined[1]();
-    for (const name of ['src', 'generate', 'refresh']) next.setAttribute(name, found.getAttribute(name));
+    const next = (last = new page.defined[1]());
+    for (const name of ['src', 'generate', 'refresh'])
+      next.setAttribute(name, found.getAttribute(name));
     next.token = functions.proof('ann');
     next.isConnected = true;
     next.connectedCallback();
@@ -114,8 +134,9 @@ test('attack: an element at each render, against a refusal', async () => {
 });
 
 test('attack: tokens of two people in turn, one of them refused', async () => {
-  const world = new World(), { functions } = world;
-  functions.permission = caller => /ann/.test(caller) ? ALL : null;
+  const world = new World(),
+    { functions } = world;
+  functions.permission = caller => (/ann/.test(caller) ? ALL : null);
   const { found } = await element(world, {}, { token: functions.proof('ann') });
   for (let i = 0; i < 100; i++) {
     found.token = functions.proof(i % 2 ? 'ann' : 'bob');
@@ -125,10 +146,19 @@ test('attack: tokens of two people in turn, one of them refused', async () => {
 });
 
 test('after a 401 the same proof is not sent again; a fresh one is, once', async () => {
-  for (const [fresh, requests] of [[false, 1], [true, 2]]) {
-    const world = new World(), { functions } = world, same = functions.proof('ann');
+  for (const [fresh, requests] of [
+    [false, 1],
+    [true, 2],
+  ]) {
+    const world = new World(),
+      { functions } = world,
+      same = functions.proof('ann');
     functions.fault = () => ({ status: 401 });
-    const { page } = await element(world, {}, { token: () => fresh ? functions.proof('ann') : same });
+    const { page } = await element(
+      world,
+      {},
+      { token: () => (fresh ? functions.proof('ann') : same) },
+    );
     for (const event of ['online', 'pageshow', 'visibilitychange']) fresh || page.say(event);
     await world.run(10 * MINUTE);
     assert.equal(functions.calls.length, requests);
@@ -136,8 +166,9 @@ test('after a 401 the same proof is not sent again; a fresh one is, once', async
 });
 
 test('a guest who signs in waits for nothing', async () => {
-  const world = new World(), { functions } = world;
-  functions.permission = caller => caller ? ALL : null;
+  const world = new World(),
+    { functions } = world;
+  functions.permission = caller => (caller ? ALL : null);
   const { found } = await element(world);
   found.token = functions.proof('ann');
   await world.run(200);
@@ -145,7 +176,8 @@ test('a guest who signs in waits for nothing', async () => {
 });
 
 test('a page that sets a fresh token of the same person throughout costs nothing', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   guestsRead(world);
   const { found, page } = await element(world, {}, { token: functions.proof('ann') });
   for (let i = 0; i < 200; i++) {
@@ -157,15 +189,27 @@ test('a page that sets a fresh token of the same person throughout costs nothing
 });
 
 test('tokens that are set while a request is under way throw no answer away', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   world.latency = 500;
-  const { found } = await element(world, {}, { token: functions.proof('ann') }, {
-    ready: found => {
-      for (let i = 0; i < 20; i++) {
-        world.time.set(null, () => { found.token = functions.proof('ann'); }, 20 + i * 30);
-      }
+  const { found } = await element(
+    world,
+    {},
+    { token: functions.proof('ann') },
+    {
+      ready: found => {
+        for (let i = 0; i < 20; i++) {
+          world.time.set(
+            null,
+            () => {
+              found.token = functions.proof('ann');
+            },
+            20 + i * 30,
+          );
+        }
+      },
     },
-  });
+  );
   await world.run(5000);
   assert.equal(functions.billed, 1);
   assert.equal(found.getAttribute('state'), 'open');

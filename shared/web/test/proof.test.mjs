@@ -9,8 +9,10 @@ const set = async (found, token, world, ms = 1000) => {
 };
 
 for (const [name, token, calls, state] of [
-  ['undefined: a guest', undefined, 1, 'open'], ["'': a guest", '', 1, 'open'],
-  ['null: nobody yet', null, 0, 'signin'], ['a function that gives null', () => null, 0, 'signin'],
+  ['undefined: a guest', undefined, 1, 'open'],
+  ["'': a guest", '', 1, 'open'],
+  ['null: nobody yet', null, 0, 'signin'],
+  ['a function that gives null', () => null, 0, 'signin'],
   ['a function that gives undefined', () => undefined, 1, 'open'],
 ]) {
   test('nobody was known, ' + name, async () => {
@@ -24,29 +26,35 @@ for (const [name, token, calls, state] of [
 }
 
 for (const [name, gone] of [
-  ['null', null], ['undefined', undefined], ["''", ''], ['a function’s null', () => null],
+  ['null', null],
+  ['undefined', undefined],
+  ["''", ''],
+  ['a function’s null', () => null],
 ]) {
-  test('a sign-out by ' + name + ': saved, frame gone, key removed, within two seconds', async () => {
-    const world = new World();
-    guestsRead(world);
-    const { found, page } = await element(world, {}, { token: world.functions.proof('ann') });
-    frameOf(found.session).text = 'Ann’s last words';
-    await set(found, gone, world, 900);
-    assert.equal(found.getAttribute('state'), 'open', 'not before it has lasted a second');
-    await world.run(1000);
-    assert.equal(found.getAttribute('state'), 'signin');
-    assert.equal(world.storage.text, 'Ann’s last words');
-    assert.equal(found.session.instance, null);
-    assert.equal(found.session.permission, null);
-    assert.ok(!('weboffice' in page.tab.storage));
-    for (const event of ['online', 'pageshow', 'visibilitychange']) page.say(event);
-    found.session.retry();
-    await world.run(60 * MINUTE);
-    assert.equal(found.getAttribute('state'), 'signin');
-    assert.equal(world.functions.calls.length, 1, 'nobody is made a guest');
-    await set(found, world.functions.proof('bob'), world);
-    assert.equal(found.getAttribute('state'), 'open');
-  });
+  test(
+    'a sign-out by ' + name + ': saved, frame gone, key removed, within two seconds',
+    async () => {
+      const world = new World();
+      guestsRead(world);
+      const { found, page } = await element(world, {}, { token: world.functions.proof('ann') });
+      frameOf(found.session).text = 'Ann’s last words';
+      await set(found, gone, world, 900);
+      assert.equal(found.getAttribute('state'), 'open', 'not before it has lasted a second');
+      await world.run(1000);
+      assert.equal(found.getAttribute('state'), 'signin');
+      assert.equal(world.storage.text, 'Ann’s last words');
+      assert.equal(found.session.instance, null);
+      assert.equal(found.session.permission, null);
+      assert.ok(!('weboffice' in page.tab.storage));
+      for (const event of ['online', 'pageshow', 'visibilitychange']) page.say(event);
+      found.session.retry();
+      await world.run(60 * MINUTE);
+      assert.equal(found.getAttribute('state'), 'signin');
+      assert.equal(world.functions.calls.length, 1, 'nobody is made a guest');
+      await set(found, world.functions.proof('bob'), world);
+      assert.equal(found.getAttribute('state'), 'open');
+    },
+  );
 }
 
 test('a proof that flickers while it is renewed is no sign-out', async () => {
@@ -63,7 +71,9 @@ test('a proof that flickers while it is renewed is no sign-out', async () => {
 });
 
 test('on a reload null keeps the storage: sign-in may only not be ready yet', async () => {
-  const world = new World(), { functions } = world, tab = world.tab();
+  const world = new World(),
+    { functions } = world,
+    tab = world.tab();
   tab.page.open();
   await world.run(1000);
   let token = null;
@@ -88,9 +98,14 @@ test('null while a guest’s document is open asks to sign in', async () => {
   assert.equal(world.functions.calls.length, 1);
 });
 
-test('a link’s holder who is told to be a guest has signed out; twin: undefined goes on by the link', async () => {
-  for (const [token, state] of [['', 'signin'], [null, 'signin'], [undefined, 'open']]) {
-    const world = new World(), { functions } = world;
+test('a link’s holder told to be a guest has signed out; twin: undefined', async () => {
+  for (const [token, state] of [
+    ['', 'signin'],
+    [null, 'signin'],
+    [undefined, 'open'],
+  ]) {
+    const world = new World(),
+      { functions } = world;
     guestsRead(world);
     const link = functions.proof(undefined, { iss: 'links', jti: 'one' });
     const tab = world.tab({ hash: '#link=' + link });
@@ -106,7 +121,8 @@ test('a link’s holder who is told to be a guest has signed out; twin: undefine
 });
 
 test('attack: somebody signs out and the page’s link opens in their place', async () => {
-  const world = new World(), { functions } = world;
+  const world = new World(),
+    { functions } = world;
   const link = functions.proof(undefined, { iss: 'links', jti: 'one' });
   const tab = world.tab({ hash: '#link=' + link });
   let token = functions.proof('ann');
@@ -120,13 +136,23 @@ test('attack: somebody signs out and the page’s link opens in their place', as
 });
 
 test('a token that was set before the module was there works like one set after', async () => {
-  const world = new World(), { functions } = world;
-  functions.permission = caller => caller ? ALL : null;
-  const { found } = await element(world, {}, {}, {
-    early: found => Object.defineProperty(found, 'token', {
-      value: functions.proof('ann'), writable: true, configurable: true, enumerable: true,
-    }),
-  });
+  const world = new World(),
+    { functions } = world;
+  functions.permission = caller => (caller ? ALL : null);
+  const { found } = await element(
+    world,
+    {},
+    {},
+    {
+      early: found =>
+        Object.defineProperty(found, 'token', {
+          value: functions.proof('ann'),
+          writable: true,
+          configurable: true,
+          enumerable: true,
+        }),
+    },
+  );
   assert.equal(functions.calls[0].bearer, found.token);
   assert.equal(found.getAttribute('state'), 'open');
   await set(found, functions.proof('bob'), world);
@@ -148,8 +174,9 @@ test('with the attribute signin nobody is asked for before a token is set', asyn
   }
 });
 
-test('attack: a token as an attribute is used; twin: it is removed, and the property opens', async () => {
-  const world = new World(), secret = world.functions.proof('ann');
+test('attack: a token as an attribute is used; twin: the property opens', async () => {
+  const world = new World(),
+    secret = world.functions.proof('ann');
   const { found, page } = await element(world, { token: secret });
   assert.equal(found.getAttribute('token'), null);
   assert.equal(found.getAttribute('state'), 'failed');
@@ -162,7 +189,8 @@ test('attack: a token as an attribute is used; twin: it is removed, and the prop
 });
 
 test('another document by a password is asked for anew by whoever comes next', async () => {
-  const world = new World(), tab = world.tab();
+  const world = new World(),
+    tab = world.tab();
   guestsRead(world);
   tab.page.open({ token: undefined });
   await world.run(1000);
@@ -187,7 +215,9 @@ test('attack: a password that was typed into the frame opens for the next guest'
 });
 
 test('a numeric subject is somebody', async () => {
-  const world = new World(), tab = world.tab(), token = () => world.functions.proof(42);
+  const world = new World(),
+    tab = world.tab(),
+    token = () => world.functions.proof(42);
   tab.page.open({ token });
   await world.run(1000);
   tab.reload().open({ token });
@@ -197,7 +227,7 @@ test('a numeric subject is somebody', async () => {
 
 test('rights of another person are asked for, those of the same one are not', async () => {
   const world = new World();
-  world.functions.permission = caller => /bob/.test(caller) ? VIEW : ALL;
+  world.functions.permission = caller => (/bob/.test(caller) ? VIEW : ALL);
   const { found } = await element(world, {}, { token: world.functions.proof('ann') });
   await set(found, world.functions.proof('ann'), world);
   assert.equal(world.functions.calls.length, 1);

@@ -5,7 +5,9 @@ import { MINUTE, OFFICE, VIEW, frameOf, opened } from './world.mjs';
 test('changed rights at another address: saves, mounts anew, says so', async () => {
   const { world, session, functions, page } = await opened();
   let detail;
-  session.addEventListener('changed', event => { detail = event.detail; });
+  session.addEventListener('changed', event => {
+    detail = event.detail;
+  });
   frameOf(session).text = 'written while allowed';
   functions.permission = () => VIEW;
   functions.url = () => OFFICE + '/office/w/2';

@@ -9,7 +9,9 @@ test('save() says what came of it, and asks nobody while read-only', async () =>
   assert.equal(await session.save(), 'ok');
   frameOf(session).state = 'tokenExpired';
   assert.equal(await session.save(), 'fail');
-  const reader = await opened({}, world => { world.functions.permission = () => VIEW; });
+  const reader = await opened({}, world => {
+    world.functions.permission = () => VIEW;
+  });
   assert.equal(await reader.session.save(), 'nochange');
   assert.equal(reader.page.saves, 0);
   assert.ok(page.saves > 0);
@@ -22,7 +24,16 @@ test('the save state is told in words', async () => {
     session.instance.tell('fileStatus', { status });
     said.push(session.fileStatus);
   }
-  assert.deepEqual(said, ['', 'saved', 'unsaved', 'unsaved', 'saving', 'unsaved', 'saving', 'saved']);
+  assert.deepEqual(said, [
+    '',
+    'saved',
+    'unsaved',
+    'unsaved',
+    'saving',
+    'unsaved',
+    'saving',
+    'saved',
+  ]);
   assert.equal(page.events.filter(name => name === 'saved').length, 2);
 });
 
@@ -53,7 +64,9 @@ test('a tab that is put away saves: a phone may never say more', async () => {
 });
 
 test('closed while a request is under way: nothing opens any more', async () => {
-  const world = new World(), { page } = world.tab(), session = page.open();
+  const world = new World(),
+    { page } = world.tab(),
+    session = page.open();
   await world.run(5);
   await session.close();
   await world.run(MINUTE);
@@ -63,9 +76,15 @@ test('closed while a request is under way: nothing opens any more', async () => 
 });
 
 test('closed while the proof or the SDK is under way: no call, no frame', async () => {
-  const world = new World(), { page } = world.tab();
+  const world = new World(),
+    { page } = world.tab();
   let give;
-  const session = page.open({ token: () => new Promise(done => { give = done; }) });
+  const session = page.open({
+    token: () =>
+      new Promise(done => {
+        give = done;
+      }),
+  });
   await world.run(5);
   await session.close();
   give('late');

@@ -16,15 +16,19 @@ test('a reload of the same tab costs no call', async () => {
 });
 
 test('a reload whose old page lets go of its lock late costs no call either', async () => {
-  const { world, tab, functions } = await opened({}, world => { world.lockLag = 150; });
+  const { world, tab, functions } = await opened({}, world => {
+    world.lockLag = 150;
+  });
   const session = tab.reload().open();
   await world.run(1000);
   assert.equal(session.state, 'open');
   assert.equal(functions.calls.length, 1);
 });
 
-test('events of a page that is just loading do not run ahead of what the tab has kept', async () => {
-  const { world, tab, functions } = await opened({}, world => { world.lockLag = 150; });
+test('events while a page loads do not run ahead of what the tab has kept', async () => {
+  const { world, tab, functions } = await opened({}, world => {
+    world.lockLag = 150;
+  });
   const session = tab.reload().open();
   for (const name of ['pageshow', 'hashchange', 'online']) {
     tab.page.say(name);
@@ -72,7 +76,7 @@ test('tokens of before the reload that are past their end are not used', async (
   assert.equal(count(functions, 'generate'), 2);
 });
 
-test('tokens that seem to live longer than they can, after a clock was set back, are not used', async () => {
+test('tokens that seem to live too long, after a clock was set back, are not used', async () => {
   const { world, tab, functions } = await opened();
   await world.run(10 * MINUTE);
   tab.reload().skew = -HOUR;
@@ -80,7 +84,10 @@ test('tokens that seem to live longer than they can, after a clock was set back,
   await world.run(27 * MINUTE);
   assert.equal(session.state, 'open');
   assert.equal(frameOf(session).state, 'open');
-  assert.deepEqual(functions.calls.map(call => call.name), ['generate', 'generate', 'refresh']);
+  assert.deepEqual(
+    functions.calls.map(call => call.name),
+    ['generate', 'generate', 'refresh'],
+  );
 });
 
 test('tokens of before the reload that were taken away meanwhile are replaced', async () => {
@@ -93,8 +100,11 @@ test('tokens of before the reload that were taken away meanwhile are replaced', 
   assert.equal(functions.billed, 2);
 });
 
-test('attack: another person reloads the tab and gets the first one’s document; twin: the same person with a fresh proof', async () => {
-  for (const [who, billed] of [['bob', 2], ['ann', 1]]) {
+test('attack: another person reloads the tab; twin: the same one with a fresh proof', async () => {
+  for (const [who, billed] of [
+    ['bob', 2],
+    ['ann', 1],
+  ]) {
     const { world, tab, functions } = await opened();
     const session = tab.reload().open({ token: () => functions.proof(who) });
     await world.run(1000);
@@ -102,27 +112,34 @@ test('attack: another person reloads the tab and gets the first one’s document
     assert.equal(session.state, 'open');
   }
   const { world, tab, functions } = await opened();
-  functions.permission = caller => caller ? ALL : null;
+  functions.permission = caller => (caller ? ALL : null);
   const session = tab.reload().open({ token: () => '' });
   await world.run(1000);
   assert.equal(session.state, 'signin', 'nor does somebody who signed out');
   assert.equal(session.instance, null);
 });
 
-test('attack: proofs that name nobody count as the same person; twin: they open, unkept', async () => {
-  const world = new World(), { functions } = world, tab = world.tab();
+test('attack: proofs that name nobody are one person; twin: they open, unkept', async () => {
+  const world = new World(),
+    { functions } = world,
+    tab = world.tab();
   for (const billed of [1, 2, 3]) {
     const session = tab.page.open({ token: () => functions.proof(undefined) });
     await world.run(1000);
     assert.equal(session.state, 'open');
     assert.equal(functions.billed, billed);
     assert.ok(!tab.storage.weboffice);
-    billed === 1 ? await session.close(true) : tab.reload(); // also where the page holds its lock already
+    // Also where the page holds its lock already.
+    billed === 1 ? await session.close(true) : tab.reload();
   }
 });
 
 test('another document, or other rights asked for, do not get the kept tokens', async () => {
-  for (const other of [{ document: 'oss://bucket/other.docx' }, { permission: { Readonly: true } }, { generate: API + '/v2/generate' }]) {
+  for (const other of [
+    { document: 'oss://bucket/other.docx' },
+    { permission: { Readonly: true } },
+    { generate: API + '/v2/generate' },
+  ]) {
     const { world, tab, functions } = await opened();
     functions['v2/generate'] = functions.generate;
     tab.reload().open(other);
@@ -132,7 +149,9 @@ test('another document, or other rights asked for, do not get the kept tokens', 
 });
 
 test('without storage or locks everything works, and a reload costs a call', async () => {
-  const { world, tab, functions } = await opened({}, world => { world.noStorage = true; });
+  const { world, tab, functions } = await opened({}, world => {
+    world.noStorage = true;
+  });
   assert.equal(tab.page.session.state, 'open');
   tab.reload().open();
   await world.run(1000);

@@ -53,7 +53,9 @@ test('access taken away again hours later is taken back again', async () => {
 });
 
 test('a document that the editor cannot open ends in a sentence, not in a loop', async () => {
-  const { world, session, functions } = await opened({}, world => { world.broken = true; });
+  const { world, session, functions } = await opened({}, world => {
+    world.broken = true;
+  });
   await world.run(HOUR);
   assert.equal(session.state, 'failed');
   assert.match(session.error.message, /Fail/);
@@ -61,7 +63,9 @@ test('a document that the editor cannot open ends in a sentence, not in a loop',
 });
 
 test('a frame that says nothing: after half a minute a way out, which costs nothing', async () => {
-  const { world, session, functions, page } = await opened({}, world => { world.mute = true; });
+  const { world, session, functions, page } = await opened({}, world => {
+    world.mute = true;
+  });
   assert.equal(session.state, 'opening');
   await world.run(32e3);
   assert.equal(session.state, 'failed');
@@ -83,7 +87,9 @@ test('a frame that says nothing: after half a minute a way out, which costs noth
 });
 
 test('a machine that sleeps while a frame loads does not call it silent', async () => {
-  const world = new World(), { page } = world.tab(), session = page.open();
+  const world = new World(),
+    { page } = world.tab(),
+    session = page.open();
   world.mute = true;
   await world.run(1000);
   world.time.sleep(10 * MINUTE);
@@ -95,7 +101,9 @@ test('a machine that sleeps while a frame loads does not call it silent', async 
 });
 
 test('a frame that asks for a password is waited for', async () => {
-  const { world, session, page } = await opened({}, world => { world.mute = true; });
+  const { world, session, page } = await opened({}, world => {
+    world.mute = true;
+  });
   session.instance.tell('filePasswordStatus', { status: 'required' });
   await world.run(5 * MINUTE);
   assert.equal(session.state, 'opening');

@@ -3,7 +3,9 @@ import test from 'node:test';
 import { HOUR, MINUTE, VIEW, World, count, frameOf, opened } from './world.mjs';
 
 test('a sleep of an hour: a reader’s document is there at once', async () => {
-  const { world, session, page } = await opened({}, world => { world.functions.permission = () => VIEW; });
+  const { world, session, page } = await opened({}, world => {
+    world.functions.permission = () => VIEW;
+  });
   await world.run(5 * MINUTE);
   world.time.sleep(HOUR);
   page.say('visibilitychange');
@@ -22,7 +24,7 @@ test('a sleep without any event at its end is noticed within half a minute', asy
   assert.equal(frameOf(session).state, 'open');
 });
 
-test('after its token’s end an editor’s frame is asked before it is replaced: unsaved text lives', async () => {
+test('after its token’s end an editor’s frame is asked before it is replaced', async () => {
   const { world, session, page } = await opened();
   frameOf(session).text = 'typed on a train';
   world.time.sleep(HOUR);
@@ -62,7 +64,8 @@ test('offline for longer than a token lives: says so, goes on by itself', async 
 
 test('a page whose clock is wrong, or set while it runs, refreshes in time', async () => {
   for (const move of [-400 * 24 * HOUR, -HOUR, 0]) {
-    const world = new World(), { page } = world.tab();
+    const world = new World(),
+      { page } = world.tab();
     page.skew = 3 * 365 * 24 * HOUR;
     page.open();
     await world.run(10 * MINUTE);
@@ -74,7 +77,9 @@ test('a page whose clock is wrong, or set while it runs, refreshes in time', asy
 });
 
 test('a clock that is set forward costs a request, not a billed one', async () => {
-  const { world, session, functions, page } = await opened({}, world => { world.functions.permission = () => VIEW; });
+  const { world, session, functions, page } = await opened({}, world => {
+    world.functions.permission = () => VIEW;
+  });
   page.skew += 26 * MINUTE;
   await world.run(MINUTE);
   assert.equal(functions.billed, 1);

@@ -3,12 +3,17 @@
 //   sleepFor(ms)  the machine sleeps: the wall clock has moved on, no timer has
 //   requests      the POSTs so far: {to, at, bearer}
 (() => {
-  const realNow = Date.now.bind(Date), realSet = window.setTimeout.bind(window);
-  const realClear = window.clearTimeout.bind(window), realFetch = window.fetch.bind(window);
+  const realNow = Date.now.bind(Date),
+    realSet = window.setTimeout.bind(window);
+  const realClear = window.clearTimeout.bind(window),
+    realFetch = window.fetch.bind(window);
   const timers = new Map();
-  let ahead = 0, last = 0, wake = 0, pending = 0;
+  let ahead = 0,
+    last = 0,
+    wake = 0,
+    pending = 0;
   const pause = ms => new Promise(done => realSet(done, ms));
-  const now = Date.now = () => realNow() + ahead;
+  const now = (Date.now = () => realNow() + ahead);
 
   const next = () => {
     let first = null;

@@ -1,20 +1,26 @@
-// Plays working days of pages in seconds, against the functions and the stand-in of a test: weboffice.js or the quick start's page.js, with
-// the stand-in's own SDK, on a clock that jumps from one timer to the next. All requests are real; each tells the other side the time, and
-// which fault the stand-in is to show. What a browser has around these scripts is made up here: tabs, their storage and locks, and an editor
-// frame that asks /office/session with the tokens it is given, and again at their end. Prints what came of it as JSON.
+// Plays working days of pages in seconds, against the functions and the stand-in of a test:
+// weboffice.js or the quick start's page.js, with the stand-in's own SDK, on a clock that jumps
+// from one timer to the next. All requests are real; each tells the other side the time, and which
+// fault the stand-in is to show. What a browser has around these scripts is made up here: tabs,
+// their storage and locks, and an editor frame that asks /office/session with the tokens it is
+// given, and again at their end. Prints what came of it as JSON.
 import { readFileSync } from 'node:fs';
 
 const { url, sdk, play, documents } = JSON.parse(process.argv[2]);
-const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE;
+const SECOND = 1000,
+  MINUTE = 60 * SECOND,
+  HOUR = 60 * MINUTE;
 const read = path => readFileSync(new URL(path, import.meta.url), 'utf8');
 // The module as a function that gives open().
-const moduleSource = read('../../../../shared/web/weboffice.js')
-  .replace(/export\s*{.*?(\w+) as open\b.*?};?\s*$/, 'return $1;');
+const moduleSource = read('../../../../shared/web/weboffice.js').replace(
+  /export\s*{.*?(\w+) as open\b.*?};?\s*$/,
+  'return $1;',
+);
 const quickSource = read('../quickstart/page.js');
 const AsyncFunction = (async () => {}).constructor;
 
 let seed = 42;
-const random = () => (seed = seed * 16807 % 2147483647) / 2147483647;
+const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
 
 // ---- time and requests ----
 
@@ -37,14 +43,21 @@ const time = {
   last: 0,
   set(page, call, delay = 0) {
     if (page.gone) return 0;
-    this.timers.set(++this.last, { page, call, at: this.now + Math.max(1, Math.trunc(delay) || 0) });
+    this.timers.set(++this.last, {
+      page,
+      call,
+      at: this.now + Math.max(1, Math.trunc(delay) || 0),
+    });
     return this.last;
   },
-  clear(id) { this.timers.delete(id); },
+  clear(id) {
+    this.timers.delete(id);
+  },
   async until(end) {
     for (await settle(); ; await settle()) {
       let next = null;
-      for (const [id, { at }] of this.timers) if (at <= end && (!next || at < next.at)) next = { id, at };
+      for (const [id, { at }] of this.timers)
+        if (at <= end && (!next || at < next.at)) next = { id, at };
       if (!next) break;
       const { call } = this.timers.get(next.id);
       this.timers.delete(next.id);
@@ -57,17 +70,35 @@ const time = {
 
 let queue = Promise.resolve();
 // One request at a time, each at the time that its sender's clock shows.
-const request = (address, init = {}, fault = '') => work(queue = queue.catch(() => {}).then(async () => {
-  const reply = await fetch(address, { ...init, headers: { ...init.headers, 'X-Now': time.now, 'X-Fault': fault } }), text = await reply.text();
-  return { ok: reply.ok, status: reply.status, headers: reply.headers, text: async () => text, json: async () => JSON.parse(text) };
-}));
+const request = (address, init = {}, fault = '') =>
+  work(
+    (queue = queue
+      .catch(() => {})
+      .then(async () => {
+        const reply = await fetch(address, {
+            ...init,
+            headers: { ...init.headers, 'X-Now': time.now, 'X-Fault': fault },
+          }),
+          text = await reply.text();
+        return {
+          ok: reply.ok,
+          status: reply.status,
+          headers: reply.headers,
+          text: async () => text,
+          json: async () => JSON.parse(text),
+        };
+      })),
+  );
 
 // A person's login gives one proof for three quarters of an hour.
 const proofs = new Map();
 async function proofOf(person) {
   let kept = proofs.get(person);
   if (!kept || kept.until < time.now) {
-    kept = { until: time.now + 45 * MINUTE, text: await (await request(url + '/token?sub=' + person)).text() };
+    kept = {
+      until: time.now + 45 * MINUTE,
+      text: await (await request(url + '/token?sub=' + person)).text(),
+    };
     proofs.set(person, kept);
   }
   return kept.text;
@@ -102,24 +133,39 @@ class Frame extends Element {
     this.page = page;
     page.frames.push(this);
   }
-  load() { time.set(this.page, () => this.tell('ready'), 30); }
+  load() {
+    time.set(this.page, () => this.tell('ready'), 30);
+  }
   tell(eventName, data) {
     if (!this.alive || this.page.gone) return;
-    this.page.target.dispatchEvent(Object.assign(new Event('message'), {
-      source: this.contentWindow, origin: new URL(this.src).origin, data: { weboffice: 1, eventName, data },
-    }));
+    this.page.target.dispatchEvent(
+      Object.assign(new Event('message'), {
+        source: this.contentWindow,
+        origin: new URL(this.src).origin,
+        data: { weboffice: 1, eventName, data },
+      }),
+    );
   }
   receive({ eventName, data }) {
-    if (eventName === 'save') this.tell('save.result', { id: data.id, answer: { result: 'nochange' } });
+    if (eventName === 'save')
+      this.tell('save.result', { id: data.id, answer: { result: 'nochange' } });
     if (eventName !== 'setToken' || data.token === this.token) return;
     this.token = data.token;
     this.ask(this.opened ? 'renew' : 'open');
   }
   async ask(Action) {
-    const { pathname } = new URL(this.src), Token = this.token;
+    const { pathname } = new URL(this.src),
+      Token = this.token;
     const reply = await request(url + '/office/session', {
-      method: 'POST', headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ Action, Token, File: pathname.split('/').pop(), Frame: this.name, Password: '' }),
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({
+        Action,
+        Token,
+        File: pathname.split('/').pop(),
+        Frame: this.name,
+        Password: '',
+      }),
     });
     const { State, ExpiresIn } = await reply.json();
     if (Token !== this.token || !this.alive) return;
@@ -135,7 +181,9 @@ class Frame extends Element {
 
 class Tab {
   storage = {};
-  start() { return this.page = new Page(this); }
+  start() {
+    return (this.page = new Page(this));
+  }
   reload() {
     this.page.unload();
     return this.start();
@@ -150,32 +198,54 @@ class Page {
   seen = [];
 
   constructor(tab) {
-    const page = this, address = url + '/';
+    const page = this,
+      address = url + '/';
     this.tab = tab;
-    const window = this.window = {
+    const window = (this.window = {
       addEventListener: (...given) => this.target.addEventListener(...given),
       removeEventListener: (...given) => this.target.removeEventListener(...given),
-    };
+    });
     this.scope = {
-      window, addEventListener: window.addEventListener, console,
-      location: { href: address, hash: '', pathname: '/', search: '?document=' + encodeURIComponent(documents[0]), toString: () => address },
+      window,
+      addEventListener: window.addEventListener,
+      console,
+      location: {
+        href: address,
+        hash: '',
+        pathname: '/',
+        search: '?document=' + encodeURIComponent(documents[0]),
+        toString: () => address,
+      },
       history: { state: null, replaceState() {} },
       navigator: { language: 'en', locks: { request: (...given) => this.lock(...given) } },
       globalThis: window,
       sessionStorage: {
         getItem: key => tab.storage[key] ?? null,
-        setItem: (key, text) => { tab.storage[key] = text; },
-        removeItem: key => { delete tab.storage[key]; },
+        setItem: (key, text) => {
+          tab.storage[key] = text;
+        },
+        removeItem: key => {
+          delete tab.storage[key];
+        },
       },
       document: {
-        hidden: false, createElement: tag => tag === 'iframe' ? new Frame(page) : new Element(), querySelector: () => new Element(),
-        getElementById: id => ({ set textContent(text) { page.shown[id] = text; } }), head: { append: script => this.load(script) },
+        hidden: false,
+        createElement: tag => (tag === 'iframe' ? new Frame(page) : new Element()),
+        querySelector: () => new Element(),
+        getElementById: id => ({
+          set textContent(text) {
+            page.shown[id] = text;
+          },
+        }),
+        head: { append: script => this.load(script) },
       },
-      setTimeout: (call, delay) => time.set(page, call, delay), clearTimeout: id => time.clear(id),
+      setTimeout: (call, delay) => time.set(page, call, delay),
+      clearTimeout: id => time.clear(id),
       Date: { now: () => time.now },
       Math: Object.assign(Object.create(Math), { random }),
       fetch: (to, init) => this.fetch(new URL(to, address).href, init),
-      HTMLElement: EventTarget, customElements: { define() {}, get() {} },
+      HTMLElement: EventTarget,
+      customElements: { define() {}, get() {} },
       CustomEvent: class extends Event {},
     };
   }
@@ -183,7 +253,12 @@ class Page {
   async load(script) {
     const text = await (await request(script.src)).text();
     const { window, document, setTimeout, clearTimeout } = this.scope;
-    new Function('window', 'document', 'setTimeout', 'clearTimeout', text)(window, document, setTimeout, clearTimeout);
+    new Function('window', 'document', 'setTimeout', 'clearTimeout', text)(
+      window,
+      document,
+      setTimeout,
+      clearTimeout,
+    );
     script.onload();
   }
 
@@ -205,15 +280,26 @@ class Page {
     const fault = to.endsWith('/refresh') && faults ? faults() : '';
     if (fault === 'offline') return Promise.reject(new TypeError('no network'));
     const answer = request(to, init, /lost|hang/.test(fault) ? '' : fault);
-    if (fault === 'lost') return answer.then(() => { throw new TypeError('the network went away'); });
-    if (fault === 'hang') return new Promise((_, fail) => init.signal.addEventListener('abort', () => fail(init.signal.reason)));
+    if (fault === 'lost')
+      return answer.then(() => {
+        throw new TypeError('the network went away');
+      });
+    if (fault === 'hang')
+      return new Promise((_, fail) =>
+        init.signal.addEventListener('abort', () => fail(init.signal.reason)),
+      );
     return answer;
   }
 
   open(person, document = documents[0]) {
-    const names = Object.keys(this.scope), open = new Function(...names, '"use strict";' + moduleSource)(...Object.values(this.scope));
+    const names = Object.keys(this.scope),
+      open = new Function(...names, '"use strict";' + moduleSource)(...Object.values(this.scope));
     this.session = open({
-      generate: url + '/generate', refresh: url + '/refresh', sdk, document, mount: new Element(),
+      generate: url + '/generate',
+      refresh: url + '/refresh',
+      sdk,
+      document,
+      mount: new Element(),
       token: () => proofOf(person),
     });
     for (const name of ['expired', 'taken', 'signin', 'refused', 'ended', 'failed']) {
@@ -239,7 +325,12 @@ class Page {
   }
 
   // What is on the screen now.
-  get works() { return (this.session ? this.session.state : this.shown.state) === 'open' && this.frames.at(-1)?.state === 'open'; }
+  get works() {
+    return (
+      (this.session ? this.session.state : this.shown.state) === 'open' &&
+      this.frames.at(-1)?.state === 'open'
+    );
+  }
 }
 
 // ---- the plays ----
@@ -248,7 +339,8 @@ let faults = null;
 
 // A day of eight hours with five reloads.
 async function day(begin) {
-  const start = time.now, tab = new Tab();
+  const start = time.now,
+    tab = new Tab();
   begin(tab.start());
   for (const minutes of [62, 144, 226, 308, 390]) {
     await time.until(start + minutes * MINUTE);
@@ -259,20 +351,38 @@ async function day(begin) {
   return { works: tab.page.works };
 }
 
-// A thousand hours: 125 people for eight hours each, with one refresh in twenty failing in one of these ways.
+// A thousand hours: 125 people for eight hours each, with one refresh in twenty failing in one of
+// these ways.
 async function hours() {
-  const kinds = ['offline', 'lost', 'hang', 'throttled', 'unavailable', 'error after', 'cut', 'cut after', 'html', 'truncated'];
-  let refreshes = 0, failures = 0;
+  const kinds = [
+    'offline',
+    'lost',
+    'hang',
+    'throttled',
+    'unavailable',
+    'error after',
+    'cut',
+    'cut after',
+    'html',
+    'truncated',
+  ];
+  let refreshes = 0,
+    failures = 0;
   faults = () => {
     refreshes++;
-    return random() < .05 ? kinds[failures++ % kinds.length] : '';
+    return random() < 0.05 ? kinds[failures++ % kinds.length] : '';
   };
-  let lost = 0, why = '';
+  let lost = 0,
+    why = '';
   for (let i = 0; i < 125; i++) {
     const page = new Tab().start();
     page.open('person-' + i, documents[i % documents.length]);
     await time.until(time.now + 8 * HOUR);
-    if (!page.works || page.frames.length !== 1 || /expired|taken|signin|refused|ended|failed/.test(page.seen)) {
+    if (
+      !page.works ||
+      page.frames.length !== 1 ||
+      /expired|taken|signin|refused|ended|failed/.test(page.seen)
+    ) {
       lost++;
       why ||= JSON.stringify({ seen: page.seen, frames: page.frames.map(frame => frame.state) });
     }

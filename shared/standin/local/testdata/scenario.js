@@ -11,7 +11,7 @@ const stage = {
   /** Asks the other side for something: who is there, what was billed, a fault. */
   async ask(what, given = null) {
     const reply = await fetch('control/' + what, { method: 'POST', body: JSON.stringify(given) });
-    if (!reply.ok) throw new Error(what + ': ' + await reply.text());
+    if (!reply.ok) throw new Error(what + ': ' + (await reply.text()));
     return reply.json();
   },
 
@@ -40,7 +40,11 @@ const stage = {
   /** Waits until something holds, also over a reload. */
   async until(holds, what = String(holds)) {
     for (const end = performance.now() + 20e3; ;) {
-      try { if (await holds()) return; } catch { /* the page is on its way */ }
+      try {
+        if (await holds()) return;
+      } catch {
+        /* the page is on its way */
+      }
       if (performance.now() > end) throw new Error('not yet: ' + what + '; ' + stage.describe());
       await pause(20);
     }
@@ -52,7 +56,8 @@ const stage = {
   },
 
   describe() {
-    const page = stage.frame?.contentWindow, found = page?.document.querySelector('weboffice-document');
+    const page = stage.frame?.contentWindow,
+      found = page?.document.querySelector('weboffice-document');
     const { state, error } = page?.session || found?.session || {};
     return JSON.stringify({ state, error: error?.message, shown: found?.getAttribute('state') });
   },

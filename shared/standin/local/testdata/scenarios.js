@@ -8,7 +8,8 @@ const elementIn = win => win.document.querySelector('weboffice-document');
 const part = (win, id) => elementIn(win).shadowRoot.getElementById(id).textContent;
 const shows = (win, state) => () => elementIn(win)?.getAttribute('state') === state;
 const frameOf = win => win.document.querySelector('#place iframe, weboffice-document iframe');
-const generates = (win, from = 0) => win.requests.slice(from).filter(({ to }) => to === '/generate').length;
+const generates = (win, from = 0) =>
+  win.requests.slice(from).filter(({ to }) => to === '/generate').length;
 const load = (win, file = 'weboffice.js') => win.eval(`import('./${file}')`);
 
 /** An element in a page, not opened by page.js. Attributes that are null are left out. */
@@ -44,7 +45,8 @@ async function sleep(stage, win, ms) {
 
 const times = (win, name) => win.seen.filter(one => one === name).length;
 const type = (win, text) => elementIn(win).session.instance.Application.StandIn.type(text);
-const holds = (stage, text) => stage.until(async () => (await stage.ask('text')).includes(text), text);
+const holds = (stage, text) =>
+  stage.until(async () => (await stage.ask('text')).includes(text), text);
 
 /** A page that is built with a framework; draw() draws it, and draws it anew. */
 async function built(stage, framework, given = {}) {
@@ -54,7 +56,7 @@ async function built(stage, framework, given = {}) {
   win.auth = () => stage.proof('ann', 'editors');
   await stage.until(() => win.draw);
   const draw = async (next = {}) => {
-    win.draw(now = { ...now, ...next });
+    win.draw((now = { ...now, ...next }));
     await stage.pause(0);
   };
   await draw();
@@ -63,7 +65,8 @@ async function built(stage, framework, given = {}) {
 
 /** What the editor's frame tells the page, without its frame. */
 function frameSays(win, eventName, data) {
-  const { contentWindow: source, src } = frameOf(win), event = new win.Event('message');
+  const { contentWindow: source, src } = frameOf(win),
+    event = new win.Event('message');
   const message = { source, origin: new URL(src).origin, data: { weboffice: 1, eventName, data } };
   for (const name in message) Object.defineProperty(event, name, { value: message[name] });
   win.dispatchEvent(event);
@@ -79,7 +82,8 @@ const states = {
     return win;
   },
   async waiting(stage, query) {
-    const win = await states.open(stage, query), first = elementIn(win);
+    const win = await states.open(stage, query),
+      first = elementIn(win);
     const second = first.cloneNode(false);
     first.hidden = true;
     win.document.body.append(second);
@@ -108,7 +112,8 @@ const states = {
     return win;
   },
   async 'signin over the document'(stage, query) {
-    const win = await states.open(stage, query), proof = await stage.proof('erin', 'editors');
+    const win = await states.open(stage, query),
+      proof = await stage.proof('erin', 'editors');
     elementIn(win).token = proof + 'broken';
     await sleep(stage, win, 26 * MINUTE);
     await stage.until(shows(win, 'signin'));
@@ -151,7 +156,8 @@ const states = {
 async function axe(stage, query) {
   for (const state in states) {
     sessionStorage.clear();
-    const win = await states[state](stage, query), script = win.document.createElement('script');
+    const win = await states[state](stage, query),
+      script = win.document.createElement('script');
     script.src = 'axe.js';
     await new Promise(done => {
       script.onload = done;
@@ -160,7 +166,9 @@ async function axe(stage, query) {
     // The page around is this test's, and the frame is the stand-in's.
     const rules = { region: { enabled: false }, 'page-has-heading-one': { enabled: false } };
     const { violations, passes } = await win.axe.run(win.document, { iframes: false, rules });
-    const found = violations.map(({ id, nodes }) => id + ': ' + nodes.map(node => node.html).join());
+    const found = violations.map(
+      ({ id, nodes }) => id + ': ' + nodes.map(node => node.html).join(),
+    );
     stage.is(found, [], state);
     stage.is(passes.length > 3, true, 'axe has looked');
   }
@@ -169,7 +177,9 @@ async function axe(stage, query) {
 export const scenarios = {
   async 'whoever asks gets what a rule grants'(stage) {
     for (const [groups, role, readonly] of [
-      [[], 'Read-only'], [['viewers'], 'Read-only'], [['editors'], 'Editing'],
+      [[], 'Read-only'],
+      [['viewers'], 'Read-only'],
+      [['editors'], 'Editing'],
       [['editors'], 'Read-only', ''],
     ]) {
       sessionStorage.clear(); // each in a tab of their own
@@ -228,7 +238,12 @@ export const scenarios = {
     const win = await stage.visit('blank.html');
     await load(win);
     const inline = () => () => stage.proof('nobody', 'nothing');
-    const element = place(stage, win, { src: DECK }, { token: inline(), options: { parameters: {} } });
+    const element = place(
+      stage,
+      win,
+      { src: DECK },
+      { token: inline(), options: { parameters: {} } },
+    );
     await stage.until(shows(win, 'refused'));
     for (let i = 0; i < 40; i++) {
       element.token = inline();
@@ -294,7 +309,9 @@ export const scenarios = {
     await calls(stage, 1, 0);
   },
 
-  async 'a guest in the tab of a guest with a password, or of a link’s holder, is asked anew'(stage) {
+  async 'a guest in the tab of a guest with a password, or of a link’s holder, is asked anew'(
+    stage,
+  ) {
     await stage.ask('lay', { URI: NEXT, Password: 'hush' });
     let win = await stage.visit('blank.html');
     await load(win);
@@ -307,7 +324,7 @@ export const scenarios = {
     await stage.until(() => frameOf(win)); // which asks for the password
     stage.is(shows(win, 'opening')(), true);
     await calls(stage, 2, 0);
-    win = await stage.visit('page.html#link=' + await stage.ask('link'));
+    win = await stage.visit('page.html#link=' + (await stage.ask('link')));
     await stage.until(shows(win, 'open'));
     stage.is(part(win, 'role'), 'Editing');
     win.history.replaceState(null, ''); // a router that knows nothing of it
@@ -335,7 +352,9 @@ export const scenarios = {
   async 'a share link leaves the address, and the rest of the fragment stays'(stage) {
     const link = await stage.ask('link');
     for (const [hash, rest] of [
-      ['#/route&link=', '#/route'], ['#section&link=', '#section'], ['#link=', ''],
+      ['#/route&link=', '#/route'],
+      ['#section&link=', '#section'],
+      ['#link=', ''],
     ]) {
       const win = await stage.visit('page.html' + hash + link);
       await stage.until(shows(win, 'open'));
@@ -354,7 +373,8 @@ export const scenarios = {
 
   async 'open() in an effect with its cleanup, twice, and for another document'(stage) {
     const win = await stage.visit('blank.html');
-    const { open } = await load(win), mount = win.document.getElementById('place');
+    const { open } = await load(win),
+      mount = win.document.getElementById('place');
     const { generate, refresh, sdk } = stage.setting;
     const effect = uri => {
       const session = open({ generate, refresh, sdk, document: uri, mount, token: '' });
@@ -387,7 +407,9 @@ export const scenarios = {
   },
 
   async 'what was typed is there after the element was removed and put back'(stage) {
-    const win = await opened(stage, ['editors']), element = elementIn(win), at = element.parentNode;
+    const win = await opened(stage, ['editors']),
+      element = elementIn(win),
+      at = element.parentNode;
     type(win, ' In the middle of a');
     await stage.pause(50); // on its way into the other process
     element.remove();
@@ -405,7 +427,8 @@ export const scenarios = {
   },
 
   async 'moveBefore() keeps the frame, where the browser has it'(stage) {
-    const win = await opened(stage, ['editors']), { body } = win.document;
+    const win = await opened(stage, ['editors']),
+      { body } = win.document;
     if (!body.moveBefore) return;
     const before = frameOf(win).contentWindow;
     body.moveBefore(elementIn(win), null);
@@ -425,8 +448,10 @@ export const scenarios = {
     await stage.until(shows(win, 'retrying'));
     stage.is(box(), before);
     stage.is(part(win, 'title'), 'Trying again…');
-    const { width, scrollWidth } = { ...win.document.documentElement.getBoundingClientRect().toJSON(),
-      scrollWidth: win.document.documentElement.scrollWidth };
+    const { width, scrollWidth } = {
+      ...win.document.documentElement.getBoundingClientRect().toJSON(),
+      scrollWidth: win.document.documentElement.scrollWidth,
+    };
     stage.is(scrollWidth <= width, true, 'wider than the phone');
     win.offline = false;
     win.session.retry();
@@ -450,10 +475,14 @@ export const scenarios = {
 
   async 'the policy that the guide names, with require-trusted-types-for'(stage) {
     const { generate, sdk } = stage.setting;
-    await stage.ask('policy', { '/plain.html': "default-src 'none'; base-uri 'none'; form-action 'none'; "
-      + `script-src 'self' ${new URL(sdk).origin}; frame-src ${new URL(sdk).origin}; `
-      + `connect-src ${new URL(generate).origin}; img-src data:; require-trusted-types-for 'script'; `
-      + 'trusted-types weboffice' });
+    await stage.ask('policy', {
+      '/plain.html':
+        "default-src 'none'; base-uri 'none'; form-action 'none'; " +
+        `script-src 'self' ${new URL(sdk).origin}; frame-src ${new URL(sdk).origin}; ` +
+        `connect-src ${new URL(generate).origin}; img-src data:; ` +
+        "require-trusted-types-for 'script'; " +
+        'trusted-types weboffice',
+    });
     const win = await stage.visit('plain.html');
     await stage.until(shows(win, 'open'));
     stage.is(frameOf(win).getBoundingClientRect().height > 200, true, 'the frame’s height');
@@ -462,7 +491,8 @@ export const scenarios = {
   },
 
   async 'what a policy lacks is named'(stage) {
-    const { generate, sdk } = stage.setting, [office, api] = [sdk, generate].map(url => new URL(url).origin);
+    const { generate, sdk } = stage.setting,
+      [office, api] = [sdk, generate].map(url => new URL(url).origin);
     for (const [lacks, host, rest] of [
       ['script-src', office, `script-src 'self'; frame-src ${office}; connect-src ${api}`],
       ['frame-src', office, `script-src 'self' ${office}; frame-src 'none'; connect-src ${api}`],
@@ -503,7 +533,10 @@ export const scenarios = {
   async 'rights that change while somebody writes'(stage) {
     const win = await opened(stage, ['editors']);
     type(win, ' While I may.');
-    for (const [i, [group, role]] of [['viewers', 'Read-only'], ['editors', 'Editing']].entries()) {
+    for (const [i, [group, role]] of [
+      ['viewers', 'Read-only'],
+      ['editors', 'Editing'],
+    ].entries()) {
       await stage.ask('become', [group]);
       await sleep(stage, win, 25 * MINUTE);
       await stage.until(() => times(win, 'changed') === i + 1 && part(win, 'role') === role);
@@ -520,7 +553,8 @@ export const scenarios = {
     await stage.until(shows(win, 'refused'));
     stage.is(!!frameOf(win), false);
     stage.is(/^RequestId \S+$/.test(part(win, 'request')), true, part(win, 'request'));
-    const sheet = encodeURIComponent('oss://test-bucket/test-object.xlsx'); // its rule has session: 1m
+    // Its rule has session: 1m.
+    const sheet = encodeURIComponent('oss://test-bucket/test-object.xlsx');
     win = await opened(stage, ['editors'], 'page.html?src=' + sheet);
     await sleep(stage, win, 26 * MINUTE);
     await stage.until(shows(win, 'ended'));
@@ -535,7 +569,8 @@ export const scenarios = {
     await stage.ask('fault', 'throttled');
     await sleep(stage, win, 25 * MINUTE);
     await stage.until(shows(win, 'retrying'));
-    const { wait, status } = win.session.error, before = win.requests.length;
+    const { wait, status } = win.session.error,
+      before = win.requests.length;
     stage.is([wait, status], [3000, 429]);
     win.session.retry();
     await win.pass(2500);
@@ -568,7 +603,11 @@ export const scenarios = {
   // ---- built with React, Vue and Svelte ----
 
   async 'framework: options and texts arrive, and a render asks nobody'(stage, framework) {
-    const { win, draw } = await built(stage, framework, { inline: true, word: 'Yours', hide: true });
+    const { win, draw } = await built(stage, framework, {
+      inline: true,
+      word: 'Yours',
+      hide: true,
+    });
     await stage.until(shows(win, 'open'));
     stage.is(elementIn(win).options, { parameters: { Hidecmb: true } });
     stage.is(part(win, 'role'), 'Yours');
@@ -660,10 +699,18 @@ export const scenarios = {
 
   // ---- seen, and read out ----
 
-  async 'axe: every state'(stage) { await axe(stage, {}); },
-  async 'axe: every state in Chinese'(stage) { await axe(stage, { lang: 'zh' }); },
-  async 'axe: every state from right to left'(stage) { await axe(stage, { dir: 'rtl', lang: 'ar' }); },
-  async 'axe: every state without the line'(stage) { await axe(stage, { bar: 'none' }); },
+  async 'axe: every state'(stage) {
+    await axe(stage, {});
+  },
+  async 'axe: every state in Chinese'(stage) {
+    await axe(stage, { lang: 'zh' });
+  },
+  async 'axe: every state from right to left'(stage) {
+    await axe(stage, { dir: 'rtl', lang: 'ar' });
+  },
+  async 'axe: every state without the line'(stage) {
+    await axe(stage, { bar: 'none' });
+  },
 
   // Shows a state, and leaves it there: for a picture, not for a verdict.
   async picture(stage, what) {

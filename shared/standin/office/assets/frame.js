@@ -1,38 +1,50 @@
-// The stand-in's editor frame. It shows nothing without the JS-SDK: the page hands it an access token by postMessage, and every
-// right it shows comes from the server's answer to that token.
+// The stand-in's editor frame. It shows nothing without the JS-SDK: the page hands it an access
+// token by postMessage, and every right it shows comes from the server's answer to that token.
 'use strict';
 
 (function () {
-  const byID = (id) => document.getElementById(id);
+  const byID = id => document.getElementById(id);
   const body = document.body;
   const file = location.pathname.split('/').pop();
   const frame = crypto.getRandomValues(new Uint32Array(4)).join('-');
 
-  let page = null;      // the origin of the page around, fixed by its first message
+  let page = null; // the origin of the page around, fixed by its first message
   let token = '';
   let password = '';
-  let view = null;      // what the server lets this session see
-  let shown = 0;        // the version on the screen
-  let expires = 0;      // by performance.now()
-  let opened = false;   // this frame has opened its grant
+  let view = null; // what the server lets this session see
+  let shown = 0; // the version on the screen
+  let expires = 0; // by performance.now()
+  let opened = false; // this frame has opened its grant
   let online = true;
   let dirty = false;
-  let saving = null;    // the save under way
+  let saving = null; // the save under way
   let saveTimer = 0;
   let pollTimer = 0;
-  let asked = 0;        // numbers the open and renew calls, so that a late answer to an older token is dropped
+  let asked = 0; // numbers the open and renew calls: a late answer to an older token is dropped
 
   const dead = {
-    expired: ['tokenExpired', 'The session has expired', 'The access token has ended and no new one came. What was saved is safe.'],
-    revoked: ['tokenRevoked', 'Your edit right was cancelled',
-      'The same token was opened in another place. Only the last one keeps the document.'],
-    unknown: ['tokenInvalid', 'This token opens nothing here', 'The access token is not known, or belongs to another document.'],
+    expired: [
+      'tokenExpired',
+      'The session has expired',
+      'The access token has ended and no new one came. What was saved is safe.',
+    ],
+    revoked: [
+      'tokenRevoked',
+      'Your edit right was cancelled',
+      'The same token was opened in another place. Only the last one keeps the document.',
+    ],
+    unknown: [
+      'tokenInvalid',
+      'This token opens nothing here',
+      'The access token is not known, or belongs to another document.',
+    ],
   };
 
   // ---- to the page ----
 
   function tell(eventName, data) {
-    if (window.parent !== window) window.parent.postMessage({ weboffice: 1, eventName, data }, page || '*');
+    if (window.parent !== window)
+      window.parent.postMessage({ weboffice: 1, eventName, data }, page || '*');
   }
 
   function fileStatus(status, words) {
@@ -43,14 +55,21 @@
 
   // ---- from the page ----
 
-  window.addEventListener('message', (message) => {
+  window.addEventListener('message', message => {
     const sent = message.data;
-    if (message.source !== window.parent || window.parent === window || !sent || sent.weboffice !== 1) return;
+    if (
+      message.source !== window.parent ||
+      window.parent === window ||
+      !sent ||
+      sent.weboffice !== 1
+    )
+      return;
     if (page === null) page = message.origin;
     if (message.origin !== page) return;
     if (sent.eventName === 'config') configure(sent.data);
     if (sent.eventName === 'setToken') takeToken(sent.data.token);
-    if (sent.eventName === 'save') saveNow(true).then((answer) => tell('save.result', { id: sent.data.id, answer }));
+    if (sent.eventName === 'save')
+      saveNow(true).then(answer => tell('save.result', { id: sent.data.id, answer }));
     if (sent.eventName === 'commandBars') showBars(sent.data);
     if (sent.eventName === 'executeCommandBar') barOf(sent.data.id)?.click();
     if (sent.eventName === 'userColors') byID('user').style.color = sent.data[0]?.color || '';
@@ -58,21 +77,35 @@
   });
 
   function configure({ mode, commonOptions }) {
-    const hidden = commonOptions.isShowTopArea === false ? 'none' : commonOptions.isShowHeader === false ? 'no-header' : '';
+    const hidden =
+      commonOptions.isShowTopArea === false
+        ? 'none'
+        : commonOptions.isShowHeader === false
+          ? 'no-header'
+          : '';
     body.dataset.chrome = hidden || (mode === 'simple' ? 'simple' : 'all');
   }
 
   // The buttons that pages know by the editor's names for them.
-  const BARS = { HistoryVersion: 'history', TabPrintPreview: 'print', ExportPDF: 'export', Undo: 'undo', Redo: 'redo' };
-  const barOf = (id) => (id in BARS ? byID(BARS[id]) : null);
+  const BARS = {
+    HistoryVersion: 'history',
+    TabPrintPreview: 'print',
+    ExportPDF: 'export',
+    Undo: 'undo',
+    Redo: 'redo',
+  };
+  const barOf = id => (id in BARS ? byID(BARS[id]) : null);
 
   function showBars(bars) {
-    for (const { cmbId, attributes } of bars) barOf(cmbId)?.classList.toggle('barred', attributes?.visible === false);
+    for (const { cmbId, attributes } of bars)
+      barOf(cmbId)?.classList.toggle('barred', attributes?.visible === false);
   }
 
   // What a person would type at the end of the first page.
   function typeIn(text) {
-    const last = byID('document').querySelector('article[contenteditable] > :last-child, td[contenteditable]');
+    const last = byID('document').querySelector(
+      'article[contenteditable] > :last-child, td[contenteditable]',
+    );
     if (!last) return;
     last.textContent += text;
     byID('document').dispatchEvent(new Event('input'));
@@ -90,13 +123,21 @@
     const answer = await fetch('/office/session', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ Action: action, File: file, Frame: frame, Token: token, Password: password, ...more }),
+      body: JSON.stringify({
+        Action: action,
+        File: file,
+        Frame: frame,
+        Token: token,
+        Password: password,
+        ...more,
+      }),
     });
     if (!answer.ok) throw new Error('the stand-in answered ' + answer.status);
     if (!online) {
       online = true;
       tell('webSocketStatus', { status: 'online' });
-      tell('ready'); // as the real frame does when it comes back: the JS-SDK answers with the token it has kept
+      // As the real frame does when it comes back: the JS-SDK answers with the token it has kept.
+      tell('ready');
       if (dirty) saveSoon();
     }
     return answer.json();
@@ -113,7 +154,12 @@
   async function enter(action) {
     const number = ++asked;
     let answer;
-    try { answer = await ask(action); } catch { lost(); return later(1000, () => token && enter(action)); }
+    try {
+      answer = await ask(action);
+    } catch {
+      lost();
+      return later(1000, () => token && enter(action));
+    }
     if (number !== asked) return;
     opened = opened || answer.State === 'open' || answer.State === 'locked';
     watch(answer);
@@ -125,10 +171,15 @@
     enterState('open');
     if (dirty) saveSoon();
     if (!first) return;
-    tell('fileOpen', { success: true, readonly: view.Readonly, fileInfo: { id: file, officeType: view.Kind, name: view.Name } });
+    tell('fileOpen', {
+      success: true,
+      readonly: view.Readonly,
+      fileInfo: { id: file, officeType: view.Kind, name: view.Name },
+    });
   }
 
-  // watch looks after the session: at the token's end, and often enough to see that another frame has taken the document.
+  // watch looks after the session: at the token's end, and often enough to see that another frame
+  // has taken the document.
   function watch(answer) {
     expires = performance.now() + (answer.ExpiresIn || 0);
     if (answer.State !== 'open') return clearTimeout(pollTimer);
@@ -143,7 +194,12 @@
   async function check() {
     const used = token;
     let answer;
-    try { answer = await ask('check'); } catch { lost(); return later(1000, check); }
+    try {
+      answer = await ask('check');
+    } catch {
+      lost();
+      return later(1000, check);
+    }
     if (used !== token) return;
     watch(answer);
     if (answer.State !== 'open') return die(answer.State);
@@ -178,12 +234,16 @@
   }
 
   function askPassword() {
-    overlay('locked', 'This document is protected', password ? 'That password is not right.' : 'Enter its password to open it.');
+    overlay(
+      'locked',
+      'This document is protected',
+      password ? 'That password is not right.' : 'Enter its password to open it.',
+    );
     tell('filePasswordStatus', { status: password ? 'wrong' : 'required' });
     byID('password').focus();
   }
 
-  byID('unlock').addEventListener('submit', (event) => {
+  byID('unlock').addEventListener('submit', event => {
     event.preventDefault();
     password = byID('password').value;
     enter('renew');
@@ -202,7 +262,11 @@
     byID('user').textContent = [...view.UserName][0].toUpperCase();
     byID('user').title = view.UserName;
     byID('user').setAttribute('aria-label', view.UserName);
-    byID('mode').textContent = view.Cached ? 'Cached preview' : view.Readonly ? 'Read only' : 'Editing';
+    byID('mode').textContent = view.Cached
+      ? 'Cached preview'
+      : view.Readonly
+        ? 'Read only'
+        : 'Editing';
     for (const button of document.querySelectorAll('[data-needs]')) {
       const right = button.dataset.needs;
       button.hidden = right === 'edit' ? view.Readonly : !view[right];
@@ -227,12 +291,16 @@
   }
 
   function drawPages(limited) {
-    const content = view.Pages.map((text) => (view.Kind === 's' ? drawSheet(text) : drawPage(text)));
+    const content = view.Pages.map(text => (view.Kind === 's' ? drawSheet(text) : drawPage(text)));
     if (limited) {
-      const limit = make('p', 'limit', 'The preview ends here: ' + view.Pages.length + ' of ' + view.TotalPages + ' pages.');
+      const limit = make(
+        'p',
+        'limit',
+        'The preview ends here: ' + view.Pages.length + ' of ' + view.TotalPages + ' pages.',
+      );
       content.push(limit);
       new IntersectionObserver((seen, observer) => {
-        if (!seen.some((one) => one.isIntersecting)) return;
+        if (!seen.some(one => one.isIntersecting)) return;
         observer.disconnect();
         tell('previewLimit', { pages: view.Pages.length, totalPages: view.TotalPages });
       }).observe(limit);
@@ -255,26 +323,42 @@
   }
 
   function drawSheet(text) {
-    const rows = text.split('\n').map((line) => line.split('\t'));
-    const columns = Math.max(5, ...rows.map((row) => row.length));
+    const rows = text.split('\n').map(line => line.split('\t'));
+    const columns = Math.max(5, ...rows.map(row => row.length));
     const table = make('table', 'sheet');
     table.dataset.part = 'sheet';
     const head = table.insertRow();
-    head.append(make('th'), ...Array.from({ length: columns }, (_, i) => make('th', '', String.fromCharCode(65 + (i % 26)))));
+    head.append(
+      make('th'),
+      ...Array.from({ length: columns }, (_, i) =>
+        make('th', '', String.fromCharCode(65 + (i % 26))),
+      ),
+    );
     rows.forEach((row, number) => {
       const line = table.insertRow();
-      line.append(make('th', '', number + 1), ...Array.from(head.cells).slice(1).map((_, i) => make('td', '', row[i] || '')));
+      line.append(
+        make('th', '', number + 1),
+        ...Array.from(head.cells)
+          .slice(1)
+          .map((_, i) => make('td', '', row[i] || '')),
+      );
     });
     return table;
   }
 
   // readPages turns what is on the screen back into text.
   function readPages() {
-    const lines = (nodes) => [...nodes].map((node) => node.textContent.replace(/\n$/, '')).join('\n');
-    return [...byID('document').querySelectorAll('[data-part]')].map((part) => {
+    const lines = nodes => [...nodes].map(node => node.textContent.replace(/\n$/, '')).join('\n');
+    return [...byID('document').querySelectorAll('[data-part]')].map(part => {
       if (part.dataset.part === 'page') return lines(part.childNodes);
-      return [...part.rows].slice(1)
-        .map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent.replace(/\s+/g, ' ')).join('\t').trimEnd())
+      return [...part.rows]
+        .slice(1)
+        .map(row =>
+          [...row.querySelectorAll('td')]
+            .map(cell => cell.textContent.replace(/\s+/g, ' '))
+            .join('\t')
+            .trimEnd(),
+        )
         .join('\n');
     });
   }
@@ -287,17 +371,27 @@
         part.setAttribute('aria-multiline', 'true');
         part.setAttribute('aria-label', 'Text');
       } else {
-        for (const name of ['contenteditable', 'role', 'aria-multiline', 'aria-label']) part.removeAttribute(name);
+        for (const name of ['contenteditable', 'role', 'aria-multiline', 'aria-label'])
+          part.removeAttribute(name);
       }
     }
   }
 
   function drawVersions() {
-    const items = (view.Versions || []).slice().reverse().map((one) => {
-      const item = make('li', '', 'Version ' + one.Version);
-      item.append(make('small', '', one.User ? one.User + ', ' + new Date(one.Time).toLocaleString() : 'As it was found'));
-      return item;
-    });
+    const items = (view.Versions || [])
+      .slice()
+      .reverse()
+      .map(one => {
+        const item = make('li', '', 'Version ' + one.Version);
+        item.append(
+          make(
+            'small',
+            '',
+            one.User ? one.User + ', ' + new Date(one.Time).toLocaleString() : 'As it was found',
+          ),
+        );
+        return item;
+      });
     const entries = make('ol');
     entries.append(...items);
     byID('versions').replaceChildren(make('h2', '', 'Versions'), entries);
@@ -315,7 +409,7 @@
     const canvas = document.createElement('canvas');
     const pen = canvas.getContext('2d');
     pen.font = font;
-    const width = Math.max(...lines.map((line) => pen.measureText(line).width));
+    const width = Math.max(...lines.map(line => pen.measureText(line).width));
     canvas.width = Math.ceil(width + (mark.Horizontal || 50));
     canvas.height = Math.ceil(width * 0.7 + 24 * lines.length + (mark.Vertical || 50));
     pen.font = font;
@@ -330,7 +424,9 @@
   function notice(words) {
     byID('notice').textContent = words;
     clearTimeout(notice.timer);
-    notice.timer = setTimeout(() => { byID('notice').textContent = ''; }, 5000);
+    notice.timer = setTimeout(() => {
+      byID('notice').textContent = '';
+    }, 5000);
   }
 
   // ---- editing ----
@@ -352,12 +448,22 @@
   window.addEventListener('pagehide', () => {
     if (!dirty || saving || !token) return;
     fetch('/office/session', {
-      method: 'POST', keepalive: true, headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ Action: 'save', File: file, Frame: frame, Token: token, Password: password, Pages: readPages() }),
+      method: 'POST',
+      keepalive: true,
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({
+        Action: 'save',
+        File: file,
+        Frame: frame,
+        Token: token,
+        Password: password,
+        Pages: readPages(),
+      }),
     }).catch(() => {});
   });
 
-  // saveNow saves what changed. asked is a save by the page: its outcome has other numbers than one that happens by itself.
+  // saveNow saves what changed. asked is a save by the page: its outcome has other numbers than one
+  // that happens by itself.
   async function saveNow(asked) {
     clearTimeout(saveTimer);
     if (saving) {
@@ -393,7 +499,9 @@
   byID('undo').addEventListener('click', () => document.execCommand('undo'));
   byID('redo').addEventListener('click', () => document.execCommand('redo'));
   byID('print').addEventListener('click', () => window.print());
-  byID('export').addEventListener('click', () => notice('The stand-in writes no PDF. The real editor would offer one now.'));
+  byID('export').addEventListener('click', () =>
+    notice('The stand-in writes no PDF. The real editor would offer one now.'),
+  );
   byID('history').addEventListener('click', () => {
     byID('versions').hidden = !byID('versions').hidden;
     byID('history').setAttribute('aria-expanded', String(!byID('versions').hidden));
@@ -401,7 +509,12 @@
   });
   byID('copy').addEventListener('click', async () => {
     const chosen = String(getSelection()) || readPages().join('\n\n');
-    try { await navigator.clipboard.writeText(chosen); notice('Copied'); } catch { notice('The browser does not let this page copy.'); }
+    try {
+      await navigator.clipboard.writeText(chosen);
+      notice('Copied');
+    } catch {
+      notice('The browser does not let this page copy.');
+    }
   });
 
   byID('rename').addEventListener('click', () => {
@@ -410,7 +523,7 @@
     title.focus();
     getSelection().selectAllChildren(title);
   });
-  byID('title').addEventListener('keydown', (event) => {
+  byID('title').addEventListener('keydown', event => {
     if (event.key !== 'Enter' && event.key !== 'Escape') return;
     event.preventDefault();
     if (event.key === 'Escape') byID('title').textContent = view.Title;
@@ -433,17 +546,31 @@
   // ---- rights that the browser could get around ----
 
   for (const name of ['copy', 'cut', 'dragstart', 'contextmenu']) {
-    document.addEventListener(name, (event) => {
-      if (view && !view.Copy) { event.preventDefault(); notice('Copying is not allowed here.'); }
+    document.addEventListener(name, event => {
+      if (view && !view.Copy) {
+        event.preventDefault();
+        notice('Copying is not allowed here.');
+      }
     });
   }
-  document.addEventListener('keydown', (event) => {
+  document.addEventListener('keydown', event => {
     if (!(event.ctrlKey || event.metaKey)) return;
-    if (event.key === 'p' && view && !view.Print) { event.preventDefault(); notice('Printing is not allowed here.'); }
-    if (event.key === 's') { event.preventDefault(); if (view && !view.Readonly) saveNow(true); }
+    if (event.key === 'p' && view && !view.Print) {
+      event.preventDefault();
+      notice('Printing is not allowed here.');
+    }
+    if (event.key === 's') {
+      event.preventDefault();
+      if (view && !view.Readonly) saveNow(true);
+    }
   });
 
-  window.addEventListener('online', () => { if (opened) { online = false; check(); } });
+  window.addEventListener('online', () => {
+    if (opened) {
+      online = false;
+      check();
+    }
+  });
 
   setInterval(() => {
     const left = Math.max(0, Math.round((expires - performance.now()) / 1000));
@@ -452,8 +579,11 @@
   }, 500);
 
   if (window.parent === window) {
-    overlay('direct', 'This address does not open by itself',
-      'A WebOffice URL works only inside a page that opens it with the JS-SDK and an access token.');
+    overlay(
+      'direct',
+      'This address does not open by itself',
+      'A WebOffice URL works only inside a page that opens it with the JS-SDK and an access token.',
+    );
   } else {
     tell('ready');
   }
