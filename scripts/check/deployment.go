@@ -135,7 +135,7 @@ func (r *report) variables(d document, path []string, reserved string, required 
 // not read it.
 func variable(name string) app.Variable {
 	for _, v := range app.Variables() {
-		if v.Name == name {
+		if v.Name == name && v.Need != app.Container {
 			return v
 		}
 	}

@@ -138,8 +138,8 @@ func (r *configReader) linkKeys(sessionKeys [][]byte) (keys []weboffice.Secret) 
 	for _, key := range r.keys("WEBOFFICE_LINK_KEYS") {
 		if slices.ContainsFunc(sessionKeys,
 			func(s []byte) bool { return string(s) == string(key) }) {
-			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open sealed"+
-				" tokens; %s", makeKey)
+			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open"+
+				" sealed tokens; %s", makeKey)
 		}
 		keys = append(keys, weboffice.Secret(key))
 	}

@@ -17,15 +17,17 @@ const (
 	Required            // everywhere
 	RequiredOffFC       // everywhere but on Function Compute, which says it by itself
 	RequiredLambda      // on Lambda, where no platform gives RAM credentials
+	Container           // optional, and read only where a container serves plain HTTP
 )
 
 // Variables lists every environment variable that an operator sets; deployment templates are
 // checked against it. The platforms' own variables (FC_*, AWS_*, ALIBABA_CLOUD_ACCESS_KEY_ID and
-// its companions) are not listed.
+// its companions) are not listed, nor are the endpoints of stand-ins.
 func Variables() []Variable {
 	return []Variable{
 		{Name: "WEBOFFICE_SESSION_KEYS", Secret: true, Need: Required,
-			Use: "Comma-separated base64 of 32 bytes each: the first seals refresh tokens, all open them."},
+			Use: "Comma-separated base64 of 32 bytes each: the first seals refresh tokens, all open" +
+				" them."},
 		{Name: "WEBOFFICE_LINK_KEYS", Secret: true,
 			Use: "The same form, for share links; none may equal a session key."},
 		{Name: "WEBOFFICE_USER_SALT", Secret: true,
@@ -48,6 +50,14 @@ func Variables() []Variable {
 			Use: "The audience that the AWS token is asked for and the identity provider expects."},
 		{Name: "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
 			Use: "A file or https URL with an OIDC token, instead of the AWS role."},
+		{Name: "ALIBABA_CLOUD_ECS_METADATA", Need: Container,
+			Use: "The name of the RAM role that is attached to the ECS or ACK instance."},
+		{Name: "WEBOFFICE_ADDR", Need: Container,
+			Use: "host:port to listen on; default 127.0.0.1:8080."},
+		{Name: "PORT", Need: Container,
+			Use: "The port to listen on, on every interface, where WEBOFFICE_ADDR is not set."},
+		{Name: "WEBOFFICE_TRUSTED_PROXIES", Need: Container,
+			Use: "How many proxies stand before the container; default 0."},
 		{Name: "LOG_LEVEL", Use: "DEBUG, INFO (default), WARN or ERROR."},
 	}
 }
