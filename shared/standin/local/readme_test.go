@@ -102,29 +102,28 @@ window.session = session;</script>`, s.printed("js")))
 	b.quiet()
 }
 
-// The curl command that README shows gives the fields that README lists.
-func TestReadmeFields(t *testing.T) {
-	t.Parallel()
-	s := newStage(t, 30*time.Minute)
-	readme := readFile(t, "../../../README.md")
-	command := regexp.MustCompile(`curl -s http://127\.0\.0\.1:8080/generate ` +
-		`-H 'Content-Type: application/json' -d '(.*)'`).FindStringSubmatch(readme)
-	fields := regexp.MustCompile(`(?m)^\{("RequestId".*)\}$`).FindStringSubmatch(readme)
-	if command == nil || fields == nil {
-		t.Fatal("README has no curl command, or no fields")
-	}
-	answer, err := http.Post(s.URL+"/generate", "application/json", strings.NewReader(command[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("%d %s %v", answer.StatusCode, body, err)
-	}
-	for _, field := range strings.Split(fields[1], ",") {
-		if !strings.Contains(string(body), field+":") {
-			t.Errorf("%s is not in the answer", field)
-		}
+// The page of one's own that README has readers write, in both languages.
+func TestOwnPage(t *testing.T) {
+	for _, guide := range []string{"README.md", ".github/zh-CN.md"} {
+		t.Run(guide, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, 30*time.Minute)
+			_, text, found := strings.Cut(readFile(t, "../../../"+guide), "```html\n")
+			text, _, closed := strings.Cut(text, "```")
+			if !found || !closed {
+				t.Fatal("it has no page")
+			}
+			s.site.add("/", strings.NewReplacer("http://127.0.0.1:8080", s.URL,
+				"http://127.0.0.1:8081", s.IMMURL).Replace(text))
+			const uri = "oss://team-docs/handbook/welcome.txt"
+			if err := s.IMM.AddDocument(uri, office.Document{Text: "Welcome"}); err != nil {
+				t.Fatal(err)
+			}
+			b := newTab(t)
+			b.open(s.site.URL + "/")
+			b.until(plainSession + `?.state === 'open'`)
+			s.calls(1, 0)
+			b.quiet("favicon")
+		})
 	}
 }
