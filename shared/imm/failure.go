@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -87,7 +86,7 @@ func refusesUserName(err error) bool {
 }
 
 // failure says what went wrong with a request: err with its exchange, or else an answer of 400 and
-// more. A *url.Error is never kept: it holds the whole query, tokens included.
+// more. Err itself is not kept.
 func (c *Client) failure(ctx context.Context, r reply, err error, p parameters) error {
 	f := &failure{reason: reason(err), sent: r.sent}
 	switch {
@@ -169,19 +168,16 @@ func failed(status int) weboffice.Failure {
 	return weboffice.ErrIMMFailed
 }
 
-// reason is a sentence about a network failure without its URL.
+// reason is a sentence about a network failure. Nothing of err's own text is in it: that may hold
+// the URL, with all parameters.
 func reason(err error) string {
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
-		err = withURL.Err
-	}
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
 	case err == nil:
 		return ""
 	case errors.Is(err, errUnreadable):
-		return err.Error()
+		return errUnreadable.Error()
 	case errors.As(err, &dns):
 		return "the endpoint's name was not resolved"
 	case errors.As(err, &op):
