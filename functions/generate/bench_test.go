@@ -82,11 +82,8 @@ func BenchmarkGenerate(b *testing.B) {
 		{"official-sdk", func(b *testing.B) func() error { return official(b, imm) }},
 		{"raw", func(*testing.B) func() error { return raw(imm) }},
 	} {
-		for suffix, atOnce := range map[string]int{"": 1, "-50": 50} {
-			b.Run(line.name+suffix, func(b *testing.B) {
-				measure(b, atOnce, line.call(b), sdk)
-			})
-		}
+		b.Run(line.name, func(b *testing.B) { measure(b, 1, line.call(b), sdk) })
+		b.Run(line.name+"-50", func(b *testing.B) { measure(b, 50, line.call(b), sdk) })
 	}
 }
 

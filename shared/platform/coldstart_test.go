@@ -35,8 +35,7 @@ func BenchmarkColdStart(b *testing.B) {
 		b.Fatal(err)
 	}
 	deployed, here := filepath.Join(directory, "deployed"), filepath.Join(directory, "here")
-	// Lambda's is arm64
-	for out, flags := range map[string][]string{deployed: nil,
+	for out, flags := range map[string][]string{deployed: nil, // Lambda's is arm64
 		here: {"-target", "lambda", "-arch", runtime.GOARCH}} {
 		build := exec.Command("go", append([]string{"run", "./scripts/build", "-policy", policy,
 			"-out", out}, flags...)...)
@@ -47,42 +46,34 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
-	env := []string{
-		"WEBOFFICE_SESSION_KEYS=" + base64.StdEncoding.EncodeToString(key),
-		"WEBOFFICE_REGION=cn-shanghai",
-		"WEBOFFICE_IMM_ENDPOINT=http://127.0.0.1:1", "ALIBABA_CLOUD_ACCESS_KEY_ID=STS.local",
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET=local-secret", "ALIBABA_CLOUD_SECURITY_TOKEN=local-token",
-	}
+	env := []string{"WEBOFFICE_SESSION_KEYS=" + base64.StdEncoding.EncodeToString(key),
+		"WEBOFFICE_REGION=cn-shanghai", "WEBOFFICE_IMM_ENDPOINT=http://127.0.0.1:1",
+		"ALIBABA_CLOUD_ACCESS_KEY_ID=STS.local", "ALIBABA_CLOUD_ACCESS_KEY_SECRET=local-secret",
+		"ALIBABA_CLOUD_SECURITY_TOKEN=local-token"}
 	for _, on := range []struct {
-		name       string
-		newRuntime func() (*cloud.Runtime, error)
-		program    string // one that runs here
-		uploaded   string
+		name              string
+		newRuntime        func() (*cloud.Runtime, error)
+		program, uploaded string // the program is one that runs here
 	}{
-		{"fc", cloud.NewFunctionCompute, deployed + "/fc/generate/bootstrap",
-			deployed + "/fc/generate"},
-		{"custom", cloud.NewCustomRuntime, deployed + "/fc/generate/bootstrap",
-			deployed + "/fc/generate"},
-		{"lambda", cloud.NewLambda, here + "/lambda/generate/bootstrap",
-			deployed + "/lambda/generate"},
+		{"fc", cloud.NewFunctionCompute, deployed + "/fc", deployed + "/fc"},
+		{"custom", cloud.NewCustomRuntime, deployed + "/fc", deployed + "/fc"},
+		{"lambda", cloud.NewLambda, here + "/lambda", deployed + "/lambda"},
+		{"container", cloud.NewContainer, deployed + "/fc", deployed + "/fc"},
 	} {
 		b.Run(on.name, func(b *testing.B) {
-			archive, memory := zipSize(b, on.uploaded), 0.0
+			archive, memory := zipSize(b, on.uploaded+"/generate"), 0.0
 			for b.Loop() {
 				b.StopTimer()
 				stand, err := on.newRuntime()
 				if err != nil {
 					b.Fatal(err)
 				}
-				r, err := http.NewRequestWithContext(b.Context(), http.MethodOptions,
+				r, _ := http.NewRequestWithContext(b.Context(), http.MethodOptions,
 					"http://function.example.com/", nil)
-				if err != nil {
-					b.Fatal(err)
-				}
 				r.Header.Set("Origin", "https://docs.example.com")
 				r.Header.Set("Access-Control-Request-Method", http.MethodPost)
 				b.StartTimer()
-				p := run(b, on.program, append(stand.Env(), env...)...)
+				p := run(b, on.program+"/generate/bootstrap", append(stand.Env(), env...)...)
 				answer, err := stand.RoundTrip(r)
 				b.StopTimer()
 				if err != nil || answer.StatusCode >= 300 ||

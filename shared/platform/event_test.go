@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,52 +28,38 @@ import (
 // tell them apart.
 func TestRecordedEvents(t *testing.T) {
 	for _, file := range []string{"fc-http-trigger.json", "lambda-function-url.json"} {
-		t.Run(file, func(t *testing.T) {
-			payload, err := os.ReadFile("testdata/" + file)
-			if err != nil {
-				t.Fatal(err)
+		payload, err := os.ReadFile("testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, bad := parseEvent(t.Context(), payload)
+		if bad != nil {
+			t.Fatal(bad)
+		}
+		body, _ := io.ReadAll(r.Body)
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		for _, c := range []struct{ what, got, want string }{
+			{"method", r.Method, "POST"},
+			{"path", r.URL.Path, "/open/a/b"},
+			{"escaped path", r.URL.EscapedPath(), "/open/a%2Fb"},
+			{"request URI without the query", path, "/open/a%2Fb"},
+			{"query", r.URL.Query().Encode(), "Empty=&SourceURI=oss%3A%2F%2Ftest-bucket%2Fa+b.docx"},
+			{"Origin", r.Header.Get("Origin"), "https://docs.example.com"},
+			{"Authorization", r.Header.Get("Authorization"), "Bearer of-the-page"},
+			{"Cookie", r.Header.Get("Cookie"), "a=1; b=2"},
+			{"body", string(body), `{"SourceURI":"oss://test-bucket/a.docx"}`},
+			{"length", strconv.FormatInt(r.ContentLength, 10), "40"},
+			{"client", r.RemoteAddr, "203.0.113.8:0"},
+			{"the connection's", r.Header.Get("Connection") + r.Header.Get("Host"), ""},
+			{"the platform's", r.Header.Get("X-Fc-Log-Type") + r.Header.Get("X-Amzn-Trace-Id"), ""},
+		} {
+			if c.got != c.want {
+				t.Errorf("%s: %s: %q, want %q", file, c.what, c.got, c.want)
 			}
-			r, bad := parseEvent(t.Context(), payload)
-			if bad != nil {
-				t.Fatal(bad)
-			}
-			body, _ := io.ReadAll(r.Body)
-			for _, c := range []struct{ what, got, want string }{
-				{"method", r.Method, "POST"},
-				{"path", r.URL.Path, "/open/a/b"},
-				{"escaped path", r.URL.EscapedPath(), "/open/a%2Fb"},
-				{"SourceURI", r.URL.Query().Get("SourceURI"), "oss://test-bucket/a b.docx"},
-				{"Origin", r.Header.Get("Origin"), "https://docs.example.com"},
-				{"Authorization", r.Header.Get("Authorization"), "Bearer of-the-page"},
-				{"Cookie", r.Header.Get("Cookie"), "a=1; b=2"},
-				{"body", string(body), `{"SourceURI":"oss://test-bucket/a.docx"}`},
-				{"client", r.RemoteAddr, "203.0.113.8:0"},
-				{"request URI without the query", strings.Split(r.RequestURI, "?")[0],
-					"/open/a%2Fb"},
-			} {
-				if c.got != c.want {
-					t.Errorf("%s: %q, want %q", c.what, c.got, c.want)
-				}
-			}
-			if !r.URL.Query().Has("Empty") || len(r.URL.Query()) != 2 {
-				t.Errorf("query: %v", r.URL.Query())
-			}
-			if !strings.HasSuffix(r.Host, ".run") && !strings.HasSuffix(r.Host, ".aws") {
-				t.Errorf("host: %q", r.Host)
-			}
-			for _, name := range []string{"Connection", "X-Fc-Log-Type", "X-Amzn-Trace-Id",
-				"Host"} {
-				if r.Header[name] != nil {
-					t.Errorf("the handler sees %s", name)
-				}
-			}
-			if cookie, err := r.Cookie("b"); err != nil || cookie.Value != "2" {
-				t.Errorf("cookie b: %v, %v", cookie, err)
-			}
-			if r.ContentLength != int64(len(body)) {
-				t.Errorf("ContentLength: %d", r.ContentLength)
-			}
-		})
+		}
+		if !strings.HasSuffix(r.Host, ".run") && !strings.HasSuffix(r.Host, ".aws") {
+			t.Errorf("%s: host: %q", file, r.Host)
+		}
 	}
 }
 
@@ -106,53 +95,42 @@ func TestEventsOfTheSDKs(t *testing.T) {
 }
 
 func TestEventsThatLackFields(t *testing.T) {
-	for name, payload := range map[string]string{
-		"nothing but the method": `{"requestContext":{"http":{"method":"GET"}}}`,
-		"null everywhere": `{"version":null,"rawPath":null,"body":null,"isBase64Encoded":null,"headers":null,"queryParameters":null,
-			"rawQueryString":null,"cookies":null,"requestContext":{"accountId":null,"requestId":null,"http":{"method":"GET","path":null,"sourceIp":null}}}`,
-		"other types where nothing is read": `{"version":2,"requestContext":{"timeEpoch":1,"time":{},"http":{"method":"GET","userAgent":[]}}}`,
+	for _, c := range []struct{ payload, uri string }{
+		{`{"requestContext":{"http":{"method":"GET"}}}`, "/"},
+		{`{"version":null,"rawPath":null,"body":null,"isBase64Encoded":null,"headers":null,` +
+			`"queryParameters":null,"rawQueryString":null,"cookies":null,"requestContext":` +
+			`{"accountId":null,"requestId":null,"http":{"method":"GET","path":null,"sourceIp":null}}}`, "/"},
+		// other types where nothing is read
+		{`{"version":2,"requestContext":{"time":{},"http":{"method":"GET","userAgent":[]}}}`, "/"},
+		{`{"rawPath":"open","requestContext":{"http":{"method":"GET"}}}`, "/open"},
+		{`{"rawPath":"/a?b","requestContext":{"http":{"method":"GET"}}}`, "/a"},
 	} {
-		r, bad := parseEvent(t.Context(), []byte(payload))
-		if bad != nil {
-			t.Errorf("%s: %v", name, bad)
-			continue
-		}
-		if r.URL.String() != "/" || len(r.Header) != 0 || r.ContentLength != 0 ||
-			r.RemoteAddr != ":0" {
-			t.Errorf("%s: %v %v %d %q", name, r.URL, r.Header, r.ContentLength, r.RemoteAddr)
+		r, bad := parseEvent(t.Context(), []byte(c.payload))
+		if bad != nil || r.URL.String() != c.uri || r.URL.Host != "" || len(r.Header) != 0 ||
+			r.ContentLength != 0 || r.RemoteAddr != ":0" {
+			t.Errorf("%s: %v, %+v", c.payload, bad, r)
 		}
 	}
 }
 
 func TestEventsThatAreNoHTTPRequest(t *testing.T) {
+	const post = `,"isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`
+	const get = `"requestContext":{"http":{"method":"GET"}}}`
 	for name, c := range map[string]struct{ payload, says string }{
-		"nothing": {``, "requestContext.http.method"},
-		"text":    {`hello`, "HTTP trigger"},
-		"a timer's": {
-			`{"triggerTime":"2026-11-21T08:00:00Z","triggerName":"t","payload":"x"}`,
-			"HTTP trigger"},
-		"a list":       {`[]`, "HTTP trigger"},
-		"null":         {`null`, "HTTP trigger"},
-		"a REST API's": {`{"httpMethod":"GET","path":"/"}`, "payload 2.0"},
-		"more than one": {`{"requestContext":{"http":{"method":"GET"}}}{}`,
-			"HTTP trigger"},
-		"headers as lists": {
-			`{"headers":{"A":["1"]},"requestContext":{"http":{"method":"GET"}}}`, "headers"},
-		"a method of two words": {`{"requestContext":{"http":{"method":"GET /"}}}`,
-			"not an HTTP method"},
-		"a path that is not one": {`{"rawPath":"/%zz","requestContext":{"http":{"method":"GET"}}}`,
-			"rawPath"},
-		"a path with a control": {
-			`{"rawPath":"/\u0000","requestContext":{"http":{"method":"GET"}}}`, "rawPath"},
-		"base64 that is not": {
-			`{"body":"%%%","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`,
-			"base64"},
-		"base64 of the URL kind": {
-			`{"body":"_-8=","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`,
-			"base64"},
-		"base64 that was cut off": {
-			`{"body":"aGk","isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`,
-			"base64"},
+		"nothing":                {``, "requestContext.http.method"},
+		"text":                   {`hello`, "HTTP trigger"},
+		"a timer's":              {`{"triggerTime":"2026-11-21T08:00:00Z","payload":"x"}`, "HTTP trigger"},
+		"a list":                 {`[]`, "HTTP trigger"},
+		"null":                   {`null`, "HTTP trigger"},
+		"a REST API's":           {`{"httpMethod":"GET","path":"/"}`, "payload 2.0"},
+		"more than one":          {`{` + get + `{}`, "HTTP trigger"},
+		"headers as lists":       {`{"headers":{"A":["1"]},` + get, "headers"},
+		"a method of two words":  {`{"requestContext":{"http":{"method":"GET /"}}}`, "not an HTTP method"},
+		"a path that is not one": {`{"rawPath":"/%zz",` + get, "rawPath"},
+		"a path with a control":  {`{"rawPath":"/\u0000",` + get, "rawPath"},
+		"base64 that is not":     {`{"body":"%%%"` + post, "base64"},
+		"base64 of the URL kind": {`{"body":"_-8="` + post, "base64"},
+		"base64 that was cut":    {`{"body":"aGk"` + post, "base64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTestServer(t, Plain,
@@ -160,12 +138,9 @@ func TestEventsThatAreNoHTTPRequest(t *testing.T) {
 			ctx, cancel := invocation(t.Context(), "id-1", "", "", "")
 			defer cancel()
 			var out fcevents.HTTPTriggerResponse
-			if err := json.Unmarshal(s.serveEvent(ctx, []byte(c.payload), fcAnswer),
-				&out); err != nil {
-				t.Fatal(err)
-			}
 			var body struct{ RequestId, Code, Message string }
-			if err := json.Unmarshal([]byte(out.Body), &body); err != nil {
+			err := json.Unmarshal(s.serveEvent(ctx, []byte(c.payload), fcAnswer), &out)
+			if err := errors.Join(err, json.Unmarshal([]byte(out.Body), &body)); err != nil {
 				t.Fatalf("%v in %q", err, out.Body)
 			}
 			if out.StatusCode != 400 || body.RequestId != "id-1" ||
@@ -175,27 +150,6 @@ func TestEventsThatAreNoHTTPRequest(t *testing.T) {
 				t.Errorf("%+v", out)
 			}
 		})
-	}
-}
-
-func TestPathsStayAsTheyWere(t *testing.T) {
-	for raw, path := range map[string]string{
-		"":                     "/",
-		"/":                    "/",
-		"open":                 "/open",
-		"/a%2Fb/%2e%2e/c":      "/a/b/../c",
-		"//evil.example.com/x": "//evil.example.com/x",
-		"/a?b":                 "/a",
-		"/%E4%B8%AD.docx":      "/中.docx",
-	} {
-		payload, _ := json.Marshal(map[string]any{"rawPath": raw,
-			"requestContext": map[string]any{"http": map[string]any{"method": "GET"}}})
-		r, bad := parseEvent(t.Context(), payload)
-		if bad != nil {
-			t.Errorf("%q: %v", raw, bad)
-		} else if r.URL.Path != path || r.URL.Host != "" {
-			t.Errorf("%q: path %q on host %q, want %q", raw, r.URL.Path, r.URL.Host, path)
-		}
 	}
 }
 
@@ -238,79 +192,65 @@ func TestPlatformHeadersSpoofed(t *testing.T) {
 	}
 }
 
+// TestAnswers are those of net/http's server where a handler does what is seldom.
 func TestAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
-		method  string
-		handler http.HandlerFunc
+		handler func(w http.ResponseWriter)
 		status  int
 		header  map[string]string
-		body    string
 	}{
-		"nothing written": {"GET", func(http.ResponseWriter, *http.Request) {}, 200,
-			map[string]string{}, ""},
-		"text without a type": {"GET", func(w http.ResponseWriter, _ *http.Request) {
-			_,
-				_ = io.WriteString(w, "hi")
-		},
-			200, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "hi"},
-		"a header after the status is late": {"GET", func(w http.ResponseWriter, _ *http.Request) {
+		"nothing written": {func(http.ResponseWriter) {}, 200, map[string]string{}},
+		"a header after the status is late": {func(w http.ResponseWriter) {
 			w.WriteHeader(201)
 			w.Header().Set("Late", "1")
 			w.WriteHeader(500)
-		}, 201, map[string]string{}, ""},
-		"an interim answer is not kept": {"GET", func(w http.ResponseWriter, _ *http.Request) {
+		}, 201, map[string]string{}},
+		"an interim answer is not kept": {func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(202)
-		}, 202, map[string]string{}, ""},
-		"HEAD has no body": {"HEAD", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "text/html")
-			_, _ = io.WriteString(w, "hi")
-		}, 200, map[string]string{"Content-Type": "text/html"}, ""},
-		"204 has no body": {"GET", func(w http.ResponseWriter, _ *http.Request) {
+		}, 202, map[string]string{}},
+		"204 has no body": {func(w http.ResponseWriter) {
 			w.WriteHeader(204)
 			_, _ = io.WriteString(w, "hi")
-		}, 204, map[string]string{}, ""},
-		"the connection's and the platform's headers stay here": {"GET",
-			func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Length", "7")
-				w.Header().Set("Connection", "close")
-				w.Header().Set("X-Fc-Status", "404")
-				w.Header().Set("Vary", "Origin")
-				w.Header().Add("Vary", "Accept")
-			}, 200, map[string]string{"Vary": "Origin, Accept"}, ""},
+		}, 204, map[string]string{}},
+		"the connection's headers stay here": {func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "7")
+			w.Header().Set("Connection", "close")
+			w.Header().Set("Vary", "Origin")
+		}, 200, map[string]string{"Vary": "Origin"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			r, err := http.NewRequestWithContext(t.Context(), c.method, "/", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := newTestServer(t, Plain, c.handler).answer(r)
-			header, body, _ := a.eventParts()
-			if a.status != c.status || body != c.body || !reflect.DeepEqual(header, c.header) {
-				t.Errorf("%d %v %q", a.status, header, body)
-			}
-		})
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		a := newTestServer(t, Plain, func(w http.ResponseWriter, _ *http.Request) {
+			c.handler(w)
+		}).answer(r)
+		header, body, _ := a.eventParts()
+		if a.status != c.status || body != "" || !maps.Equal(header, c.header) {
+			t.Errorf("%s: %d %v %q", name, a.status, header, body)
+		}
 	}
 }
 
 // TestPanicTellsSecrets: a panic's value may quote a token; neither the answer nor the log does.
 func TestPanicTellsSecrets(t *testing.T) {
-	var log bytes.Buffer
-	panics := map[string]http.HandlerFunc{
-		"text": func(http.ResponseWriter, *http.Request) { panic("token is s3cr3t") },
-		"error": func(http.ResponseWriter, *http.Request) {
+	for name, handler := range map[string]func(w http.ResponseWriter){
+		"text": func(http.ResponseWriter) { panic("token is s3cr3t") },
+		"error": func(http.ResponseWriter) {
 			panic(&url.Error{Op: "Get", URL: "https://x/?t=s3cr3t", Err: io.EOF})
 		},
-		"half an answer": func(w http.ResponseWriter, _ *http.Request) {
+		"half an answer": func(w http.ResponseWriter) {
 			w.Header().Set("X-Token", "s3cr3t")
 			_, _ = io.WriteString(w, `{"AccessToken":"s3cr3t`)
 			panic(http.ErrAbortHandler)
 		},
-	}
-	for name, handler := range panics {
+		"index out of range [0] with length 0": func(http.ResponseWriter) { // harmless twin: quoted
+			var none []int
+			_ = none[len(none)]
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
-			log.Reset()
-			s := newTestServer(t, Plain, handler)
+			var log bytes.Buffer
+			s := newTestServer(t, Plain,
+				func(w http.ResponseWriter, _ *http.Request) { handler(w) })
 			s.logger = jsonLogger(&log)
 			ctx, cancel := invocation(t.Context(), "id-2", "", "", "")
 			defer cancel()
@@ -322,26 +262,14 @@ func TestPanicTellsSecrets(t *testing.T) {
 				!strings.Contains(body, `"RequestId":"id-2","Code":"InternalError"`) {
 				t.Errorf("%d %v %s", a.status, header, body)
 			}
-			if strings.Contains(log.String()+body, "s3cr3t") {
-				t.Errorf("the secret is in %s%s", log.String(), body)
-			}
-			if strings.Count(log.String(), "\n") != 1 ||
+			if strings.Contains(log.String()+body, "s3cr3t") ||
+				strings.Count(log.String(), "\n") != 1 ||
 				!strings.Contains(log.String(), "event_test.go") ||
-				!strings.Contains(log.String(), "id-2") {
+				!strings.Contains(log.String(), "id-2") ||
+				strings.HasPrefix(name, "index") && !strings.Contains(log.String(), name) {
 				t.Errorf("log: %s", log.String())
 			}
 		})
-	}
-	log.Reset()
-	s := newTestServer(t, Plain, func(http.ResponseWriter, *http.Request) {
-		var none []int
-		_ = none[len(none)]
-	})
-	s.logger = jsonLogger(&log)
-	r, _ := http.NewRequestWithContext(t.Context(), "GET", "/", nil)
-	if a := s.answer(r); a.status != 500 ||
-		!strings.Contains(log.String(), "index out of range [0] with length 0") {
-		t.Errorf("harmless twin, a runtime error is quoted: %d %s", a.status, log.String())
 	}
 }
 
@@ -394,12 +322,10 @@ func FuzzFunctionComputeEvent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
-	f.Add(
-		[]byte(
-			`{"queryParameters":{"a":"1,2","":"%2F"},"headers":{"origin":"a","Origin":"b","x_fc_request_id":"c"},"requestContext":{"http":{"method":"GET"}}}`))
-	f.Add(
-		[]byte(
-			`{"rawPath":"//a/%2e%2e","body":"AAECAw==","isBase64Encoded":true,"requestContext":{"http":{"method":"POST","sourceIp":"::1%x"}}}`))
+	f.Add([]byte(`{"queryParameters":{"a":"1,2","":"%2F"},"headers":{"origin":"a","Origin":"b",` +
+		`"x_fc_request_id":"c"},"requestContext":{"http":{"method":"GET"}}}`))
+	f.Add([]byte(`{"rawPath":"//a/%2e%2e","body":"AAECAw==","isBase64Encoded":true,` +
+		`"requestContext":{"http":{"method":"POST","sourceIp":"::1%x"}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		fuzzEvent(t, payload, fcAnswer, func(payload []byte) (int, string, bool) {
 			var out fcevents.HTTPTriggerResponse
@@ -417,12 +343,9 @@ func FuzzLambdaEvent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
-	f.Add(
-		[]byte(
-			`{"rawQueryString":"a=1&a=%zz;&","cookies":["","a=1; b"],"headers":{"cookie":"c=3"},"requestContext":{"http":{"method":"get"}}}`))
-	f.Add(
-		[]byte(
-			`{"rawPath":"/\u007f","requestContext":{"http":{"method":"M-SEARCH","sourceIp":"1.2.3.4"}}}`))
+	f.Add([]byte(`{"rawQueryString":"a=1&a=%zz;&","cookies":["","a=1; b"],"headers":{"cookie":"c=3"},` +
+		`"requestContext":{"http":{"method":"get"}}}`))
+	f.Add([]byte(`{"rawPath":"/\u007f","requestContext":{"http":{"method":"M-SEARCH"}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		fuzzEvent(t, payload, lambdaAnswer, func(payload []byte) (int, string, bool) {
 			var out lambdaevents.LambdaFunctionURLResponse

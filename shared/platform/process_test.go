@@ -2,6 +2,7 @@ package platform_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -45,49 +46,39 @@ func TestMain(m *testing.M) {
 func serveForTest(mode string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	var warmed atomic.Int64
 	where, err := platform.ReadListen(os.Getenv)
-	if err != nil {
-		return err
-	}
-	if where.Addr == "" {
-		where.Addr = "127.0.0.1:0"
-	}
+	where.Addr = cmp.Or(where.Addr, "127.0.0.1:0")
+	var warmed atomic.Int64
 	options := platform.Options{
-		Getenv: os.Getenv,
-		Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil)),
-		Listen: where,
-		Warm: func(ctx context.Context) error {
-			warmed.Add(1)
-			if mode == "cold" {
+		Getenv: os.Getenv, Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Listen: where,
+		Warm: func(context.Context) error {
+			if warmed.Add(1); mode == "cold" {
 				return errors.New("warm-up of the test failed")
 			}
 			return nil
 		},
 	}
 	// the real server would listen on every interface
-	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" {
-		if options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port); err != nil {
-			return err
-		}
+	if port := os.Getenv("FC_CUSTOM_LISTEN_PORT"); port != "" && err == nil {
+		options.Listener, err = net.Listen("tcp", "127.0.0.1:"+port)
+	}
+	if err != nil {
+		return err
 	}
 	return platform.Serve(ctx, testHandler(ctx, &warmed), options)
 }
 
 // seen is what the handler saw of a request.
 type seen struct {
-	Method, Path, EscapedPath, RequestURI, Host, RemoteAddr string
-	Query                                                   map[string][]string
-	Header                                                  map[string][]string
-	Cookies                                                 map[string]string
-	Body                                                    []byte
-	ContentLength                                           int64
-	RequestID                                               string
+	Method, Path, EscapedPath, RequestURI, Host, RemoteAddr, RequestID string
+	Query, Header                                                      map[string][]string
+	Cookies                                                            map[string]string
+	Body                                                               []byte
+	ContentLength, Warmed                                              int64
 	// nil: none in the context
 	Credentials []string
 	// until the deadline, 0: none
-	Left   time.Duration
-	Warmed int64
+	Left time.Duration
 }
 
 // wanted says, in a request header, what to answer; without it the handler answers what it saw.
@@ -138,19 +129,17 @@ func testHandler(stopped context.Context, warmed *atomic.Int64) http.Handler {
 
 func see(r *http.Request, warmed *atomic.Int64) seen {
 	s := seen{
-		Method: r.Method, Path: r.URL.Path, EscapedPath: r.URL.EscapedPath(),
-		RequestURI: r.RequestURI, Host: r.Host, RemoteAddr: r.RemoteAddr,
-		Query: r.URL.Query(), Header: r.Header, Cookies: map[string]string{},
-		ContentLength: r.ContentLength,
-		RequestID:     weboffice.RequestID(r.Context()), Warmed: warmed.Load(),
+		Method: r.Method, Path: r.URL.Path, EscapedPath: r.URL.EscapedPath(), Query: r.URL.Query(),
+		RequestURI: r.RequestURI, Host: r.Host, RemoteAddr: r.RemoteAddr, Header: r.Header,
+		Cookies: map[string]string{}, ContentLength: r.ContentLength, Warmed: warmed.Load(),
+		RequestID: weboffice.RequestID(r.Context()),
 	}
 	for _, cookie := range r.Cookies() {
 		s.Cookies[cookie.Name] += cookie.Value
 	}
 	s.Body, _ = io.ReadAll(r.Body)
 	if c, ok := credentials.FromContext(r.Context()); ok {
-		s.Credentials = []string{c.AccessKeyID, c.AccessKeySecret.Reveal(),
-			c.SecurityToken.Reveal()}
+		s.Credentials = []string{c.AccessKeyID, c.AccessKeySecret.Reveal(), c.SecurityToken.Reveal()}
 	}
 	if deadline, ok := r.Context().Deadline(); ok {
 		s.Left = time.Until(deadline)
@@ -180,40 +169,28 @@ func everywhere(t *testing.T, test func(*testing.T, *target)) {
 }
 
 func start(t *testing.T, name string, env ...string) *target {
-	on := &target{name: name, url: "http://function.example.com", client: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
-	}}
-	var err error
-	switch name {
-	case "go1":
-		on.runtime, err = cloud.NewFunctionCompute()
-	case "custom":
-		on.runtime, err = cloud.NewCustomRuntime()
-	case "lambda":
-		on.runtime, err = cloud.NewLambda()
-	case "container":
-		on.runtime, err = cloud.NewContainer()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	on := &target{name: name, url: "http://function.example.com",
+		client: &http.Client{CheckRedirect: stay, Transport: transport}}
 	env = append([]string{serveVariable + "=warm"}, env...)
-	if on.runtime != nil {
-		t.Cleanup(on.runtime.Close)
-		on.client.Transport = on.runtime
-		env = append(on.runtime.Env(), env...)
+	newRuntime := map[string]func() (*cloud.Runtime, error){"go1": cloud.NewFunctionCompute,
+		"custom": cloud.NewCustomRuntime, "lambda": cloud.NewLambda, "container": cloud.NewContainer}
+	if newRuntime[name] != nil {
+		runtime, err := newRuntime[name]()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(runtime.Close)
+		on.runtime, on.client.Transport = runtime, runtime
+		env = append(runtime.Env(), env...)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	on.process = run(t, self, env...)
-	if on.runtime == nil {
-		transport := &http.Transport{}
-		t.Cleanup(transport.CloseIdleConnections)
-		on.client.Transport = transport
+	if on.process = run(t, self, env...); on.runtime == nil {
 		on.url = "http://" + on.process.attribute(t, "address")
 	}
 	return on

@@ -19,17 +19,10 @@ import (
 
 func newTestServer(t *testing.T, kind Kind, handler http.HandlerFunc) *server {
 	return &server{kind: kind, handler: handler,
-		logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+		logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
 func jsonLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
-
-type testLog struct{ t *testing.T }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Logf("%s", bytes.TrimSpace(p))
-	return len(p), nil
-}
 
 func env(pairs ...string) func(string) string {
 	return func(name string) string {
@@ -121,21 +114,20 @@ func TestServeCannotStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	where := Listen{Addr: taken.Addr().String()}
+	closed, _ := net.Listen("tcp", "127.0.0.1:0")
+	_ = closed.Close()
 	defer taken.Close()
-	options := Options{Getenv: env(), Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
-		Listen: Listen{Addr: taken.Addr().String()}}
-	if err := Serve(t.Context(), http.NotFoundHandler(), options); err == nil ||
-		!strings.Contains(err.Error(), "listening") {
-		t.Errorf("on a port that is taken: %v", err)
-	}
-	options.Getenv = env("FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=x")
-	if err := Serve(t.Context(), http.NotFoundHandler(), options); err == nil {
-		t.Error("on a port that is not one: no error")
-	}
-	options.Listener, options.Getenv = taken, env()
-	_ = taken.Close()
-	if err := Serve(t.Context(), http.NotFoundHandler(), options); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("on a closed listener: %v", err)
+	for want, o := range map[string]Options{
+		"listening":             {Getenv: env(), Listen: where},
+		"FC_CUSTOM_LISTEN_PORT": {Getenv: env("FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=x")},
+		net.ErrClosed.Error():   {Getenv: env(), Listener: closed},
+	} {
+		o.Logger = slog.New(slog.DiscardHandler)
+		err := Serve(t.Context(), http.NotFoundHandler(), o)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want one with %q", err, want)
+		}
 	}
 }
 
@@ -143,31 +135,33 @@ func TestWarmUp(t *testing.T) {
 	var log bytes.Buffer
 	s := &server{logger: jsonLogger(&log)}
 	s.warmUp(t.Context()) // none
-	ran := false
-	s.warm = func(ctx context.Context) error {
-		deadline, ok := ctx.Deadline()
-		ran = ok && time.Until(deadline) <= warmTimeout
-		return nil
-	}
-	if s.warmUp(t.Context()); !ran || log.Len() != 0 {
-		t.Errorf("ran with a deadline: %v, logged %s", ran, log.String())
-	}
-	s.warm = func(context.Context) error {
-		return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable",
-			Message: "m", Fix: "check the endpoint", Cause: io.EOF}
-	}
-	s.warmUp(t.Context())
-	for _, part := range []string{`"level":"WARN"`, "ServiceUnavailable", "check the endpoint",
-		"EOF"} {
-		if !strings.Contains(log.String(), part) {
-			t.Errorf("%q is not in %s", part, log.String())
+	for name, c := range map[string]struct {
+		warm  func(context.Context) error
+		parts []string // of the log; nil: nothing is logged
+	}{
+		"it has a deadline": {func(ctx context.Context) error {
+			if end, ok := ctx.Deadline(); !ok || time.Until(end) > warmTimeout {
+				return errors.New("no deadline")
+			}
+			return nil
+		}, nil},
+		"a failure": {func(context.Context) error {
+			return &weboffice.Error{Kind: weboffice.Unavailable, Code: "ServiceUnavailable",
+				Message: "m", Fix: "check the endpoint", Cause: io.EOF}
+		}, []string{`"level":"WARN"`, "ServiceUnavailable", "check the endpoint", "EOF"}},
+		"a panic": {func(context.Context) error { panic("s3cr3t") }, []string{`"msg":"panic"`}},
+	} {
+		log.Reset()
+		s.warm = c.warm
+		s.warmUp(t.Context())
+		for _, part := range c.parts {
+			if !strings.Contains(log.String(), part) {
+				t.Errorf("%s: %q is not in %s", name, part, log.String())
+			}
 		}
-	}
-	log.Reset()
-	s.warm = func(context.Context) error { panic("s3cr3t") }
-	if s.warmUp(t.Context()); !strings.Contains(log.String(), `"msg":"panic"`) ||
-		strings.Contains(log.String(), "s3cr3t") {
-		t.Errorf("logged %s", log.String())
+		if c.parts == nil && log.Len() > 0 || strings.Contains(log.String(), "s3cr3t") {
+			t.Errorf("%s: logged %s", name, log.String())
+		}
 	}
 }
 

@@ -163,6 +163,8 @@ func TestMistakes(t *testing.T) {
 			[]string{"no document can match"}},
 		"a pattern that is too long": {rule("documents: §oss://team-docs/" +
 			strings.Repeat("x", 1024)), []string{"no document can match"}},
+		"** before an extension": {rule("documents: §oss://team-docs/**.pdf"),
+			[]string{"**/*.pdf"}},
 		"** in a segment": {rule("documents: §oss://team-docs/a**"),
 			[]string{"whole segment"}},
 		"*** as a segment": {rule("documents: §oss://team-docs/***/x"),
@@ -217,7 +219,7 @@ func TestMistakes(t *testing.T) {
 			"callers: {issuer: staff, claims: {email: §'a@b@example.com'}}"),
 			[]string{"email takes an address"}},
 		"addresses without an @": {rule(
-			"callers: {issuer: staff, claims: {email: [§'*example.com', §'ann*', §'**', '*', '*@example.com', §'*@', §'@*', '*@*', 'a*@*.example.com', §'*@*@example.com']}}"), slices.Repeat([]string{"email takes an address"}, 6)},
+			"callers: {issuer: staff, claims: {email: [§'*example.com', §'*@*example.com', §'ann*', §'**', '*', '*@example.com', §'*@', §'@*', '*@*', 'a*@*.example.com', §'*@*@example.com']}}"), slices.Repeat([]string{"email takes an address"}, 7)},
 		"a subject that is a truth": {rule(
 			"callers: {issuer: staff, claims: {sub: [7, '7', §true, '*']}}"),
 			[]string{"sub is always text"}},
@@ -280,6 +282,11 @@ func TestMistakes(t *testing.T) {
 				"set: {Filename: x.docx, Password: §'', Referer: §'', Hidecmb: false, UserData: x}"),
 			[]string{"Password holds no value", "Referer holds no value"},
 		},
+		"set a watermark of nothing": {
+			rule("set: {Watermark: {§Type: 1, Font: 'bold 20px Serif'}}"),
+			[]string{"Watermark needs a Value"}},
+		"set a text that goes on behind its end": {
+			rule(`set: {§Watermark: "{'Type':1},'Value':'x'}"}`), []string{"Watermark is not valid"}},
 		"set a control character": {rule("set: {§Watermark: {Value: \"a\\u0007\"}}"),
 			[]string{"without control characters"}},
 		"accept an unknown": {rule("accept: [User, §Userdata]"), []string{"not a parameter"}},
@@ -370,6 +377,12 @@ func marked(text string) (plain string, places []string) {
 		}
 	}
 	return strings.ReplaceAll(text, "§", ""), places
+}
+
+// Type 0 is no watermark, which needs no text.
+func TestWatermarkOfNoTextIsNoMistake(t *testing.T) {
+	rules(t, "  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff}, "+
+		"grant: [view], set: {Watermark: {Type: 0}}}\n")
 }
 
 func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
