@@ -9,22 +9,29 @@ import (
 
 // Claims in the shapes in which providers send them, named as a policy's author would.
 func TestClaimsOfManyShapes(t *testing.T) {
-	p := rules(t, `
-  - {name: no contractors, documents: oss://team-docs/pay/**, callers: {issuer: staff, claims: {/work/type: contractor}}, deny: true}
-  - {name: pay, documents: oss://team-docs/pay/**, callers: {issuer: staff}, grant: [view]}
-  - {name: nested, documents: oss://team-docs/nested/*, callers: {issuer: staff, claims: {/realm_access/roles: editor}}, grant: [view]}
-  - {name: map, documents: oss://team-docs/map/*, callers: {issuer: staff, claims: {"urn:zitadel:iam:org:project:roles": editor}}, grant: [view]}
-  - {name: colon, documents: oss://team-docs/colon/*, callers: {issuer: staff, claims: {cognito:groups: editors}}, grant: [view]}
-  - {name: quoted, documents: oss://team-docs/quoted/*, callers: {issuer: staff, claims: {"cognito:groups": editors}}, grant: [view]}
-  - {name: roles, documents: oss://team-docs/roles/*, callers: {issuer: staff, claims: {roles: admin}}, grant: [view]}
-  - {name: teams, documents: 'oss://team-docs/teams/${https://example.com/team}/**', callers: {issuer: staff}, grant: [view]}
-  - {name: orgs, documents: 'oss://team-docs/orgs/${org_id}/**', callers: {issuer: staff}, grant: [view], set: {Watermark: {Type: 1, Value: "${org_id}"}}}
-`)
+	text := ""
+	for _, r := range [][3]string{
+		{"no contractors", "pay/*", "claims: {/work/type: contractor}}, deny: true"},
+		{"pay", "pay/*", "}, grant: [view]"},
+		{"nested", "nested/*", "claims: {/realm_access/roles: editor}}, grant: [view]"},
+		{"map", "map/*", "claims: {'urn:zitadel:iam:org:project:roles': editor}}, grant: [view]"},
+		{"colon", "colon/*", "claims: {cognito:groups: editors}}, grant: [view]"},
+		{"quoted", "quoted/*", "claims: {'cognito:groups': editors}}, grant: [view]"},
+		{"roles", "roles/*", "claims: {roles: admin}}, grant: [view]"},
+		{"teams", "teams/${https://example.com/team}/**", "}, grant: [view]"},
+		{"orgs", "orgs/${org_id}/**", "}, grant: [view], set: {Watermark: {Value: '${org_id}'}}"},
+	} {
+		text += "  - {name: " + r[0] + ", documents: 'oss://team-docs/" + r[1] +
+			"', callers: {issuer: staff, " + r[2] + "}\n"
+	}
+	p := rules(t, text)
 	at := func(folder string) string { return "oss://team-docs/" + folder + "/x.docx" }
 	groups := staff(`"cognito:groups": ["editors"]`)
 	visits(t, p, []visit{
-		{"nested", staff(`"realm_access": {"roles": ["editor"]}`), at("nested"), "", "nested: view"},
-		{"nested, another", staff(`"realm_access": {"roles": ["x"]}`), at("nested"), "", "Forbidden"},
+		{"nested", staff(`"realm_access": {"roles": ["editor"]}`), at("nested"), "",
+			"nested: view"},
+		{"nested, another", staff(`"realm_access": {"roles": ["x"]}`), at("nested"), "",
+			"Forbidden"},
 		{"nested, a name with dots", staff(`"realm_access.roles": "editor"`), at("nested"), "",
 			"Forbidden"},
 		{"nested in a deny", staff(`"work": {"type": "contractor"}`), at("pay"), "", "Forbidden"},
@@ -35,8 +42,9 @@ func TestClaimsOfManyShapes(t *testing.T) {
 
 		{"roles as a map", staff(`"urn:zitadel:iam:org:project:roles": {"editor": {"id": "d"}}`),
 			at("map"), "", "map: view"},
-		{"another role in the map", staff(`"urn:zitadel:iam:org:project:roles": {"x": {"editor": "d"}}`),
-			at("map"), "", "Forbidden"},
+		{"another role in the map",
+			staff(`"urn:zitadel:iam:org:project:roles": {"x": {"editor": "d"}}`), at("map"), "",
+			"Forbidden"},
 		{"a role that is false", staff(`"roles": {"admin": false}`), at("roles"), "", "Forbidden"},
 		{"a colon", groups, at("colon"), "", "colon: view"},
 		{"a colon in quotes", groups, at("quoted"), "", "quoted: view"},
@@ -44,7 +52,8 @@ func TestClaimsOfManyShapes(t *testing.T) {
 
 		{"a URL as a segment", staff(`"https://example.com/team": "red"`), at("teams/red"), "",
 			"teams: view"},
-		{"another's", staff(`"https://example.com/team": "red"`), at("teams/blue"), "", "Forbidden"},
+		{"another's", staff(`"https://example.com/team": "red"`), at("teams/blue"), "",
+			"Forbidden"},
 		{"a number as a segment", staff(`"org_id": 42`), at("orgs/42"), "", "orgs: view"},
 		{"another number", staff(`"org_id": 42`), at("orgs/43"), "", "Forbidden"},
 	})
@@ -56,11 +65,16 @@ func TestClaimsOfManyShapes(t *testing.T) {
 
 // What a claim brings into a text stays one text, and can be seen.
 func TestAttackClaimInASetText(t *testing.T) {
-	p := rules(t, `
-  - {name: json, documents: oss://team-docs/json/*, callers: {issuer: staff}, grant: [view], set: {UserData: '{"name":"${name}"}'}}
-  - {name: mark, documents: oss://team-docs/mark/*, callers: {issuer: staff}, grant: [view], set: {Watermark: {Type: 1, Value: "${name}"}}}
-  - {name: mail, documents: oss://team-docs/mail/*, callers: {issuer: staff}, grant: [view], set: {Watermark: {Type: 1, Value: "${email}"}}}
-`)
+	text := ""
+	for name, set := range map[string]string{
+		"json": `UserData: '{"name":"${name}"}'`,
+		"mark": `Watermark: {Type: 1, Value: "${name}"}`,
+		"mail": `Watermark: {Type: 1, Value: "${email}"}`,
+	} {
+		text += "  - {name: " + name + ", documents: oss://team-docs/" + name +
+			"/*, callers: {issuer: staff}, grant: [view], set: {" + set + "}}\n"
+	}
+	p := rules(t, text)
 	d := decided(t, p, staff(`"name": "x\",\"role\":\"admin"`), "oss://team-docs/json/x.docx", "")
 	if got := d.Request.UserData; got != `{"name":"x\",\"role\":\"admin"}` {
 		t.Errorf("a member more: %s", got)
