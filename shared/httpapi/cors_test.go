@@ -27,9 +27,14 @@ func TestOtherOriginsAreRefused(t *testing.T) {
 		"a name that begins so":    {[]string{origin + ".evil.example"}, nil, 403},
 		"other case":               {[]string{"https://DOCS.example.com"}, nil, 403},
 		"a slash behind":           {[]string{origin + "/"}, nil, 403},
+		"the default port":         {[]string{origin + ":443"}, nil, 403},
+		"a dot behind":             {[]string{origin + "."}, nil, 403},
+		"the scheme in capitals":   {[]string{"HTTPS://docs.example.com"}, nil, 403},
+		"a star":                   {[]string{"*"}, nil, 403},
 		"a sandboxed frame":        {[]string{"null"}, nil, 403},
 		"an empty one":             {[]string{""}, nil, 403},
 		"two":                      {[]string{origin, "https://evil.example"}, nil, 403},
+		"another before it":        {[]string{"https://evil.example", origin}, nil, 403},
 		"the same twice":           {[]string{origin, origin}, nil, 403},
 		"no browser":               {nil, nil, 200},
 		"a page of the function's": {nil, []string{"same-origin"}, 200},
@@ -37,6 +42,8 @@ func TestOtherOriginsAreRefused(t *testing.T) {
 		"a sister site's image":    {nil, []string{"same-site"}, 403},
 		"the address bar":          {nil, []string{"none"}, 403},
 		"two sites":                {nil, []string{"same-origin", "cross-site"}, 403},
+		"two sites in one line":    {nil, []string{"same-origin, cross-site"}, 403},
+		"an empty site":            {nil, []string{""}, 403},
 	} {
 		for _, method := range []string{http.MethodPost, http.MethodOptions} {
 			reached := false
@@ -103,6 +110,8 @@ func TestMethodsAndMediaTypes(t *testing.T) {
 		"a form":                     {"POST", "/", "application/x-www-form-urlencoded", "", false, 415},
 		"text":                       {"POST", "/", "text/plain", "", false, 415},
 		"a media type that is alike": {"POST", "/", "application/json-patch+json", "", false, 415},
+		"a form with files":          {"POST", "/", "multipart/form-data; boundary=x", "", false, 415},
+		"two media types":            {"POST", "/", json + ", text/plain", "", false, 415},
 		"no media type":              {"POST", "/", "", "", false, 415},
 		"nonsense":                   {"POST", "/", "application/json;;", "", false, 415},
 		"a query":                    {"POST", "/?SourceURI=x", json, "", false, 400},
@@ -110,6 +119,8 @@ func TestMethodsAndMediaTypes(t *testing.T) {
 		"GET of a quick start":       {"GET", "/?SourceURI=x", "", "", true, 200},
 		"GET with a proof":           {"GET", "/?SourceURI=x", "", linkProof(t), true, 405},
 		"a query that is none":       {"GET", "/?%zz", "", "", true, 400},
+		"POST in small letters":      {"post", "/", json, "", false, 405},
+		"GET in small letters":       {"get", "/?SourceURI=x", "", "", true, 405},
 		"PUT":                        {"PUT", "/", json, "", true, 405},
 		"HEAD":                       {"HEAD", "/", "", "", true, 405},
 		"another method":             {"BREW", "/", json, "", false, 405},
@@ -123,7 +134,14 @@ func TestMethodsAndMediaTypes(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer "+c.proof)
 		}
 		w := serve(h, r)
-		if w.Code != c.status || (w.Header().Get("Allow") != "") != (c.status == 405) {
+		allow := ""
+		if c.status == 405 {
+			allow = "POST, OPTIONS"
+		}
+		if c.status == 405 && c.quickStart && c.proof == "" {
+			allow = "POST, GET, OPTIONS"
+		}
+		if w.Code != c.status || w.Header().Get("Allow") != allow {
 			t.Errorf("%s: %d %s %v", name, w.Code, w.Body, w.Header())
 		}
 	}

@@ -122,6 +122,12 @@ func TestUnknownErrorIsANeutral500(t *testing.T) {
 	}
 }
 
+// readable says whether the page that asked may read an answer, and when to come again.
+func readable(w *httptest.ResponseRecorder) bool {
+	return w.Header().Get("Access-Control-Allow-Origin") == origin &&
+		w.Header().Get("Access-Control-Expose-Headers") == "Retry-After"
+}
+
 // A page sees Code, Message and Recommend; Fix and Cause are the operator's.
 func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 	statuses := map[weboffice.Kind]int{
@@ -138,9 +144,11 @@ func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M",
 			Recommend: "R", Fix: "the fix",
 			Cause: errors.New("the cause")}))
-		w := serve(h, post(`{}`))
+		r := post(`{}`)
+		r.Header.Set("Origin", origin)
+		w := serve(h, r)
 		body := errorOf(t, w)
-		if w.Code != status || body.Code != "C" || body.Message != "M" || body.Recommend != "R" ||
+		if !readable(w) || w.Code != status || body.Code != "C" || body.Message != "M" || body.Recommend != "R" ||
 			strings.Contains(w.Body.String(), "the ") {
 			t.Errorf("kind %d: %d %s", kind, w.Code, w.Body)
 		}
@@ -290,6 +298,26 @@ func TestBodyIsBounded(t *testing.T) {
 	}
 }
 
+// endless is a body of spaces, and how much of it was taken.
+type endless struct{ taken int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.taken += len(p)
+	return copy(p, bytes.Repeat([]byte(" "), len(p))), nil
+}
+
+// A body without an end is read up to the bound, and not to its end.
+func TestAttackBodyWithoutAnEnd(t *testing.T) {
+	h, _ := endpoint(t, answers)
+	body := &endless{}
+	r := httptest.NewRequest(http.MethodPost, "/", body)
+	r.Header.Set("Content-Type", "application/json")
+	r.ContentLength = -1
+	if w := serve(h, r); w.Code != 413 || body.taken > 2*httpapi.MaxBody {
+		t.Errorf("%d after %d bytes", w.Code, body.taken)
+	}
+}
+
 // unread is a body that fails the test when somebody reads it.
 type unread struct{ t *testing.T }
 
@@ -312,11 +340,17 @@ func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
 		"length":       {func(r *http.Request) { r.ContentLength = httpapi.MaxBody + 1 }, 413},
 		"content type": {func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 415},
 		"query":        {func(r *http.Request) { r.URL.RawQuery = "a=b" }, 400},
+		"proof before all": {func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer x")
+			r.Header.Set("Content-Type", "text/plain")
+			r.ContentLength = httpapi.MaxBody + 1
+		}, 401},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", unread{t})
 		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Origin", origin)
 		c.change(r)
-		if w := serve(h, r); w.Code != c.status {
+		if w := serve(h, r); w.Code != c.status || readable(w) != (name != "origin") {
 			t.Errorf("%s: %d", name, w.Code)
 		}
 	}
@@ -372,6 +406,11 @@ func TestProofOfAnyLengthIsBounded(t *testing.T) {
 	r := post(`{}`)
 	r.Header["Authorization"] = []string{"Bearer " + linkProof(t), "Bearer " + linkProof(t)}
 	if w := serve(h, r); w.Code != 401 {
+		t.Errorf("two proofs: %d", w.Code)
+	}
+	two := post(`{}`) // each of them good
+	two.Header["Authorization"] = []string{"Bearer " + linkProof(t), "Bearer " + linkProof(t)}
+	if w := serve(h, two); w.Code != 401 {
 		t.Errorf("two proofs: %d", w.Code)
 	}
 	if w := serve(h, post(`{}`)); w.Code != 200 {

@@ -117,6 +117,7 @@ func TestQueryReadsWhatABodyReads(t *testing.T) {
 			"oss://test-bucket/b.docx"}},
 		"whole and by part": {"Permission": {"{}"}, "Permission[Copy]": {"true"}},
 		"unknown member":    {"Permission[Edit]": {"true"}},
+		"a list":            {"SourceURI": {"oss://test-bucket/a.docx"}, "SourceURI[]": {"x"}},
 		"part twice":        {"Permission[Copy]": {"true", "false"}},
 		"other case":        {"sourceuri": {"oss://test-bucket/a.docx"}},
 	} {
@@ -134,6 +135,10 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 		`{"SourceURI":"oss://bucket/a.docx","sourceURI":"oss://bucket/b.docx"}`: "InvalidArgument.sourceURI",
 		`{"Sourceuri ":"a"}`:                               "InvalidArgument",
 		`{"SourceURI":7}`:                                  "InvalidArgument.SourceURI",
+		`{"SourceURI":["a"]}`:                              "InvalidArgument.SourceURI",
+		`{"SourceURI":null,"SourceURI":"a"}`:               "InvalidArgument.SourceURI",
+		`{"sourceuri":"a"}`:                                "InvalidArgument.sourceuri",
+		`{"source_uri":"a"}`:                               "InvalidArgument.source_uri",
 		`{"Hidecmb":"yes"}`:                                "InvalidArgument.Hidecmb",
 		`{"Hidecmb":1}`:                                    "InvalidArgument.Hidecmb",
 		`{"PreviewPages":0}`:                               "InvalidPreviewPages",
@@ -143,6 +148,13 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 		`{"PreviewPages":"2.5"}`:                           "InvalidPreviewPages",
 		`{"PreviewPages":5001}`:                            "InvalidPreviewPages",
 		`{"PreviewPages":1e3}`:                             "InvalidPreviewPages",
+		`{"PreviewPages":99999999999999999999}`:            "InvalidPreviewPages",
+		`{"PreviewPages":""}`:                              "InvalidPreviewPages",
+		`{"PreviewPages":"five"}`:                          "InvalidPreviewPages",
+		`{"PreviewPages":" 5"}`:                            "InvalidPreviewPages",
+		`{"PreviewPages":[5]}`:                             "InvalidPreviewPages",
+		`{"PreviewPages":{}}`:                              "InvalidPreviewPages",
+		`{"PreviewPages":true}`:                            "InvalidPreviewPages",
 		`{"Permission":"{'Readonly':'true'"}`:              "InvalidJSON parsing error, Permission",
 		`{"Permission":[]}`:                                "InvalidJSON parsing error, Permission",
 		`{"Permission":"true"}`:                            "InvalidJSON parsing error, Permission",
@@ -215,6 +227,7 @@ func TestRefreshRequestNeedsBothTokens(t *testing.T) {
 	for _, body := range []string{`{}`, `{"AccessToken":"a"}`,
 		`{"AccessToken":"a","RefreshToken":""}`,
 		`{"AccessToken":"a","RefreshToken":"r","ProjectName":"p"}`,
+		`{"AccessToken":"a","RefreshToken":"r","accessToken":"b"}`,
 		`{"AccessToken":["a"],"RefreshToken":"r"}`} {
 		if _, err := ParseRefresh([]byte(body)); err == nil {
 			t.Errorf("%s accepted", body)
