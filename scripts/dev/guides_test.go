@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -115,8 +114,8 @@ var scriptName = regexp.MustCompile(`go run \./scripts/([a-z]+)`)
 // line names a file are written to that file. What cannot run says why, in a comment before its
 // block. A block of text after a command is what it prints, but for each ….
 func TestCommandsOfTheGuides(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("the guides are written for a POSIX shell")
+	if testing.Short() {
+		t.Skip("it links the programs that the guides name")
 	}
 	programs, run, texts := map[string]bool{}, map[string][]block{}, guides(t)
 	first := blocksOf(texts["README.md"])
