@@ -67,6 +67,23 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+func TestWarningsOfWhatStandsBesideTheRules(t *testing.T) {
+	for text, want := range map[string]string{
+		"issuers:\n  a: {url: https://a.example, audience: account}\n":             "2:41: audience account is in every token",
+		"issuers:\n  a: {url: https://a.example, audience: [x, account]}\n":        "audienceClaim: azp",
+		"issuers:\n  a: {url: https://a.example, audience: x, user: {id: a.b}}\n":  "write /a/b",
+		"limits: {caller: 60/m, total: 3599/h}\n":                                  "1:31: total is below caller",
+		"limits: {caller: 60/m, total: 3600/h}\n":                                  "",
+		"issuers:\n  a: {url: https://a.example, audience: accounts}\n":            "",
+		"issuers:\n  a: {url: https://a.example, audience: x, user: {id: /a/b}}\n": "",
+	} {
+		got := strings.Join(warnings(t, text), "\n")
+		if (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestWarningOfAPolicyThatNoPageMayUse(t *testing.T) {
 	text := "rules:\n  - {name: r, documents: oss://team-docs/*, callers: anyone, grant: [view], project: p}\n"
 	if got := warnings(t, text); len(got) != 1 ||

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -387,6 +388,88 @@ func TestEmailOfADenyRule(t *testing.T) {
 	})
 }
 
+// Claims as providers nest and name them, in conditions, segments and texts that are filled.
+func TestClaimsByTheirWholeNameOrByAPointer(t *testing.T) {
+	p := rules(t, `
+  - {name: denied, documents: oss://docs/closed/**, callers: {issuer: staff, claims: {/realm_access/roles: banned, "urn:zitadel:iam:org:project:roles": banned}}, deny: true}
+  - {name: nested, documents: oss://docs/nested/*, callers: {issuer: staff, claims: {/realm_access/roles: editor}}, grant: [view]}
+  - {name: colons, documents: oss://docs/colons/*, callers: {issuer: staff, claims: {cognito:groups: editors}}, grant: [view]}
+  - {name: roles, documents: oss://docs/roles/*, callers: {issuer: staff, claims: {"urn:zitadel:iam:org:project:roles": editor}}, grant: [view]}
+  - {name: teams, documents: "oss://docs/teams/${https://example.com/team}/**", callers: {issuer: staff}, grant: [view]}
+  - {name: orgs, documents: "oss://docs/orgs/${org_id}/**", callers: {issuer: staff}, grant: [view], set: {Watermark: {Value: "${org_id} ${/a/b~1c}"}}}
+  - {name: closed, documents: oss://docs/closed/**, callers: {issuer: staff}, grant: [view]}
+`)
+	const nested, colons, roles = "oss://docs/nested/x.docx", "oss://docs/colons/x.docx",
+		"oss://docs/roles/x.docx"
+	const teams, orgs, closed = "oss://docs/teams/red/x.docx", "oss://docs/orgs/42/x.docx",
+		"oss://docs/closed/x.docx"
+	visits(t, p, []visit{
+		{"nested", staff(`"realm_access": {"roles": ["x", "editor"]}`), nested, "", "nested: view"},
+		{"a claim with slashes in its name", staff(`"/realm_access/roles": "editor"`), nested, "",
+			"Forbidden"},
+		{"a claim with dots in its name", staff(`"realm_access.roles": "editor"`), nested, "",
+			"Forbidden"},
+		{"a list on the way", staff(`"realm_access": [{"roles": "editor"}]`), nested, "",
+			"Forbidden"},
+		{"a name with colons", staff(`"cognito:groups": ["editors"]`), colons, "", "colons: view"},
+		{"the name's first part", staff(`"cognito": "editors"`), colons, "", "Forbidden"},
+		{"an object's members", staff(`"urn:zitadel:iam:org:project:roles": {"editor": {"id": "d"}}`),
+			roles, "", "roles: view"},
+		{"an object whose member says no",
+			staff(`"urn:zitadel:iam:org:project:roles": {"editor": false}`), roles, "", "Forbidden"},
+		{"a URL", staff(`"https://example.com/team": "red"`), teams, "", "teams: view"},
+		{"another's", staff(`"https://example.com/team": "blue"`), teams, "", "Forbidden"},
+		{"a number", staff(`"org_id": 42, "a": {"b/c": "x"}`), orgs, "", "orgs: view"},
+		{"a number in another spelling", staff(`"org_id": 4.2e1, "a": {"b/c": 7}`), orgs, "",
+			"orgs: view"},
+		{"another number", staff(`"org_id": 43, "a": {"b/c": "x"}`), orgs, "", "Forbidden"},
+
+		{"denied", staff(`"realm_access": {"roles": ["banned"]},` +
+			` "urn:zitadel:iam:org:project:roles": {"banned": {}, "banned ": {"id": "d"}}`), closed, "",
+			"closed: view"},
+		{"denied by both", staff(`"realm_access": {"roles": ["banned"]},` +
+			` "urn:zitadel:iam:org:project:roles": {"banned": {"id": "d"}}`), closed, "", "Forbidden"},
+		{"denied where both are missing", staff(`"realm_access": {}`), closed, "", "Forbidden"},
+		{"denied where the way is of another type", staff(`"realm_access": "x"`), closed, "",
+			"Forbidden"},
+		{"twin: another role", staff(`"realm_access": {"roles": ["editor"]}`), closed, "",
+			"closed: view"},
+	})
+	d := decided(t, p, staff(`"org_id": 42.0, "a": {"b/c": "x"}`), orgs, "")
+	if got := d.Request.Watermark.Value; got != "42 x" {
+		t.Errorf("filled %q", got)
+	}
+}
+
+// The vendor's examples send ProjectName.
+func TestACallerMayRepeatWhatThePolicyGives(t *testing.T) {
+	p := rules(t, `
+  - {name: own, documents: oss://docs/own/*, callers: {issuer: staff}, grant: [view], project: of-rule, set: {Watermark: {Type: 1, Value: "${name}"}, UserData: x}}
+  - {name: all, documents: oss://docs/*, callers: anyone, grant: [view]}
+`)
+	ann, own, x := staff(`"name": "Ann"`), "oss://docs/own/x.docx", "oss://docs/x.docx"
+	id := weboffice.UserID(salt, "https://login.example.com", "ann")
+	visits(t, p, []visit{
+		{"the project", "", x, `{"ProjectName": "test-project"}`, "all: view"},
+		{"another project", "", x, `{"ProjectName": "of-rule"}`, "Forbidden.ProjectName"},
+		{"the rule's project", ann, own, `{"ProjectName": "of-rule"}`, "own: view"},
+		{"the policy's project in its place", ann, own, `{"ProjectName": "test-project"}`,
+			"Forbidden.ProjectName"},
+		{"the filled watermark", ann, own, `{"Watermark": {"Type": 1, "Value": "Ann"}}`,
+			"own: view"},
+		{"the template itself", ann, own, `{"Watermark": {"Type": 1, "Value": "${name}"}}`,
+			"Forbidden.Watermark"},
+		{"another's watermark", ann, own, `{"Watermark": {"Type": 1, "Value": "Bob"}}`,
+			"Forbidden.Watermark"},
+		{"what is set", ann, own, `{"UserData": "x"}`, "own: view"},
+		{"oneself", ann, own, `{"User": {"Id": "` + id + `", "Name": "Ann"}}`, "own: view"},
+		{"somebody else", ann, own, `{"User": {"Id": "` + id + `", "Name": "Bob"}}`,
+			"Forbidden.User"},
+		{"nothing where something is set", ann, own, `{"Watermark": {"Type": 0}}`,
+			"Forbidden.Watermark"},
+	})
+}
+
 func TestFirstMatchingRuleDecides(t *testing.T) {
 	p := rules(t, `
   - {name: first, documents: oss://team-docs/a/*, callers: [{issuer: partners}, {issuer: staff, claims: {role: editor}}], grant: [view]}
@@ -698,6 +781,8 @@ func TestSetIsFilledFromClaims(t *testing.T) {
 		"a list":          strings.Replace(full, `"red"`, `["red"]`, 1),
 		"blank":           strings.Replace(full, `"red"`, `" \u00a0"`, 1),
 		"empty":           strings.Replace(full, `"red"`, `""`, 1),
+		"a Hangul filler": strings.Replace(full, `"red"`, `"\u3164\uffa0\u115f"`, 1),
+		"blank Braille":   strings.Replace(full, `"red"`, `"\u2800 \u034f\ufe0f"`, 1),
 		"invisible":       strings.Replace(full, `"red"`, `"\u200b\u0007"`, 1),
 		"a bell":          strings.Replace(full, `"Ann"`, `"Ann\u0007"`, 1),
 		"unverified mail": strings.Replace(full, `true`, `false`, 1),
@@ -717,6 +802,52 @@ func TestSetIsFilledFromClaims(t *testing.T) {
 		decided(t, p, staff(full), "oss://team-docs/x.docx",
 			""); first.Request.Watermark == second.Request.Watermark {
 		t.Error("two decisions share a structure")
+	}
+}
+
+// Whoever may choose a name must not choose what the JSON around it says.
+func TestClaimThatWouldEndTheJSONAroundIt(t *testing.T) {
+	p := rules(t, `
+  - name: r
+    documents: oss://docs/*
+    callers: {issuer: staff}
+    grant: [view]
+    set:
+      UserData: '{"name":"${name}","of":["${document.key}"],"inner":"{\"name\":\"${name}\"}"}'
+      Watermark: {Value: 'by "${name}"'}
+`)
+	for _, name := range []string{`x","role":"admin`, `x\","role":"admin`, "Ann", `"`, "<&>"} {
+		text, _ := json.Marshal(name)
+		d := decided(t, p, staff(`"name": `+string(text)), "oss://docs/a.docx", "")
+		var outer, inner map[string]any
+		if err := json.Unmarshal([]byte(d.Request.UserData), &outer); err != nil {
+			t.Fatalf("%v: %s", err, d.Request.UserData)
+		}
+		if err := json.Unmarshal([]byte(fmt.Sprint(outer["inner"])), &inner); err != nil {
+			t.Fatalf("%v: %s", err, outer["inner"])
+		}
+		if len(outer) != 3 || outer["name"] != name || len(inner) != 1 || inner["name"] != name {
+			t.Errorf("%s became %v and %v", name, outer, inner)
+		}
+		if d.Request.Watermark.Value != `by "`+name+`"` {
+			t.Errorf("%s became %s, which is not JSON", name, d.Request.Watermark.Value)
+		}
+	}
+}
+
+func TestUnverifiedAddressIsExplained(t *testing.T) {
+	p := rules(t, `
+  - {name: mail, documents: oss://docs/mail/*, callers: {issuer: staff, claims: {email: "*@example.com"}}, grant: [view]}
+  - {name: mark, documents: oss://docs/**, callers: {issuer: staff}, grant: [view], set: {Watermark: {Value: "${email}"}}}
+`)
+	ann := who(t, p, staff(`"email": "ann@example.com"`))
+	d, err := decide(p, question(t, ann, "oss://docs/mail/x.docx", ""))
+	cause := fmt.Sprint(weboffice.AsError(err).Cause)
+	for _, said := range []string{d.Steps[0].Why, cause} {
+		if !strings.Contains(said, "email_verified is missing") ||
+			!strings.Contains(said, "trustEmail: true") {
+			t.Errorf("said %q", said)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func TestDiffEqualsTheDecisions(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	d := dice{rand.New(rand.NewPCG(seed, 2))}
+	d := random{rand.New(rand.NewPCG(seed, 2))}
 	unlike, alike := 0, 0
 	for range pairs {
 		m := d.model()

@@ -11,10 +11,15 @@ func Match(text, uri string) (bool, error) {
 	return ok, nil
 }
 
-// Covers says whether one document pattern covers another. Both must be patterns.
-func Covers(a, b string) bool {
-	p, errP := parsePattern(a)
-	q, errQ := parsePattern(b)
-	l := linter{kinds: []*meeting{{known: map[string]string{}}}}
-	return errP == nil && errQ == nil && l.covers(&rule{pattern: p}, &rule{pattern: q})
+// Between returns a key that one document pattern matches and another does not, or "" where sure
+// says that there is none. Both must be patterns.
+func Between(in, out string) (key string, sure bool) {
+	p, errP := parsePattern(in)
+	q, errQ := parsePattern(out)
+	m := &meeting{known: map[string]string{}}
+	if errP != nil || errQ != nil {
+		return "", false
+	}
+	key = m.document(draft{in: []*pattern{p}, out: []*pattern{q}}, nil)
+	return key, !m.gaveUp
 }

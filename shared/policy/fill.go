@@ -26,7 +26,7 @@ type piece struct {
 
 // templates finds the texts with ${…}, and says what is wrong with them.
 func templates(set weboffice.Request, anyone bool) (found []template, problems []string) {
-	eachText(reflect.ValueOf(set), nil, func(path []int, text string) {
+	eachText(reflect.ValueOf(set), make([]int, 0, 8), func(path []int, text string) {
 		if !strings.Contains(text, "${") {
 			return
 		}
@@ -63,9 +63,8 @@ func templates(set weboffice.Request, anyone bool) (found []template, problems [
 	return found, problems
 }
 
-// eachText visits the texts in v.
+// eachText visits the texts in v. The path is good until visit returns.
 func eachText(v reflect.Value, path []int, visit func(path []int, text string)) {
-	path = slices.Clip(path)
 	switch v.Kind() {
 	case reflect.String:
 		visit(path, v.String())

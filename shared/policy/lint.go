@@ -176,8 +176,8 @@ func (l *linter) expected(r *rule, such func(*Question) bool) bool {
 }
 
 func (a *ask) matches(r *rule) bool {
-	failing, _ := a.firstFailing(r)
-	return failing == ""
+	first, _ := a.firstFailing(r)
+	return first == holds
 }
 
 // covers says whether every document of b is one of a. What a says in ${…} b must say too.

@@ -99,7 +99,7 @@ func (m *meeting) find(in, out []*rule) (q *Question, sure bool) {
 	}
 	a := newAsk(q)
 	for _, r := range in { // nested claims may be in each other's way
-		if failing, _ := a.firstFailing(r); failing != "" {
+		if !a.matches(r) {
 			return nil, false
 		}
 	}
@@ -148,10 +148,14 @@ func (m *meeting) draw(d draft, out []*rule) *Question {
 			continue
 		}
 		i := slices.IndexFunc(r.callers, func(c callers) bool {
-			return c.admits(m.issuer, r.deny) && a.failingOf(c, r.deny) == ""
+			return c.admits(m.issuer, r.deny) && a.failingOf(c, r.deny) == holds
 		})
 		if i < 0 {
 			continue
+		}
+		if slices.Contains(d.out, r.pattern) { // it says of a document what its glob does not
+			m.gaveUp = true
+			return nil
 		}
 		for _, condition := range r.callers[i].conditions {
 			if mended := m.draw(d.with(mark{condition, r.deny, false}), out); mended != nil {

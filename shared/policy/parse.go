@@ -271,7 +271,7 @@ func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 	out := caller.Issuer{
 		Name: name, URL: t.URL, Audience: t.Audience, AudienceClaim: t.AudienceClaim,
 		Keys: t.Keys, TrustEmail: t.TrustEmail, User: caller.UserClaims(t.User),
-		MaxAge: r.duration(t.MaxAge, 24*time.Hour, at("maxAge")...),
+		MaxAge: r.duration(cmp.Or(t.MaxAge, "24h"), at("maxAge")...),
 	}
 	if err := out.Validate(); err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
@@ -284,10 +284,7 @@ func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 	return out
 }
 
-func (r *reader) duration(text durationText, otherwise time.Duration, place ...any) time.Duration {
-	if text == "" {
-		return otherwise
-	}
+func (r *reader) duration(text durationText, place ...any) time.Duration {
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d < time.Minute || d > 366*24*time.Hour {
 		r.problem("a duration is written as 30m or 8h, at least 1m and at most a year", place...)
@@ -303,7 +300,10 @@ func (r *reader) rule(t ruleText, p *Policy, i int) *rule {
 	at := func(steps ...any) []any { return append([]any{"rules", i}, steps...) }
 	out := &rule{
 		name: t.Name, deny: t.Deny, accept: texts(t.Accept), project: t.Project,
-		session: r.duration(t.Session, DefaultSession, at("session")...),
+		session: DefaultSession,
+	}
+	if t.Session != "" {
+		out.session = r.duration(t.Session, at("session")...)
 	}
 	var err error
 	if out.pattern, err = parsePattern(t.Documents); err != nil {
@@ -355,17 +355,22 @@ func (r *reader) callers(out *rule, written callersText, p *Policy, at func(...a
 	}
 	for j, t := range written {
 		c := callers{anyone: t.anyone, issuer: t.Issuer}
-		place := at("callers", j)
 		if t.anyone && len(written) > 1 {
-			r.problem((*callerText)(nil).form(), place...)
+			r.problem((*callerText)(nil).form(), at("callers", j)...)
 		}
 		if !t.anyone && c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
 			func(known caller.Issuer) bool { return known.Name == c.issuer }) {
-			r.problem("issuer must be links or a name under `issuers`", append(place, "issuer")...)
+			r.problem("issuer must be links or a name under `issuers`",
+				at("callers", j, "issuer")...)
 		}
 		for _, name := range slices.Sorted(maps.Keys(t.Claims)) {
-			c.conditions = append(c.conditions, r.claim(name, t.Claims[name],
-				append(place, "claims", name)))
+			if err := checkClaim(name); err != nil {
+				r.problem(err.Error(), at("callers", j, "claims", name)...)
+			}
+			c.conditions = append(c.conditions, claimOf(name, t.Claims[name],
+				func(i int, what string) {
+					r.problem(what, at("callers", j, "claims", name, i)...)
+				}))
 		}
 		c.conditions = append(c.conditions, out.pattern.conditions()...)
 		if c.links() && !out.deny {
@@ -375,14 +380,11 @@ func (r *reader) callers(out *rule, written callersText, p *Policy, at func(...a
 	}
 }
 
-// claim reads the values that a claim may have.
-func (r *reader) claim(name string, written wantedText, place []any) *claimIs {
+// claimOf reads the values that a claim may have, and reports by their number those that are none.
+func claimOf(name string, written wantedText, report func(i int, what string)) *claimIs {
+	const compared = "a claim is compared with text, true, false, a whole number or a list of these"
 	c := &claimIs{claim: name, fold: name == "email"}
-	if err := checkClaim(name); err != nil {
-		r.problem(err.Error(), place...)
-	}
 	for i, value := range written {
-		at := append(slices.Clip(place), i)
 		switch v := value.(type) {
 		case bool:
 			c.truths = append(c.truths, v)
@@ -390,25 +392,23 @@ func (r *reader) claim(name string, written wantedText, place []any) *claimIs {
 			c.texts = append(c.texts, v)
 		case json.Number:
 			if strings.ContainsAny(v.String(), ".eE") {
-				r.problem("a claim is compared with text, true, false, a whole number or a list"+
-					" of these", at...)
+				report(i, compared)
 			}
 			c.texts = append(c.texts, v.String())
 		default:
-			r.problem("a claim is compared with text, true, false, a whole number or a list of"+
-				" these", at...)
+			report(i, compared)
 			continue
 		}
 		text, isText := value.(string)
 		switch {
 		case strings.Contains(text, "${"):
-			r.problem("only * is special in a claim pattern: a claim cannot be compared with"+
-				" another one", at...)
+			report(i, "only * is special in a claim pattern: a claim cannot be compared with"+
+				" another one")
 		case name == "email" && (!isText || !emailPattern(text)):
-			r.problem(`email takes an address, a pattern such as "*@example.com" or`+
-				` "*@*.example.com", or "*"`, at...)
+			report(i, `email takes an address, a pattern such as "*@example.com" or`+
+				` "*@*.example.com", or "*"`)
 		case name == "sub" && value == true || value == false && name == "sub":
-			r.problem("sub is always text", at...)
+			report(i, "sub is always text")
 		}
 	}
 	if c.fold {

@@ -92,8 +92,8 @@ func TestMistakes(t *testing.T) {
 				"as browsers", "as browsers", "loopback address", "as browsers"},
 		},
 		"limits": {
-			"limits:\n  anyone: §'10'\n  caller: §0/m\n",
-			[]string{"10/s, 10/m or 10/h", "10/s, 10/m or 10/h"},
+			"limits:\n  anyone: §'10'\n  caller: §0/m\n  total: §0/m\n",
+			slices.Repeat([]string{"10/s, 10/m or 10/h"}, 3),
 		},
 		"limits, once more": {"limits: {anyone: §10/d, caller: §-1/s}\n",
 			[]string{"10/s", "10/s"}},
@@ -124,16 +124,11 @@ func TestMistakes(t *testing.T) {
 			[]string{"neither links nor anyone"}},
 		"two issuers of one url": {
 			issuer(
-				"a: {url: https://a.example, audience: a}\n  b: {url: §https://a.example, audience: b}"), []string{"same url"},
+				"a: {url: https://a.example, audience: a}\n  b: {url: §https://a.example, audience: b}"), []string{"issuer a has the same url"},
 		},
 
 		"a rule with nothing": {"project: p\nrules:\n  - §session: 1h\n",
 			[]string{"oss://bucket/key", "callers is anyone", "must hold view", "name of its own"}},
-		"two rules of a name": {
-			head +
-				"rules:\n  - {name: r, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n" +
-				"  - {name: §r, documents: oss://team-docs/b, callers: {issuer: staff}, grant: [view]}\n", []string{"name of its own"},
-		},
 		"a rule called refused": {head +
 			"rules:\n  - {name: §refused, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n", []string{"name of its own"}},
 		"no project": {
@@ -328,6 +323,64 @@ func TestMistakes(t *testing.T) {
 			testing1(
 				"{as: anyone, open: oss://team-docs/x.docx, expect: refused, granted: §[view]}"),
 			[]string{"granted means nothing"}},
+		"a Watermark without text": {rule("set: {Watermark: {§Type: 1, Font: bold 20px Serif}}"),
+			[]string{"Watermark needs a Value"}},
+		"a Watermark that closes early": {rule(`set: {§Watermark: "{'Type':1},'Value':'x'}"}`),
+			[]string{"Watermark is not valid"}},
+		"JSON with a bare claim": {rule(`set: {§UserData: '{"id": ${id}}'}`),
+			[]string{"put each ${…} of it inside quotes"}},
+		"**.pdf":  {rule("documents: §oss://team-docs/**.pdf"), []string{"write **/*.pdf;"}},
+		"draft**": {rule("documents: §oss://team-docs/draft**"), []string{"write draft*/**;"}},
+		"a pointer of one step": {rule("callers: {issuer: staff, claims: {/email: §x}}"),
+			[]string{`write "email"`}},
+		"a pointer with a bad escape": {rule("documents: §'oss://team-docs/${/a/~2}/x'"),
+			[]string{"~ is written as ~0"}},
+		"a pointer that fills nothing": {rule("set: {§UserData: '${/name}'}"),
+			[]string{"${/name} names no claim"}},
+		"a claim of a user": {issuer(
+			"a: {url: https://a.example, audience: a, user: {§id: /sub}}"), []string{`write "sub"`}},
+		"a key set over http": {issuer(
+			"a: {url: any, audience: a, keys: §http://a.example/jwks}"),
+			[]string{"keys must be the key set's https URL"}},
+		"an iss with a space": {issuer(
+			"a: {url: §a b, audience: a, keys: https://a.example/jwks}"),
+			[]string{"url must be the tokens' iss"}},
+		"an audience in a claim of any name": {issuer(
+			"a: {url: https://a.example, audience: a, audienceClaim: §cid}"),
+			[]string{"aud, azp or client_id"}},
+		"addresses whose * stands behind the @": {rule("callers: {issuer: staff, claims: {email:" +
+			" [§'*@*example.com', §'*@example.com*', §'*@example.*', §'*@*.*.example', '*@*.a.b']}}"),
+			slices.Repeat([]string{"email takes an address"}, 4)},
+		"two rules of a name say which": {head + "rules:\n" +
+			"  - {name: r, documents: oss://team-docs/a, callers: {issuer: staff}, grant: [view]}\n" +
+			"  - {name: §r, documents: oss://team-docs/b, callers: {issuer: staff}, grant: [view]}\n",
+			[]string{"the rule in line 7 has the same name"}},
+
+		"an octal": {rule("callers: {issuer: staff, claims: {a: §0123}}"), []string{"plain digits"}},
+		"a decimal with zeros": {rule("callers: {issuer: staff, claims: {a: §0089}}"),
+			[]string{"plain digits"}},
+		"other numbers": {rule("callers: {issuer: staff, claims: {a: [§0x1f, §0o17, §1_000, §+1, §.5," +
+			" §.inf, §-.INF, '0123', 1-2, 2026-01-01]}}"),
+			slices.Repeat([]string{"plain digits, or put it in quotes"}, 7)},
+		"yes and friends": {rule("callers: {issuer: staff, claims: {a: [§yes, §No, §ON, §off, §y," +
+			" §N, §True, §TRUE, 'yes', yesterday]}}"),
+			slices.Repeat([]string{"write true or false, or put it in quotes"}, 8)},
+		"a * without quotes": {rule("callers: {issuer: staff, claims: {email: §*@example.com}}"),
+			[]string{"text that begins with * needs quotes"}},
+		"a colon without a space": {rule("callers: {§issuer:staff}"),
+			[]string{"put a space behind the colon", "issuer must be"}},
+		"two colons":      {"project: a§: b\n", []string{"a second colon in one line"}},
+		"an open quote":   {"project: §'p\n", []string{"never closed"}},
+		"a backslash":     {"project: \"a§\\q\"\n", []string{"write '…' instead"}},
+		"text that is @":  {"project: §@p\n", []string{"put it in quotes"}},
+		"a list in line":  {"origins: §- https://a.example\n", []string{"a line of its own"}},
+		"an indented key": {"project: p\n  origins§: [https://a.example]\n", []string{"indent by two"}},
+		"a claim in braces": {rule("callers: {issuer: staff, claims: {a: $§{b}}}"),
+			[]string{"put text that holds { } [ ] or a comma in quotes"}},
+		"quotes in text": {"project: 'a' §b\n", []string{"quotes as a whole"}},
+		"not UTF-8":      {"project: é§\xff\n", []string{"save the file as UTF-8"}},
+		"a control":      {"# x\nproject: a§\x01\n", []string{"control character"}},
+		"deep":           {strings.Repeat("[", 10000) + "§[", []string{"nested too deeply"}},
 		"many at once": {
 			"origins: [§https://*]\nissuers:\n  Staff: {§url: §http://a.example, audience: a}\nrules:\n  - {§name: r, documents: §x, callers: {issuer: §all}, grant: §[sea], session: §x}\ntests: [{as: {§issuer: x}, open: oss://team-docs/x.docx, expect: §z}]\n",
 			nil,
@@ -402,10 +455,19 @@ func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
 	}
 }
 
-// The twins of the names that are too long.
-func TestLongestNamesAreRead(t *testing.T) {
+// What a mistake is not.
+func TestTwinsOfMistakesAreRead(t *testing.T) {
 	claim, name := strings.Repeat("n", 100), strings.Repeat("s", 32)
 	for _, text := range []string{
+		rule("set: {Watermark: {Type: 0, Font: bold 20px Serif}}"),
+		rule(`set: {UserData: '{"a": "${id}"}', Watermark: {Value: "[${id}] ${id}"}}`),
+		rule("callers: {issuer: staff, claims: {email: ['*@*.example.com', '*@*', 'o*@example.com']}}"),
+		rule("callers: {issuer: staff, claims: {cognito:groups: editors, 'urn:x:y': [1, -2], sub: 7}}"),
+		rule("documents: oss://team-docs/${https://example.com/team}/${/a/b~1c}/*.docx"),
+		rule("callers: {issuer: staff, claims: {/a/: true, a.b: 'yes'}}"),
+		issuer("a: {url: 'urn:a', audience: [a, b], audienceClaim: azp, keys: https://a.example/k}"),
+		issuer("a: {url: https://a.example, audience: a, user: {id: /x/y, name: full.name}}"),
+		"limits: {total: 1/h}\n", "\ufeffproject: p\r\nquickStart: true\r\n",
 		rule("documents: 'oss://team-docs/${" + claim + "}/x'"),
 		rule("set: {UserData: '${" + claim + "}'}"),
 		"project: p\n" + issuer(name+": {url: https://a.example, audience: a}"),

@@ -140,7 +140,7 @@ type Question struct {
 // session has ended.
 type Decision struct {
 	Rule string
-	// the rules whose documents matched, up to the one that decided
+	// of a refusal: the rules whose documents matched, up to the one that decided
 	Steps []Step
 	// complete: what to send to GenerateWebofficeToken; never changed, it may share structures with
 	// the policy
@@ -164,42 +164,60 @@ func (p *Policy) Decide(q Question, now time.Time) (Decision, error) {
 	if err := q.Asked.Validate(); err != nil {
 		return Decision{}, err
 	}
-	r, a, steps := p.judge(q, false)
-	if r == nil || r.deny {
-		if q.Caller.Guest() {
-			return Decision{Steps: steps}, caller.Unauthenticated("no rule lets a guest in")
-		}
-		return Decision{Steps: steps}, weboffice.ErrForbidden.New()
+	a := newAsk(&q)
+	r, judged := p.judge(a, false)
+	d, err := Decision{}, error(nil)
+	switch {
+	case r != nil && !r.deny:
+		d, err = p.grant(r, a)
+	case q.Caller.Guest():
+		err = caller.Unauthenticated("no rule lets a guest in")
+	default:
+		err = weboffice.ErrForbidden.New()
 	}
-	d, err := p.grant(r, a)
 	if err == nil && !now.Before(d.End) {
 		d, err = Decision{Rule: r.name}, weboffice.ErrSessionEnded.New()
 	}
-	d.Steps = steps
+	if err != nil {
+		d.Steps = steps(judged)
+	}
 	return d, err
 }
 
 // Explain gives every rule up to the one that decides, those for other documents included.
 func (p *Policy) Explain(q Question) []Step {
-	_, _, steps := p.judge(q, true)
-	return steps
+	_, judged := p.judge(newAsk(&q), true)
+	return steps(judged)
 }
 
-// judge finds the first rule that matches, or nil. The steps are those of rules whose documents
-// match, or of all.
-func (p *Policy) judge(q Question, all bool) (*rule, *ask, []Step) {
-	a := newAsk(&q)
-	var steps []Step
+// judged is a rule and what failed first in it.
+type judged struct {
+	*rule
+	first failure
+}
+
+// judge finds the first rule that matches, or nil, and what was made of the rules up to it: of those
+// whose documents match, or of all.
+func (p *Policy) judge(a *ask, all bool) (*rule, []judged) {
+	var looked []judged
 	for _, r := range p.rules {
-		failing, documents := a.firstFailing(r)
+		first, documents := a.firstFailing(r)
 		if documents || all {
-			steps = append(steps, Step{r.name, failing == "", r.deny, failing})
+			looked = append(looked, judged{r, first})
 		}
-		if failing == "" {
-			return r, a, steps
+		if first == holds {
+			return r, looked
 		}
 	}
-	return nil, a, steps
+	return nil, looked
+}
+
+func steps(looked []judged) []Step {
+	var all []Step
+	for _, j := range looked {
+		all = append(all, Step{j.name, j.first == holds, j.deny, j.first.String()})
+	}
+	return all
 }
 
 // grant settles what the matching rule gives.

@@ -51,11 +51,17 @@ func (r *rule) forAnyone() bool {
 // kind is made to say here what it does to a question, and in narrow to the questions that remain
 // where it holds or fails: warnings and diff know no other way to a rule.
 type condition interface {
-	// failing says what the log shows where the condition does not hold, without values; "" where it
-	// does.
-	failing(a *ask, deny bool) string
+	failing(a *ask, deny bool) failure
 	narrow(d *demands, deny, holds bool)
 }
+
+// failure is what the log shows of a condition that does not hold, without values: a sentence, in
+// which {} stands for the claim's name. The zero value says that it holds.
+type failure struct{ sentence, claim string }
+
+func (f failure) String() string { return strings.Replace(f.sentence, "{}", f.claim, 1) }
+
+var holds failure
 
 // claimIs holds where a claim, or one element of a list claim, is one of the wanted values.
 type claimIs struct {
@@ -76,31 +82,31 @@ type segmentIs struct {
 // linkCovers holds where the share link is for the document.
 type linkCovers struct{}
 
-func (c *claimIs) failing(a *ask, deny bool) string {
+func (c *claimIs) failing(a *ask, deny bool) failure {
 	switch value := a.claim(c.claim); {
 	case c.holds(value, deny):
-		return ""
+		return holds
 	case value != nil:
-		return "the claim " + c.claim + " does not hold"
+		return failure{"the claim {} does not hold", c.claim}
 	case c.claim == "email" && a.q.Caller.EmailIgnored != "":
-		return a.q.Caller.EmailIgnored
+		return failure{a.q.Caller.EmailIgnored, ""}
 	}
-	return "the claim " + c.claim + " is missing or of another type"
+	return failure{"the claim {} is missing or of another type", c.claim}
 }
 
-func (s segmentIs) failing(a *ask, deny bool) string {
+func (s segmentIs) failing(a *ask, deny bool) failure {
 	is := claimIs{texts: a.captured[s.index : s.index+1], exact: true}
 	if is.holds(a.claim(s.claim), deny) {
-		return ""
+		return holds
 	}
-	return "the segment ${" + s.claim + "} is not the caller's"
+	return failure{"the segment ${{}} is not the caller's", s.claim}
 }
 
-func (linkCovers) failing(a *ask, _ bool) string {
+func (linkCovers) failing(a *ask, _ bool) failure {
 	if a.linkCovers() {
-		return ""
+		return holds
 	}
-	return "the link is for other documents"
+	return failure{sentence: "the link is for other documents"}
 }
 
 // holds compares a claim, in the form that Find gives it. For a deny rule it holds as well where
@@ -192,35 +198,34 @@ func linkMatches(link *caller.Link, uri string) bool {
 	return ok
 }
 
-// firstFailing says which condition of the rule fails first, "" when all hold, and whether its
-// documents match.
-func (a *ask) firstFailing(r *rule) (failing string, documents bool) {
+// firstFailing says which condition of the rule fails first, and whether its documents match.
+func (a *ask) firstFailing(r *rule) (first failure, documents bool) {
 	captured, ok := r.pattern.match(a.uri)
 	if !ok {
-		return "the documents do not match", false
+		return failure{sentence: "the documents do not match"}, false
 	}
 	a.captured = captured
-	failing = "the caller is not of this issuer"
+	first.sentence = "the caller is not of this issuer"
 	for _, c := range r.callers {
 		switch {
 		case c.admits(a.q.Caller.Issuer, r.deny):
-			if failing = a.failingOf(c, r.deny); failing == "" {
-				return "", true
+			if first = a.failingOf(c, r.deny); first == holds {
+				return holds, true
 			}
 		case c.anyone:
-			failing = "a share link is decided by rules for links alone"
+			first.sentence = "a share link is decided by rules for links alone"
 		}
 	}
-	return failing, true
+	return first, true
 }
 
-func (a *ask) failingOf(c callers, deny bool) string {
+func (a *ask) failingOf(c callers, deny bool) failure {
 	for _, condition := range c.conditions {
-		if failing := condition.failing(a, deny); failing != "" {
+		if failing := condition.failing(a, deny); failing != holds {
 			return failing
 		}
 	}
-	return ""
+	return holds
 }
 
 // sendable lists what any caller may send; everything else must stand in the rule's `accept` or

@@ -6,9 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http/httptest"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,37 +15,31 @@ import (
 	"weboffice-functions/shared/imm"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
+	"weboffice-functions/shared/standin/local"
 	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
-// bureau is IMM, whose documents are whatever is asked for, and the two brokers that call it: one
-// from before a policy was changed and one from after that. They open each other's sealed tokens.
-type bureau struct {
+// rig is IMM, whose documents are whatever is asked for, and the two brokers that call it: one from
+// before a policy was changed and one from after that. They open each other's sealed tokens.
+type rig struct {
 	*office.Server
 	t       *testing.T
-	mu      sync.Mutex
-	now     time.Time
+	clock   *local.Clock
 	brokers []*broker.Broker
 	models  []model
 }
 
-func (o *bureau) clock() time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.now
-}
-
-func newOffice(t *testing.T, models ...model) *bureau {
-	o := &bureau{t: t, now: start, models: models}
-	o.Server = office.New(office.Options{Now: o.clock})
+func newRig(t *testing.T, models ...model) *rig {
+	o := &rig{t: t, clock: local.NewClock(start), models: models}
+	o.Server = office.New(office.Options{Now: o.clock.Now})
 	for _, project := range []string{"of-policy", "of-rule", "mine"} {
 		o.AddProject(project)
 	}
 	web := httptest.NewServer(o)
 	keys := o.Credentials()
 	client, err := imm.New(imm.Options{
-		Endpoint: web.URL, Region: "cn-shanghai", Now: o.clock,
+		Endpoint: web.URL, Region: "cn-shanghai", Now: o.clock.Now,
 		Logger: slog.New(slog.DiscardHandler),
 		Credentials: credentials.Static(credentials.Credentials{
 			AccessKeyID: keys.AccessKeyID, AccessKeySecret: weboffice.Secret(keys.Secret),
@@ -69,7 +61,7 @@ func newOffice(t *testing.T, models ...model) *bureau {
 			t.Fatalf("%v\n%s", err, m.yaml())
 		}
 		o.brokers = append(o.brokers, broker.New(broker.Options{
-			Policy: p, IMM: client, Sealer: sealer, Now: o.clock,
+			Policy: p, IMM: client, Sealer: sealer, Now: o.clock.Now,
 			Logger: slog.New(slog.DiscardHandler),
 		}))
 	}
@@ -77,7 +69,7 @@ func newOffice(t *testing.T, models ...model) *bureau {
 }
 
 // sent returns what IMM was asked since the count, and the rights in it.
-func (o *bureau) sent(since int) (actions []string, grants string) {
+func (o *rig) sent(since int) (actions []string, grants string) {
 	for _, r := range o.Requests()[since:] {
 		actions = append(actions, r.Action)
 		var permission weboffice.Permission
@@ -96,35 +88,6 @@ func settings(v verdict) verdict {
 	return v
 }
 
-// changed is a policy after somebody has edited it, or as it was.
-func (d dice) changed(m model) model {
-	m.Rules = slices.Clone(m.Rules)
-	at := d.IntN(len(m.Rules))
-	switch d.IntN(6) {
-	case 4:
-		other := d.IntN(len(m.Rules))
-		m.Rules[at], m.Rules[other] = m.Rules[other], m.Rules[at]
-	case 5:
-		drawn := d.rule(m.Rules[at].Name)
-		drawn.Bucket, drawn.Segments = m.Rules[at].Bucket, m.Rules[at].Segments
-		if len(m.Rules[at].Callers) > 0 && len(drawn.Callers) > 0 {
-			m.Rules[at] = drawn
-		}
-	case 0:
-		m.Rules = slices.Delete(m.Rules, at, at+1)
-		if len(m.Rules) == 0 {
-			m.Rules = []modelRule{d.rule("other")}
-		}
-	case 1:
-		m.Rules = slices.Insert(m.Rules, at, d.rule("new "+strconv.Itoa(len(m.Rules))))
-	case 2:
-		if !m.Rules[at].Deny {
-			m.Rules[at].Grant = append([]string{"view"}, d.some("edit", "copy", "print")...)
-		}
-	}
-	return m
-}
-
 // TestIMMIsAskedForWhatTheOracleSays follows random sessions over the wire: the permission that IMM
 // gets is the oracle's at the first generate and at every later refresh, under a policy that may
 // have changed; and a visitor whom it refuses causes no call.
@@ -135,10 +98,10 @@ func TestIMMIsAskedForWhatTheOracleSays(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	d, outcomes, cases := dice{rand.New(rand.NewPCG(seed, 1))}, map[string]int{}, 0
+	d, outcomes, cases := random{rand.New(rand.NewPCG(seed, 1))}, map[string]int{}, 0
 	for range policies {
 		m := d.model()
-		o := newOffice(t, m, d.changed(d.changed(m)))
+		o := newRig(t, m, d.changed(d.changed(m)))
 		for range 6 {
 			visitor, asked := d.person(), d.request()
 			visitor = d.aim(pick(d, m.Rules...), visitor, &asked)
@@ -160,7 +123,7 @@ func TestIMMIsAskedForWhatTheOracleSays(t *testing.T) {
 }
 
 // follow lives one session: a generate under the first policy and two refreshes, each under either.
-func (o *bureau) follow(d dice, p *person, asked weboffice.Request, outcomes map[string]int) {
+func (o *rig) follow(d random, p *person, asked weboffice.Request, outcomes map[string]int) {
 	visitor := broker.Visitor{}
 	if p != nil {
 		caller, err := mustParse(o.t, string(o.models[0].yaml())).CallerOf(p.claims())
@@ -210,8 +173,6 @@ func (o *bureau) follow(d dice, p *person, asked weboffice.Request, outcomes map
 			return
 		}
 		held, before = answer, want
-		o.mu.Lock()
-		o.now = o.now.Add(15 * time.Minute)
-		o.mu.Unlock()
+		o.clock.Advance(15 * time.Minute)
 	}
 }
