@@ -60,8 +60,7 @@ func (s *keySource) verify(ctx context.Context, p proof) (*key, error) {
 	keys := s.current(ctx)
 	k, fits := s.signer(p, keys)
 	if k == nil {
-		s.refresh(ctx)
-		if fresh, _ := s.good(); !slices.Equal(fresh, keys) {
+		if fresh := s.refresh(ctx); !slices.Equal(fresh, keys) {
 			keys = fresh
 			k, fits = s.signer(p, keys)
 		}
@@ -94,12 +93,10 @@ func (s *keySource) signer(p proof, keys []*key) (signer *key, fits bool) {
 
 // current returns the good keys, after a fetch where that is due.
 func (s *keySource) current(ctx context.Context) []*key {
-	keys, due := s.good()
-	if due {
-		s.refresh(ctx)
-		keys, _ = s.good()
+	if keys, due := s.good(); !due {
+		return keys
 	}
-	return keys
+	return s.refresh(ctx)
 }
 
 // good returns the keys, unless they are too old to be believed. due says that the caller should
@@ -135,8 +132,8 @@ func (s *keySource) unread(cause error) *weboffice.Error {
 }
 
 // refresh fetches the keys, unless that was tried a moment ago, and waits for a fetch that is under
-// way. The fetch goes on when its caller leaves.
-func (s *keySource) refresh(ctx context.Context) {
+// way, which goes on when its caller leaves. It returns the keys that are good then.
+func (s *keySource) refresh(ctx context.Context) []*key {
 	s.mu.Lock()
 	if now := s.now(); s.client != nil && s.running == nil && !now.Before(s.next) {
 		s.next, s.running = now.Add(fetchPause), make(chan struct{})
@@ -150,6 +147,8 @@ func (s *keySource) refresh(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	keys, _ := s.good()
+	return keys
 }
 
 // replace puts fetched keys in the place of the old ones, which stay where that fails.
