@@ -110,7 +110,7 @@ func TestAttackUnverifiedEmail(t *testing.T) {
 		}
 	}
 	r, p := provided(t, caller.Issuer{User: caller.UserClaims{ID: "email"}})
-	r.refusedFor(t, p.Token(map[string]any{"email": ann}), "email", "user.id")
+	r.refused(t, p.Token(map[string]any{"email": ann}), "email", "user.id")
 	verified := p.Token(map[string]any{"email": ann, "email_verified": true})
 	if got := r.accepted(t, verified); got.User.ID != ann {
 		t.Errorf("got %+v", got.User)
@@ -122,7 +122,7 @@ func TestUserClaims(t *testing.T) {
 		Avatar: "photo"}})
 	for _, id := range []any{nil, "", 7.5, true, []string{"e1"}, map[string]any{},
 		strings.Repeat("x", 256)} {
-		r.refusedFor(t, p.Token(map[string]any{"profile": map[string]any{"id": id}}), "/profile/id")
+		r.refused(t, p.Token(map[string]any{"profile": map[string]any{"id": id}}), "/profile/id")
 	}
 	e1 := map[string]any{"id": "e1"}
 	for photo, kept := range map[any]bool{

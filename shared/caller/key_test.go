@@ -18,15 +18,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/weboffice"
 )
 
 func TestAttackHS256SignedWithTheRSAPublicKey(t *testing.T) {
-	c := newClock()
-	p := issuer.New(issuer.Options{Now: c.Now})
-	p.SetURL(issuerURL)
-	r := newRig(t, caller.Issuer{}, c, inProcess{p})
+	r, p := provided(t, caller.Issuer{}, "RS256")
 	r.accepted(t, p.Token(nil)) // the twin, which also brings the keys
 	jwk := p.PublicKey()
 	public := jwk.Key.(*rsa.PublicKey)
@@ -40,8 +36,8 @@ func TestAttackHS256SignedWithTheRSAPublicKey(t *testing.T) {
 	} {
 		for _, algorithm := range []string{"HS256", "RS256"} {
 			t.Run(name+" "+algorithm, func(t *testing.T) {
-				r.refused(t, hs256(secret, fmt.Sprintf(`{"alg":%q,"kid":%q}`, algorithm, jwk.KeyID),
-					honest(c, nil)))
+				header := fmt.Sprintf(`{"alg":%q,"kid":%q}`, algorithm, jwk.KeyID)
+				r.refused(t, hs256(secret, header, honest(r.clock, nil)))
 			})
 		}
 	}
@@ -73,7 +69,7 @@ func TestAttackHeaderBringsItsOwnKey(t *testing.T) {
 		`"crit":null`, `"b64":false`, `"b64":true`,
 	} {
 		for _, k := range []ecKey{evil, good} {
-			r.refusedFor(t, k.sign(`{"alg":"ES256","kid":"k",`+extra+`}`, claims), "header: ")
+			r.refused(t, k.sign(`{"alg":"ES256","kid":"k",`+extra+`}`, claims), "header: ")
 		}
 	}
 	if r.wire.count() != 0 {
@@ -116,11 +112,11 @@ func withMembers(t testing.TB, public jose.JSONWebKey, more map[string]any) (key
 }
 
 func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
-	c, keys := newClock(), newKeyRing()
+	keys := newKeyRing()
 	public := keys.rsa.Public()
 	enc := jwk(public, "enc", "")
 	enc.Use = "enc"
-	r := newRig(t, caller.Issuer{}, c, inProcess{published(
+	r := newRig(t, caller.Issuer{}, published(
 		jwk(keys.p256.Public(), "p256", ""), jwk(keys.p384.Public(), "p384", "ES384"),
 		jwk(keys.p521.Public(), "p521", ""), jwk(keys.ed.Public(), "ed", ""),
 		jwk(public, "rsa", ""), jwk(public, "ps", "PS256"), jwk(public, "rs512", "RS512"),
@@ -128,7 +124,7 @@ func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 		jwk(public, "oaep", "RSA-OAEP"), jwk([]byte(linkKey), "oct", "HS256"),
 		jwk(keys.rsa, "private", "RS256"), enc,
 		map[string]any{"kty": "unheard-of", "kid": "x"}, "no key", 7,
-	)})
+	))
 	for _, test := range []struct {
 		name      string
 		algorithm jose.SignatureAlgorithm
@@ -161,7 +157,7 @@ func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 		{"symmetric key in the key set", jose.HS256, []byte(linkKey), "oct", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			token := signWith(t, c, test.algorithm, test.private, test.id)
+			token := signWith(t, r.clock, test.algorithm, test.private, test.id)
 			r.verified(t, token, test.good)
 			end := strings.LastIndexByte(token.Reveal(), '.') + 1 // a forged signature of its length
 			forged := b64(string(make([]byte, (len(token)-end)*3/4)))
@@ -182,15 +178,15 @@ func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 
 // What an issuer made a key for is in its key_ops: to sign or to encrypt with is not to verify with.
 func TestAttackKeyForAnotherOperation(t *testing.T) {
-	c, k, other := newClock(), newECKey(t, "k"), newECKey(t, "other")
+	k, other := newECKey(t, "k"), newECKey(t, "other")
 	for operations, good := range map[string]bool{
 		`["verify"]`: true, `["sign","verify"]`: true, `null`: true, // the twins
 		`["sign"]`: false, `["encrypt","wrapKey"]`: false, `["Verify"]`: false, `[]`: false,
 		`"verify"`: false, `{"verify":true}`: false, `["verify",1]`: false,
 	} {
 		key := withMembers(t, k.public(), map[string]any{"key_ops": json.RawMessage(operations)})
-		r := newRig(t, caller.Issuer{}, c, inProcess{published(key, other.public())})
-		r.verified(t, k.sign(header, honest(c, nil)), good)
+		r := newRig(t, caller.Issuer{}, published(key, other.public()))
+		r.verified(t, k.sign(header, honest(r.clock, nil)), good)
 		if !good && !strings.Contains(r.log.String(), "key_ops") {
 			t.Errorf("%s: the log does not say why: %s", operations, r.log)
 		}
@@ -199,20 +195,14 @@ func TestAttackKeyForAnotherOperation(t *testing.T) {
 
 // RFC 9864 names the algorithm Ed25519; most say EdDSA. Keys and tokens may use either.
 func TestBothNamesOfEd25519(t *testing.T) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, published25519 := range []string{"", "EdDSA", "Ed25519", "ES256"} {
-		c := newClock()
-		r := newRig(t, caller.Issuer{}, c,
-			inProcess{published(jwk(private.Public(), "k", published25519),
-				newECKey(t, "other").public())})
+	private, other := newKeyRing().ed, newECKey(t, "other").public()
+	for _, named := range []string{"", "EdDSA", "Ed25519", "ES256"} {
+		r := newRig(t, caller.Issuer{}, published(jwk(private.Public(), "k", named), other))
 		for _, alg := range []string{"EdDSA", "Ed25519", "Ed448", "RS256"} {
-			input := b64(`{"alg":"`+alg+`","kid":"k"}`) + "." + b64(honest(c, nil))
-			signature := ed25519.Sign(private, []byte(input))
-			r.verified(t, weboffice.Secret(input+"."+b64(string(signature))),
-				published25519 != "ES256" && (alg == "EdDSA" || alg == "Ed25519"))
+			input := b64(`{"alg":"`+alg+`","kid":"k"}`) + "." + b64(honest(r.clock, nil))
+			signature := b64(string(ed25519.Sign(private, []byte(input))))
+			r.verified(t, weboffice.Secret(input+"."+signature),
+				named != "ES256" && (alg == "EdDSA" || alg == "Ed25519"))
 		}
 	}
 }
@@ -220,10 +210,9 @@ func TestBothNamesOfEd25519(t *testing.T) {
 // Users of a whole provider were locked out: Go refuses a certificate with a negative serial, and
 // its key with it.
 func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
-	c, keys := newClock(), newKeyRing()
+	keys := newKeyRing()
 	template := &x509.Certificate{SerialNumber: big.NewInt(5)}
-	der := must(x509.CreateCertificate(rand.Reader, template, template, keys.rsa.Public(),
-		keys.rsa))
+	der := must(x509.CreateCertificate(rand.Reader, template, template, keys.rsa.Public(), keys.rsa))
 	serial := strings.Index(string(der), "\xa0\x03\x02\x01\x02\x02\x01\x05") + 7
 	der[serial] = 0xfb // -5
 	if _, err := x509.ParseCertificate(der); err == nil {
@@ -240,9 +229,9 @@ func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
 	} {
 		key := withMembers(t, jwk(keys.rsa.Public(), "k", ""), extra)
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, caller.Issuer{}, c, inProcess{published(key)})
-			r.accepted(t, signWith(t, c, jose.RS256, keys.rsa, "k"))
-			r.refused(t, signWith(t, c, jose.RS256, stranger, "k"))
+			r := newRig(t, caller.Issuer{}, published(key))
+			r.accepted(t, signWith(t, r.clock, jose.RS256, keys.rsa, "k"))
+			r.refused(t, signWith(t, r.clock, jose.RS256, stranger, "k"))
 		})
 	}
 }
@@ -257,15 +246,14 @@ func TestSeveralKeysFitOneToken(t *testing.T) {
 		other.id = fmt.Sprint(i)
 		others = append(others, other.public())
 	}
-	c, none := newClock(), `{"alg":"ES256"}`
-	r := newRig(t, caller.Issuer{}, c, inProcess{published(same...)})
-	kidless := newRig(t, caller.Issuer{}, c, inProcess{published(others...)})
+	r, none := newRig(t, caller.Issuer{}, published(same...)), `{"alg":"ES256"}`
+	kidless, claims := newRig(t, caller.Issuer{}, published(others...)), honest(r.clock, nil)
 	for i, k := range keys { // eight are tried
-		r.verified(t, k.sign(header, honest(c, nil)), i < 8)
-		kidless.verified(t, k.sign(none, honest(c, nil)), i < 8)
-		kidless.accepted(t, k.sign(fmt.Sprintf(`{"alg":"ES256","kid":"%d"}`, i), honest(c, nil)))
+		r.verified(t, k.sign(header, claims), i < 8)
+		kidless.verified(t, k.sign(none, claims), i < 8)
+		kidless.accepted(t, k.sign(fmt.Sprintf(`{"alg":"ES256","kid":"%d"}`, i), claims))
 	}
-	kidless.refused(t, keys[0].sign(`{"alg":"ES256","kid":"1"}`, honest(c, nil)))
-	r.refused(t, newECKey(t, "k").sign(header, honest(c, nil)))
-	kidless.refused(t, newECKey(t, "").sign(none, honest(c, nil)))
+	kidless.refused(t, keys[0].sign(`{"alg":"ES256","kid":"1"}`, claims))
+	r.refused(t, newECKey(t, "k").sign(header, claims))
+	kidless.refused(t, newECKey(t, "").sign(none, claims))
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -146,19 +147,18 @@ func TestAttackKeysOfLongAgo(t *testing.T) {
 // Where the key set is named, nothing is discovered and iss may be any text.
 func TestKeySetNamedByThePolicy(t *testing.T) {
 	const iss = "http://adfs.example.com/adfs/services/trust"
-	c, k := newClock(), newECKey(t, "k")
 	trusted := caller.Issuer{URL: iss, Keys: issuerURL + "/keys"}
-	r := newRig(t, trusted, c, inProcess{published(k.public())})
-	claims := honest(c, map[string]any{"iss": iss})
+	r, k := signing(t, trusted)
+	claims := honest(r.clock, map[string]any{"iss": iss})
 	r.accepted(t, k.sign(header, claims))
-	r.refusedFor(t, k.sign(header, honest(c, nil)), "found iss")
+	r.refused(t, k.sign(header, honest(r.clock, nil)), "found iss")
 	r.refused(t, newECKey(t, "k").sign(header, claims))
 	if r.wire.count() != 1 || r.wire.requests[0] != issuerURL+"/keys" {
 		t.Errorf("requests: %v", r.wire.requests)
 	}
-	closed := newRig(t, trusted, c, inProcess{http.NotFoundHandler()})
-	if public := closed.unavailable(t, k.sign(header, claims)); !strings.Contains(public.Fix,
-		trusted.Keys) || !strings.Contains(public.Fix, iss) {
+	closed := newRig(t, trusted, http.NotFoundHandler())
+	public := closed.unavailable(t, k.sign(header, claims))
+	if !strings.Contains(public.Fix, trusted.Keys) || !strings.Contains(public.Fix, iss) {
 		t.Errorf("the fix does not name the key set: %s", public.Fix)
 	}
 }
@@ -265,12 +265,11 @@ func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
 
 func TestSlowProviderHoldsOneCallerOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the clock of this test moves when everybody waits
-		c, k := newClock(), newECKey(t, "k")
-		r := newRig(t, caller.Issuer{}, c, inProcess{published(k.public())})
-		token := k.sign(header, honest(c, nil))
+		r, k := signing(t, caller.Issuer{})
+		token := k.sign(header, honest(r.clock, nil))
 		r.accepted(t, token)
-		r.wire.next = blocked{}
-		c.Advance(time.Hour)
+		r.wire.next = blocked
+		r.clock.Advance(time.Hour)
 		start := time.Now()
 		var first sync.WaitGroup
 		first.Go(func() { r.accepted(t, token) })
@@ -286,15 +285,23 @@ func TestSlowProviderHoldsOneCallerOnly(t *testing.T) {
 	})
 }
 
-// blocked is a transport to a provider that never answers.
-type blocked struct{}
+// transport is an http.RoundTripper made of its method.
+type transport func(*http.Request) (*http.Response, error)
 
-func (blocked) RoundTrip(r *http.Request) (*http.Response, error) {
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// blocked is the way to a provider that never answers.
+var blocked = transport(func(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
-}
+})
 
-// drip is a body that gives a byte a second.
+// dripping is the way to one that gives a byte a second.
+var dripping = transport(func(r *http.Request) (*http.Response, error) {
+	body := io.NopCloser(drip{r.Context()})
+	return &http.Response{StatusCode: http.StatusOK, Body: body, Request: r}, nil
+})
+
 type drip struct{ ctx context.Context }
 
 func (d drip) Read(p []byte) (int, error) {
@@ -307,30 +314,17 @@ func (d drip) Read(p []byte) (int, error) {
 	}
 }
 
-func (drip) Close() error { return nil }
-
-type dripping struct{}
-
-func (dripping) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: drip{r.Context()},
-		Request: r}, nil
-}
-
 func TestAttackSlowProvider(t *testing.T) {
-	for name, transport := range map[string]http.RoundTripper{"no answer": blocked{},
-		"a byte a second": dripping{}} {
+	for name, way := range map[string]transport{"no answer": blocked, "a byte a second": dripping} {
 		t.Run(name, func(t *testing.T) {
-			// the clock of this test moves when everybody waits
-			synctest.Test(t, func(t *testing.T) {
-				c, k := newClock(), newECKey(t, "k")
-				r := newRig(t, caller.Issuer{}, c, transport)
+			synctest.Test(t, func(t *testing.T) { // its clock moves when everybody waits
+				r, k := signing(t, caller.Issuer{})
+				r.wire.next = way
 				start := time.Now()
-				public := r.unavailable(t, k.sign(header, honest(c, nil)))
-				if took := time.Since(start); took != 5*time.Second {
-					t.Errorf("took %v", took)
-				}
-				if !errors.Is(public, context.DeadlineExceeded) {
-					t.Errorf("got %v", public.Cause)
+				public := r.unavailable(t, k.sign(header, honest(r.clock, nil)))
+				if took := time.Since(start); took != 5*time.Second ||
+					!errors.Is(public, context.DeadlineExceeded) {
+					t.Errorf("got %v after %v", public.Cause, took)
 				}
 			})
 		})
@@ -362,50 +356,44 @@ func TestAttackRedirectToAnotherHost(t *testing.T) {
 		t.Errorf("%d requests reached the other host", reached)
 	}
 	t.Run("another scheme", func(t *testing.T) {
-		c, k := newClock(), newECKey(t, "k")
-		r := newRig(t, caller.Issuer{}, c,
-			inProcess{http.RedirectHandler("http://login.example.com/", http.StatusFound)})
-		r.unavailable(t, k.sign(header, honest(c, nil)))
+		r, k := signing(t, caller.Issuer{})
+		r.wire.answerWith(http.RedirectHandler("http://login.example.com/", http.StatusFound))
+		r.unavailable(t, k.sign(header, honest(r.clock, nil)))
 		if r.wire.count() != 1 {
 			t.Errorf("requests left: %v", r.wire.requests)
 		}
 	})
 	t.Run("twin: the same host", func(t *testing.T) {
 		r, p := provided(t, caller.Issuer{})
-		token := p.Token(nil)
-		r = newRig(t, caller.Issuer{}, r.clock,
-			inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.RawQuery == "" {
-					http.Redirect(w, r, r.URL.Path+"?again", http.StatusFound)
-					return
-				}
-				p.ServeHTTP(w, r)
-			})})
-		r.accepted(t, token)
+		r.wire.answerWith(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				http.Redirect(w, r, r.URL.Path+"?again", http.StatusFound)
+				return
+			}
+			p.ServeHTTP(w, r)
+		}))
+		r.accepted(t, p.Token(nil))
 	})
 }
 
 func TestAttackKeySetAddress(t *testing.T) {
-	c, k := newClock(), newECKey(t, "k")
-	token := k.sign(header, honest(c, nil))
 	for address, good := range map[string]bool{
 		"https://keys.example.net/set?v=3": true, "http://keys.example.net/set": false,
-		"http://127.0.0.1/set":                false,
-		"http://localhost/set":                false,
+		"http://127.0.0.1/set": false, "http://localhost/set": false,
 		"https://ann:pw@keys.example.net/set": false, "file:///set": false, "": false,
 		"/set": false, "://": false,
 	} {
 		t.Run(address, func(t *testing.T) {
-			keys := published(k.public())
-			r := newRig(t, caller.Issuer{}, c,
-				inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if r.URL.Path == issuer.DiscoveryPath {
-						_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuerURL, address)
-						return
-					}
-					r.URL.Path = "/keys"
-					keys.ServeHTTP(w, r)
-				})})
+			r, k := signing(t, caller.Issuer{})
+			r.wire.answerWith(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == issuer.DiscoveryPath {
+					_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuerURL, address)
+					return
+				}
+				r.URL.Path = "/keys"
+				published(k.public()).ServeHTTP(w, r)
+			}))
+			token := k.sign(header, honest(r.clock, nil))
 			if good {
 				r.accepted(t, token)
 				return
@@ -428,40 +416,27 @@ func TestAttackEndlessBody(t *testing.T) {
 }
 
 func TestAttackHugeKeySet(t *testing.T) {
-	c, k := newClock(), newECKey(t, "k")
-	token := k.sign(header, honest(c, nil))
+	r, k := signing(t, caller.Issuer{})
+	token := k.sign(header, honest(r.clock, nil))
 	for size, good := range map[int]bool{1: true, 100: true, 101: false, 3000: false, 0: false} {
-		keys := make([]any, size)
-		for i := range keys {
-			keys[i] = k.public()
-		}
-		r := newRig(t, caller.Issuer{}, c, inProcess{published(keys...)})
+		r := newRig(t, caller.Issuer{}, published(slices.Repeat([]any{k.public()}, size)...))
 		if good {
 			r.accepted(t, token)
 		} else {
 			r.unavailable(t, token)
 		}
 	}
-	weak := must(rsa.GenerateKey(rand.Reader, 1536))
-	weakJWK := map[string]any{"kty": "RSA", "kid": "k", "n": b64(string(weak.N.Bytes())),
-		"e": "AQAB"}
-	r := newRig(t, caller.Issuer{}, c, inProcess{published(weakJWK)})
-	r.unavailable(t, token)
-}
-
-// leaky is a transport whose errors tell too much.
-type leaky struct{}
-
-func (leaky) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: io.ErrUnexpectedEOF}
+	weak := jwk(must(rsa.GenerateKey(rand.Reader, 1536)).Public(), "k", "")
+	newRig(t, caller.Issuer{}, published(weak)).unavailable(t, token)
 }
 
 func TestFetchErrorsHoldNoURL(t *testing.T) {
-	c, k := newClock(), newECKey(t, "k")
-	r := newRig(t, caller.Issuer{URL: issuerURL + "/private-path"}, c, leaky{})
-	token := k.sign(header,
-		honest(c, map[string]any{"iss": issuerURL + "/private-path"}))
-	public := r.unavailable(t, token)
+	const url = issuerURL + "/private-path"
+	r, k := signing(t, caller.Issuer{URL: url})
+	r.wire.next = transport(func(*http.Request) (*http.Response, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: io.ErrUnexpectedEOF}
+	})
+	public := r.unavailable(t, k.sign(header, honest(r.clock, map[string]any{"iss": url})))
 	shown := public.Error() + public.Cause.Error() + r.log.String()
 	if strings.Contains(shown, "private-path") || !strings.Contains(shown, "unexpected EOF") {
 		t.Errorf("got %s", shown)
@@ -469,14 +444,12 @@ func TestFetchErrorsHoldNoURL(t *testing.T) {
 }
 
 func TestIssuerURLWithTrailingSlash(t *testing.T) {
-	c := newClock()
-	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
+	r, p := provided(t, caller.Issuer{URL: issuerURL + "/"})
 	p.SetURL(issuerURL + "/")
-	r := newRig(t, caller.Issuer{URL: issuerURL + "/"}, c,
-		inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r.URL.Path = strings.Replace(r.URL.Path, "//", "/", 1)
-			p.ServeHTTP(w, r)
-		})})
+	r.wire.answerWith(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = strings.Replace(r.URL.Path, "//", "/", 1) // that of its key set
+		p.ServeHTTP(w, r)
+	}))
 	r.accepted(t, p.Token(nil))
 	r.refused(t, p.Token(map[string]any{"iss": issuerURL}))
 	if r.wire.requests[0] != issuerURL+issuer.DiscoveryPath {

@@ -55,12 +55,12 @@ func TestRecipes(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v in\n%s", err, block)
 			}
-			c := newClock()
-			p := issuer.New(issuer.Options{Shape: name, Now: c.Now, RSA: private})
 			trusted := rules.Issuers()[0]
-			r := newRig(t, trusted, c, inProcess{p})
+			r := newRig(t, trusted, nil)
+			p := issuer.New(issuer.Options{Shape: name, Now: r.clock.Now, RSA: private})
+			r.wire.next = inProcess{p}
 			right := r.accepted(t, p.Token(nil))
-			if err := opens(rules, right, c.Now()); err != nil {
+			if err := opens(rules, right, r.clock.Now()); err != nil {
 				t.Errorf("the right token opens nothing: %v", err)
 			}
 			first := strings.TrimSuffix(trusted.URL, "/") + issuer.DiscoveryPath
@@ -76,7 +76,7 @@ func TestRecipes(t *testing.T) {
 			}
 			for why, token := range forbidden {
 				t.Run(why, func(t *testing.T) {
-					err := opens(rules, r.accepted(t, token), c.Now())
+					err := opens(rules, r.accepted(t, token), r.clock.Now())
 					if weboffice.AsError(err).Kind != weboffice.Forbidden {
 						t.Errorf("got %v, want a 403", err)
 					}

@@ -2,6 +2,7 @@ package caller_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
@@ -117,7 +118,7 @@ func (h inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // rig is a verifier of one issuer, "staff" at issuerURL for the audience "weboffice" unless the
-// test says otherwise, and of share links.
+// test says otherwise, and of share links. The issuer's server is a handler in the same process.
 type rig struct {
 	*caller.Verifier
 	clock *clock
@@ -125,38 +126,36 @@ type rig struct {
 	log   *bytes.Buffer // of the verifier, to be read when no fetch is under way
 }
 
-func newRig(t testing.TB, trusted caller.Issuer, c *clock, transport http.RoundTripper) rig {
+func newRig(t testing.TB, trusted caller.Issuer, server http.Handler) rig {
 	t.Helper()
-	r := rig{clock: c, wire: &wire{next: transport}, log: &bytes.Buffer{}}
-	if trusted.Name == "" {
-		trusted.Name = "staff"
-	}
-	if trusted.URL == "" {
-		trusted.URL = issuerURL
-	}
+	r := rig{clock: newClock(), wire: &wire{next: inProcess{server}}, log: &bytes.Buffer{}}
+	trusted.Name = cmp.Or(trusted.Name, "staff")
+	trusted.URL = cmp.Or(trusted.URL, issuerURL)
 	if trusted.Audience == nil {
 		trusted.Audience = []string{"weboffice"}
 	}
 	r.Verifier = must(caller.NewVerifier(caller.Options{
 		Issuers: []caller.Issuer{trusted}, LinkKeys: []weboffice.Secret{linkKey},
-		RevokedLinks: []string{"revoked"}, Client: &http.Client{Transport: r.wire}, Now: c.Now,
+		RevokedLinks: []string{"revoked"}, Client: &http.Client{Transport: r.wire},
+		Now:    r.clock.Now,
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(r.log, t.Output()), nil)),
 	}))
 	return r
 }
 
-// provided is a rig whose issuer is a provider in the same process, with an ES256 key.
-func provided(t testing.TB, trusted caller.Issuer) (rig, *issuer.Provider) {
-	c := newClock()
-	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
+// provided is a rig whose issuer is a provider, with an ES256 key unless an algorithm is given.
+func provided(t testing.TB, trusted caller.Issuer, algorithm ...string) (rig, *issuer.Provider) {
+	r := newRig(t, trusted, nil)
+	p := issuer.New(issuer.Options{Now: r.clock.Now, Algorithm: append(algorithm, "ES256")[0]})
 	p.SetURL(issuerURL)
-	return newRig(t, trusted, c, inProcess{p}), p
+	r.wire.next = inProcess{p}
+	return r, p
 }
 
 // started is a rig whose issuer is a provider behind a loopback port.
-func started(t testing.TB) (rig, *issuer.Provider) {
-	c := newClock()
-	p := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
+func started(t testing.TB) (r rig, p *issuer.Provider) {
+	now := func() time.Time { return r.clock.Now() }
+	p = issuer.New(issuer.Options{Now: now, Algorithm: "ES256"})
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -165,13 +164,15 @@ func started(t testing.TB) (rig, *issuer.Provider) {
 		transport.CloseIdleConnections()
 		_ = p.Close()
 	})
-	return newRig(t, caller.Issuer{URL: p.URL()}, c, transport), p
+	r = newRig(t, caller.Issuer{URL: p.URL()}, nil)
+	r.wire.next = transport
+	return r, p
 }
 
 // signing is a rig whose issuer publishes one key, "k", that is the test's own.
 func signing(t testing.TB, trusted caller.Issuer) (rig, ecKey) {
 	k := newECKey(t, "k")
-	return newRig(t, trusted, newClock(), inProcess{published(k.public())}), k
+	return newRig(t, trusted, published(k.public())), k
 }
 
 // published is a handler for discovery and a key set with exactly these keys.
@@ -242,8 +243,8 @@ func claimsJSON(claims, changes map[string]any) string {
 }
 
 // refused says that the proof must be a 401 like all others, which gives nothing of the proof away.
-// It returns the reason for the log.
-func (r rig) refused(t testing.TB, token weboffice.Secret) string {
+// The reason for the log, which it returns, must hold all of these.
+func (r rig) refused(t testing.TB, token weboffice.Secret, reasons ...string) string {
 	t.Helper()
 	got, err := r.Verify(t.Context(), token)
 	var public *weboffice.Error
@@ -261,24 +262,19 @@ func (r rig) refused(t testing.TB, token weboffice.Secret) string {
 	if public.Cause == nil || public.Cause.Error() == "" {
 		t.Fatal("no reason for the log")
 	}
+	why := public.Cause.Error()
+	shown := fmt.Sprintf("%+v %s %s", public, why, r.log)
 	for part := range strings.SplitSeq(token.Reveal(), ".") {
-		if shown := fmt.Sprintf("%+v %v %s", public, public.Cause, r.log); len(part) > 8 &&
-			strings.Contains(shown, part) {
+		if len(part) > 8 && strings.Contains(shown, part) {
 			t.Errorf("the error or the log shows a part of the proof: %s", shown)
 		}
 	}
-	return public.Cause.Error()
-}
-
-// refusedFor says that the proof must be a 401 whose reason holds all of these.
-func (r rig) refusedFor(t testing.TB, token weboffice.Secret, reasons ...string) {
-	t.Helper()
-	why := r.refused(t, token)
 	for _, reason := range reasons {
 		if !strings.Contains(why, reason) {
 			t.Errorf("refused for %q, want %q in it", why, reason)
 		}
 	}
+	return why
 }
 
 // accepted says that the proof must be good.

@@ -15,25 +15,18 @@ import (
 func TestVerifyGivesTheCaller(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "ES256", "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
-			c := newClock()
-			p := issuer.New(issuer.Options{Now: c.Now, Algorithm: algorithm})
-			p.SetURL(issuerURL)
-			r := newRig(t, caller.Issuer{}, c, inProcess{p})
+			r, p := provided(t, caller.Issuer{}, algorithm)
 			got := r.accepted(t, p.Token(map[string]any{
 				"name": "Ann", "picture": "https://example.com/ann.png",
 				"employee": json.Number("12345678901234567890"),
 				"nested":   map[string]any{"levels": []int{1}},
 			}))
+			user := caller.User{ID: "ann", Name: "Ann", Avatar: "https://example.com/ann.png"}
+			now := r.clock.Now()
 			if got.Issuer != "staff" || got.IssuerURL != issuerURL || got.Subject != "ann" ||
-				got.Guest() || got.Link != nil {
+				got.Guest() || got.Link != nil || got.User != user ||
+				!got.IssuedAt.Equal(now) || !got.Expires.Equal(now.Add(time.Hour)) {
 				t.Errorf("got %+v", got)
-			}
-			if want := (caller.User{ID: "ann", Name: "Ann",
-				Avatar: "https://example.com/ann.png"}); got.User != want {
-				t.Errorf("got user %+v", got.User)
-			}
-			if !got.IssuedAt.Equal(c.Now()) || !got.Expires.Equal(c.Now().Add(time.Hour)) {
-				t.Errorf("got %v to %v", got.IssuedAt, got.Expires)
 			}
 			if got.Claims["employee"] != json.Number("12345678901234567890") {
 				t.Errorf("a number lost digits: %v", got.Claims["employee"])
@@ -63,7 +56,7 @@ func TestAttackLookalikeIssuerCausesNoRequest(t *testing.T) {
 		"https://[::1]", "http://169.254.169.254", "http://127.0.0.1:9000", "file:///etc/passwd",
 		"staff", "STAFF", "Links", "links ", "links/",
 	} {
-		r.refusedFor(t, p.Token(map[string]any{"iss": iss}), "found iss")
+		r.refused(t, p.Token(map[string]any{"iss": iss}), "found iss")
 	}
 	if r.wire.count() != 0 {
 		t.Errorf("requests left: %v", r.wire.requests)
@@ -72,22 +65,20 @@ func TestAttackLookalikeIssuerCausesNoRequest(t *testing.T) {
 }
 
 func TestAttackTokenOfAnotherIssuer(t *testing.T) {
-	c := newClock()
-	staff := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
-	staff.SetURL(issuerURL)
-	partners := issuer.New(issuer.Options{Now: c.Now, Algorithm: "ES256"})
+	r, staff := provided(t, caller.Issuer{})
+	_, partners := provided(t, caller.Issuer{})
 	partners.SetURL("https://partners.example.com")
 	both := inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		map[string]http.Handler{"login.example.com": staff,
 			"partners.example.com": partners}[r.URL.Host].ServeHTTP(w, r)
 	})}
-	r := rig{clock: c, Verifier: must(caller.NewVerifier(caller.Options{
+	r.Verifier = must(caller.NewVerifier(caller.Options{
 		Issuers: []caller.Issuer{
 			{Name: "staff", URL: staff.URL(), Audience: []string{"weboffice"}},
 			{Name: "partners", URL: partners.URL(), Audience: []string{"partners"}},
 		},
-		Client: &http.Client{Transport: both}, Now: c.Now, Logger: discard,
-	}))}
+		Client: &http.Client{Transport: both}, Now: r.clock.Now, Logger: discard,
+	}))
 	// the twins
 	own := r.accepted(t, staff.Token(nil))
 	foreign := r.accepted(t, partners.Token(map[string]any{"aud": "partners"}))
@@ -129,19 +120,20 @@ func TestNewVerifierRefusesBadOptions(t *testing.T) {
 
 func TestInspect(t *testing.T) {
 	r, p := provided(t, caller.Issuer{})
-	got, err := r.Inspect(p.Token(map[string]any{"name": "Ann"}))
-	if err != nil || got.Issuer != "staff" || got.User.Name != "Ann" {
-		t.Errorf("got %+v, %v", got, err)
+	for _, test := range []struct {
+		claims map[string]any
+		says   string // "": nothing is wrong
+	}{
+		{nil, ""}, {map[string]any{"exp": r.clock.unix(-time.Hour)}, "exp"},
+		{map[string]any{"iss": "https://other.example"}, "iss"},
+	} {
+		got, err := r.Inspect(p.Token(test.claims))
+		if (err == nil) != (test.says == "") || got.Claims["sub"] != "ann" ||
+			err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%v: got %+v, %v", test.claims, got, err)
+		}
 	}
-	got, err = r.Inspect(p.Token(map[string]any{"exp": r.clock.unix(-time.Hour)}))
-	if err == nil || !strings.Contains(err.Error(), "exp") || got.Subject != "ann" {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	got, err = r.Inspect(p.Token(map[string]any{"iss": "https://other.example"}))
-	if err == nil || !strings.Contains(err.Error(), "iss") || got.Claims["sub"] != "ann" {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if _, err = r.Inspect("x"); err == nil {
+	if _, err := r.Inspect("x"); err == nil {
 		t.Error("nonsense was read")
 	}
 	if r.wire.count() != 0 {
