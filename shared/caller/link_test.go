@@ -2,7 +2,6 @@ package caller_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,49 +19,44 @@ func linkHeader() string {
 
 // linkPayload gives the claims of a good share link as JSON, with changes; nil removes one.
 func linkPayload(c *clock, changes map[string]any) string {
-	claims := map[string]any{
-		"iss": "links", "aud": "weboffice", "iat": c.unix(0), "exp": c.unix(time.Hour), "jti": "n1",
-		"document": "oss://team-docs/plan.docx", "grant": []string{"view", "copy"},
-	}
-	maps.Copy(claims, changes)
-	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
-	return string(must(json.Marshal(claims)))
+	return claimsJSON(map[string]any{"iss": "links", "aud": "weboffice", "iat": c.unix(0),
+		"exp": c.unix(time.Hour), "jti": "n1", "document": "oss://team-docs/plan.docx",
+		"grant": []string{"view", "copy"}}, changes)
 }
 
 func (r rig) link(changes map[string]any) weboffice.Secret {
 	return hs256([]byte(linkKey), linkHeader(), linkPayload(r.clock, changes))
 }
 
+// linkClaims are those of a link that can be minted.
+func linkClaims(c *clock) caller.LinkClaims {
+	return caller.LinkClaims{ID: "n1", Document: "oss://team-docs/plan.docx",
+		Grant: []string{"view"}, IssuedAt: c.Now(), Expires: c.Now().Add(30 * 24 * time.Hour)}
+}
+
 func TestMintedLinkVerifies(t *testing.T) {
 	r, _ := provided(t, caller.Issuer{})
-	claims := caller.LinkClaims{
-		ID: "n1", Documents: "oss://team-docs/teams/**", Grant: []string{"view", "edit"},
-		Subject: "ann", Name: "Ann",
-		IssuedAt: r.clock.Now(), Expires: r.clock.Now().Add(30 * 24 * time.Hour),
-	}
-	token, err := caller.MintLink(linkKey, claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := r.accepted(t, token)
-	if got.Issuer != caller.LinkIssuer || got.IssuerURL != caller.LinkIssuer || got.Guest() ||
-		got.Subject != "ann" ||
-		got.User != (caller.User{ID: "ann", Name: "Ann"}) || !got.Expires.Equal(claims.Expires) {
-		t.Errorf("got %+v", got)
-	}
-	if got.Link == nil || got.Link.ID != "n1" || got.Link.Documents != claims.Documents ||
-		got.Link.Document != "" ||
-		!slices.Equal(got.Link.Grant, claims.Grant) {
-		t.Errorf("got %+v", got.Link)
-	}
-	claims.Subject, claims.Name = "", ""
+	claims := linkClaims(r.clock)
 	guest := r.accepted(t, must(caller.MintLink(linkKey, claims)))
-	if guest.Subject != "" || guest.User != (caller.User{}) || guest.Guest() {
+	want := []string{"aud", "document", "exp", "grant", "iat", "iss", "jti"}
+	if got := slices.Sorted(maps.Keys(guest.Claims)); !slices.Equal(got, want) {
+		t.Errorf("minted the claims %v, want %v", got, want)
+	}
+	if guest.Subject != "" || guest.User != (caller.User{}) || guest.Guest() ||
+		guest.Link.Document != claims.Document || guest.Link.Documents != "" {
 		t.Errorf("got %+v", guest)
 	}
-	if want := []string{"aud", "documents", "exp", "grant", "iat", "iss", "jti"}; !slices.Equal(
-		slices.Sorted(maps.Keys(guest.Claims)), want) {
-		t.Errorf("minted the claims %v, want %v", slices.Sorted(maps.Keys(guest.Claims)), want)
+	claims.Document, claims.Documents = "", "oss://team-docs/teams/**"
+	claims.Subject, claims.Name = "ann", "Ann"
+	got := r.accepted(t, must(caller.MintLink(linkKey, claims)))
+	if got.Issuer != caller.LinkIssuer || got.IssuerURL != caller.LinkIssuer || got.Guest() ||
+		got.Subject != "ann" || got.User != (caller.User{ID: "ann", Name: "Ann"}) ||
+		!got.Expires.Equal(claims.Expires) {
+		t.Errorf("got %+v", got)
+	}
+	if got.Link.ID != "n1" || got.Link.Documents != claims.Documents || got.Link.Document != "" ||
+		!slices.Equal(got.Link.Grant, claims.Grant) {
+		t.Errorf("got %+v", got.Link)
 	}
 	if r.wire.count() != 0 {
 		t.Errorf("requests left: %v", r.wire.requests)
@@ -70,37 +64,23 @@ func TestMintedLinkVerifies(t *testing.T) {
 }
 
 func TestMintLinkRefusesWhatWouldBeRefused(t *testing.T) {
-	now := newClock().Now()
-	good := caller.LinkClaims{
-		ID: "n1", Document: "oss://team-docs/plan.docx", Grant: []string{"view"}, IssuedAt: now,
-		Expires: now.Add(time.Hour),
-	}
-	if _, err := caller.MintLink(linkKey, good); err != nil {
-		t.Fatal(err)
-	}
-	for name, change := range map[string]func(*caller.LinkClaims){
-		"no id":         func(c *caller.LinkClaims) { c.ID = "" },
-		"no document":   func(c *caller.LinkClaims) { c.Document = "" },
-		"both":          func(c *caller.LinkClaims) { c.Documents = "oss://team-docs/**" },
-		"no grant":      func(c *caller.LinkClaims) { c.Grant = nil },
-		"unknown grant": func(c *caller.LinkClaims) { c.Grant = []string{"own"} },
-		"over 30 days": func(c *caller.LinkClaims) {
-			c.Expires = now.Add(30*24*time.Hour + time.Second)
-		},
-		"no expiry":     func(c *caller.LinkClaims) { c.Expires = time.Time{} },
-		"no issue time": func(c *caller.LinkClaims) { c.IssuedAt = time.Time{} },
-		"too long": func(c *caller.LinkClaims) {
-			c.Document = "oss://b/" +
-				strings.Repeat("x", 8<<10)
-		},
+	for says, change := range map[string]func(*caller.LinkClaims){
+		"jti":             func(c *caller.LinkClaims) { c.ID = "" },
+		"unknown word":    func(c *caller.LinkClaims) { c.Grant = []string{"own"} },
+		"30 days":         func(c *caller.LinkClaims) { c.Expires = c.Expires.Add(time.Second) },
+		"exp is missing":  func(c *caller.LinkClaims) { c.Expires = time.Time{} },
+		"iat, or nbf":     func(c *caller.LinkClaims) { c.IssuedAt = time.Time{} },
+		"longer than":     func(c *caller.LinkClaims) { c.Document += strings.Repeat("x", 8<<10) },
+		`begins with "li`: func(c *caller.LinkClaims) { c.Subject = "link n1" },
 	} {
-		c := good
+		c := linkClaims(newClock())
 		change(&c)
-		if token, err := caller.MintLink(linkKey, c); err == nil || token != "" {
-			t.Errorf("%s: minted", name)
+		token, err := caller.MintLink(linkKey, c)
+		if err == nil || token != "" || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", says, err)
 		}
 	}
-	if _, err := caller.MintLink("short", good); err == nil {
+	if _, err := caller.MintLink("short", linkClaims(newClock())); err == nil {
 		t.Error("a short key minted")
 	}
 }
@@ -115,11 +95,8 @@ func TestLinkMintedInAnotherLanguage(t *testing.T) {
 	if got := caller.LinkKeyID(weboffice.Secret(key)); got != "3e490340" {
 		t.Errorf("got kid %s", got)
 	}
-	v, err := caller.NewVerifier(caller.Options{LinkKeys: []weboffice.Secret{weboffice.Secret(key)},
-		Now: newClock().Now})
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := must(caller.NewVerifier(caller.Options{Now: newClock().Now,
+		LinkKeys: []weboffice.Secret{weboffice.Secret(key)}}))
 	got := rig{Verifier: v}.accepted(t,
 		"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IjNlNDkwMzQwIn0."+
 			"eyJpc3MiOiJsaW5rcyIsImF1ZCI6IndlYm9mZmljZSIsImlhdCI6MTgwMDAwMDAwMCwiZXhwIjoxODAw"+
@@ -133,77 +110,39 @@ func TestLinkMintedInAnotherLanguage(t *testing.T) {
 }
 
 func TestAttackLinkClaims(t *testing.T) {
+	type m = map[string]any
 	r, _ := provided(t, caller.Issuer{})
-	day := 24 * time.Hour
-	for name, test := range map[string]struct {
-		changes map[string]any
-		good    bool
-	}{
-		"twin":                     {nil, true},
-		"twin: 30 days":            {map[string]any{"exp": r.clock.unix(30 * day)}, true},
-		"twin: audience in a list": {map[string]any{"aud": []string{"a", "weboffice"}}, true},
-		"twin: every grant": {
-			map[string]any{"grant": []string{"view", "edit", "rename", "history", "copy", "print",
-				"export"}}, true},
-		"twin: another revoked letter": {map[string]any{"jti": "Revoked"}, true},
-		"revoked":                      {map[string]any{"jti": "revoked"}, false},
-		"expired": {map[string]any{"exp": r.clock.unix(-61 * time.Second)},
-			false},
-		"over 30 days": {map[string]any{"exp": r.clock.unix(30*day + time.Second)},
-			false},
-		"a year, in its last days": {map[string]any{"iat": r.clock.unix(-360 * day),
-			"exp": r.clock.unix(5 * day)}, false},
-		"issued in the future": {map[string]any{"iat": r.clock.unix(2 * time.Minute)},
-			false},
-		"no iat":                       {map[string]any{"iat": nil}, false},
-		"no exp":                       {map[string]any{"exp": nil}, false},
-		"exp a string":                 {map[string]any{"exp": "9999999999"}, false},
-		"no jti":                       {map[string]any{"jti": nil}, false},
-		"empty jti":                    {map[string]any{"jti": ""}, false},
-		"jti a number":                 {map[string]any{"jti": 7}, false},
-		"jti too long":                 {map[string]any{"jti": strings.Repeat("j", 256)}, false},
-		"no aud":                       {map[string]any{"aud": nil}, false},
-		"another aud":                  {map[string]any{"aud": "Weboffice"}, false},
-		"another iss":                  {map[string]any{"iss": "Links"}, false},
-		"no document":                  {map[string]any{"document": nil}, false},
-		"empty document and documents": {map[string]any{"document": "", "documents": ""}, false},
-		"document and documents":       {map[string]any{"documents": "oss://team-docs/**"}, false},
-		"documents a list": {map[string]any{"document": nil,
-			"documents": []string{"oss://team-docs/**"}}, false},
-		"documents of everything": {map[string]any{"document": nil, "documents": "**"}, false},
-		"twin: documents": {map[string]any{"document": nil,
-			"documents": "oss://team-docs/**"}, true},
-		"twin: documents beside an empty document": {map[string]any{"document": "",
-			"documents": "oss://team-docs/**"}, true},
-		"twin: document with a star": {map[string]any{"document": "oss://docs/up/*.docx"}, true},
-		"twin: nbf for iat":          {map[string]any{"iat": nil, "nbf": r.clock.unix(-day)}, true},
-		"over 30 days after nbf": {map[string]any{"iat": nil, "nbf": r.clock.unix(-day),
-			"exp": r.clock.unix(30 * day)}, false},
-		"document a list": {
-			map[string]any{"document": []string{"oss://team-docs/plan.docx"}}, false},
-		"document of everything": {map[string]any{"document": "**"}, false},
-		"document elsewhere": {
-			map[string]any{"document": "https://example.com/plan.docx"}, false},
-		"no grant":          {map[string]any{"grant": nil}, false},
-		"empty grant":       {map[string]any{"grant": []string{}}, false},
-		"grant a string":    {map[string]any{"grant": "view"}, false},
-		"grant an object":   {map[string]any{"grant": map[string]any{"view": true}}, false},
-		"unknown grant":     {map[string]any{"grant": []string{"view", "all"}}, false},
-		"grant in capitals": {map[string]any{"grant": []string{"Edit"}}, false},
-		"null in grant": {
-			map[string]any{"grant": []any{"view", json.RawMessage("null")}}, false},
-		"sub a list":     {map[string]any{"sub": []string{"ann"}}, false},
-		"sub too long":   {map[string]any{"sub": strings.Repeat("s", 256)}, false},
-		"name an object": {map[string]any{"name": map[string]any{}}, false},
-		"logout token":   {map[string]any{"events": map[string]any{}}, false},
+	at := func(days, seconds int) int64 {
+		return r.clock.unix(time.Duration(days)*24*time.Hour + time.Duration(seconds)*time.Second)
+	}
+	documents, long := "oss://team-docs/**", strings.Repeat("j", 256)
+	grants := []string{"view", "edit", "rename", "history", "copy", "print", "export"}
+	for good, all := range map[bool][]m{
+		true: {nil, // the twins
+			{"exp": at(30, 0)}, {"iat": nil, "nbf": at(-1, 0)}, {"jti": "Revoked"}, {"sub": long[1:]},
+			{"aud": []string{"a", "weboffice"}}, {"grant": grants},
+			{"document": nil, "documents": documents}, {"document": "", "documents": documents},
+			{"document": "oss://docs/up/*.docx"}},
+		false: {
+			{"exp": nil}, {"exp": "9999999999"}, {"exp": at(0, -61)}, {"exp": at(30, 1)},
+			{"iat": nil}, {"iat": at(0, 120)}, {"iat": at(-360, 0), "exp": at(5, 0)},
+			{"iat": nil, "nbf": at(-1, 0), "exp": at(30, 0)},
+			{"iss": "Links"}, {"aud": nil}, {"aud": "Weboffice"}, {"events": m{}},
+			{"jti": "revoked"}, {"jti": nil}, {"jti": ""}, {"jti": 7}, {"jti": long},
+			{"document": nil}, {"document": "", "documents": ""}, {"documents": documents},
+			{"document": "**"}, {"document": []string{"oss://team-docs/plan.docx"}},
+			{"document": "https://example.com/plan.docx"}, {"document": nil, "documents": "**"},
+			{"document": nil, "documents": []string{documents}},
+			{"grant": nil}, {"grant": []string{}}, {"grant": "view"}, {"grant": m{"view": true}},
+			{"grant": []string{"view", "all"}}, {"grant": []string{"Edit"}},
+			{"grant": []any{"view", nil}},
+			{"sub": []string{"ann"}}, {"sub": long}, {"name": m{}}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if test.good {
-				r.accepted(t, r.link(test.changes))
-			} else {
-				r.refused(t, r.link(test.changes))
-			}
-		})
+		for _, changes := range all {
+			t.Run(fmt.Sprint(good, changes), func(t *testing.T) {
+				r.verified(t, r.link(changes), good)
+			})
+		}
 	}
 }
 
@@ -232,20 +171,11 @@ func TestAttackEmptySubjectOfALinkCountsAsAText(t *testing.T) {
 func TestAttackSubjectThatNamesAnotherLink(t *testing.T) {
 	r, _ := provided(t, caller.Issuer{})
 	for _, subject := range []string{"link n1", "link ", "link  n1"} {
-		if why := r.refused(t, r.link(map[string]any{"jti": "n2",
-			"sub": subject})); !strings.Contains(why, `sub begins with "link "`) {
-			t.Errorf("%q: the log says %s", subject, why)
-		}
-		claims := caller.LinkClaims{ID: "n2", Document: "oss://b/k", Grant: []string{"view"},
-			Subject:  subject,
-			IssuedAt: r.clock.Now(), Expires: r.clock.Now().Add(time.Hour)}
-		if _, err := caller.MintLink(linkKey, claims); err == nil {
-			t.Errorf("%q is minted", subject)
-		}
+		r.refused(t, r.link(map[string]any{"jti": "n2", "sub": subject}), `sub begins with "link "`)
 	}
 	for _, twin := range []string{"link", "linkn1", "Link n1", " link n1", "n1"} {
-		if got := r.accepted(t, r.link(map[string]any{"jti": "n2",
-			"sub": twin})); got.Subject != twin {
+		got := r.accepted(t, r.link(map[string]any{"jti": "n2", "sub": twin}))
+		if got.Subject != twin {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -288,8 +218,7 @@ func TestAttackLinkSignedOtherwise(t *testing.T) {
 
 func TestLinkKeyRotation(t *testing.T) {
 	c, next := newClock(), weboffice.Secret(bytes.Repeat([]byte("k2"), 16))
-	claims := caller.LinkClaims{ID: "n1", Document: "oss://b/k", Grant: []string{"view"},
-		IssuedAt: c.Now(), Expires: c.Now().Add(time.Hour)}
+	claims := linkClaims(c)
 	old, fresh := must(caller.MintLink(linkKey, claims)), must(caller.MintLink(next, claims))
 	for _, test := range []struct {
 		keys          []weboffice.Secret
