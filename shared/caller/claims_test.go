@@ -11,14 +11,11 @@ import (
 	"weboffice-functions/shared/caller"
 )
 
-func claimsOf(t testing.TB, text string) (claims caller.Claims) {
-	t.Helper()
+func claimsOf(text string) (claims caller.Claims, err error) {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
-	if err := decoder.Decode(&claims); err != nil {
-		t.Fatal(err)
-	}
-	return claims
+	err = decoder.Decode(&claims)
+	return claims, err
 }
 
 func TestFind(t *testing.T) {
@@ -70,7 +67,7 @@ func TestFind(t *testing.T) {
 		{`{"r":{"a":false,"b":null,"c":0,"d":"","e":[],"f":{},"g":0.0,"h":-0e5}}`, "r", nil},
 		{`{"r":{}}`, "r", nil},
 	} {
-		if got := claimsOf(t, test.claims).Find(test.name); !reflect.DeepEqual(got, test.want) {
+		if got := must(claimsOf(test.claims)).Find(test.name); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s of %s: got %#v, want %#v", test.name, test.claims, got, test.want)
 		}
 	}
@@ -96,10 +93,8 @@ func FuzzFind(f *testing.F) {
 	f.Add(`{"a":{"b/~c":[1,"x",null,1e3]},"n":-4.20e1}`, "/a/b~1~0c")
 	f.Add(`{"r":{"editor":{"id":"d"},"none":0}}`, "r")
 	f.Fuzz(func(t *testing.T, text, name string) {
-		decoder := json.NewDecoder(strings.NewReader(text))
-		decoder.UseNumber()
-		var claims caller.Claims
-		if decoder.Decode(&claims) != nil {
+		claims, err := claimsOf(text)
+		if err != nil {
 			return
 		}
 		before, _ := json.Marshal(claims)

@@ -35,39 +35,36 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", i, err, test.says)
 		}
 	}
-	for url, ok := range map[string]bool{
-		issuerURL: true, issuerURL + "/": true, issuerURL + "/realms/a": true,
-		"http://127.0.0.1:8080": true, "http://localhost:8080/idp": true, "http://[::1]:1": true,
-		"": false, "http://login.example.com": false, "http://10.0.0.1": false,
-		"ftp://127.0.0.1": false, "links": false, issuerURL + "?": false, issuerURL + "?a=b": false,
-		issuerURL + "#": false, "https://": false, "https://ann:pw@login.example.com": false,
-		"http://localhost.example.com": false, "https://login.example.com\x7f": false,
-		"//login.example.com": false,
+	for _, test := range []struct {
+		name      string
+		set       func(i *caller.Issuer, value string)
+		good, bad []string
+	}{
+		{"url", func(i *caller.Issuer, value string) { i.URL = value },
+			[]string{issuerURL, issuerURL + "/", issuerURL + "/realms/a", "http://127.0.0.1:8080",
+				"http://localhost:8080/idp", "http://[::1]:1"},
+			[]string{"", "http://login.example.com", "http://10.0.0.1", "ftp://127.0.0.1", "links",
+				issuerURL + "?", issuerURL + "?a=b", issuerURL + "#", "https://",
+				"https://ann:pw@login.example.com", "http://localhost.example.com",
+				"https://login.example.com\x7f", "//login.example.com"}},
+		{"url beside keys", // it is only compared with iss
+			func(i *caller.Issuer, value string) { i.URL, i.Keys = value, "https://example.com/k?v=1" },
+			[]string{issuerURL, "http://adfs.example.com/adfs/services/trust", "https://a?b=c#d",
+				"urn:example:idp", "Links", "анна"},
+			[]string{"links", "", "a b", "https://login.example.com/{tenantid}/v2.0", "a\x00",
+				"a\u200b"}},
+		{"keys", func(i *caller.Issuer, value string) { i.Keys = value },
+			[]string{"https://keys.example.com/jwks?p=b2c", "http://127.0.0.1:8080/jwks"},
+			[]string{"http://keys.example.com/jwks", "https://ann:pw@keys.example.com",
+				"https://keys.example.com/#", "file:///jwks", "jwks"}},
 	} {
-		i := good
-		if i.URL = url; (i.Validate() == nil) != ok {
-			t.Errorf("url %q: %v", url, i.Validate())
-		}
-	}
-	// where the key set is named, url is only compared with iss
-	for url, ok := range map[string]bool{
-		issuerURL: true, "http://adfs.example.com/adfs/services/trust": true, "https://a?b=c#d": true,
-		"urn:example:idp": true, "Links": true, "анна": true, "links": false, "": false, "a b": false,
-		"https://login.example.com/{tenantid}/v2.0": false, "a\x00": false, "a\u200b": false,
-	} {
-		i := good
-		if i.URL, i.Keys = url, "https://keys.example.com/jwks?v=1"; (i.Validate() == nil) != ok {
-			t.Errorf("url %q beside keys: %v", url, i.Validate())
-		}
-	}
-	for keys, ok := range map[string]bool{
-		"https://keys.example.com/jwks?p=b2c": true, "http://127.0.0.1:8080/jwks": true,
-		"http://keys.example.com/jwks": false, "https://ann:pw@keys.example.com": false,
-		"https://keys.example.com/#": false, "file:///jwks": false, "jwks": false,
-	} {
-		i := good
-		if i.Keys = keys; (i.Validate() == nil) != ok {
-			t.Errorf("keys %q: %v", keys, i.Validate())
+		for ok, values := range map[bool][]string{true: test.good, false: test.bad} {
+			for _, value := range values {
+				i := good
+				if test.set(&i, value); (i.Validate() == nil) != ok {
+					t.Errorf("%s %q: %v", test.name, value, i.Validate())
+				}
+			}
 		}
 	}
 	err := caller.Issuer{}.Validate()

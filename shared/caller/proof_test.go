@@ -96,14 +96,12 @@ func TestAttackTwoSpellingsOfOneToken(t *testing.T) {
 	}
 }
 
-func TestAttackChangedToken(t *testing.T) {
+func TestAttackSignatureOfAnotherToken(t *testing.T) {
 	r, p := provided(t, caller.Issuer{})
-	token, other := p.Token(nil).Reveal(), p.Token(map[string]any{"sub": "bob"}).Reveal()
-	parts, others := strings.Split(token, "."), strings.Split(other, ".")
-	// the claims of one, the signature of another
-	r.refused(t, weboffice.Secret(parts[0]+"."+others[1]+"."+parts[2]))
-	r.refused(t, weboffice.Secret(parts[0]+"."+parts[1]+"."+b64(string(make([]byte, 64)))))
-	r.accepted(t, weboffice.Secret(other))
+	ann, bob := p.Token(nil), p.Token(map[string]any{"sub": "bob"})
+	signature := ann[strings.LastIndexByte(ann.Reveal(), '.'):]
+	r.refused(t, bob[:strings.LastIndexByte(bob.Reveal(), '.')]+signature)
+	r.accepted(t, bob) // the twin
 }
 
 func TestAttackLogoutToken(t *testing.T) {
@@ -169,7 +167,7 @@ func TestAttackClaims(t *testing.T) {
 }
 
 // Without iat a proof is as old as its nbf.
-func TestNotBeforeStandsForIssuedAt(t *testing.T) {
+func TestAgeOfAProof(t *testing.T) {
 	r, p := provided(t, caller.Issuer{MaxAge: time.Hour})
 	got := r.accepted(t, p.Token(map[string]any{"iat": nil, "nbf": r.clock.unix(-time.Minute)}))
 	if !got.IssuedAt.Equal(r.clock.Now().Add(-time.Minute)) {
@@ -179,13 +177,10 @@ func TestNotBeforeStandsForIssuedAt(t *testing.T) {
 		"maxAge")
 	r.refused(t, p.Token(map[string]any{"iat": nil, "nbf": 0}), "nbf")
 	r.refused(t, p.Token(map[string]any{"iat": "", "nbf": r.clock.unix(-time.Minute)}))
-}
-
-func TestMaxAgeOfZeroAcceptsAnyAge(t *testing.T) {
-	r, p := provided(t, caller.Issuer{})
-	r.accepted(t, p.Token(map[string]any{"iat": 1}))
-	r.refused(t, p.Token(map[string]any{"iat": 0}))
-	r.refused(t, p.Token(map[string]any{"iat": -1}))
+	ageless, p := provided(t, caller.Issuer{}) // MaxAge of zero accepts any age
+	ageless.accepted(t, p.Token(map[string]any{"iat": 1}))
+	ageless.refused(t, p.Token(map[string]any{"iat": 0}))
+	ageless.refused(t, p.Token(map[string]any{"iat": -1}))
 }
 
 func TestAudiences(t *testing.T) {
@@ -284,15 +279,11 @@ func hostile(c *clock, signature string) map[string]weboffice.Secret {
 func TestAttackNestingAndLengthOfAToken(t *testing.T) {
 	r, k := signing(t, caller.Issuer{})
 	for name, token := range hostile(r.clock, "AA") {
-		why := r.refused(t, token)
-		if !strings.Contains(why, "more than 32 levels or ") {
-			t.Errorf("%s: %s", name, why)
-		}
+		t.Run(name, func(t *testing.T) { r.refused(t, token, "more than 32 levels or ") })
 	}
 	// the twins
-	list := with(r.clock, `"x":[`+strings.Repeat("0,", 490)+"0]")
-	r.accepted(t, k.sign(header, list))
-	for levels, good := range map[int]bool{30: true, 40: false} {
+	r.accepted(t, k.sign(header, with(r.clock, `"x":[`+strings.Repeat("0,", 490)+"0]")))
+	for levels, good := range map[int]bool{32: true, 33: false} { // below the object
 		deep := `"x":` + strings.Repeat("[", levels) + strings.Repeat("]", levels)
 		r.verified(t, k.sign(header, with(r.clock, deep)), good)
 	}
