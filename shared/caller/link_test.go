@@ -58,9 +58,7 @@ func TestMintedLinkVerifies(t *testing.T) {
 		!slices.Equal(got.Link.Grant, claims.Grant) {
 		t.Errorf("got %+v", got.Link)
 	}
-	if r.wire.count() != 0 {
-		t.Errorf("requests left: %v", r.wire.requests)
-	}
+	r.requested(t, 0)
 }
 
 func TestMintLinkRefusesWhatWouldBeRefused(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,24 +41,16 @@ var (
 )
 
 // clock is the time that a verifier and a provider share.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
+type clock struct{ nanoseconds atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.nanoseconds.Store(1_800_000_000e9)
+	return c
 }
 
-func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+func (c *clock) Now() time.Time          { return time.Unix(0, c.nanoseconds.Load()) }
+func (c *clock) Advance(d time.Duration) { c.nanoseconds.Add(int64(d)) }
 
 // unix gives now plus d as a claim.
 func (c *clock) unix(d time.Duration) int64 { return c.Now().Add(d).Unix() }
@@ -65,10 +58,10 @@ func (c *clock) unix(d time.Duration) int64 { return c.Now().Add(d).Unix() }
 // wire is the http.RoundTripper of a test: it counts what leaves, and what comes back in bodies.
 type wire struct {
 	next http.RoundTripper
+	read atomic.Int64
 
 	mu       sync.Mutex
 	requests []string
-	read     int64
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -102,9 +95,7 @@ type countedBody struct {
 
 func (b countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.wire.mu.Lock()
-	defer b.wire.mu.Unlock()
-	b.wire.read += int64(n)
+	b.wire.read.Add(int64(n))
 	return n, err
 }
 
@@ -240,6 +231,16 @@ func claimsJSON(claims, changes map[string]any) string {
 	maps.Copy(claims, changes)
 	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
 	return string(must(json.Marshal(claims)))
+}
+
+// requested says how many requests must have left, and where the first went.
+func (r rig) requested(t testing.TB, n int, first ...string) {
+	t.Helper()
+	r.wire.mu.Lock()
+	defer r.wire.mu.Unlock()
+	if all := r.wire.requests; len(all) != n || first != nil && all[0] != first[0] {
+		t.Errorf("requests %v, want %d %s", all, n, first)
+	}
 }
 
 // refused says that the proof must be a 401 like all others, which gives nothing of the proof away.

@@ -35,9 +35,7 @@ func TestVerifyGivesTheCaller(t *testing.T) {
 			if len(levels) != 1 || levels[0] != json.Number("1") {
 				t.Errorf("got nested %v", got.Claims["nested"])
 			}
-			if r.wire.count() != 2 {
-				t.Errorf("requests: %v", r.wire.requests)
-			}
+			r.requested(t, 2)
 		})
 	}
 }
@@ -58,9 +56,7 @@ func TestAttackLookalikeIssuerCausesNoRequest(t *testing.T) {
 	} {
 		r.refused(t, p.Token(map[string]any{"iss": iss}), "found iss")
 	}
-	if r.wire.count() != 0 {
-		t.Errorf("requests left: %v", r.wire.requests)
-	}
+	r.requested(t, 0)
 	r.accepted(t, p.Token(nil)) // the twin
 }
 
@@ -136,9 +132,7 @@ func TestInspect(t *testing.T) {
 	if _, err := r.Inspect("x"); err == nil {
 		t.Error("nonsense was read")
 	}
-	if r.wire.count() != 0 {
-		t.Errorf("requests left: %v", r.wire.requests)
-	}
+	r.requested(t, 0)
 }
 
 func TestReadKeys(t *testing.T) {
