@@ -442,7 +442,7 @@ func TestWrongArguments(t *testing.T) {
 			"WEBOFFICE_LINK_KEYS: key 1 is not the base64 of 32 bytes"},
 		"a link with a weak key": {map[string]string{
 			"WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString(
-				bytes.Repeat([]byte("k1"), 16))}, link, "no random key"},
+				bytes.Repeat([]byte("k1"), 16))}, link, "does not look random"},
 		"a link with a session key": {
 			map[string]string{"WEBOFFICE_LINK_KEYS": encoded, "WEBOFFICE_SESSION_KEYS": encoded},
 			link, "holds a session key",
