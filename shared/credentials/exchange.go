@@ -49,48 +49,42 @@ func (x assumeRole) fetch(ctx context.Context) (Credentials, error) {
 	form := url.Values{"RoleArn": {x.role}, "OIDCProviderArn": {x.provider},
 		"OIDCToken": {token.Reveal()}, "RoleSessionName": {sessionName},
 		"DurationSeconds": {strconv.Itoa(int(sessionLength.Seconds()))}}
-	status, header, body, err := request(ctx, x.client, http.MethodPost,
-		x.endpoint+"?"+query.Encode(), strings.NewReader(form.Encode()))
+	res, body, err := request(ctx, x.client, x.endpoint+"?"+query.Encode(), form.Encode())
 	if err != nil {
 		return Credentials{}, unavailable(
 			"let the function reach Alibaba's STS: check WEBOFFICE_REGION, DNS, internet access",
 			fmt.Errorf("AssumeRoleWithOIDC: %w", err))
 	}
-	answer, err := parseAnswer(body)
-	if status != http.StatusOK {
-		return Credentials{}, refusal("AssumeRoleWithOIDC", status, answer.Code, alibabaFixes)
+	got, code, err := parseAnswer(body)
+	if res.StatusCode != http.StatusOK {
+		return Credentials{}, refusal("AssumeRoleWithOIDC", res.StatusCode, code, alibabaFixes)
 	}
 	if err != nil {
 		return Credentials{}, unavailable(
 			"a proxy answered instead of Alibaba's STS: allow direct access to it", err)
 	}
-	got := answer.Credentials
-	return Credentials{got.AccessKeyID, got.AccessKeySecret, got.SecurityToken,
-		expiry(got.Expiration, header.Get("Date"), started)}, nil
+	got.Expires = expiry(got.Expires, res.Header.Get("Date"), started)
+	return got, nil
 }
 
-// stsAnswer is what is read of a success and of an error. Messages are not: they may quote the
-// token.
-type stsAnswer struct {
-	Code        string
-	Credentials struct {
-		AccessKeyID     string `json:"AccessKeyId"`
-		AccessKeySecret weboffice.Secret
-		SecurityToken   weboffice.Secret
-		Expiration      time.Time
+// parseAnswer reads a success, or an error's code. It is an error unless the credentials are
+// complete. Messages are not read: they may quote the token.
+func parseAnswer(body []byte) (c Credentials, code string, err error) {
+	var answer struct {
+		Code        string
+		Credentials struct {
+			AccessKeyID     string `json:"AccessKeyId"`
+			AccessKeySecret weboffice.Secret
+			SecurityToken   weboffice.Secret
+			Expires         time.Time `json:"Expiration"`
+		}
 	}
-}
-
-// parseAnswer gives an error for anything but complete credentials, and then Code where there is
-// one.
-func parseAnswer(body []byte) (answer stsAnswer, err error) {
 	err = json.Unmarshal(body, &answer)
-	c := answer.Credentials
-	if err != nil || c.AccessKeyID == "" || c.AccessKeySecret == "" || c.SecurityToken == "" ||
-		c.Expiration.IsZero() {
+	c = Credentials(answer.Credentials)
+	if err != nil || !c.complete() || c.Expires.IsZero() {
 		err = errors.New("AssumeRoleWithOIDC: an answer without complete credentials")
 	}
-	return answer, err
+	return c, answer.Code, err
 }
 
 // expiry is the end of credentials by our clock, which read started before the exchange. Where the
@@ -177,23 +171,27 @@ func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// request returns status, header and body of an answer. Its errors quote nothing of either side.
-func request(ctx context.Context, client *http.Client, method, target string, form io.Reader) (
-	int, http.Header, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target, form)
-	if err != nil {
-		return 0, nil, nil, errors.New("the URL cannot be used")
+// request gets, or posts a form where there is one. Its errors quote nothing of either side.
+func request(ctx context.Context, client *http.Client, target, form string) (
+	*http.Response, []byte, error) {
+	method := http.MethodGet
+	if form != "" {
+		method = http.MethodPost
 	}
-	if form != nil {
+	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(form))
+	if err != nil {
+		return nil, nil, errors.New("the URL cannot be used")
+	}
+	if form != "" {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return 0, nil, nil, reason(err)
+		return nil, nil, reason(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
-	return res.StatusCode, res.Header, body, reason(err)
+	return res, body, reason(err)
 }
 
 // reason takes out of err what quotes no URL, path or answer: net/http's own errors may quote all
@@ -205,17 +203,17 @@ func reason(err error) error {
 			return known
 		}
 	}
-	var network *net.OpError
-	var certificate *tls.CertificateVerificationError
-	var size *http.MaxBytesError
+	network, unreached := errors.AsType[*net.OpError](err)
+	certificate, distrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &network):
+	case unreached:
 		return network
-	case errors.As(err, &certificate):
+	case distrusted:
 		return certificate
-	case errors.As(err, &size):
+	case tooLarge:
 		return errors.New("the answer is larger than 16 KB")
 	}
 	return errors.New("the answer could not be read")

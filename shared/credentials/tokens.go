@@ -65,9 +65,9 @@ func tokenURL(client *http.Client, u *url.URL) tokenSource {
 		"text within 5 s, without a redirect"
 	return tokenSource{"an OIDC token from " + u.Host, fix,
 		func(ctx context.Context) (string, error) {
-			status, _, body, err := request(ctx, client, http.MethodGet, u.String(), nil)
-			if err == nil && status != http.StatusOK {
-				err = fmt.Errorf("status %d", status)
+			res, body, err := request(ctx, client, u.String(), "")
+			if err == nil && res.StatusCode != http.StatusOK {
+				err = fmt.Errorf("status %d", res.StatusCode)
 			}
 			return string(body), err
 		}}
@@ -79,14 +79,14 @@ func tokenURL(client *http.Client, u *url.URL) tokenSource {
 // statement must allow this algorithm and duration.
 func awsTokens(client *http.Client, getenv func(string) string,
 	region, audience, endpoint string) tokenSource {
-	// the cache tries again
-	options := sts.Options{Region: region, HTTPClient: client, Retryer: aws.NopRetryer{}}
-	options.Credentials = aws.CredentialsProviderFunc(
-		func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: getenv("AWS_ACCESS_KEY_ID"),
-				SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"),
-				SessionToken:    getenv("AWS_SESSION_TOKEN")}, nil
-		})
+	own := func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: getenv("AWS_ACCESS_KEY_ID"),
+			SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"),
+			SessionToken:    getenv("AWS_SESSION_TOKEN")}, nil
+	}
+	options := sts.Options{Region: region, HTTPClient: client,
+		Credentials: aws.CredentialsProviderFunc(own),
+		Retryer:     aws.NopRetryer{}} // the cache tries again
 	if endpoint != "" {
 		options.BaseEndpoint = &endpoint
 	}
