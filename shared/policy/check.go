@@ -97,7 +97,15 @@ func (r *reader) test(t testText, p *Policy, i int) test {
 	q := &out.question
 	known := func(r *rule) bool { return r.name == t.Expect }
 	if t.Expect != refused && !slices.ContainsFunc(p.rules, known) {
-		r.problem("expect is the name of a rule, or refused", at("expect")...)
+		names := []string{refused}
+		for _, r := range p.rules {
+			names = append(names, fmt.Sprintf("%q", r.name))
+		}
+		if len(names) > 10 {
+			names = append(names[:10], "…")
+		}
+		r.problem("expect is the name of a rule, or refused: "+strings.Join(names, ", "),
+			at("expect")...)
 	}
 	var err error
 	if q.Document, err = weboffice.ParseSourceURI(t.Open); err != nil {
@@ -153,7 +161,7 @@ func (p *Policy) callerOf(issuer string, claims map[string]any) (caller.Caller, 
 			return known.CallerFor(body)
 		}
 	}
-	return caller.Caller{}, errors.New("issuer must be links or a name under `issuers`")
+	return caller.Caller{}, errors.New("issuer must be " + issuerNames(p))
 }
 
 // run says how a test failed, "" where it passed. A request that is no good for any rule is not a

@@ -676,8 +676,6 @@ func TestParametersOnlyThePolicyMaySet(t *testing.T) {
 	}
 	may := map[string]string{"Filename": `"x.docx"`, "Password": `"x"`, "Permission": `{}`,
 		"Hidecmb": `true`, "PreviewPages": `1`}
-	// the vendor's examples send it
-	decided(t, p, "", "oss://team-docs/plain/x.docx", `{"ProjectName": "test-project"}`)
 	for _, name := range weboffice.ParameterNames() {
 		if name == "SourceURI" {
 			continue

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"encoding/binary"
 	"slices"
 	"unicode"
 
@@ -69,72 +68,34 @@ func (t token) takes(r rune) bool {
 	return t.letter == r
 }
 
-// bits is a set of small numbers.
-type bits []uint64
+// A position says how far into a glob a text may have come: at[i] is before token i, the last one
+// behind all of them.
+type position []bool
 
-func (b bits) has(i int) bool { return b[i/64]>>(i%64)&1 == 1 }
-func (b bits) set(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bits) empty() bool    { return !slices.ContainsFunc(b, func(w uint64) bool { return w != 0 }) }
-
-// walker walks through a text and notes how far into a glob it may have come: place i is before
-// token i, the last place behind all of them.
-type walker struct {
-	glob
-	many  bits          // tokens that may be walked over
-	takes map[rune]bits // tokens that take a letter, by letter
+func (g glob) start() position {
+	at := make(position, len(g)+1)
+	at[0] = true
+	return g.pass(at)
 }
 
-func newWalker(g glob, letters []rune) walker {
-	w := walker{g, make(bits, len(g)/64+1), make(map[rune]bits, len(letters))}
-	for _, r := range letters {
-		w.takes[r] = make(bits, len(w.many))
-	}
+func (g glob) next(at position, r rune) position {
+	next := make(position, len(at))
 	for i, t := range g {
-		if t.many {
-			w.many.set(i)
-		}
-		for _, r := range letters {
-			if t.takes(r) {
-				w.takes[r].set(i)
-			}
+		if at[i] && t.takes(r) {
+			next[i] = next[i] || t.many
+			next[i+1] = next[i+1] || !t.many
 		}
 	}
-	return w
+	return g.pass(next)
 }
 
-func (w walker) start() bits {
-	at := make(bits, len(w.many))
-	at.set(0)
-	return w.over(at)
-}
-
-func (w walker) next(at bits, r rune) bits {
-	next, carry := make(bits, len(at)), uint64(0)
-	for i := range at {
-		taken := at[i] & w.takes[r][i]
-		step := taken &^ w.many[i]
-		next[i] = taken&w.many[i] | step<<1 | carry
-		carry = step >> 63
-	}
-	return w.over(next)
-}
-
-// over walks over tokens that may stand for nothing.
-func (w walker) over(at bits) bits {
-	for changed := true; changed; {
-		changed = false
-		carry := uint64(0)
-		for i := range at {
-			step := at[i] & w.many[i]
-			more := at[i] | step<<1 | carry
-			changed, carry = changed || more != at[i], step>>63
-			at[i] = more
-		}
+// pass passes over tokens that may stand for nothing.
+func (g glob) pass(at position) position {
+	for i, t := range g {
+		at[i+1] = at[i+1] || at[i] && t.many
 	}
 	return at
 }
-
-func (w walker) matched(at bits) bool { return at.has(len(w.glob)) }
 
 // keyShape is where in a segment of an object's key a text ends. Only at inside may the key end.
 type keyShape byte
@@ -197,40 +158,41 @@ func (w wanted) text() (text string) {
 func (w wanted) search(visit func(text string, matched []bool) (enough bool)) {
 	type state struct {
 		text  string
-		at    []bits
+		at    []position
 		shape keyShape
 	}
-	letters := w.letters()
-	var all []walker
-	first := state{}
-	for _, g := range slices.Concat(append(slices.Clone(w.groups), w.avoid)...) {
-		all = append(all, newWalker(g, letters))
-		first.at = append(first.at, all[len(all)-1].start())
+	all := slices.Concat(append(slices.Clone(w.groups), w.avoid)...)
+	letters, first := w.letters(all), state{}
+	for _, g := range all {
+		first.at = append(first.at, g.start())
 	}
 	queue, seen := []state{first}, map[string]bool{}
 	for len(queue) > 0 && len(seen) < maxStates {
 		s := queue[0]
 		queue = queue[1:]
-		matched := make([]bool, len(all))
-		for i, g := range all {
-			matched[i] = g.matched(s.at[i])
-		}
-		if (s.shape == inside || !w.key) && visit(s.text, matched) {
-			return
+		if s.shape == inside || !w.key {
+			matched := make([]bool, len(all))
+			for i, at := range s.at {
+				matched[i] = at[len(at)-1]
+			}
+			if visit(s.text, matched) {
+				return
+			}
 		}
 		for _, r := range letters {
-			next := state{s.text + string(r), make([]bits, len(all)), s.shape.next(r)}
+			next := state{s.text + string(r), make([]position, len(all)), s.shape.next(r)}
+			key := []byte{byte(next.shape)}
 			for i, g := range all {
 				next.at[i] = g.next(s.at[i], r)
+				for _, reached := range next.at[i] {
+					if reached {
+						key = append(key, 1)
+					} else {
+						key = append(key, 0)
+					}
+				}
 			}
-			if w.key && next.shape == broken || !w.alive(next.at) {
-				continue
-			}
-			key := []byte{byte(next.shape)}
-			for _, word := range slices.Concat(next.at...) {
-				key = binary.LittleEndian.AppendUint64(key, word)
-			}
-			if !seen[string(key)] {
+			if !seen[string(key)] && (next.shape != broken || !w.key) && w.alive(next.at) {
 				seen[string(key)] = true
 				queue = append(queue, next)
 			}
@@ -240,9 +202,9 @@ func (w wanted) search(visit func(text string, matched []bool) (enough bool)) {
 }
 
 // alive says whether a text may still come to match one glob of each group.
-func (w wanted) alive(at []bits) bool {
+func (w wanted) alive(at []position) bool {
 	for _, group := range w.groups {
-		if !slices.ContainsFunc(at[:len(group)], func(b bits) bool { return !b.empty() }) {
+		if !slices.Contains(slices.Concat(at[:len(group)]...), true) {
 			return false
 		}
 		at = at[len(group):]
@@ -252,9 +214,9 @@ func (w wanted) alive(at []bits) bool {
 
 // letters are those between which the globs tell, and one that stands for all others. It comes
 // first, so that texts read well.
-func (w wanted) letters() []rune {
+func (w wanted) letters(all []glob) []rune {
 	var letters []rune
-	for _, t := range slices.Concat(slices.Concat(append(slices.Clone(w.groups), w.avoid)...)...) {
+	for _, t := range slices.Concat(all...) {
 		letters = append(letters, t.letter)
 		if t.fold && t.letter >= 'a' && t.letter <= 'z' {
 			letters = append(letters, t.letter+'A'-'a')

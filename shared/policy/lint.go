@@ -114,21 +114,23 @@ func (l *linter) pair(earlier, later *rule, hidden bool) {
 	if !earlier.pattern.mayMeet(later.pattern) {
 		return
 	}
+	both := func(t *Question) bool {
+		return newAsk(t).matches(earlier) && newAsk(t).matches(later)
+	}
 	switch {
 	case hidden:
 	case later.deny && !earlier.deny:
-		q := l.meet(earlier, later)
-		if q != nil && !l.expected(earlier, func(t *Question) bool {
-			return newAsk(t).matches(earlier) && newAsk(t).matches(later)
-		}) {
+		if q := l.meet(earlier, later); q != nil && !l.expected(earlier, both) {
 			l.warn(later, "denies what %q (line %d) allows before it, such as %s for %s: put the"+
 				" deny first, or add a test of such a document that expects %[2]q", earlier.name,
 				earlier.line, q.Document, who(*q))
 		}
 	case !later.deny && !earlier.deny && earlier.grant.And(later.grant) != later.grant &&
-		l.covers(earlier, later) && l.meet(earlier, later) != nil:
+		l.covers(earlier, later) && l.meet(earlier, later) != nil &&
+		!l.expected(earlier, both):
 		l.warn(earlier, "grants less than %q (line %d) behind it, whose documents it covers:"+
-			" whoever fits both gets less. Put %[2]q first", later.name, later.line)
+			" whoever fits both gets less. Put %[2]q first, or add a test of such a caller that"+
+			" expects %[1]q", later.name, later.line)
 	}
 	if later.forAnyone() && !later.deny && !earlier.forAnyone() {
 		l.evaded(earlier, later)

@@ -233,8 +233,12 @@ func checkOrigin(origin string) error {
 	switch {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" ||
 		origin != u.Scheme+"://"+u.Host || !browserHost(u.Host):
+		if err == nil && u.Host != "" && browserHost(lower(u.Host)) {
+			return errors.New("browsers send this origin as " + lower(u.Scheme+"://"+u.Host) +
+				": no path, and lower case")
+		}
 		return errors.New("an origin is written as browsers send it: https://host or" +
-			" https://host:port, lower case, no path and no *")
+			" https://host:port, and no *")
 	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
 		return errors.New("browsers leave the default port out of an origin: do the same")
 	case u.Scheme == "http" && !weboffice.Loopback(u.Hostname()):
@@ -282,6 +286,15 @@ func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 		}
 	}
 	return out
+}
+
+// issuerNames lists what an issuer may be called where it is named.
+func issuerNames(p *Policy) string {
+	names := "links"
+	for _, issuer := range p.issuers {
+		names += ", " + issuer.Name
+	}
+	return "one of " + names + " (`issuers` has their names)"
 }
 
 func (r *reader) duration(text durationText, place ...any) time.Duration {
@@ -360,8 +373,7 @@ func (r *reader) callers(out *rule, written callersText, p *Policy, at func(...a
 		}
 		if !t.anyone && c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
 			func(known caller.Issuer) bool { return known.Name == c.issuer }) {
-			r.problem("issuer must be links or a name under `issuers`",
-				at("callers", j, "issuer")...)
+			r.problem("issuer must be "+issuerNames(p), at("callers", j, "issuer")...)
 		}
 		for _, name := range slices.Sorted(maps.Keys(t.Claims)) {
 			if err := checkClaim(name); err != nil {

@@ -104,8 +104,11 @@ func parsePattern(text string) (*pattern, error) {
 		}
 	}
 	_, err := weboffice.ParseSourceURI("oss://" + bucket + "/" + strings.Join(probe, "/"))
-	if err != nil {
-		return nil, fmt.Errorf("no document can match: %w", err)
+	switch public := weboffice.AsError(err); {
+	case strings.HasSuffix(key, "/"):
+		return nil, fmt.Errorf("no document can match: for all of a folder write %s**", text)
+	case err != nil:
+		return nil, fmt.Errorf("no document can match: %s", public.Message)
 	}
 	p.prefix, _, _ = strings.Cut(text, "*")
 	p.prefix, _, _ = strings.Cut(p.prefix, "${")

@@ -70,6 +70,7 @@ var syntax = []struct{ part, says string }{
 	{"single document", "a policy is one YAML document: leave out the second ---"},
 	{"no documents", "a policy is one YAML document, and this file is empty"},
 	{"exceeded max depth", "nested too deeply"},
+	{"tab character", "a tab: indent with spaces, by two"},
 }
 
 // plainError keeps the place of a YAML error and says in our words what to type.
@@ -189,6 +190,10 @@ func (r *reader) fits(node *yaml.Node, into reflect.Value, found string) bool {
 		return false
 	}
 	switch {
+	case into.Type() == reflect.TypeFor[durationText]():
+		fix = ": write 30m or 8h"
+	case into.Type() == reflect.TypeFor[rateText]():
+		fix = ": write 10/s, 10/m or 10/h"
 	case wanted == "text" && node.Kind == yaml.ScalarNode:
 		fix = ": put it in quotes"
 	case wanted == "a list" && found == "text":
@@ -228,7 +233,8 @@ func (r *reader) unique(node *yaml.Node, i int, seen map[string]bool) bool {
 		r.note(key, "a key is plain text: anchors, tags, merges and ? are not read")
 		return false
 	case seen[key.Value]:
-		r.note(key, fmt.Sprintf("%q stands twice: remove one", key.Value))
+		r.note(key, fmt.Sprintf("%q stands twice: remove one, or begin a list's next entry with -",
+			key.Value))
 		return false
 	}
 	seen[key.Value] = true
@@ -317,15 +323,14 @@ func (r *reader) scalar(node *yaml.Node, into reflect.Value) bool {
 	case node.Value == "true" || node.Value == "false":
 		value, found = node.Value == "true", "true or false"
 	case slices.Contains(otherTruths, strings.ToLower(node.Value)):
-		r.note(node, node.Value+" is text here and a truth elsewhere: write true or false, or"+
-			" put it in quotes")
+		r.note(node, node.Value+" may be text or a truth: write true or false, or put it in quotes")
 		return false
 	case node.Tag == "!!str":
 	case json.Valid([]byte(node.Value)):
 		value, found = json.Number(node.Value), "a number"
 	default:
-		r.note(node, node.Value+" is read as different numbers: write it in plain digits, or put"+
-			" it in quotes")
+		r.note(node, node.Value+" may be text or one of several numbers: write it in plain digits,"+
+			" or put it in quotes")
 		return false
 	}
 	if special, ok := into.Addr().Interface().(wordOr); ok && found == "text" &&
