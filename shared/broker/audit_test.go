@@ -3,10 +3,13 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -60,6 +63,37 @@ func TestTextsAreCutByTheirJSON(t *testing.T) {
 	}
 }
 
+// The sum of the audit lines is the bill, whatever becomes of the calls.
+func TestAuditLinesAddUpToTheBill(t *testing.T) {
+	faults := []office.Fault{office.Throttled(0), office.NoPermission(), office.Cut(),
+		office.Cut().AfterWork(), office.Truncated(), office.HTML(), office.InternalError(),
+		office.InternalError().AfterWork(), office.Refused(400, "InvalidRefreshToken", "no")}
+	at(t, openToAnyone, func(t *testing.T, b *site) {
+		for _, fault := range faults {
+			opened := b.open()
+			b.office.Fail(office.Refresh, 1, fault)
+			_, _ = b.Refresh(t.Context(), passerBy, opened)
+			b.office.Fail(office.Generate, 1, fault)
+			_, _ = b.generate(passerBy, document)
+			if _, err := b.Refresh(t.Context(), passerBy, opened); err != nil {
+				t.Error(err)
+			}
+		}
+		billed, unsure, lines := 0.0, 0.0, b.logged("decision")
+		for _, line := range lines {
+			billed += line["billed"].(float64)
+			if line["maybeBilled"] == true {
+				unsure++
+			}
+		}
+		bill := float64(b.office.Calls().Billed())
+		if billed > bill || bill > billed+unsure || unsure == 0 || len(lines) != 4*len(faults) {
+			t.Errorf("%d lines say %v and perhaps %v more, IMM charges %v", len(lines), billed,
+				unsure, bill)
+		}
+	})
+}
+
 // One line for each request: what a page is told, what it cost, and whose it was.
 func TestEachUseCaseHasOneLine(t *testing.T) {
 	at(t, tenAMinute, func(t *testing.T, b *site) {
@@ -101,6 +135,11 @@ func TestEachUseCaseHasOneLine(t *testing.T) {
 				line["fallback"] != false {
 				t.Errorf("%v", line)
 			}
+		}
+		names := strings.Join(slices.Sorted(maps.Keys(lines[0])), " ")
+		if names != "asked billed document durationMs fallback function granted immRequestId issuer"+
+			" level maybeBilled msg outcome requestId rule subject time token userId" {
+			t.Errorf("a line has %s", names)
 		}
 		if id := lines[0]["immRequestId"]; len(lines) != 4 || id == "" || id == "R-1" {
 			t.Errorf("%d lines, IMM's RequestId %v", len(lines), id)

@@ -112,6 +112,10 @@ func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
 			line["maybeBilled"] != true {
 			t.Errorf("%v", line)
 		}
+		if warned := b.logged("the refresh failed, generating instead"); len(warned) != 1 ||
+			warned[0]["level"] != "WARN" || warned[0]["cause"] == "" {
+			t.Errorf("%v", warned)
+		}
 	})
 }
 

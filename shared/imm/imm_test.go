@@ -181,6 +181,26 @@ func TestDeadlineHoldsWhileCredentialsAreFetched(t *testing.T) {
 	}
 }
 
+// noCredentials is a source whose exchange is refused.
+type noCredentials struct{ err *weboffice.Error }
+
+func (n noCredentials) Credentials(context.Context) (credentials.Credentials, error) {
+	return credentials.Credentials{}, n.err
+}
+
+// A page learns when to come again, and the log what to do.
+func TestErrorOfTheCredentialsIsTheCalls(t *testing.T) {
+	refused := weboffice.ErrCredentials.Because(errors.New("refused"), "check the audience")
+	refused.RetryAfter = 3 * time.Second
+	server, client, _ := start(t, func(o *imm.Options) { o.Credentials = noCredentials{refused} })
+	_, err := client.Generate(t.Context(), ordinary())
+	if got := weboffice.AsError(err); got.Kind != weboffice.Unavailable ||
+		got.RetryAfter != refused.RetryAfter || got.Fix != refused.Fix ||
+		imm.MaybeBilled(err) || imm.RefusedToken(err) || len(server.Requests()) > 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestRenewedCredentialsAreUsedAtTheNextCall(t *testing.T) {
 	var held credentials.Credentials
 	server, client, _ := start(t, func(o *imm.Options) {
