@@ -58,8 +58,10 @@ func newApp(environment map[string]string) (*App, error) {
 		slog.New(slog.DiscardHandler))
 }
 
+// urlAlphabet is key 1 in its other spelling.
+var urlAlphabet = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(key(1)), "=")
+
 func TestItStarts(t *testing.T) {
-	urlAlphabet := strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(key(1)), "=")
 	for name, changes := range map[string][]string{
 		"as it is":               nil,
 		"two keys":               {"WEBOFFICE_SESSION_KEYS", key(1) + ", " + key(2)},
@@ -154,11 +156,15 @@ func TestOperatorsMistakesAreFoundAtStart(t *testing.T) {
 		{session, encode(bytes.Repeat([]byte{1, 0xfe}, 16)), weak},
 		{session, encode([]byte("0123456789abcdefghijklmnopqrstuv")), weak},
 		{session, key(1) + "," + key(1), "key 2 is there twice"},
+		{session, key(1) + ", " + urlAlphabet, "key 2 is there twice"},
 		{"WEBOFFICE_LINK_KEYS", key(1), "WEBOFFICE_LINK_KEYS holds a session key"},
+		{"WEBOFFICE_LINK_KEYS", urlAlphabet, "WEBOFFICE_LINK_KEYS holds a session key"},
+		{"WEBOFFICE_LINK_KEYS", encode(make([]byte, 32)), weak},
 		{"WEBOFFICE_REGION", "", "WEBOFFICE_REGION"},
 		{"WEBOFFICE_REGION", "cn-shanghai/x", "WEBOFFICE_REGION"},
 		{"WEBOFFICE_IMM_ENDPOINT", "imm.example.com", "WEBOFFICE_IMM_ENDPOINT"},
 		{"WEBOFFICE_IMM_ENDPOINT", "http://192.0.2.1:8081", "WEBOFFICE_IMM_ENDPOINT"},
+		{"WEBOFFICE_IMM_ENDPOINT", "http://u:s3cr3t@127.0.0.1:80", "WEBOFFICE_IMM_ENDPOINT"},
 		{"WEBOFFICE_POLICY_FILE", "nowhere.yaml", "WEBOFFICE_POLICY_FILE"},
 		{"WEBOFFICE_POLICY_FILE", "", "WEBOFFICE_POLICY_FILE"}, // none beside this program
 		{"WEBOFFICE_ADDR", "nowhere", "WEBOFFICE_ADDR"},

@@ -112,7 +112,7 @@ func (p *patient) cutOff(t *testing.T, c net.Conn) string {
 
 // TestSlowloris: a hundred clients send half of a header, a hundred half of a body, and then
 // nothing more. Each is cut off at the server's bound, nothing of theirs reaches IMM, and honest
-// pages are served meanwhile.
+// pages are served meanwhile, also one that is slow.
 func TestSlowloris(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -130,9 +130,13 @@ func TestSlowloris(t *testing.T) {
 		_, _ = io.WriteString(headers[len(headers)-1], head[:len(head)/2])
 		_, _ = io.WriteString(bodies[len(bodies)-1], head+body[:len(body)/2])
 	}
+	slowest := s.dial() // its other half comes when everybody else has been answered
+	_, _ = io.WriteString(slowest, head+body[:1])
 	for range 20 {
 		s.open(proof, plan)
 	}
+	_, _ = io.WriteString(slowest, body[1:])
+	s.answer(slowest).want(t, 200, "")
 	for _, c := range headers {
 		if text := slow.cutOff(t, c); text != "" {
 			t.Errorf("half a header is answered with %s", text)
@@ -144,7 +148,7 @@ func TestSlowloris(t *testing.T) {
 			t.Errorf("half a body is answered with %s", text)
 		}
 	}
-	s.calls(t, 20, 0)
+	s.calls(t, 21, 0)
 	if slow.now < 10*time.Second {
 		t.Errorf("all were cut off after %v", slow.now)
 	}

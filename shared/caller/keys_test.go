@@ -232,26 +232,32 @@ func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
 	r.requested(t, 2)
 }
 
+// Whoever needs new keys waits for them, and nobody who brings a key that is known.
 func TestSlowProviderHoldsOneCallerOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // the clock of this test moves when everybody waits
-		r, k := signing(t, caller.Issuer{})
-		token := k.sign(header, honest(r.clock, nil))
-		r.accepted(t, token)
-		r.wire.next = blocked
-		r.clock.Advance(time.Hour)
-		start := time.Now()
-		var first sync.WaitGroup
-		first.Go(func() { r.accepted(t, token) })
-		synctest.Wait() // the first caller waits for new keys
-		r.accepted(t, token)
-		if took := time.Since(start); took != 0 {
-			t.Errorf("the second caller waited %v", took)
-		}
-		first.Wait()
-		if took := time.Since(start); took != 5*time.Second {
-			t.Errorf("the first caller waited %v", took)
-		}
-	})
+	for passed, id := range map[time.Duration]string{time.Hour: "k", 2 * time.Minute: "unknown"} {
+		synctest.Test(t, func(t *testing.T) { // the clock of this test moves when everybody waits
+			r, k := signing(t, caller.Issuer{})
+			token := k.sign(header, honest(r.clock, nil))
+			r.accepted(t, token)
+			r.wire.next = blocked
+			r.clock.Advance(passed)
+			start := time.Now()
+			var first sync.WaitGroup
+			first.Go(func() {
+				named := k.sign(`{"alg":"ES256","kid":"`+id+`"}`, honest(r.clock, nil))
+				r.verified(t, named, id == "k")
+			})
+			synctest.Wait() // the first caller waits for new keys
+			r.accepted(t, token)
+			if took := time.Since(start); took != 0 {
+				t.Errorf("key %s: the second caller waited %v", id, took)
+			}
+			first.Wait()
+			if took := time.Since(start); took != 5*time.Second {
+				t.Errorf("key %s: the first caller waited %v", id, took)
+			}
+		})
+	}
 }
 
 // transport is an http.RoundTripper made of its method.

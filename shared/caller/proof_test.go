@@ -241,6 +241,14 @@ func TestRefusalSaysWhatWasFoundAndWanted(t *testing.T) {
 	}
 }
 
+// Where the audience stands in another claim, that one is named.
+func TestRefusalNamesTheAudienceClaim(t *testing.T) {
+	r, p := provided(t, caller.Issuer{AudienceClaim: "azp"})
+	token := p.Token(map[string]any{"aud": "account", "azp": "other"})
+	r.refused(t, token, `azp "other"`, `wanted azp "weboffice"`)
+	r.accepted(t, p.Token(map[string]any{"aud": "account", "azp": "weboffice"}))
+}
+
 func TestAttackTooLongToken(t *testing.T) {
 	r, k := signing(t, caller.Issuer{})
 	filler := func(size int) weboffice.Secret { // of size bytes, or one or two less
@@ -250,6 +258,9 @@ func TestAttackTooLongToken(t *testing.T) {
 	}
 	r.refused(t, filler(8<<10+4), "longer than 8192 bytes")
 	r.refused(t, filler(1<<20), "longer than 8192 bytes")
+	if r.wire.count() != 0 {
+		t.Errorf("they cause %d requests", r.wire.count())
+	}
 	if n := len(filler(8 << 10)); n < 8<<10-4 {
 		t.Errorf("the longest token has only %d bytes", n)
 	}
@@ -280,6 +291,9 @@ func TestAttackNestingAndLengthOfAToken(t *testing.T) {
 	r, k := signing(t, caller.Issuer{})
 	for name, token := range hostile(r.clock, "AA") {
 		t.Run(name, func(t *testing.T) { r.refused(t, token, "more than 32 levels or ") })
+	}
+	if r.wire.count() != 0 {
+		t.Errorf("they cause %d requests", r.wire.count())
 	}
 	// the twins
 	r.accepted(t, k.sign(header, with(r.clock, `"x":[`+strings.Repeat("0,", 490)+"0]")))
