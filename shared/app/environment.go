@@ -26,8 +26,7 @@ const (
 func Variables() []Variable {
 	return []Variable{
 		{Name: "WEBOFFICE_SESSION_KEYS", Secret: true, Need: Required,
-			Use: "Comma-separated base64 of 32 bytes each: the first seals refresh tokens, all open" +
-				" them."},
+			Use: "Comma-separated base64 of 32 bytes each: the first seals tokens, all open them."},
 		{Name: "WEBOFFICE_LINK_KEYS", Secret: true,
 			Use: "The same form, for share links; none may equal a session key."},
 		{Name: "WEBOFFICE_USER_SALT", Secret: true,

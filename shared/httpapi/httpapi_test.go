@@ -148,8 +148,8 @@ func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 		r.Header.Set("Origin", origin)
 		w := serve(h, r)
 		body := errorOf(t, w)
-		if !readable(w) || w.Code != status || body.Code != "C" || body.Message != "M" || body.Recommend != "R" ||
-			strings.Contains(w.Body.String(), "the ") {
+		if !readable(w) || w.Code != status || strings.Contains(w.Body.String(), "the ") ||
+			body.Code != "C" || body.Message != "M" || body.Recommend != "R" {
 			t.Errorf("kind %d: %d %s", kind, w.Code, w.Body)
 		}
 		if (w.Header().Get("WWW-Authenticate") == "Bearer") != (status == 401) ||
@@ -160,7 +160,8 @@ func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 }
 
 func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
-	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1", time.Second: "1",
+	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1",
+		time.Second:             "1",
 		1500 * time.Millisecond: "2",
 		time.Minute:             "60", -time.Second: "2"} {
 		h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Throttled, RetryAfter: wait}))
