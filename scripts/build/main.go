@@ -171,7 +171,8 @@ func build(ctx context.Context, out string, t target, function string, policyTex
 	// lambda.norpc leaves out the RPC of a Lambda runtime that is gone, and 2.7 MB of templates
 	// with it.
 	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs="+stamp(ctx),
-		"-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", program, "./functions/"+function+"/bootstrap")
+		"-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", program,
+		"./functions/"+function+"/bootstrap")
 	command.Stderr = os.Stderr
 	command.Env = append(trusting(), "GOOS=linux", "GOARCH="+t.archs[0], "CGO_ENABLED=0",
 		"GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")

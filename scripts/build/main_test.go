@@ -281,8 +281,8 @@ func TestUnknownEnvironmentStopsADeployment(t *testing.T) {
 	}
 }
 
-// TestTheExamplesOfTheShippedPolicyParse takes the "# " off every example line of the policy, as its
-// first lines say. It reads a copy: the file in use belongs to the adopter.
+// TestTheExamplesOfTheShippedPolicyParse takes the "# " off every example line of the policy, as
+// its first lines say. It reads a copy: the file in use belongs to the adopter.
 func TestTheExamplesOfTheShippedPolicyParse(t *testing.T) {
 	shipped := filepath.Join("..", "check", "testdata", "policy.yaml")
 	if _, err := readPolicy(shipped); err != nil {

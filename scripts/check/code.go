@@ -75,16 +75,16 @@ func checkCode(_ context.Context, p project, r *report) string {
 				r.add(s.at(f), fmt.Sprintf("main has %d lines, over %d", length, mainLines),
 					"let it call run, which tests can call too")
 			case !strings.HasSuffix(s.name, "_test.go") && length > functionLines:
-				r.add(s.at(f), fmt.Sprintf("%s has %d lines, over %d", f.Name.Name, length, functionLines),
-					"take a part out that has a name")
+				what := fmt.Sprintf("%s has %d lines, over %d", f.Name.Name, length, functionLines)
+				r.add(s.at(f), what, "take a part out that has a name")
 			}
 		}
 	}
 	return ""
 }
 
-// widths measures lines. Elements of a composite literal that stand on a line of their own are rows,
-// and so is the text of a raw string, which cannot be broken.
+// widths measures lines. Elements of a composite literal that stand on a line of their own are
+// rows, and so is the text of a raw string, which cannot be broken.
 func (s source) widths(r *report) {
 	rows := map[int]bool{}
 	ast.Inspect(s.file, func(n ast.Node) bool {
@@ -96,7 +96,8 @@ func (s source) widths(r *report) {
 				}
 			}
 		case *ast.BasicLit:
-			for line := s.at(n).line; n.Value[0] == '`' && line <= s.set.Position(n.End()).Line; line++ {
+			end := s.set.Position(n.End()).Line
+			for line := s.at(n).line; n.Value[0] == '`' && line <= end; line++ {
 				rows[line] = true
 			}
 		}

@@ -79,7 +79,8 @@ func (s serverless) check() {
 	resources := get(s.value, "resources")
 	for _, resource := range keys(resources) {
 		props := get(resources, resource, "props")
-		names = append(names, text(props, "functionName"), "${resources."+resource+".props.functionName}")
+		names = append(names, text(props, "functionName"),
+			"${resources."+resource+".props.functionName}")
 		path := []string{"resources", resource, "props", "environmentVariables"}
 		s.variables(s.document, path, "FC_", app.Required)
 		cpu, _ := strconv.ParseFloat(text(props, "cpu"), 64)
@@ -126,7 +127,8 @@ func (r *report) variables(d document, path []string, reserved string, required 
 	}
 	for _, v := range app.Variables() {
 		if slices.Contains(required, v.Need) && get(given, v.Name) == nil && given != nil {
-			r.add(d.place(path...), v.Name+" is missing in "+strings.Join(path, "."), "add it: "+v.Use)
+			what := v.Name + " is missing in " + strings.Join(path, ".")
+			r.add(d.place(path...), what, "add it: "+v.Use)
 		}
 	}
 }
@@ -211,7 +213,8 @@ func (t template) references() {
 			t.add(at, "nothing uses the parameter "+name, "take it out")
 		}
 		if text(t.value, "Parameters", name, "NoEcho") == "true" &&
-			(strings.Contains(outputs, "\n"+name+"\n") || strings.Contains(outputs, "${"+name+"}")) {
+			(strings.Contains(outputs, "\n"+name+"\n") ||
+				strings.Contains(outputs, "${"+name+"}")) {
 			t.add(at, "an output shows the parameter "+name,
 				"take the output out: NoEcho does not reach that far")
 		}

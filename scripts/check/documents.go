@@ -32,8 +32,8 @@ type part struct {
 }
 
 // readYAML reads a file's one document. Anchors and merge keys are resolved, and CloudFormation's
-// short forms (!Ref X) have become the long ones (Ref: X). Where nothing can be read it reports why,
-// and the value is nil.
+// short forms (!Ref X) have become the long ones (Ref: X). Where nothing can be read it reports
+// why, and the value is nil.
 func readYAML(r *report, files fs.FS, name string) document {
 	text, err := fs.ReadFile(files, name)
 	if err != nil {
@@ -217,25 +217,21 @@ type schema struct {
 	root     *jsonschema.Schema
 }
 
-// readSchema compiles a schema. If loose, a value that is known only when it is deployed passes,
-// unless its schema says literal: true.
-func readSchema(name string, loose bool) schema {
-	text := readYAML(&report{}, embedded, name).value
-	if loose {
-		loosen(text, new(int))
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("schema:"+name, text); err != nil {
-		panic(err) // it is a part of the program
-	}
-	return schema{compiler, compiler.MustCompile("schema:" + name)}
+// readSchema compiles a schema, once.
+func readSchema(name string) func() schema {
+	return sync.OnceValue(func() schema {
+		compiler, url := jsonschema.NewCompiler(), "schema:"+name
+		if err := compiler.AddResource(url, readYAML(&report{}, embedded, name).value); err != nil {
+			panic(err) // it is a part of the program
+		}
+		return schema{compiler, compiler.MustCompile(url)}
+	})
 }
 
 var (
-	serverlessRules   = sync.OnceValue(func() schema { return readSchema("serverless.schema.yaml", true) })
-	renderedRules     = sync.OnceValue(func() schema { return readSchema("serverless.schema.yaml", false) })
-	environmentsRules = sync.OnceValue(func() schema { return readSchema("environments.schema.yaml", false) })
-	templateRules     = sync.OnceValue(func() schema { return readSchema("template.schema.yaml", true) })
+	serverlessRules   = readSchema("serverless.schema.yaml")
+	environmentsRules = readSchema("environments.schema.yaml")
+	templateRules     = readSchema("template.schema.yaml")
 )
 
 // validate reports where a document that could be read does not keep to a schema.
@@ -259,56 +255,10 @@ func (r *report) explain(d document, s schema, failed *jsonschema.ValidationErro
 	}
 	path := failed.InstanceLocation
 	what := failed.ErrorKind.LocalizedString(message.NewPrinter(language.English))
-	if name, _ := call(get(d.value, path...)); name != "" {
-		what = "the intrinsic function " + name + " in place of a value that is known now"
-	}
 	fix := cmp.Or(s.compiler.MustCompile(failed.SchemaURL).Description, "correct it")
 	if extra, ok := failed.ErrorKind.(*kind.AdditionalProperties); ok {
 		path, what = append(path, extra.Properties[0]), "this is not a property that is known here"
 		fix = "correct its name, or take it out"
 	}
 	r.add(d.place(path...), strings.Join(path, ".")+": "+what, fix)
-}
-
-// loosen changes every schema of a value under text.
-func loosen(text any, count *int) {
-	of, _ := text.(map[string]any)
-	for key, value := range of {
-		under, _ := value.(map[string]any)
-		switch key {
-		case "properties", "$defs":
-			for name, each := range under {
-				if loosen(each, count); key == "properties" {
-					under[name] = orDeployed(each, count)
-				}
-			}
-		case "items", "additionalProperties":
-			loosen(value, count)
-			of[key] = orDeployed(value, count)
-		case "then", "else":
-			loosen(value, count)
-		case "allOf":
-			for _, each := range value.([]any) {
-				loosen(each, count)
-			}
-		}
-	}
-}
-
-// orDeployed is a schema that holds for a call of an intrinsic function and for text with ${…} too.
-// Of Fn::If both values are held to it.
-func orDeployed(text any, count *int) any {
-	if of, ok := text.(map[string]any); !ok || of["literal"] == true {
-		return text
-	}
-	*count++
-	anchor := fmt.Sprintf("value%d", *count)
-	branch := map[string]any{"$ref": "#" + anchor}
-	return map[string]any{
-		"$anchor": anchor, "else": text,
-		"if": map[string]any{"type": []any{"object", "string"}, "minProperties": 1, "maxProperties": 1,
-			"propertyNames": map[string]any{"pattern": "^(Ref|Fn::.*)$"}, "pattern": `\$\{`},
-		"then": map[string]any{"properties": map[string]any{
-			"Fn::If": map[string]any{"prefixItems": []any{true, branch, branch}}}},
-	}
 }

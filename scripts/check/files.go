@@ -77,7 +77,8 @@ var permissions = regexp.MustCompile(`(?m)^permissions:`)
 func (p project) lines(r *report, rule lineRule) {
 	const never = `^\b$`
 	files, except := regexp.MustCompile(rule.Files), regexp.MustCompile(cmp.Or(rule.Except, never))
-	pattern, unless := regexp.MustCompile(rule.Pattern), regexp.MustCompile(cmp.Or(rule.Unless, never))
+	pattern := regexp.MustCompile(rule.Pattern)
+	unless := regexp.MustCompile(cmp.Or(rule.Unless, never))
 	for _, name := range p.names {
 		text, err := fs.ReadFile(p.files, name)
 		if err != nil || !files.MatchString(name) || except.MatchString(name) ||

@@ -56,8 +56,8 @@ func changes(t *testing.T) []change {
 	}
 }
 
-// TestNothingThatAnAdopterWritesIsRed makes each change alone and all together: the checks pass, and
-// refuse one wrong line in each with its place and its fix.
+// TestNothingThatAnAdopterWritesIsRed makes each change alone and all together: the checks pass,
+// and refuse one wrong line in each with its place and its fix.
 func TestNothingThatAnAdopterWritesIsRed(t *testing.T) {
 	all := shipped(t)
 	check := func(files map[string]string) string {

@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +18,7 @@ import (
 // tool is an entry of tools.yaml.
 type tool struct {
 	Name, Doing, Fetch, Skip, Reason, Finds, At, What, Fix string
-	Run, Environment                                       []string
+	Run, Update, Environment                               []string
 	Optional                                               bool
 }
 
@@ -33,6 +31,11 @@ func (t tool) check(ctx context.Context, p project, r *report) (skipped string) 
 		}
 	} else if _, err := exec.LookPath(program); t.Optional && err != nil {
 		return program + " is not here"
+	}
+	if p.update && t.Update != nil {
+		if out, err := p.command(ctx, t.Environment, t.Update[0], t.Update[1:]...); err != nil {
+			return t.report(r, out, err)
+		}
 	}
 	out, err := p.command(ctx, t.Environment, program, t.Run[1:]...)
 	return t.report(r, out, err)
@@ -94,65 +97,25 @@ func (p project) fetched(ctx context.Context, tool string) (program, skipped str
 
 func lastLine(text string) string { return text[strings.LastIndex(text, "\n")+1:] }
 
-// checkBuild builds both targets into dist, as a deployment does.
-func checkBuild(ctx context.Context, p project, r *report) string {
-	return tool{Name: "build", Run: []string{"go", "run", "./scripts/build"}}.check(ctx, p, r)
-}
-
-const dependencyList = "scripts/check/dependencies.txt"
-
-// checkDependencies compares the modules that are linked into the functions with the list that was
-// agreed to.
-func checkDependencies(ctx context.Context, p project, r *report) string {
-	const format = "{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}"
-	out, err := p.command(ctx, []string{"GOOS=linux", "CGO_ENABLED=0"}, "go", "list", "-deps",
-		"-tags", "lambda.norpc", "-f", format, "./functions/.../bootstrap")
-	if err != nil {
-		return tool{Name: "go list"}.report(r, out, err)
-	}
-	linked := slices.Compact(slices.Sorted(slices.Values(strings.Fields(out))))
-	if p.update {
-		err = os.WriteFile(dependencyList, []byte(strings.Join(linked, "\n")+"\n"), 0o644)
-	}
-	agreed, err2 := os.ReadFile(dependencyList)
-	if err := cmp.Or(err, err2); err != nil {
-		r.add(place{file: dependencyList}, err.Error(), "")
-	}
-	compareDependencies(r, strings.Fields(string(agreed)), linked)
-	return ""
-}
-
-func compareDependencies(r *report, agreed, linked []string) {
-	for _, module := range linked {
-		if !slices.Contains(agreed, module) {
-			r.add(place{file: dependencyList, line: 1},
-				module+" is linked into the functions and not listed",
-				"leave it out of them, or review it and run go run ./scripts/check -update")
-		}
-	}
-	for i, module := range agreed {
-		if !slices.Contains(linked, module) {
-			r.add(place{file: dependencyList, line: i + 1}, module+" is listed and not linked",
-				"go run ./scripts/check -update")
-		}
-	}
-}
-
 // checkRendering has Serverless Devs itself render s.yaml for every environment, and holds what
 // comes out to the schema. It needs no account: the tool keeps its settings in a folder of its own
-// and is told to call nobody. Every variable without a default is set.
+// and is told to call nobody.
 func checkRendering(ctx context.Context, p project, r *report) string {
-	program, home, skipped := p.serverlessDevs(ctx)
-	defer func() { _ = os.RemoveAll(home) }() // of "" nothing
+	program, skipped := p.serverlessDevs(ctx)
 	if skipped != "" {
 		return skipped
 	}
-	all := environments(p.files, readYAML(&report{}, p.files, "s.yaml"), &report{})
-	environment := []string{"HOME=" + home, "serverless_devs_daemon_enable=false"}
+	home, err := os.MkdirTemp("", "serverless-devs-")
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = os.RemoveAll(home) }()
+	environment := []string{"serverless_devs_config_home=" + home, "serverless_devs_daemon_enable=false"}
 	out, err := p.command(ctx, environment, program, "set", "analysis", "disable")
 	if err != nil {
 		return "Serverless Devs does not run: " + lastLine(out)
 	}
+	all := environments(p.files, readYAML(&report{}, p.files, "s.yaml"), &report{})
 	for _, e := range all {
 		walk(e.value, nil, func(path []string, value any) {
 			found := bareCall.FindStringSubmatch(text(value))
@@ -173,36 +136,31 @@ func checkRendering(ctx context.Context, p project, r *report) string {
 		var made struct {
 			Resources map[string]any `json:"resources"`
 		}
-		err = json.NewDecoder(strings.NewReader(out[max(strings.Index(out, "{"), 0):])).Decode(&made)
+		object := strings.NewReader(out[max(strings.Index(out, "{"), 0):])
+		err = json.NewDecoder(object).Decode(&made)
 		if err != nil {
 			r.add(e.place(), s.Name+" gives no JSON: "+err.Error(), "see what it prints")
 		}
 		e.value = merged(e.value, map[string]any{"resources": made.Resources}) // its places stay
-		r.validate(e.document, renderedRules())
+		r.validate(e.document, serverlessRules())
 	}
 	return ""
 }
 
-// serverlessDevs installs the tool as its lock file says, into a folder that is the caller's.
-func (p project) serverlessDevs(ctx context.Context) (program, home, skipped string) {
+// serverlessDevs installs the tool as its lock file says.
+func (p project) serverlessDevs(ctx context.Context) (program, skipped string) {
+	const folder = ".github/serverless-devs"
 	if _, err := exec.LookPath("npm"); err != nil {
-		return "", "", "npm is not here"
+		return "", "npm is not here"
 	}
-	home, err := os.MkdirTemp("", "serverless-devs-")
+	out, err := p.command(ctx, nil, "npm", "ci", "--prefix", folder, "--ignore-scripts",
+		"--no-audit", "--no-fund", "--loglevel", "error")
 	if err != nil {
-		return "", "", err.Error()
+		return "", "Serverless Devs cannot be fetched: " + lastLine(out)
 	}
-	locked, err := fs.Sub(p.files, ".github/serverless-devs")
-	if err == nil {
-		err = os.CopyFS(home, locked)
-	}
+	program, err = filepath.Abs(filepath.Join(folder, "node_modules", ".bin", "s"))
 	if err != nil {
-		return "", home, err.Error()
+		return "", err.Error()
 	}
-	out, err := p.command(ctx, nil, "npm", "ci", "--prefix", home, "--ignore-scripts", "--no-audit",
-		"--no-fund", "--loglevel", "error")
-	if err != nil {
-		return "", home, "Serverless Devs cannot be fetched: " + lastLine(out)
-	}
-	return filepath.Join(home, "node_modules", ".bin", "s"), home, ""
+	return program, ""
 }

@@ -26,11 +26,14 @@ func TestOutputOfTools(t *testing.T) {
 		want               []string
 		skipped            string
 	}{
-		{"places", "vet", "# weboffice-functions/shared/x\nvet: shared/x/a.go:3:4: undefined: y\nshared/x/b.go:7: bad\n",
+		{"places", "vet", "# x\nvet: shared/x/a.go:3:4: undefined: y\nshared/x/b.go:7: bad\n",
 			[]string{"shared/x/a.go:3:4: vet: undefined: y", "shared/x/b.go:7: vet: bad"}, ""},
+		{"dependencies", "dependencies", "2c2\n< b@v1\n---\n> b@v2", []string{
+			"scripts/check/dependencies.txt:1: b@v1 < (> is linked", "b@v2 > (> is linked"}, ""},
 		{"no place", "staticcheck", "it broke", []string{"staticcheck: exit status 1: it broke"}, ""},
 		{"a foreign licence", "licences",
-			"W1 library.go:101] \"x\" contains non-Go code\nNot allowed license GPL-3.0 found for library github.com/a/b\n" +
+			"W1 library.go:101] \"x\" contains non-Go code\n" +
+				"Not allowed license GPL-3.0 found for library github.com/a/b\n" +
 				"Not allowed license  found for library github.com/c/d/sub\nexit status 1",
 			[]string{`github.com/a/b has the licence "GPL-3.0"`, `github.com/c/d/sub has the licence ""`}, ""},
 		{"a licence tool that broke", "licences", "no such module", []string{"no such module"}, ""},

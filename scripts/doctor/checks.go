@@ -99,8 +99,8 @@ func (d *doctor) checkPolicy() {
 			"WEBOFFICE_LINK_KEYS")
 	}
 	if slices.Contains(rules.Projects(), unnamed) {
-		d.addUnseen("IMM project", "the policy leaves it to WEBOFFICE_PROJECT, which is not set here",
-			"WEBOFFICE_PROJECT")
+		d.addUnseen("IMM project",
+			"the policy leaves it to WEBOFFICE_PROJECT, which is not set here", "WEBOFFICE_PROJECT")
 	}
 }
 
@@ -159,7 +159,7 @@ func (d *doctor) checkClock(ctx context.Context) {
 	response, _, err := send(ctx, probe{address: endpoint.String(), method: http.MethodHead})
 	if err != nil {
 		d.add(failure, "IMM endpoint", err.Error(),
-			"check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and that this machine reaches the network")
+			"check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and this machine's network")
 		return
 	}
 	date, err := http.ParseTime(response.Header.Get("Date"))
@@ -291,7 +291,8 @@ func (d *doctor) checkDocument(ctx context.Context) {
 // keep it out. The service may ignore a Policy without a ServiceRole.
 func (d *doctor) checkConfinement(ctx context.Context, c *imm.Client, decision policy.Decision) {
 	if decision.Request.CredentialConfig == nil {
-		d.add(failure, "confinement", fmt.Sprintf("rule %q sets no CredentialConfig", decision.Rule),
+		found := fmt.Sprintf("rule %q sets no CredentialConfig", decision.Rule)
+		d.add(failure, "confinement", found,
 			"leave -outside out, or set what -print-policies prints")
 		return
 	}
@@ -300,10 +301,10 @@ func (d *doctor) checkConfinement(ctx context.Context, c *imm.Client, decision p
 	switch public := weboffice.AsError(err); {
 	case err == nil:
 		d.add(failure, "confinement", "IMM opens "+d.outside+" in the session of another document",
-			"set ServiceRole beside Policy, as -print-policies prints; if it stays so, the service "+
-				"ignores it: do not rely on it")
+			"set ServiceRole beside Policy, as -print-policies prints; if it stays so, the "+
+				"service ignores it: do not rely on it")
 	case public.Kind == weboffice.NotFound:
-		d.add(failure, "confinement", "there is no such document outside: its refusal proves nothing",
+		d.add(failure, "confinement", "there is no such document: its refusal proves nothing",
 			"name one with -outside that the project can open")
 	default:
 		d.add(fine, "confinement", "IMM refuses "+d.outside+": "+public.Error(), "")
@@ -409,11 +410,11 @@ func (p probe) judge(response *http.Response, code string, err error) (found, fi
 	case unexpected && code == "Forbidden.Origin":
 		fix = "add the origin to `origins` in the policy, and deploy"
 	case unexpected && got == http.StatusForbidden:
-		fix = "the gateway refused it: OPTIONS and POST in the trigger's methods, authType anonymous; " +
-			"on Lambda AuthType: NONE as a literal"
+		fix = "the gateway refused it: OPTIONS and POST in the trigger's methods, authType " +
+			"anonymous; on Lambda AuthType: NONE as a literal"
 	case unexpected && (got == http.StatusTooManyRequests || got >= http.StatusInternalServerError):
-		fix = "run doctor again in a minute; if it stays so, read the function's log: it names what " +
-			"is wrong, with the fix"
+		fix = "run doctor again in a minute; if it stays so, read the function's log: it names " +
+			"what is wrong, with the fix"
 	case unexpected:
 		fix = "see that this URL is this function's, deployed with this policy, and that nothing " +
 			"answers in its place"
@@ -422,8 +423,8 @@ func (p probe) judge(response *http.Response, code string, err error) (found, fi
 	case p.code != "Forbidden.Origin" && cors != p.origin, p.status == http.StatusNoContent &&
 		!(strings.Contains(allowed, "post") && strings.Contains(allowed, "authorization") &&
 			strings.Contains(allowed, "content-type")):
-		fix = "let the function alone answer CORS: no CORS settings on the domain, the trigger or the " +
-			"function URL"
+		fix = "let the function alone answer CORS: no CORS settings on the domain, the trigger " +
+			"or the function URL"
 	}
 	return found, fix
 }

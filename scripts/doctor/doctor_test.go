@@ -248,9 +248,11 @@ func TestTextIsForPeople(t *testing.T) {
 	out, err := d.run(d.urls()...)
 	for _, wanted := range []string{
 		"unseen   WEBOFFICE_SESSION_KEYS: it is not set here\n         to see it, give WEBOFFICE_SESSION_KEYS",
-		"failure  policy test: 15:6: test 1: oss://test-bucket/test-object.xlsx: expected everybody, got refused\n           editors: ",
+		"failure  policy test: 15:6: test 1: oss://test-bucket/test-object.xlsx: " +
+			"expected everybody, got refused\n           editors: ",
 		"ok       generate without a proof: 401 Unauthenticated\n",
-		"\n         $ aliyun sts GetCallerIdentity\n", " ok, 0 warnings, 1 failures, 2 not seen\nto see all, give WEBOFFICE_SESSION_KEYS, -document\n",
+		"\n         $ aliyun sts GetCallerIdentity\n", " ok, 0 warnings, 1 failures, 2 not seen\n",
+		"\nto see all, give WEBOFFICE_SESSION_KEYS, -document\n",
 	} {
 		if !strings.Contains(out, wanted) {
 			t.Errorf("%q is missing in\n%s", wanted, out)
@@ -360,7 +362,8 @@ func TestFindings(t *testing.T) {
 					}
 					d.imm.ServeHTTP(w, r)
 				})).URL
-			replace("grant: [view]\n", "grant: [view]\n    set: {CredentialConfig: {Policy: '{}'}}\n")(d)
+			replace("grant: [view]\n",
+				"grant: [view]\n    set: {CredentialConfig: {Policy: '{}'}}\n")(d)
 			return []string{"-document", openToAll, "-outside", forEditors}
 		}
 	}
@@ -401,7 +404,8 @@ func TestFindings(t *testing.T) {
 		{"a test that fails", replace("expect: refused", "expect: everybody"), "policy test",
 			failure, "expected everybody, got refused", "explain"},
 		{"a hidden rule", replace("rules:",
-			"rules:\n  - {name: none, documents: oss://test-bucket/**, callers: anyone, deny: true}"), "policy", warning, "hidden by", "order"},
+			"rules:\n  - {name: x, documents: oss://test-bucket/**, callers: anyone, deny: true}"),
+			"policy", warning, "hidden by", "order"},
 		{"a policy that opens nothing", func(d *deployment) []string {
 			d.write("project: test-project\n")
 			return nil
@@ -655,7 +659,7 @@ func TestCommandsForWhatNeedsAnotherSDK(t *testing.T) {
 		{named, "trust of role office", "aliyun ram GetRole --RoleName office", true},
 		{usual, "spending cap", "s generate concurrency get && s refresh concurrency get", true},
 		{lambda, "spending cap",
-			"aws lambda get-function-concurrency --function-name \"$(aws cloudformation describe-stack-resource --stack-name docs", true},
+			"\"$(aws cloudformation describe-stack-resource --stack-name docs", true},
 		{lambda, "trust of role from-lambda", "aliyun ram GetRole --RoleName from-lambda", true},
 		{lambda, "identity provider amazon", "aliyun ims GetOIDCProvider --OIDCProviderName amazon",
 			true},

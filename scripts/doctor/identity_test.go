@@ -63,7 +63,8 @@ func TestALongLivedAccessKeyIsForDoctorAlone(t *testing.T) {
 			end := time.Now().Add(30 * time.Minute).UTC().Format(time.RFC3339)
 			_,
 				_ = fmt.Fprintf(w,
-				`{"RequestId":"8C0D5E7A","WebofficeURL":"https://office.invalid/x","AccessToken":"s3cr3t-a","RefreshToken":"s3cr3t-r",`+
+				`{"RequestId":"8C0D5E7A","WebofficeURL":"https://office.invalid/x",`+
+					`"AccessToken":"s3cr3t-a","RefreshToken":"s3cr3t-r",`+
 					`"AccessTokenExpiredTime":%q,"RefreshTokenExpiredTime":%q}`, end, end)
 		})).URL
 	lines := d.examine("-document", openToAll)
@@ -117,7 +118,8 @@ func TestAnExchangedRole(t *testing.T) {
 	d.exchange(func(w http.ResponseWriter, _ *http.Request) {
 		_,
 			_ = fmt.Fprintf(w,
-			`{"Credentials":{"AccessKeyId":"STS.local","AccessKeySecret":"local-secret","SecurityToken":"local-token","Expiration":%q}}`,
+			`{"Credentials":{"AccessKeyId":"STS.local","AccessKeySecret":"local-secret",`+
+				`"SecurityToken":"local-token","Expiration":%q}}`,
 			time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	})
 	lines := d.examine("-document", openToAll)

@@ -104,8 +104,9 @@ func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
 	}
 	flags.BoolVar(&d.asJSON, "json", false, "a JSON object for each line")
 	flags.BoolVar(&d.policies, "print-policies", false,
-		"print RAM and IAM policies to paste, and check nothing: with -account, -region and -project,\n"+
-			"for Lambda also with -aws-account, -aws-region, -issuer, -audience and -stack")
+		"print RAM and IAM policies to paste, and check nothing: with -account, -region\n"+
+			"and -project, for Lambda also with -aws-account, -aws-region, -issuer,\n"+
+			"-audience and -stack")
 	return flags
 }
 

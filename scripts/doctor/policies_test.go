@@ -80,10 +80,13 @@ func TestPoliciesForFunctionCompute(t *testing.T) {
 	if len(bodies) != 4 {
 		t.Fatalf("%q", bodies)
 	}
-	same(t, bodies[0], `{"Version":"1","Statement":[{"Effect":"Allow","Action":["imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],
-		"Resource":["acs:imm:cn-shanghai:1234567890123456:project/office","acs:imm:cn-shanghai:1234567890123456:project/other"]}]}`)
+	same(t, bodies[0], `{"Version":"1","Statement":[{"Effect":"Allow",
+		"Action":["imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],
+		"Resource":["acs:imm:cn-shanghai:1234567890123456:project/office",
+		"acs:imm:cn-shanghai:1234567890123456:project/other"]}]}`)
 	same(t, bodies[1],
-		`{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":["fc.aliyuncs.com"]}}]}`)
+		`{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+		"Principal":{"Service":["fc.aliyuncs.com"]}}]}`)
 }
 
 func TestPoliciesForLambda(t *testing.T) {
@@ -96,7 +99,8 @@ func TestPoliciesForLambda(t *testing.T) {
 	}
 	same(t, bodies[3], `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
 		"Principal":{"Federated":["acs:ram::1234567890123456:oidc-provider/amazon"]},"Condition":{"StringEquals":{
-		"oidc:iss":"https://3f2a.tokens.sts.global.api.aws","oidc:aud":"office","oidc:sub":"arn:aws:iam::123456789012:role/docs-eu-west-1"}}}]}`)
+		"oidc:iss":"https://3f2a.tokens.sts.global.api.aws","oidc:aud":"office",
+		"oidc:sub":"arn:aws:iam::123456789012:role/docs-eu-west-1"}}}]}`)
 }
 
 // What is printed for AWS is what template.yml gives the role, so that either way a function may do
@@ -150,7 +154,8 @@ func TestConfinementToOneDocument(t *testing.T) {
 	bodies := d.printed(forAlibaba()...)
 	for i, actions := range map[int][]any{2: {"oss:GetObject"},
 		3: {"oss:GetObject", "oss:PutObject"}} {
-		text := "project: office\nrules:\n  - name: all\n    documents: oss://team-docs/**\n    callers: anyone\n    grant: [view, edit]\n    " + bodies[i]
+		text := "project: office\nrules:\n  - name: all\n    documents: oss://team-docs/**\n" +
+			"    callers: anyone\n    grant: [view, edit]\n    " + bodies[i]
 		rules, err := policy.Parse([]byte(text), policy.Options{})
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, text)

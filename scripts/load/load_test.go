@@ -28,8 +28,8 @@ func TestPagesAreBounded(t *testing.T) {
 	}
 }
 
-// TestDayOfAPage: whatever a page is dealt, it goes forward, sleeps once, and is reloaded at most five
-// times.
+// TestDayOfAPage: whatever a page is dealt, it goes forward, sleeps once, and is reloaded at most
+// five times.
 func TestDayOfAPage(t *testing.T) {
 	begin := time.Unix(0, 0)
 	for range 1000 {
@@ -71,7 +71,8 @@ func TestPagesCostTheSameEverywhere(t *testing.T) {
 	if err := s.days(t.Context(), 40, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	found := regexp.MustCompile(`billed +([0-9.]+) calls a page and day \(generate 1\.0,`).FindStringSubmatch(out.String())
+	pattern := regexp.MustCompile(`billed +([0-9.]+) calls a page and day \(generate 1\.0,`)
+	found := pattern.FindStringSubmatch(out.String())
 	if found == nil {
 		t.Fatal(out.String())
 	}

@@ -42,7 +42,7 @@ func (m *meter) print(w io.Writer, took time.Duration) {
 	for _, kind := range slices.Sorted(maps.Keys(m.times)) {
 		times := m.times[kind]
 		slices.Sort(times)
-		fmt.Fprintf(w, "  %-9s %7d  %6.0f/s  p50 %6.2f ms  p90 %6.2f ms  p99 %6.2f ms  max %6.2f ms\n",
+		fmt.Fprintf(w, "  %-9s %7d  %6.0f/s  ms: p50 %6.2f  p90 %6.2f  p99 %6.2f  max %6.2f\n",
 			kind, len(times), float64(len(times))/took.Seconds(), quantile(times, 0.5),
 			quantile(times, 0.9), quantile(times, 0.99), quantile(times, 1))
 	}
@@ -107,8 +107,8 @@ func (s *site) costs(ctx context.Context, stdout io.Writer) error {
 // immTakes is IMM's time in the ramp: a page waits for that in any case.
 const immTakes = 50 * time.Millisecond
 
-// ramp asks at rising rates whether answers come or not; latency counts from when a request was due,
-// less IMM's time. It ends where the machine no longer keeps up.
+// ramp asks at rising rates whether answers come or not; latency counts from when a request was
+// due, less IMM's time. It ends where the machine no longer keeps up.
 func (s *site) ramp(ctx context.Context, length time.Duration, stdout io.Writer) error {
 	s.immAt.Store(int64(immTakes))
 	fmt.Fprintf(stdout, "generates at a fixed rate, IMM at %v: what the functions add\n", immTakes)
@@ -122,8 +122,8 @@ func (s *site) ramp(ctx context.Context, length time.Duration, stdout io.Writer)
 		p50, p99 := quantile(times, 0.5), quantile(times, 0.99)
 		switch tooMuch := late > 20 || p50 > 100 || len(m.errors) > 0; {
 		case tooMuch && i == 0:
-			return fmt.Errorf("this machine is too slow, or too busy, to say: at %d requests a second "+
-				"they left %.0f ms late, and an answer took %.0f ms", rate, late, p50)
+			return fmt.Errorf("this machine is too slow, or too busy, to say: at %d requests a "+
+				"second they left %.0f ms late, and an answer took %.0f ms", rate, late, p50)
 		case tooMuch:
 			fmt.Fprintf(stdout, "  %5d/s  more than this machine can say\n", rate)
 			return nil

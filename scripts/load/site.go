@@ -59,8 +59,8 @@ type used struct {
 	Heap      uint64 // in use after a collection, bytes
 }
 
-// serve runs the functions as Function Compute's custom runtime does, until ctx ends. Its first line
-// of output is its address. It takes the time from requests.
+// serve runs the functions as Function Compute's custom runtime does, until ctx ends. Its first
+// line of output is its address. It takes the time from requests.
 func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
 	app.Tune(getenv)
 	c := &clock{}
@@ -169,7 +169,8 @@ type tokens struct {
 // post asks a function, as of the site's clock. code is "" for an answer with tokens.
 func (s *site) post(ctx context.Context, path string, body any) (t tokens, code string) {
 	text, _ := json.Marshal(body) // texts always marshal
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path,
+		bytes.NewReader(text))
 	if err != nil {
 		return t, err.Error()
 	}

@@ -48,7 +48,9 @@ func TestDeployedFunctions(t *testing.T) {
 	l, err := local.Start(local.Options{
 		Generate: generate.New, Refresh: refresh.New,
 		Policy: []byte("limits: {anyone: 6000/m}" + smokePolicy +
-			"  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, grant: [view]}\n"), Logger: slog.New(slog.DiscardHandler),
+			"  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, " +
+			"grant: [view]}\n"),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -37,8 +37,8 @@ type event struct {
 func parseEvent(ctx context.Context, payload []byte) (*http.Request, *weboffice.Error) {
 	var e event
 	if err := json.Unmarshal(payload, &e); err != nil || e.Context.HTTP.Method == "" {
-		return nil, badEvent("expected the JSON of a Function Compute HTTP trigger (version v1) or " +
-			"a Lambda function URL (payload 2.0): rawPath, queryParameters or rawQueryString, " +
+		return nil, badEvent("expected the JSON of a Function Compute HTTP trigger (version v1) " +
+			"or a Lambda function URL (payload 2.0): rawPath, queryParameters or rawQueryString, " +
 			"headers, body, isBase64Encoded, requestContext.http.method and .sourceIp.")
 	}
 	body := []byte(e.Body)
