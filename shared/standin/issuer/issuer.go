@@ -66,10 +66,10 @@ type Options struct {
 // Provider is an OIDC provider. It is an http.Handler for the paths below its URL and safe for
 // concurrent use.
 type Provider struct {
-	options   Options
-	shape     *shape
-	discovery string // path
-	keys      string // URL; "": KeysPath below the issuer's
+	options         Options
+	shape           *shape
+	keys            string // URL; "": KeysPath below the issuer's
+	discovery, path string // the paths of the two documents
 
 	mu       sync.Mutex
 	url      string
@@ -87,21 +87,16 @@ func New(o Options) *Provider {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Audience == "" {
-		o.Audience = "weboffice"
-	}
-	if o.Algorithm == "" {
-		o.Algorithm = "RS256"
-	}
-	if o.Lifetime == 0 {
-		o.Lifetime = time.Hour
-	}
+	o.Audience = cmp.Or(o.Audience, "weboffice")
+	o.Algorithm = cmp.Or(o.Algorithm, "RS256")
+	o.Lifetime = cmp.Or(o.Lifetime, time.Hour)
 	p := &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}),
-		requests: map[string]int{}, discovery: DiscoveryPath}
+		requests: map[string]int{}, discovery: DiscoveryPath, path: KeysPath}
 	if o.Shape != "" {
 		p.shape = shapes()[o.Shape]
 		p.url, p.keys = p.shape.URL, p.shape.Keys
 		p.discovery = strings.TrimSuffix(must(url.Parse(p.url)).Path, "/") + DiscoveryPath
+		p.path = must(url.Parse(p.keys)).Path
 		p.options.Algorithm = cmp.Or(p.shape.Algorithm, o.Algorithm)
 	}
 	return p
@@ -192,9 +187,7 @@ func (p *Provider) Token(claims map[string]any) weboffice.Secret {
 		all = p.shape.claims(now.Unix())
 	}
 	all["iss"] = p.URL()
-	maps.Copy(all, claims)
-	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
-	return p.Sign(nil, mustJSON(all))
+	return p.Sign(nil, changed(all, claims))
 }
 
 // Sign signs any payload with the current key. The header's alg, kid and typ are those of an honest
@@ -206,10 +199,15 @@ func (p *Provider) Sign(header map[string]any, payload []byte) weboffice.Secret 
 	if p.shape != nil {
 		maps.Copy(all, p.shape.Header)
 	}
-	maps.Copy(all, header)
-	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
-	input := encode(mustJSON(all)) + "." + encode(payload)
+	input := encode(changed(all, header)) + "." + encode(payload)
 	return weboffice.Secret(input + "." + encode(sign(signer, []byte(input))))
+}
+
+// changed is an object with changes, as JSON; nil removes a member.
+func changed(object, changes map[string]any) []byte {
+	maps.Copy(object, changes)
+	maps.DeleteFunc(object, func(_ string, value any) bool { return value == nil })
+	return mustJSON(object)
 }
 
 // PublicKey is the public half of the current key, as the key set shows it.
@@ -260,13 +258,12 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
 		if fault == WrongIssuer {
 			named += "/another"
 		}
-		document = map[string]any{
-			"issuer": named, "jwks_uri": keys,
+		document = map[string]any{"issuer": named, "jwks_uri": keys,
 			"response_types_supported":              []string{"id_token"},
 			"subject_types_supported":               []string{"public"},
 			"id_token_signing_alg_values_supported": []string{public.Algorithm},
 		}
-	case keysPath(p.keys):
+	case p.path:
 		if p.shape != nil {
 			document = p.shape.published(p)
 			break
@@ -340,29 +337,19 @@ func newSigner(algorithm string) crypto.Signer {
 
 // sign makes the signature of RFC 7518 for the key's type.
 func sign(signer crypto.Signer, input []byte) []byte {
-	digest := sha256.Sum256(input)
+	short, long := sha256.Sum256(input), sha512.Sum384(input)
 	switch private := signer.(type) {
 	case *rsa.PrivateKey:
-		return must(rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest[:]))
+		return must(rsa.SignPKCS1v15(nil, private, crypto.SHA256, short[:]))
 	case *ecdsa.PrivateKey:
-		half, hashed := private.Params().BitSize/8, digest[:]
-		if half == 48 {
-			longer := sha512.Sum384(input)
-			hashed = longer[:]
-		}
-		r, s, err := ecdsa.Sign(rand.Reader, private, hashed)
+		half := private.Params().BitSize / 8
+		digest := map[int][]byte{32: short[:], 48: long[:]}[half]
+		r, s, err := ecdsa.Sign(rand.Reader, private, digest)
 		must(0, err)
 		return append(r.FillBytes(make([]byte, half)), s.FillBytes(make([]byte, half))...)
 	default:
 		return must(signer.Sign(rand.Reader, input, crypto.Hash(0)))
 	}
-}
-
-func keysPath(address string) string {
-	if address == "" {
-		return KeysPath
-	}
-	return must(url.Parse(address)).Path
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
