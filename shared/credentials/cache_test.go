@@ -3,7 +3,6 @@ package credentials
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -36,8 +35,8 @@ func all100(t *testing.T, s Source, keyID string) *sync.WaitGroup {
 		started.Add(1)
 		done.Go(func() {
 			started.Done()
-			if got, err := s.Credentials(context.Background()); err != nil ||
-				got.AccessKeyID != keyID {
+			got, err := s.Credentials(context.Background())
+			if err != nil || got.AccessKeyID != keyID {
 				t.Errorf("got %v, %v, not %s", got, err, keyID)
 			}
 		})
@@ -65,9 +64,7 @@ func TestOthersAreServedWhileOneRenews(t *testing.T) {
 	r.calls(1, 1)
 
 	r.advance(3 * time.Second)
-	r.answer(g.before(func(w http.ResponseWriter, _ *http.Request) {
-		give(w, "STS.2", "s3cr3t", r.now().Add(time.Hour))
-	}))
+	r.answer(g.before(r.gives("STS.2")))
 	renewing := make(chan Credentials)
 	go func() { renewing <- get(t, source) }()
 	<-g.entered
@@ -92,7 +89,7 @@ func TestNoRequestFailsAcrossRenewals(t *testing.T) {
 			refused(http.StatusServiceUnavailable, "ServiceUnavailable")(w, q)
 			return
 		}
-		give(w, fmt.Sprintf("STS.%d", calls.Load()), "s3cr3t", r.now().Add(time.Hour))
+		r.gives("STS.n")(w, q)
 	})
 	for range 24 * 60 {
 		r.advance(time.Minute)
@@ -125,8 +122,8 @@ func TestRaces(t *testing.T) {
 			round.Go(func() {
 				ctx, cancel := context.WithCancel(context.Background())
 				go cancel()
-				if got, err := source.Credentials(ctx); (err != nil || !got.complete()) &&
-					!errors.Is(err, context.Canceled) {
+				got, err := source.Credentials(ctx)
+				if (err != nil || !got.complete()) && !errors.Is(err, context.Canceled) {
 					t.Errorf("got %v, %v", got, err)
 				}
 			})

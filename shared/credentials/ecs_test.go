@@ -67,22 +67,20 @@ func TestECSRole(t *testing.T) {
 
 // The provider's errors quote what it was answered, and incomplete answers make it panic.
 func TestECSMetadataThatIsWrong(t *testing.T) {
-	const key = `"AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t"`
+	with := func(members string) http.HandlerFunc {
+		return text(200, `{"AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t",`+members+`}`)
+	}
+	const code, token = `"Code":"Success",`, `"SecurityToken":"s3cr3t"`
+	const end = `,"Expiration":"2099-01-01T00:00:00Z"`
 	for name, answer := range map[string]http.HandlerFunc{
-		"no role attached": text(404, "<html>s3cr3t</html>"),
-		"HTML":             text(200, "<html>s3cr3t</html>"),
-		"no Code": text(200,
-			`{`+key+`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
-		"no Expiration": text(200, `{"Code":"Success",`+key+
-			`,"SecurityToken":"s3cr3t"}`),
-		"Expiration in words": text(200, `{"Code":"Success",`+key+
-			`,"SecurityToken":"s3cr3t","Expiration":"s3cr3t"}`),
-		"a failure": text(200, `{"Code":"s3cr3t",`+key+
-			`,"SecurityToken":"s3cr3t","Expiration":"2099-01-01T00:00:00Z"}`),
-		"an AccessKey without token": text(200, `{"Code":"Success",`+key+
-			`,"SecurityToken":"","Expiration":"2099-01-01T00:00:00Z"}`),
-		"cut": cut(
-			"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
+		"no role attached":           text(404, "<html>s3cr3t</html>"),
+		"HTML":                       text(200, "<html>s3cr3t</html>"),
+		"no Code":                    with(token + end),
+		"no Expiration":              with(code + token),
+		"Expiration in words":        with(code + token + `,"Expiration":"s3cr3t"`),
+		"a failure":                  with(`"Code":"s3cr3t",` + token + end),
+		"an AccessKey without token": with(code + `"SecurityToken":""` + end),
+		"cut":                        cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMetadata(t)

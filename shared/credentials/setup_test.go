@@ -116,8 +116,12 @@ func says(t *testing.T, e *weboffice.Error, fix, cause string) {
 
 // fromEnvironment returns the source of env, whose name and problems hold no secret.
 func fromEnvironment(t testing.TB, env map[string]string) (Source, error) {
-	source, err := FromEnvironment(Options{Getenv: func(name string) string { return env[name] },
-		Logger: logger(t)})
+	return choose(t, Options{}, env)
+}
+
+func choose(t testing.TB, o Options, env map[string]string) (Source, error) {
+	o.Getenv, o.Logger = func(name string) string { return env[name] }, logger(t)
+	source, err := FromEnvironment(o)
 	if hunt(t, err); err == nil {
 		hunt(t, errors.New(Describe(source)))
 	}
@@ -151,9 +155,8 @@ type rig struct {
 	skew, life             time.Duration // Alibaba's clock against the callers', life by its own
 	aws, alibaba           *httptest.Server
 	awsCalls, alibabaCalls atomic.Int64
-	awsSession             atomic.Value                     // the session token that AWS expects
-	instead                atomic.Pointer[http.HandlerFunc] // answers for Alibaba
-	insteadAWS             atomic.Pointer[http.HandlerFunc]
+	awsSession             atomic.Value // the session token that AWS expects
+	instead, insteadAWS    atomic.Value // http.HandlerFunc: what Alibaba and AWS answer
 }
 
 func newRig(t *testing.T) *rig {
@@ -185,8 +188,7 @@ func (r *rig) lambda(changes ...string) map[string]string {
 // source is that of an environment, by default Lambda's.
 func (r *rig) source(env map[string]string, client *http.Client) Source {
 	r.t.Helper()
-	source, err := FromEnvironment(Options{Getenv: func(name string) string { return env[name] },
-		Client: client, Now: r.now, Logger: logger(r.t)})
+	source, err := choose(r.t, Options{Client: client, Now: r.now}, env)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -200,14 +202,8 @@ func (r *rig) is(what, got, want string) {
 }
 
 // answer and answerForAWS set what the two answer, for good; nil: a success.
-func (r *rig) answer(h http.HandlerFunc)       { set(&r.instead, h) }
-func (r *rig) answerForAWS(h http.HandlerFunc) { set(&r.insteadAWS, h) }
-
-func set(p *atomic.Pointer[http.HandlerFunc], h http.HandlerFunc) {
-	if p.Store(&h); h == nil {
-		p.Store(nil)
-	}
-}
+func (r *rig) answer(h http.HandlerFunc)       { r.instead.Store(h) }
+func (r *rig) answerForAWS(h http.HandlerFunc) { r.insteadAWS.Store(h) }
 
 // calls checks how many exchanges the two have seen.
 func (r *rig) calls(aws, alibaba int64) {
@@ -237,8 +233,8 @@ func (r *rig) answerAWS(w http.ResponseWriter, q *http.Request) {
 	if !sigV4.MatchString(q.Header.Get("Authorization")) {
 		r.t.Errorf("not signed: %q", q.Header.Get("Authorization"))
 	}
-	if instead := r.insteadAWS.Load(); instead != nil {
-		(*instead)(w, q)
+	if instead, _ := r.insteadAWS.Load().(http.HandlerFunc); instead != nil {
+		instead(w, q)
 		return
 	}
 	r.giveToken(w, q)
@@ -275,17 +271,24 @@ func (r *rig) answerAlibaba(w http.ResponseWriter, q *http.Request) {
 		"DurationSeconds": "3600"} {
 		r.is(name, q.PostForm.Get(name), want)
 	}
-	if name, token := q.PostForm.Get("RoleSessionName"), q.PostForm.Get("OIDCToken"); !sessionShape.
-		MatchString(name) || !regexp.MustCompile(jwtShape).MatchString(token) {
+	name, token := q.PostForm.Get("RoleSessionName"), q.PostForm.Get("OIDCToken")
+	if !sessionShape.MatchString(name) || !jwtShape.MatchString(token) {
 		r.t.Errorf("RoleSessionName %q, OIDCToken %q", name, token)
 	}
 	server := r.now().Add(r.skew)
 	w.Header().Set("Date", server.UTC().Format(http.TimeFormat))
-	if instead := r.instead.Load(); instead != nil {
-		(*instead)(w, q)
+	if instead, _ := r.instead.Load().(http.HandlerFunc); instead != nil {
+		instead(w, q)
 		return
 	}
 	give(w, fmt.Sprintf("STS.%d", call), "s3cr3t-security-token", server.Add(r.life))
+}
+
+// gives answers with credentials for an hour by the callers' clock.
+func (r *rig) gives(keyID string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		give(w, keyID, "s3cr3t-security-token", r.now().Add(time.Hour))
+	}
 }
 
 func give(w http.ResponseWriter, keyID, securityToken string, expires time.Time) {
