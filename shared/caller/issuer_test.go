@@ -48,7 +48,7 @@ func TestValidate(t *testing.T) {
 				"https://ann:pw@login.example.com", "http://localhost.example.com",
 				"https://login.example.com\x7f", "//login.example.com"}},
 		{"url beside keys", // it is only compared with iss
-			func(i *caller.Issuer, value string) { i.URL, i.Keys = value, "https://example.com/k?v=1" },
+			func(i *caller.Issuer, value string) { i.URL, i.Keys = value, "https://a.example/k?v=1" },
 			[]string{issuerURL, "http://adfs.example.com/adfs/services/trust", "https://a?b=c#d",
 				"urn:example:idp", "Links", "анна"},
 			[]string{"links", "", "a b", "https://login.example.com/{tenantid}/v2.0", "a\x00",

@@ -157,7 +157,8 @@ func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			token := signWith(t, r.clock, test.algorithm, test.private, test.id)
 			r.verified(t, token, test.good)
-			end := strings.LastIndexByte(token.Reveal(), '.') + 1 // a forged signature of its length
+			// a forged signature of its length
+			end := strings.LastIndexByte(token.Reveal(), '.') + 1
 			forged := b64(string(make([]byte, (len(token)-end)*3/4)))
 			r.refused(t, token[:end]+weboffice.Secret(forged))
 		})
@@ -174,7 +175,7 @@ func TestAttackKeyOfAnotherAlgorithm(t *testing.T) {
 	}
 }
 
-// What an issuer made a key for is in its key_ops: to sign or to encrypt with is not to verify with.
+// What an issuer made a key for is in its key_ops: one to encrypt with is not one to verify with.
 func TestAttackKeyForAnotherOperation(t *testing.T) {
 	k, other := newECKey(t, "k"), newECKey(t, "other")
 	for operations, good := range map[string]bool{
@@ -210,7 +211,7 @@ func TestBothNamesOfEd25519(t *testing.T) {
 func TestOnlyTheNumbersOfAKeyCount(t *testing.T) {
 	keys := newKeyRing()
 	template := &x509.Certificate{SerialNumber: big.NewInt(5)}
-	der := must(x509.CreateCertificate(rand.Reader, template, template, keys.rsa.Public(), keys.rsa))
+	der := must(x509.CreateCertificate(nil, template, template, keys.rsa.Public(), keys.rsa))
 	serial := strings.Index(string(der), "\xa0\x03\x02\x01\x02\x02\x01\x05") + 7
 	der[serial] = 0xfb // -5
 	if _, err := x509.ParseCertificate(der); err == nil {

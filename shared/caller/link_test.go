@@ -117,8 +117,8 @@ func TestAttackLinkClaims(t *testing.T) {
 	grants := []string{"view", "edit", "rename", "history", "copy", "print", "export"}
 	for good, all := range map[bool][]m{
 		true: {nil, // the twins
-			{"exp": at(30, 0)}, {"iat": nil, "nbf": at(-1, 0)}, {"jti": "Revoked"}, {"sub": long[1:]},
-			{"aud": []string{"a", "weboffice"}}, {"grant": grants},
+			{"exp": at(30, 0)}, {"iat": nil, "nbf": at(-1, 0)}, {"jti": "Revoked"},
+			{"sub": long[1:]}, {"aud": []string{"a", "weboffice"}}, {"grant": grants},
 			{"document": nil, "documents": documents}, {"document": "", "documents": documents},
 			{"document": "oss://docs/up/*.docx"}},
 		false: {

@@ -80,7 +80,8 @@ func TestECSMetadataThatIsWrong(t *testing.T) {
 		"Expiration in words":        with(code + token + `,"Expiration":"s3cr3t"`),
 		"a failure":                  with(`"Code":"s3cr3t",` + token + end),
 		"an AccessKey without token": with(code + `"SecurityToken":""` + end),
-		"cut":                        cut("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
+		"cut": cut(
+			"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMetadata(t)

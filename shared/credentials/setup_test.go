@@ -272,7 +272,7 @@ func (r *rig) answerAlibaba(w http.ResponseWriter, q *http.Request) {
 		r.is(name, q.PostForm.Get(name), want)
 	}
 	name, token := q.PostForm.Get("RoleSessionName"), q.PostForm.Get("OIDCToken")
-	if !sessionShape.MatchString(name) || !jwtShape.MatchString(token) {
+	if !sessionShape.MatchString(name) || !regexp.MustCompile(jwtShape).MatchString(token) {
 		r.t.Errorf("RoleSessionName %q, OIDCToken %q", name, token)
 	}
 	server := r.now().Add(r.skew)
