@@ -187,7 +187,7 @@ func TestBlockedSDK(t *testing.T) {
 	b.open(s.site.URL + "/page.html")
 	b.until(`window.session?.state === 'failed'`)
 	equal(b, `session.error.code`, "SDK")
-	equal(b, `says('detail')`, "Blocked. Please allow "+s.IMMURL+office.SDKPath)
+	equal(b, `says('detail')`, "Blocked. Allow "+s.IMMURL+office.SDKPath)
 	b.block()
 	b.run(`element.shadowRoot.getElementById('way').click()`)
 	b.until(`session.state === 'open'`)

@@ -17,7 +17,7 @@ const table = {
   retry: ['Try again', '重试'],
   take: ['Continue here', '继续'],
   Network: ['No connection: {}', '无法连接：{}'],
-  SDK: ['Blocked. Please allow {}', '被拦截，请放行 {}'],
+  SDK: ['Blocked. Allow {}', '请放行 {}'],
   Frame: ['The editor does not respond', '编辑器没有响应'],
   Page: ['The page is not set up right', '页面设置有误'],
 };

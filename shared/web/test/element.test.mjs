@@ -215,3 +215,42 @@ test('every state and every problem that people meet has its words in both langu
     assert.ok(texts.zh[key], 'zh ' + key);
   }
 });
+
+test('readonly asks for reading only; readonly="false" does not', async () => {
+  for (const [value, asked] of [
+    ['', { Readonly: true }],
+    ['true', { Readonly: true }],
+    ['false', undefined],
+  ]) {
+    const world = new World();
+    await element(world, { readonly: value });
+    assert.deepEqual(world.functions.calls[0].body.Permission, asked);
+  }
+});
+
+test('attack: markup names a foreign script; twins: the vendor’s, and by property any', async () => {
+  const evil = 'https://evil.example/x.js';
+  for (const sdk of [
+    evil,
+    'https://g.alicdn.com/other/x.js',
+    'https://g.alicdn.com.evil.example/IMM/office-js/1/x.js',
+    'https://g.alicdn.com/IMM/office-js/../../other/x.js',
+    'http://127.0.0.1:8081/IMM/office-js/1.1.19/x.js',
+    'data:text/javascript,1',
+  ]) {
+    const { found, page } = await element(new World(), { sdk });
+    assert.equal(found.getAttribute('state'), 'failed', sdk);
+    assert.equal(page.scripts, 0);
+  }
+  const vendor = 'https://g.alicdn.com/IMM/office-js/1.1.18/aliyun-web-office-sdk.min.js';
+  for (const [attributes, properties] of [
+    [{ sdk: vendor, integrity: 'sha384-x' }, {}],
+    [{}, { options: { sdk: evil } }],
+  ]) {
+    const { found, page } = await element(new World(), attributes, properties);
+    assert.equal(found.getAttribute('state'), 'open');
+    assert.equal(page.script.src, attributes.sdk || evil);
+    assert.equal(page.script.integrity, attributes.integrity);
+    assert.equal(page.script.crossOrigin, attributes.integrity && 'anonymous');
+  }
+});

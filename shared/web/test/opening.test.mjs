@@ -105,6 +105,9 @@ test('one that waited and was closed is never opened', async () => {
   await world.run(MINUTE);
   assert.equal(second.state, 'closed');
   assert.equal(functions.calls.length, 1);
+  const third = page.open();
+  await world.run(1000);
+  assert.equal(third.state, 'open', 'nor does it hold the place');
 });
 
 test('open() right after close(), as an effect with its cleanup does it: one opening', async () => {

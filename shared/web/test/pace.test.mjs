@@ -214,3 +214,26 @@ test('tokens that are set while a request is under way throw no answer away', as
   assert.equal(functions.billed, 1);
   assert.equal(found.getAttribute('state'), 'open');
 });
+
+test('attack: a signin handler that sets a fresh function against a steady 401', async () => {
+  const world = new World(),
+    { functions } = world;
+  functions.fault = () => ({ status: 401, code: 'Unauthenticated' });
+  await element(
+    world,
+    {},
+    {},
+    {
+      ready: found =>
+        found.addEventListener('signin', () => {
+          found.token = () => functions.proof('ann');
+        }),
+    },
+  );
+  await world.run(5 * MINUTE);
+  const { calls } = functions;
+  assert.ok(calls.length > 5);
+  for (const { at } of calls) assert.ok(inFiveSeconds(calls, at) <= 3);
+  const last = calls.slice(-3).map(({ at }) => at);
+  assert.ok(last[1] - last[0] > 10e3 && last[2] - last[1] > 10e3, 'one request for each cause');
+});

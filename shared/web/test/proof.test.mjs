@@ -234,3 +234,21 @@ test('rights of another person are asked for, those of the same one are not', as
   await set(found, world.functions.proof('bob'), world);
   assert.equal(found.part('role'), 'Read-only');
 });
+
+test('attack: somebody gets the tokens of another that have no frame yet; twin: the same', async () => {
+  for (const [who, billed] of [
+    ['bob', 2],
+    ['ann', 1],
+  ]) {
+    const world = new World();
+    world.cdn = 'blocked';
+    const { found } = await element(world, {}, { token: world.functions.proof('ann') });
+    await world.run(MINUTE);
+    assert.equal(found.session.error.code, 'SDK');
+    world.cdn = 'up';
+    found.token = world.functions.proof(who);
+    await world.run(2000);
+    assert.equal(found.getAttribute('state'), 'open');
+    assert.equal(world.functions.billed, billed);
+  }
+});

@@ -489,6 +489,7 @@ class Page {
 
   #script(script) {
     this.scripts++;
+    this.script = script;
     const { cdn } = this.world;
     if (this.csp?.[0] === 'script-src') this.violate(script.src, 'script-src-elem');
     this.world.time.set(
