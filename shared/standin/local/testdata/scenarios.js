@@ -86,7 +86,7 @@ const states = {
       first = elementIn(win);
     const second = first.cloneNode(false);
     first.hidden = true;
-    win.document.body.append(second);
+    first.after(second);
     await stage.until(() => second.getAttribute('state') === 'waiting');
     return win;
   },
