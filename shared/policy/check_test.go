@@ -118,6 +118,7 @@ func TestOwnTestsOfAPolicy(t *testing.T) {
 rules:
   - {name: contractors, documents: oss://team-docs/pay/**, callers: {issuer: staff, claims: {employment: contractor}}, deny: true}
   - {name: teams, documents: 'oss://team-docs/teams/${team}/**', callers: {issuer: staff, claims: {groups: editors}}, grant: [view, edit, copy]}
+  - {name: colons, documents: oss://team-docs/colons/*, callers: {issuer: staff, claims: {cognito:groups: editors}}, grant: [view]}
   - {name: links, documents: oss://team-docs/**, callers: {issuer: links}, grant: [view, copy]}
   - {name: handbook, documents: oss://team-docs/handbook/**, callers: anyone, grant: [view, copy], set: {PreviewPages: 20}}
 tests:
@@ -128,6 +129,7 @@ tests:
   - {as: ` + ann + `, open: oss://team-docs/teams/red/x.docx, ask: {Permission: {Readonly: true, Copy: "true"}}, expect: teams, granted: [copy, view]}
   - {as: ` + ann + `, open: oss://team-docs/teams/blue/x.docx, expect: refused}
   - {as: ` + ann + `, open: oss://team-docs/pay/x.docx, expect: refused}
+  - {as: {issuer: staff, sub: ann, cognito:groups: [editors]}, open: oss://team-docs/colons/x.docx, expect: colons}
   - {as: {issuer: links, documents: "oss://team-docs/**", grant: [view, edit]}, open: oss://team-docs/x.docx, expect: links, granted: [view]}
   - {as: {issuer: links, jti: j1, document: oss://team-docs/x.docx, grant: [view]}, open: oss://team-docs/y.docx, expect: refused}
   - {as: anyone, open: oss://team-docs/handbook/x.docx, expect: handbook}
@@ -135,7 +137,7 @@ tests:
   - {as: anyone, open: oss://team-docs/handbook/x.docx, ask: {UserData: x}, expect: refused}
   - {as: anyone, open: oss://team-docs/teams/red/x.docx, expect: refused}
 `
-	if r := policy.Check([]byte(text+right), policy.Options{}); r.Tests != 10 ||
+	if r := policy.Check([]byte(text+right), policy.Options{}); r.Tests != 11 ||
 		r.Failures != nil || r.Mistakes != nil {
 		t.Errorf("%+v", r)
 	}
