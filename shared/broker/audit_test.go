@@ -137,8 +137,8 @@ func TestEachUseCaseHasOneLine(t *testing.T) {
 			}
 		}
 		names := strings.Join(slices.Sorted(maps.Keys(lines[0])), " ")
-		if names != "asked billed document durationMs fallback function granted immRequestId issuer"+
-			" level maybeBilled msg outcome requestId rule subject time token userId" {
+		if names != "asked billed document durationMs fallback function granted immRequestId"+
+			" issuer level maybeBilled msg outcome requestId rule subject time token userId" {
 			t.Errorf("a line has %s", names)
 		}
 		if id := lines[0]["immRequestId"]; len(lines) != 4 || id == "" || id == "R-1" {
