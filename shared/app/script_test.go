@@ -75,7 +75,8 @@ func setUp(env *testscript.Env) error {
 		}
 	})
 	for name, value := range map[string]string{"plan": plan, "budget": budget, "locked": locked,
-		"blue": bluePlan, "pay": pay, "handbook": handbook, "issuer": first.People.URL(), "old": newKey(), "new": newKey()} {
+		"blue": bluePlan, "pay": pay, "handbook": handbook, "issuer": first.People.URL(),
+		"old": newKey(), "new": newKey()} {
 		env.Setenv(name, value)
 	}
 	return os.WriteFile(filepath.Join(env.WorkDir, "team.yaml"), []byte(teamPolicy), 0o600)
