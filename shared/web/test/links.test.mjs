@@ -207,3 +207,22 @@ test('attack: a link gets what an earlier one left in the tab; twin: the same li
     assert.equal(functions.billed, billed);
   }
 });
+
+test('any fragment: the link is taken, and the rest stays as it was', () => {
+  const world = new World();
+  world.seed = 4711;
+  const pick = from => from[Math.floor(world.random() * from.length)];
+  const parts = ['', '/', 'a', 'a=b', 'link', 'blink=x', '%', '%2', '%41=%42', 'ü', '+', 'a=link=T'];
+  for (let i = 0; i < 300; i++) {
+    const list = Array.from({ length: Math.floor(world.random() * 4) }, () => pick(parts));
+    const at = Math.floor(world.random() * (list.length + 1));
+    const token = pick(['eyJ.a-_.b', 'T', 'a.b.c']);
+    const whole = [...list.slice(0, at), 'link=' + token, ...list.slice(at)].join('&');
+    const base = 'https://docs.example.com/plan?x=1';
+    const tab = world.tab({ hash: '#' + whole });
+    const rest = list.join('&');
+    assert.equal(tab.page.module.link, token, whole);
+    assert.equal(new URL(tab.href).hash, new URL(base + (rest && '#' + rest)).hash, whole);
+    tab.page.unload();
+  }
+});

@@ -471,6 +471,29 @@ export const scenarios = {
     stage.is(win.getComputedStyle(element).display, 'grid');
   },
 
+  async 'the stand-in’s SDK has the surface that pages use'(stage) {
+    const win = await opened(stage, ['editors']), { instance } = elementIn(win).session;
+    await instance.ready();
+    stage.is([instance.version, instance.mainVersion, typeof instance.on], ['1.1.19', 'v1', 'undefined']);
+    stage.is(Object.keys(instance.tokenData), ['token', 'timeout']);
+    stage.is((await instance.tabs.getTabs()).length, 1);
+    await instance.tabs.switchTab(1);
+    await instance.setCommandBars([{ cmbId: 'HistoryVersion', attributes: { visible: false } }]);
+    await instance.setCooperUserColor([{ userId: 'x', color: '#a00' }]);
+    const heard = [], hear = ({ status }) => heard.push(status);
+    instance.ApiEvent.AddApiEventListener('fileStatus', hear);
+    type(win, ' By the bar.');
+    stage.is((await instance.save()).result, 'ok');
+    stage.is((await instance.save()).result, 'nochange');
+    await instance.executeCommandBar('Undo');
+    stage.is(heard.includes(1), true, String(heard));
+    instance.ApiEvent.RemoveApiEventListener('fileStatus', hear);
+    const before = heard.length;
+    await instance.save();
+    stage.is(heard.length, before);
+    await holds(stage, 'By the bar.');
+  },
+
   // ---- sites with a policy of their own ----
 
   async 'the policy that the guide names, with require-trusted-types-for'(stage) {
