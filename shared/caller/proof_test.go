@@ -173,8 +173,7 @@ func TestAgeOfAProof(t *testing.T) {
 	if !got.IssuedAt.Equal(r.clock.Now().Add(-time.Minute)) {
 		t.Errorf("issued at %v", got.IssuedAt)
 	}
-	r.refused(t, p.Token(map[string]any{"iat": nil, "nbf": r.clock.unix(-2 * time.Hour)}),
-		"maxAge")
+	r.refused(t, p.Token(map[string]any{"iat": nil, "nbf": r.clock.unix(-2 * time.Hour)}), "maxAge")
 	r.refused(t, p.Token(map[string]any{"iat": nil, "nbf": 0}), "nbf")
 	r.refused(t, p.Token(map[string]any{"iat": "", "nbf": r.clock.unix(-time.Minute)}))
 	ageless, p := provided(t, caller.Issuer{}) // MaxAge of zero accepts any age

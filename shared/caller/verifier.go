@@ -67,15 +67,14 @@ func NewVerifier(o Options) (*Verifier, error) {
 	}
 	memory, err := lru.New[[sha256.Size]byte, accepted](rememberedProofs)
 	problems := []error{err}
-	v := &Verifier{trusted: map[string]*keySource{}, revoked: map[string]bool{}, now: o.Now,
-		accepted: memory}
+	v := &Verifier{map[string]*keySource{}, map[string]bool{}, o.Now, memory}
 	for _, issuer := range o.Issuers {
 		if err := issuer.Validate(); err != nil {
 			problems = append(problems, fmt.Errorf("issuer %s: %w", issuer.Name, err))
 		}
-		if _, twice := v.trusted[issuer.URL]; twice {
-			problems = append(problems, fmt.Errorf("issuer %s: another issuer has the same url",
-				issuer.Name))
+		if v.trusted[issuer.URL] != nil {
+			problems = append(problems, errors.New("issuer "+issuer.Name+
+				": another issuer has the same url"))
 		}
 		v.trusted[issuer.URL] = &keySource{issuer: issuer, now: o.Now, logger: o.Logger,
 			client: &http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost}}
@@ -163,6 +162,5 @@ func (v *Verifier) read(token weboffice.Secret) (proof, *keySource, error) {
 		return p, &keySource{}, fmt.Errorf("found iss %s, and the policy's issuers are %s",
 			shown(p.claims["iss"]), shownAll(slices.Sorted(maps.Keys(v.trusted))))
 	}
-	return p, source, cmp.Or(p.checkAudience(source.issuer),
-		p.check(source.issuer.MaxAge, v.now()))
+	return p, source, cmp.Or(p.checkAudience(source.issuer), p.check(source.issuer.MaxAge, v.now()))
 }
