@@ -38,8 +38,10 @@
 // Retry-After is over, or a second later. In brackets is what IMM charges for both together: G is
 // a Generate, R a Refresh. Calls that it answers with a 4xx are g and r, which the vendor may
 // charge too; a 5xx is free. The audit line says maybeBilled where a call got a 4xx or no answer,
-// and fallback where a Generate took the place of a refresh. The scripts named faults in shared/app
-// hold all of it to be so, over HTTP, and that the document is open in its frame afterwards.
+// and fallback where a Generate took the place of a refresh. The scripts of shared/app prove the
+// rows over HTTP, faults.txtar most of them, and that the document is open in its frame afterwards.
+// Go tests prove the rest: termination, bodies that are cut off and pages that have gone in
+// shared/app, a panic before the answer here.
 //
 //	fault                                  generate                    refresh
 //	IMM not reached: refused, no DNS       503 → 200 (G)               503 → 200 (R)
