@@ -254,11 +254,15 @@ func (r *report) explain(d document, s schema, failed *jsonschema.ValidationErro
 		return
 	}
 	path := failed.InstanceLocation
-	what := failed.ErrorKind.LocalizedString(message.NewPrinter(language.English))
-	fix := cmp.Or(s.compiler.MustCompile(failed.SchemaURL).Description, "correct it")
 	if extra, ok := failed.ErrorKind.(*kind.AdditionalProperties); ok {
-		path, what = append(path, extra.Properties[0]), "this is not a property that is known here"
-		fix = "correct its name, or take it out"
+		for _, name := range extra.Properties {
+			at := append(slices.Clip(path), name)
+			r.add(d.place(at...), strings.Join(at, ".")+": this is not a property that is known here",
+				"correct its name, or take it out")
+		}
+		return
 	}
-	r.add(d.place(path...), strings.Join(path, ".")+": "+what, fix)
+	what := failed.ErrorKind.LocalizedString(message.NewPrinter(language.English))
+	fix := s.compiler.MustCompile(failed.SchemaURL).Description
+	r.add(d.place(path...), strings.Join(path, ".")+": "+what, cmp.Or(fix, "correct it"))
 }

@@ -74,6 +74,8 @@ func TestMutationsOfServerlessFile(t *testing.T) {
 		{"authType: anonymous", "authType: bogus", "authType: value must be 'anonymous'"},
 		{"authType: anonymous", "authType: function", "a gateway's own check breaks preflights"},
 		{"memorySize: 256", "memorysize: 256", "props.memorysize: this is not a property"},
+		{"memorySize: 256", "a: 1\n      zed: 1", "generate.props.zed: this is not a property"},
+		{"memorySize: 256", "a: 1\n      zed: 1", "generate.props.a: this is not a property"},
 		{"memorySize: 256", "memorySize: 250", "memorySize: multipleOf: got 250, want 64"},
 		{"memorySize: 256", "memorySize: '256'", "memorySize: got string, want integer"},
 		{"memorySize: 256", "memorySize: 1024", "0.2 vCPU for 1 GB"},
