@@ -153,14 +153,15 @@ type template struct {
 
 func checkTemplate(_ context.Context, p project, r *report) string {
 	t := template{r, readYAML(r, p.files, "template.yml")}
-	_, globals := entryAt(t.parts[0].root, []string{"Globals", "Function"})
+	key, globals := entryAt(t.parts[0].root, []string{"Globals", "Function"})
 	for _, name := range keys(get(t.value, "Resources")) {
 		if text(t.value, "Resources", name, "Type") == "AWS::Serverless::Function" {
-			under := map[string]any{"Properties": get(t.value, "Globals", "Function")}
-			under = map[string]any{"Resources": map[string]any{name: under}}
-			t.value = merged(under, t.value)
 			at := []string{"Resources", name, "Properties"}
-			t.parts = append([]part{{"template.yml", globals, at}}, t.parts...)
+			if key != nil {
+				under := map[string]any{"Properties": get(t.value, "Globals", "Function")}
+				t.value = merged(map[string]any{"Resources": map[string]any{name: under}}, t.value)
+				t.parts = append([]part{{"template.yml", globals, at}}, t.parts...)
+			}
 			t.variables(t.document, append(at, "Environment", "Variables"), "AWS_", app.Required,
 				app.RequiredOffFC, app.RequiredLambda)
 		}
