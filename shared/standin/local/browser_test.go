@@ -217,7 +217,8 @@ const guide = "../../web/README.md"
 // guidePolicy is the Content-Security-Policy that the guide names, for these hosts.
 func (s *stage) guidePolicy(sdk string) string {
 	s.t.Helper()
-	said := regexp.MustCompile("\\*\\*CSP\\*\\* that the page needs: `(.* connect-src)` the two functions")
+	said := regexp.MustCompile("\\*\\*CSP\\*\\* that the page needs:\n" +
+		"`(.* connect-src)` the two\nfunctions")
 	found := said.FindStringSubmatch(readFile(s.t, guide))
 	if found == nil {
 		s.t.Fatal("the guide does not say which CSP a page needs")

@@ -107,7 +107,7 @@ test('a proof that comes late is used', async () => {
   assert.equal(found.getAttribute('state'), 'open');
 });
 
-test('a proof set after a guest’s opening opens anew; twin: the same person’s next one', async () => {
+test('a proof set after a guest’s opening opens anew; twin: the same person’s', async () => {
   const world = new World();
   guestsRead(world);
   const { found, page } = await element(world);
@@ -228,7 +228,7 @@ test('readonly asks for reading only; readonly="false" does not', async () => {
   }
 });
 
-test('attack: markup names a foreign script; twins: the vendor’s, and by property any', async () => {
+test('attack: markup names a foreign script; twins: the vendor’s, any by property', async () => {
   const evil = 'https://evil.example/x.js';
   for (const sdk of [
     evil,

@@ -235,7 +235,7 @@ test('rights of another person are asked for, those of the same one are not', as
   assert.equal(found.part('role'), 'Read-only');
 });
 
-test('attack: somebody gets the tokens of another that have no frame yet; twin: the same', async () => {
+test('attack: another one gets tokens that have no frame yet; twin: the same person', async () => {
   for (const [who, billed] of [
     ['bob', 2],
     ['ann', 1],

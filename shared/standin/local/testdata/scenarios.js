@@ -474,7 +474,8 @@ export const scenarios = {
   async 'the stand-in’s SDK has the surface that pages use'(stage) {
     const win = await opened(stage, ['editors']), { instance } = elementIn(win).session;
     await instance.ready();
-    stage.is([instance.version, instance.mainVersion, typeof instance.on], ['1.1.19', 'v1', 'undefined']);
+    const { version, mainVersion, on } = instance;
+    stage.is([version, mainVersion, typeof on], ['1.1.19', 'v1', 'undefined']);
     stage.is(Object.keys(instance.tokenData), ['token', 'timeout']);
     stage.is((await instance.tabs.getTabs()).length, 1);
     await instance.tabs.switchTab(1);
