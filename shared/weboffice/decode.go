@@ -2,6 +2,8 @@ package weboffice
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"math"
 	"reflect"
@@ -14,12 +16,16 @@ import (
 	"unicode/utf8"
 )
 
-// decode reads a body into a struct, strictly to its end.
-func decode(body []byte, into any) error {
+// decode reads a body, strictly to its end.
+func decode[T any](body []byte) (T, error) {
+	var r, none T
 	if err := check(body, ""); err != nil {
-		return err
+		return none, err
 	}
-	return decodeObject(body, "", reflect.ValueOf(into).Elem())
+	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
+		return none, err
+	}
+	return r, nil
 }
 
 // What a text may hold before anything is built of it. A request with every parameter has four
@@ -56,20 +62,24 @@ func check(text []byte, parameter string) error {
 	}
 	switch {
 	case deepest > maxDepth || values > maxValues:
-		if parameter == "" {
-			return ErrTooMany.New(maxDepth, maxValues)
-		}
-		return ErrParameterTooMany.New(parameter, maxDepth, maxValues)
+		return about(parameter, ErrTooMany, ErrParameterTooMany, maxDepth, maxValues)
 	case !json.Valid(text):
 		return notJSON(parameter)
 	case !utf8.Valid(text) || loneSurrogate(text):
-		if parameter == "" {
-			return ErrNotUnicode.New()
-		}
-		return ErrParameterNotUnicode.New(parameter)
+		return about(parameter, ErrNotUnicode, ErrParameterNotUnicode)
 	}
 	return nil
 }
+
+// about makes an error of the whole body, or of the parameter whose text it is.
+func about(parameter string, body, one Failure, values ...any) *Error {
+	if parameter == "" {
+		return body.New(values...)
+	}
+	return one.New(append([]any{parameter}, values...)...)
+}
+
+func notJSON(parameter string) *Error { return about(parameter, ErrNotJSON, ErrParameterNotJSON) }
 
 // loneSurrogate says whether a valid JSON text escapes half of a UTF-16 pair, which encoding/json
 // would replace silently.
@@ -96,14 +106,10 @@ func loneSurrogate(text []byte) bool {
 }
 
 // escaped reads the four digits behind the u of an escape.
-func escaped(text []byte) (r rune) {
-	for _, digit := range text[1:5] {
-		if digit > '9' {
-			digit += 9 // the low four bits of a and A are 1
-		}
-		r = r<<4 | rune(digit&15)
-	}
-	return r
+func escaped(text []byte) rune {
+	var unit [2]byte
+	_, _ = hex.Decode(unit[:], text[1:5]) // the grammar wants digits there
+	return rune(unit[0])<<8 | rune(unit[1])
 }
 
 // decodeObject reads an object into a struct: the one lenient decoder for requests and for a
@@ -121,10 +127,7 @@ func decodeObject(raw []byte, parameter string, into reflect.Value) error {
 		r.skip(':')
 		value := r.value()
 		r.skip(',')
-		outermost := parameter
-		if parameter == "" {
-			outermost = name
-		}
+		outermost := cmp.Or(parameter, name)
 		field, known := into.Type().FieldByName(name)
 		switch {
 		case !known:
@@ -268,49 +271,39 @@ func structure(raw []byte, text string, quoted bool, parameter string) ([]byte, 
 	if len(text) > maxSpelled {
 		return nil, ErrStructure.New(parameter, maxStructure)
 	}
-	if !json.Valid([]byte(text)) {
-		text = doubleQuoted(text)
+	spelled := []byte(text)
+	if !json.Valid(spelled) {
+		spelled = doubleQuoted(spelled)
 	}
-	return []byte(text), check([]byte(text), parameter)
+	return spelled, check(spelled, parameter)
 }
 
 // doubleQuoted rewrites single-quoted text, as the vendor's scenarios spell structures, as JSON.
 // Text inside double quotes stays.
-func doubleQuoted(text string) string {
-	var b strings.Builder
-	b.Grow(len(text) + len(text)/8)
+func doubleQuoted(text []byte) []byte {
+	out := make([]byte, 0, len(text)+len(text)/8)
 	var open byte // the quote that is open, 0 outside
 	for i := 0; i < len(text); i++ {
-		c := text[i]
-		switch {
+		switch c := text[i]; {
 		case c == '\\' && open != 0 && i+1 < len(text):
 			i++
-			if text[i] == '\'' {
-				b.WriteByte('\'')
-			} else {
-				b.WriteByte('\\')
-				b.WriteByte(text[i])
+			if text[i] != '\'' {
+				out = append(out, c)
 			}
+			out = append(out, text[i])
 		case open == 0 && (c == '\'' || c == '"'):
 			open = c
-			b.WriteByte('"')
+			out = append(out, '"')
 		case c == open:
 			open = 0
-			b.WriteByte('"')
+			out = append(out, '"')
 		case open == '\'' && c == '"':
-			b.WriteString(`\"`)
+			out = append(out, `\"`...)
 		default:
-			b.WriteByte(c)
+			out = append(out, c)
 		}
 	}
-	return b.String()
-}
-
-func notJSON(parameter string) *Error {
-	if parameter == "" {
-		return ErrNotJSON.New()
-	}
-	return ErrParameterNotJSON.New(parameter)
+	return out
 }
 
 func repeated(name string) *Error {
@@ -336,14 +329,14 @@ func unknown(name, parameter string, t reflect.Type) *Error {
 			break
 		}
 	}
-	names, shown := strings.Join(known, ", "), showable(name)
+	names := strings.Join(known, ", ")
 	switch {
-	case parameter != "" && shown:
-		return ErrUnknownMember.New(parameter, name, names)
-	case parameter != "":
-		return ErrUnknownMember.New(parameter, "A name", names)
-	case shown:
+	case parameter == "" && !showable(name):
+		return ErrUnknownUnnamed.New(names)
+	case parameter == "":
 		return ErrUnknown.New(name, names)
+	case !showable(name):
+		name = "A name"
 	}
-	return ErrUnknownUnnamed.New(names)
+	return ErrUnknownMember.New(parameter, name, names)
 }

@@ -23,8 +23,7 @@ type Document struct {
 func (d Document) String() string { return "oss://" + d.Bucket + "/" + d.Key }
 
 var (
-	// OSS's rule, with a length of 3 to 63: a bounded repeat takes long to compile, and an instance
-	// compiles all patterns when it starts
+	// OSS's rule but for the length: a bounded repeat takes long to compile when an instance starts
 	bucketName   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*[a-z0-9]$`)
 	percentOctet = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 )
@@ -88,31 +87,21 @@ type Format struct{ Editable, PDF bool }
 // extensions is the vendor's table of formats: a new one is one word here. rtf, csv and pdf are
 // preview-only by the quick start's table; txt stands in no list of what can be edited.
 var extensions = []struct {
-	names string
+	names []string
 	Format
 }{
-	{"doc docx dot wps wpt dotx docm dotm", Format{Editable: true}},           // Word
-	{"ppt pptx pptm ppsx ppsm pps potx potm dpt dps", Format{Editable: true}}, // presentations
-	{"et xls xlt xlsx xlsm xltx xltm", Format{Editable: true}},                // spreadsheets
-	{"txt rtf csv", Format{}},
-	{"pdf", Format{PDF: true}},
+	{strings.Fields("doc docx dot wps wpt dotx docm dotm"), Format{Editable: true}},
+	{strings.Fields("ppt pptx pptm ppsx ppsm pps potx potm dpt dps"), Format{Editable: true}},
+	{strings.Fields("et xls xlt xlsx xlsm xltx xltm"), Format{Editable: true}},
+	{strings.Fields("txt rtf csv"), Format{}},
+	{strings.Fields("pdf"), Format{PDF: true}},
 }
-
-var formats = func() map[string]Format {
-	byExtension := map[string]Format{}
-	for _, row := range extensions {
-		for name := range strings.FieldsSeq(row.names) {
-			byExtension[name] = row.Format
-		}
-	}
-	return byExtension
-}()
 
 // Extensions lists the supported extensions, without dots.
 func Extensions() []string {
 	var names []string
 	for _, row := range extensions {
-		names = append(names, strings.Fields(row.names)...)
+		names = append(names, row.names...)
 	}
 	return names
 }
@@ -120,8 +109,13 @@ func Extensions() []string {
 // FormatOf returns the format that a name's extension stands for, in any case; false for a name
 // without a supported one.
 func FormatOf(name string) (Format, bool) {
-	f, known := formats[strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))]
-	return f, known
+	extension := strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
+	for _, row := range extensions {
+		if slices.Contains(row.names, extension) {
+			return row.Format, true
+		}
+	}
+	return Format{}, false
 }
 
 // Permission is IMM's permission structure. At IMM an absent Readonly means that editing is
@@ -158,8 +152,8 @@ func Grants() []string {
 func PermissionOf(words []string) (Permission, error) {
 	for _, word := range words {
 		if !slices.Contains(Grants(), word) {
-			return Permission{}, fmt.Errorf("unknown grant %q: use %s", word,
-				strings.Join(Grants(), ", "))
+			known := strings.Join(Grants(), ", ")
+			return Permission{}, fmt.Errorf("unknown grant %q: use %s", word, known)
 		}
 	}
 	var p Permission

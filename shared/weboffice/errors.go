@@ -120,7 +120,7 @@ var (
 	ErrQuery        = entry(Invalid, "InvalidArgument", "The query cannot be read.")
 	ErrQueryOfPost  = entry(Invalid, "InvalidArgument",
 		"A POST takes its parameters in the body, none in the query.")
-	ErrPasswordInURL = entry(Invalid, "InvalidArgument.Password",
+	ErrPasswordInURL = argument("Password",
 		"Password cannot be sent in a URL, which gateways log: use POST.")
 	ErrTooLarge  = entry(TooLarge, "RequestTooLarge", "The body may have {1} bytes.")
 	ErrMediaType = entry(MediaType, "UnsupportedMediaType",
@@ -134,87 +134,68 @@ var (
 
 	ErrParameterNotJSON = entry(Invalid, "InvalidJSON parsing error, {1}",
 		"Specified parameter JSON parsing error, {1} is not valid.")
-	ErrParameterNotUnicode = entry(Invalid, "InvalidArgument.{1}",
+	ErrParameterNotUnicode = argument("{1}",
 		"{1} must be Unicode text, without halves of surrogate pairs.")
-	ErrParameterTooMany = entry(Invalid, "InvalidArgument.{1}",
-		"{1} must have at most {2} levels and {3} values.")
-	ErrRepeated = entry(Invalid, "InvalidArgument.{1}",
-		"{1} is sent more than once.")
-	ErrRepeatedUnnamed = entry(Invalid, "InvalidArgument",
-		"A parameter is sent more than once.")
-	ErrUnknown = entry(Invalid, "InvalidArgument.{1}",
-		"{1} is not a known parameter.", "Use {2}.")
-	ErrUnknownUnnamed = entry(Invalid, "InvalidArgument",
-		"A name is not a known parameter.", "Use {1}.")
-	ErrUnknownMember = entry(Invalid, "InvalidArgument.{1}",
-		"{2} is not a known member of {1}.", "Use {3}.")
-	ErrNotText = entry(Invalid, "InvalidArgument.{1}",
-		"{1} takes text in quotes.")
-	ErrNotTruth = entry(Invalid, "InvalidArgument.{1}",
-		"{1} takes true or false.")
-	ErrNotWhole = entry(Invalid, "InvalidArgument.{1}",
-		"{1} takes a whole number.")
-	ErrNotNumber = entry(Invalid, "InvalidArgument.{1}",
-		"{1} takes a number.")
-	ErrText = entry(Invalid, "InvalidArgument.{1}",
+	ErrParameterTooMany = argument("{1}", "{1} must have at most {2} levels and {3} values.")
+	ErrRepeated         = argument("{1}", "{1} is sent more than once.")
+	ErrRepeatedUnnamed  = entry(Invalid, "InvalidArgument", "A parameter is sent more than once.")
+	ErrUnknown          = argument("{1}", "{1} is not a known parameter.", "Use {2}.")
+	ErrUnknownUnnamed   = entry(Invalid, "InvalidArgument", "A name is not a known parameter.",
+		"Use {1}.")
+	ErrUnknownMember = argument("{1}", "{2} is not a known member of {1}.", "Use {3}.")
+	ErrNotText       = argument("{1}", "{1} takes text in quotes.")
+	ErrNotTruth      = argument("{1}", "{1} takes true or false.")
+	ErrNotWhole      = argument("{1}", "{1} takes a whole number.")
+	ErrNotNumber     = argument("{1}", "{1} takes a number.")
+	ErrText          = argument("{1}",
 		"{1} must be at most {2} bytes of text without control characters.")
-	ErrUserData = entry(Invalid, "InvalidArgument.UserData",
-		"UserData must be at most {1} bytes of text.")
+	ErrUserData     = argument("UserData", "UserData must be at most {1} bytes of text.")
 	ErrPreviewPages = entry(Invalid, "InvalidPreviewPages",
 		"Specified parameter PreviewPages is not valid.", "Send a whole number from 1 to 5000.")
-	ErrFilename = entry(Invalid, "InvalidArgument.Filename",
-		`Filename must be one name without / or \.`)
-	ErrFilenameFormat = entry(Invalid, "InvalidArgument.Filename",
-		"Filename must end in a supported extension: {1}.")
-	ErrWatermarkType = entry(Invalid, "InvalidArgument.Watermark",
-		"Watermark.Type must be 0 (none) or 1 (text).")
-	ErrWatermarkText = entry(Invalid, "InvalidArgument.Watermark",
+	ErrFilename       = argument("Filename", `Filename must be one name without / or \.`)
+	ErrFilenameFormat = argument("Filename", "Filename must end in a supported extension: {1}.")
+	ErrWatermarkType  = argument("Watermark", "Watermark.Type must be 0 (none) or 1 (text).")
+	ErrWatermarkText  = argument("Watermark",
 		"Watermark's texts must be at most {1} bytes together, without control characters.")
-	ErrStructure = entry(Invalid, "InvalidArgument.{1}",
-		"{1} must be at most {2} bytes of JSON.")
-	ErrUser = entry(Invalid, "InvalidArgument.User",
+	ErrStructure = argument("{1}", "{1} must be at most {2} bytes of JSON.")
+	ErrUser      = argument("User",
 		"User takes a Name of at most 128 bytes, and an Id of 64 and an Avatar of {1} bytes"+
 			" without control characters.")
-	ErrSourceURIMissing = entry(Invalid, "MissingSourceURI",
-		"SourceURI is required.", "Send oss://bucket/object.")
-	ErrSourceURI = entry(Invalid, "InvalidArgument.SourceURI",
-		"SourceURI must have the form oss://bucket/object.")
-	ErrKey = entry(Invalid, "InvalidArgument.SourceURI",
+	ErrSourceURIMissing = entry(Invalid, "MissingSourceURI", "SourceURI is required.",
+		"Send oss://bucket/object.")
+	ErrSourceURI = argument("SourceURI", "SourceURI must have the form oss://bucket/object.")
+	ErrKey       = argument("SourceURI",
 		"SourceURI's object must be 1 to {1} bytes of UTF-8 text.")
-	ErrKeyCharacter = entry(Invalid, "InvalidArgument.SourceURI",
-		"SourceURI's object must not contain {1}.",
+	ErrKeyCharacter = argument("SourceURI", "SourceURI's object must not contain {1}.",
 		`Send the key as plain text, not encoded, without \ ? #, control and invisible characters.`)
-	ErrKeySegment = entry(Invalid, "InvalidArgument.SourceURI",
+	ErrKeySegment = argument("SourceURI",
 		"SourceURI's object must not have empty, . or .. segments.")
-	ErrKeySpace = entry(Invalid, "InvalidArgument.SourceURI",
+	ErrKeySpace = argument("SourceURI",
 		"SourceURI's object must not have white space ({1}) at a segment's ends.")
-	ErrFormat = entry(Invalid, "InvalidArgument.SourceURI",
-		"SourceURI's object must end in a supported extension: {1}.",
+	ErrFormat = argument("SourceURI", "SourceURI's object must end in a supported extension: {1}.",
 		"A Filename gives one to an object only where the policy sets or accepts Filename.")
 	ErrTokenMissing = entry(Invalid, "Missing{1}", "{1} is required.",
 		"Send AccessToken and RefreshToken as generate or the last refresh gave them.")
-	ErrRefreshToken = entry(Invalid, "InvalidArgument.RefreshToken",
+	ErrRefreshToken = argument("RefreshToken",
 		"RefreshToken is not one that these functions gave for this AccessToken and caller.",
 		"Call generate once.")
 
 	// Who may do what.
 
 	ErrUnauthenticated = entry(Unauthenticated, "Unauthenticated",
-		"This needs a proof of identity that is valid now.",
-		"Fetch a new proof and try once.")
+		"This needs a proof of identity that is valid now.", "Fetch a new proof and try once.")
 	ErrForbidden = entry(Forbidden, "Forbidden", "You may not open this document.",
 		"Ask whoever runs this site, with the RequestId.")
 	ErrUnfilled = entry(Forbidden, "Forbidden", ErrForbidden.Message, ErrForbidden.Recommend,
-		"the rule matches, but its `set` cannot be filled for this caller: let the issuer send the"+
-			" claim, or ask for it in `callers`")
+		"the rule matches, but its `set` cannot be filled for this caller: let the issuer send"+
+			" the claim, or ask for it in `callers`")
 	ErrOrigin = entry(Forbidden, "Forbidden.Origin",
 		"Pages of this origin may not call this function.",
 		"Add the page's origin to `origins` in the policy.")
-	ErrPolicyAlone = entry(Forbidden, "Forbidden.{1}",
-		"{1} is set by the policy alone.",
+	ErrPolicyAlone = entry(Forbidden, "Forbidden.{1}", "{1} is set by the policy alone.",
 		"Leave {1} out. A caller may send {2}.")
-	ErrPolicyFixed = entry(Forbidden, "Forbidden.{1}",
-		"{1} is fixed by the policy.", "Leave {1} out.")
+	ErrPolicyFixed = entry(Forbidden, "Forbidden.{1}", "{1} is fixed by the policy.",
+		"Leave {1} out.")
 	ErrPolicyPages = entry(Forbidden, "Forbidden.PreviewPages",
 		"PreviewPages may be 1 to {1} for this document.", "Leave PreviewPages out.")
 	ErrSessionEnded = entry(SessionEnded, "SessionEnded",
@@ -226,8 +207,8 @@ var (
 	ErrInternal = entry(Internal, "InternalError",
 		"The function failed. Try again, and report the RequestId if it stays so.")
 	ErrCredentials = entry(Unavailable, "ServiceUnavailable",
-		"Documents cannot be opened at the moment."+
-			" Try again later, and report the RequestId if it stays so.", "", "{1}")
+		"Documents cannot be opened at the moment. Try again later, and report the RequestId if"+
+			" it stays so.", "", "{1}")
 	ErrIssuer = entry(Unavailable, "ServiceUnavailable",
 		"Proofs of identity cannot be checked at the moment. Try again in a few seconds.", "",
 		"The keys of issuer {1} cannot be read: see that the function reaches its {2}.")
@@ -239,13 +220,11 @@ var (
 		"The document service did not answer in time. Try again.")
 	ErrIMMUnusable = entry(BadGateway, "BadGateway",
 		"The document service gave no usable answer. Try again.")
-	ErrIMMFailed = entry(BadGateway, "BadGateway",
-		"The document service failed. Try again.")
+	ErrIMMFailed      = entry(BadGateway, "BadGateway", "The document service failed. Try again.")
 	ErrIMMUnavailable = entry(Unavailable, "ServiceUnavailable",
 		"The document service failed. Try again.")
-	ErrIMMTimeout = entry(Timeout, "ServiceTimeout",
-		"The document service failed. Try again.")
-	ErrIMMBusy = entry(Throttled, "Throttling",
+	ErrIMMTimeout = entry(Timeout, "ServiceTimeout", "The document service failed. Try again.")
+	ErrIMMBusy    = entry(Throttled, "Throttling",
 		"The document service is busy. Try again in a moment.")
 	ErrIMMCredentials = entry(Unavailable, "ServiceUnavailable",
 		"The document service cannot be used at the moment. Try again.", "",
@@ -261,13 +240,18 @@ var (
 		"IMM knows no project {2} in {1}: check `project` in the policy, WEBOFFICE_PROJECT and"+
 			" WEBOFFICE_REGION")
 	ErrIMMNotActive = entry(BadGateway, "ServiceMisconfigured", misconfigured, "",
-		"activate Intelligent Media Management in this region, and see that the account is not in"+
-			" arrears")
+		"activate Intelligent Media Management in this region, and see that the account is not"+
+			" in arrears")
 )
 
 // misconfigured is what a page is told of whatever the operator alone can mend.
 const misconfigured = "The document service is not set up correctly. Whoever runs this site finds" +
 	" the remedy in the function's log, under the RequestId."
+
+// argument is an entry for a parameter that cannot be used as it is sent.
+func argument(name, message string, recommend ...string) Failure {
+	return entry(Invalid, "InvalidArgument."+name, message, recommend...)
+}
 
 func entry(kind Kind, code, message string, recommendAndFix ...string) Failure {
 	rest := append(recommendAndFix, "", "")
@@ -275,23 +259,15 @@ func entry(kind Kind, code, message string, recommendAndFix ...string) Failure {
 }
 
 // New makes an error of the entry, with its values filled in.
-func (f Failure) New(values ...any) *Error {
-	if len(values) == 0 {
-		return &Error{Kind: f.Kind, Code: f.Code, Message: f.Message, Recommend: f.Recommend,
-			Fix: f.Fix}
-	}
-	pairs := make([]string, 0, 2*len(values))
+func (f Failure) New(values ...any) *Error { return f.Because(nil, values...) }
+
+// Because is New with a cause, for the log.
+func (f Failure) Because(cause error, values ...any) *Error {
+	var pairs []string
 	for i, value := range values {
 		pairs = append(pairs, fmt.Sprintf("{%d}", i+1), fmt.Sprint(value))
 	}
 	filled := strings.NewReplacer(pairs...).Replace
 	return &Error{Kind: f.Kind, Code: filled(f.Code), Message: filled(f.Message),
-		Recommend: filled(f.Recommend), Fix: filled(f.Fix)}
-}
-
-// Because is New with a cause, for the log.
-func (f Failure) Because(cause error, values ...any) *Error {
-	e := f.New(values...)
-	e.Cause = cause
-	return e
+		Recommend: filled(f.Recommend), Fix: filled(f.Fix), Cause: cause}
 }

@@ -90,9 +90,9 @@ type RocketMQ struct {
 const (
 	MaxPreviewPages = 5000
 	MaxUserData     = 2048 // bytes
-	maxText         = 1024 // bytes: ours, for every other text parameter; the vendor states none
-	// bytes: ours, for CredentialConfig and Notification, which hold policies and names
-	maxStructure = 4096
+	// ours, in bytes, where the vendor states none
+	maxText      = 1024 // every other text parameter
+	maxStructure = 4096 // CredentialConfig and Notification, which hold policies and names
 )
 
 // ParameterNames lists the parameters of GenerateWebofficeToken in the vendor's spelling.
@@ -110,21 +110,20 @@ func ParameterNames() []string {
 // parameter: unknown or repeated names included. The values are not yet held to their limits: see
 // Validate.
 func ParseRequest(body []byte) (Request, error) {
-	var r Request
-	if err := decode(body, &r); err != nil {
-		return Request{}, err
-	}
-	return r, nil
+	return decode[Request](body)
 }
 
 // ParseQuery reads the parameters of a GET, each as one text; jQuery's Permission[Readonly]=true is
 // read too.
-func ParseQuery(query url.Values) (Request, error) {
+func ParseQuery(query url.Values) (Request, error) { return parseQuery(query, ParseRequest) }
+
+func parseQuery[T any](query url.Values, parse func(body []byte) (T, error)) (T, error) {
 	body, err := queryObject(query)
 	if err != nil {
-		return Request{}, err
+		var none T
+		return none, err
 	}
-	return ParseRequest(body)
+	return parse(body)
 }
 
 // queryObject turns a query into the JSON object that it stands for.
@@ -138,21 +137,19 @@ func queryObject(query url.Values) ([]byte, error) {
 		if !utf8.ValidString(name + values[0]) { // json.Marshal would replace what is not
 			return nil, ErrQuery.New()
 		}
-		if !nested || !strings.HasSuffix(name, "]") {
-			if _, taken := object[name]; taken {
-				return nil, repeated(name)
-			}
+		members, apart := object[outer].(map[string]any)
+		switch nested = nested && strings.HasSuffix(name, "]"); {
+		case !nested && object[name] != nil:
+			return nil, repeated(name)
+		case !nested:
 			object[name] = values[0]
-			continue
-		}
-		if object[outer] == nil {
-			object[outer] = map[string]any{}
-		}
-		members, ok := object[outer].(map[string]any)
-		if !ok {
+		case apart:
+			members[inner] = values[0]
+		case object[outer] != nil:
 			return nil, repeated(outer)
+		default:
+			object[outer] = map[string]any{inner: values[0]}
 		}
-		members[inner] = values[0]
 	}
 	return json.Marshal(object)
 }
@@ -197,13 +194,11 @@ func (r Request) Validate() error {
 	if r.PreviewPages != nil && (*r.PreviewPages < 1 || *r.PreviewPages > MaxPreviewPages) {
 		return ErrPreviewPages.New()
 	}
-	if r.Filename != "" {
-		if strings.ContainsAny(r.Filename, `/\`) {
-			return ErrFilename.New()
-		}
-		if _, ok := FormatOf(r.Filename); !ok {
-			return ErrFilenameFormat.New(strings.Join(Extensions(), ", "))
-		}
+	if strings.ContainsAny(r.Filename, `/\`) {
+		return ErrFilename.New()
+	}
+	if _, ok := FormatOf(r.Filename); !ok && r.Filename != "" {
+		return ErrFilenameFormat.New(strings.Join(Extensions(), ", "))
 	}
 	if w := r.Watermark; w != nil {
 		if w.Type != nil && *w.Type != 0 && *w.Type != 1 {
@@ -213,14 +208,16 @@ func (r Request) Validate() error {
 			return ErrWatermarkText.New(maxText)
 		}
 	}
-	if r.CredentialConfig != nil && tooLarge(r.CredentialConfig) {
-		return ErrStructure.New("CredentialConfig", maxStructure)
+	for _, p := range []struct {
+		name  string
+		value any
+	}{{"CredentialConfig", r.CredentialConfig}, {"Notification", r.Notification}} {
+		if text, err := json.Marshal(p.value); err != nil || len(text) > maxStructure {
+			return ErrStructure.New(p.name, maxStructure)
+		}
 	}
-	if r.Notification != nil && tooLarge(r.Notification) {
-		return ErrStructure.New("Notification", maxStructure)
-	}
-	if u := r.User; u != nil && (!plain(u.Id, 64) || len(u.Name) > 128 ||
-		!plain(u.Avatar, maxText)) {
+	u := r.User
+	if u != nil && (!plain(u.Id, 64) || len(u.Name) > 128 || !plain(u.Avatar, maxText)) {
 		return ErrUser.New(maxText)
 	}
 	return nil
@@ -233,38 +230,24 @@ func plain(text string, limit int) bool {
 		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
-func tooLarge(structure any) bool {
-	text, err := json.Marshal(structure)
-	return err != nil || len(text) > maxStructure
-}
-
 // RefreshRequest holds what a page sends to refresh. RefreshToken is the sealed one.
 type RefreshRequest struct{ AccessToken, RefreshToken Secret }
 
 // ParseRefresh reads a JSON object with AccessToken and RefreshToken, both required.
 func ParseRefresh(body []byte) (RefreshRequest, error) {
-	var r RefreshRequest
-	if err := decode(body, &r); err != nil {
+	r, err := decode[RefreshRequest](body)
+	switch {
+	case err != nil:
 		return RefreshRequest{}, err
-	}
-	missing := ""
-	if r.RefreshToken == "" {
-		missing = "RefreshToken"
-	}
-	if r.AccessToken == "" {
-		missing = "AccessToken"
-	}
-	if missing != "" {
-		return RefreshRequest{}, ErrTokenMissing.New(missing)
+	case r.AccessToken == "":
+		return RefreshRequest{}, ErrTokenMissing.New("AccessToken")
+	case r.RefreshToken == "":
+		return RefreshRequest{}, ErrTokenMissing.New("RefreshToken")
 	}
 	return r, nil
 }
 
 // ParseRefreshQuery reads the two from the query of a GET.
 func ParseRefreshQuery(query url.Values) (RefreshRequest, error) {
-	body, err := queryObject(query)
-	if err != nil {
-		return RefreshRequest{}, err
-	}
-	return ParseRefresh(body)
+	return parseQuery(query, ParseRefresh)
 }
