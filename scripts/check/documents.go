@@ -258,7 +258,8 @@ func (r *report) explain(d document, s schema, failed *jsonschema.ValidationErro
 		for _, name := range extra.Properties {
 			at := append(slices.Clip(path), name)
 			r.add(d.place(at...),
-				strings.Join(at, ".")+": this is not a property that is known here", "correct its name, or take it out")
+				strings.Join(at, ".")+": this is not a property that is known here",
+				"correct its name, or take it out")
 		}
 		return
 	}
