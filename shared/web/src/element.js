@@ -39,11 +39,10 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
   /** The caller's proof: see proof.js. */
   get token() { return this.#token; }
   set token(token) {
-    const before = this.#token;
-    const isRender = typeof token === 'function' && typeof before === 'function';
+    const before = this.#token, isRender = String(token) === String(before);
     this.#token = token;
-    // A render makes a new function each time. It is called when a proof is due, and at once only
-    // where one is waited for.
+    // A render makes the same function anew each time. It is called when a proof is due, and at
+    // once only where one is waited for.
     if (token === before || isRender && this.session?.state !== 'signin') return;
     this.session ? this.session.retry(true) : this.#plan();
   }

@@ -252,3 +252,14 @@ test('attack: another one gets tokens that have no frame yet; twin: the same per
     assert.equal(world.functions.billed, billed);
   }
 });
+
+test('a function of another person opens anew; twin: the same one made anew by a render', async () => {
+  const world = new World();
+  const ann = () => () => world.functions.proof('ann');
+  const { found } = await element(world, {}, { token: ann() });
+  await set(found, ann(), world);
+  assert.equal(world.functions.billed, 1);
+  await set(found, () => world.functions.proof('bob'), world);
+  assert.equal(world.functions.billed, 2);
+  assert.equal(found.getAttribute('state'), 'open');
+});
