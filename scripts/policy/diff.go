@@ -25,7 +25,7 @@ func (t *tool) diff(args []string) error {
 	}
 	d := policy.Diff(old, changed)
 	for _, line := range d.Settings {
-		fmt.Fprintf(t.stdout, "setting  %s\n", line)
+		fmt.Fprintln(t.stdout, line)
 	}
 	var last policy.Change
 	for _, c := range d.Changes {

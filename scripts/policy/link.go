@@ -32,8 +32,8 @@ func (t *tool) link(args []string) error {
 	c.Grant, c.Expires = strings.Split(*grant, ","), c.IssuedAt.Add(*expires)
 	if (c.Document == "") == (c.Documents == "") || !slices.Contains(c.Grant, "view") ||
 		t.NArg() > 0 {
-		return errors.New("link needs one of -document URI and -documents PATTERN, and -grant with" +
-			" view, such as view,copy, and nothing behind its flags")
+		return errors.New("link needs one of -document URI and -documents PATTERN, and -grant" +
+			" with view, such as view,copy, and nothing behind its flags")
 	}
 	if err := opens(c); err != nil {
 		return err
@@ -48,8 +48,8 @@ func (t *tool) link(args []string) error {
 		return err
 	}
 	if len(keys) == 0 {
-		return errors.New("WEBOFFICE_LINK_KEYS is not set: it holds the deployment's keys; openssl" +
-			" rand -base64 32 makes one")
+		return errors.New("WEBOFFICE_LINK_KEYS is not set: it holds the deployment's keys;" +
+			" openssl rand -base64 32 makes one")
 	}
 	token, err := caller.MintLink(keys[0], c)
 	if err != nil {
@@ -100,8 +100,8 @@ func (t *tool) opensUnder(c caller.LinkClaims) error {
 		_, err = p.Decide(q, q.Start)
 	}
 	if err != nil {
-		return fmt.Errorf("%s opens nothing for this link: %w (go run ./scripts/policy explain says"+
-			" why)", t.policy, err)
+		return fmt.Errorf("%s opens nothing for this link: %w (go run ./scripts/policy explain"+
+			" says why)", t.policy, err)
 	}
 	return nil
 }

@@ -1,11 +1,15 @@
 // Command policy tries a policy before it is deployed, with the code that the functions run:
 //
-//	policy test [-policy FILE | FILE...]   mistakes, failed tests and warnings; default functions/*.yaml
+//	policy test [-policy FILE | FILE...]
+//		mistakes, failed tests and warnings; default functions/*.yaml
 //	policy explain [-token FILE | -claims JSON] [-permission view,copy] oss://bucket/object
-//	                                       which rule decides, and why each one before it does not
-//	policy diff -from OLD                  who gains and who loses what from OLD to the policy
-//	policy link -document URI -grant view  a share link's token, signed with the first link key
-//	policy schema                          the JSON Schema of a policy, for editors
+//		which rule decides, and why each one before it does not
+//	policy diff -from OLD
+//		who gains and who loses what from OLD to the policy
+//	policy link -document URI -grant view
+//		a share link's token, signed with the first link key
+//	policy schema
+//		the JSON Schema of a policy, for editors
 //
 // Each takes -policy FILE, by default functions/policy.yaml, and -h. They read WEBOFFICE_PROJECT,
 // WEBOFFICE_USER_SALT and WEBOFFICE_LINK_KEYS as the functions do; without the salt of the
@@ -52,9 +56,9 @@ var commands = []struct {
 }{
 	{"test", "[-policy FILE | FILE...]", "says what is wrong with a policy: mistakes, its own tests" +
 		" that fail, and warnings. Default: functions/*.yaml.", (*tool).test},
-	{"explain", "[flags] oss://bucket/object", "says which rule decides for a document and a caller" +
-		" (default: anyone), why each rule before it does not, and what IMM would be sent. A token" +
-		" is read without its signature: what it shows is not a proof.", (*tool).explain},
+	{"explain", "[flags] oss://bucket/object", "says which rule decides for a document and a" +
+		" caller (default: anyone), why each rule before it does not, and what IMM would be sent." +
+		" A token is read without its signature: what it shows is not a proof.", (*tool).explain},
 	{"diff", "-from OLD [-policy NEW]", "says who gains and who loses what between two policies," +
 		" with an example each.", (*tool).diff},
 	{"link", "-document URI -grant view,copy [flags]", "prints a share link's token, signed with the" +

@@ -21,9 +21,12 @@ origins: [https://docs.example.com]
 issuers:
   staff: {url: https://login.example.com, audience: weboffice}
 rules:
-  - {name: pay, documents: oss://team-docs/pay/**, callers: {issuer: staff, claims: {employment: contractor}}, deny: true}
-  - {name: teams, documents: 'oss://team-docs/teams/${team}/**', callers: {issuer: staff}, grant: [view, edit, copy], session: 8h}
-  - {name: links, documents: oss://team-docs/**, callers: {issuer: links}, grant: [view, copy], set: {Watermark: {Value: "${name}"}}}
+  - {name: pay, documents: oss://team-docs/pay/**, callers: {issuer: staff,
+     claims: {employment: contractor}}, deny: true}
+  - {name: teams, documents: 'oss://team-docs/teams/${team}/**', callers: {issuer: staff},
+     grant: [view, edit, copy], session: 8h}
+  - {name: links, documents: oss://team-docs/**, callers: {issuer: links}, grant: [view, copy],
+     set: {Watermark: {Value: "${name}"}}}
   - {name: handbook, documents: oss://team-docs/handbook/**, callers: anyone, grant: [view]}
 tests:
   - {as: anyone, open: oss://team-docs/handbook/x.docx, expect: handbook}
@@ -74,7 +77,8 @@ func TestTestOfPolicies(t *testing.T) {
 		"  - {as: anyone, open: oss://team-docs/pay/x.docx, expect: handbook}\n")
 	broken := write(t, "broken.yaml", "project: [p]\nrulez: []\n")
 	warned := write(t, "warned.yaml", strings.NewReplacer("rules:\n",
-		"rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone, grant: [view]}\n",
+		"rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone,"+
+			" grant: [view]}\n",
 		"expect: handbook", "expect: first").Replace(team))
 	for name, c := range map[string]struct {
 		files []string
@@ -85,7 +89,7 @@ func TestTestOfPolicies(t *testing.T) {
 			"warning"}},
 		"failing": {[]string{failing}, "1 of 1",
 			[]string{
-				"failing.yaml:12:6: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
+				"failing.yaml:15:6: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
 				"handbook: the documents do not match", "2 tests, 1 failed"}},
 		"broken": {[]string{broken}, "1 of 1", []string{"broken.yaml:1:10: text belongs here",
 			"broken.yaml:2:1: unknown key", "not", "tests, "}},
@@ -352,12 +356,13 @@ func TestDiffSaysWhoGainsAndWhoLoses(t *testing.T) {
 		t.Fatal(err)
 	}
 	shows(t, out,
-		"setting  origins: https://docs.example.com → https://docs.example.com, https://new.example.com\n",
-		"setting  issuers.partners.URL: nothing → https://id.partners.example\n",
+		"- origins: [https://docs.example.com]\n",
+		"+ origins: [https://docs.example.com https://new.example.com]\n",
+		"+ issuer {Name:partners URL:https://id.partners.example Audience:[weboffice]",
 		"rule \"teams\", as before\n  staff, in oss://team-docs/teams/${team}/**\n"+
 			"    gains print\n    loses edit\n    session: 8h0m0s → 4h0m0s\n    such as {\"as\":",
 		"rule \"handbook\" before, no rule now\n  anyone, in oss://team-docs/handbook/**\n"+
-			"    loses all: view\n    such as {\"as\":\"anyone\",\"open\":\"oss://team-docs/handbook/",
+			"    loses all: view\n    such as {\"as\":\"anyone\",\"open\":\"oss://team-docs/",
 		"no rule before, rule \"handbook\" now\n  partners, in oss://team-docs/handbook/**\n"+
 			"    gains all: view\n", "not", "pay", "links", "nothing changes")
 	if out, err = command(t, nil, "diff", "-from", old, "-policy", old); err != nil ||
@@ -373,8 +378,8 @@ func TestSchemaIsTheOneThatEditorsRead(t *testing.T) {
 	}
 	kept, err := os.ReadFile("../../functions/policy.schema.json")
 	if err != nil || out != string(kept) {
-		t.Errorf("%v: functions/policy.schema.json is another one: go run ./scripts/policy schema >"+
-			" functions/policy.schema.json", err)
+		t.Errorf("%v: functions/policy.schema.json is another one: go run ./scripts/policy schema"+
+			" > functions/policy.schema.json", err)
 	}
 }
 
@@ -493,7 +498,8 @@ func TestWrongArguments(t *testing.T) {
 			t.Errorf("%s -h: %v\n%s", c.name, err, out)
 		}
 	}
-	if out, err := command(t, nil, "-h"); err != nil || !strings.Contains(out, "policy diff -from") {
+	if out, err := command(t, nil, "-h"); err != nil ||
+		!strings.Contains(out, "policy diff -from") {
 		t.Errorf("-h: %v\n%s", err, out)
 	}
 }

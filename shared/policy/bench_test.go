@@ -11,12 +11,18 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
+const benchHead = `project: test-project
+origins: [https://docs.example.com]
+issuers:
+  staff: {url: https://login.example.com, audience: weboffice}
+rules:
+`
+
 // manyRules writes a policy of n rules for teams, with claims and a watermark, and one for anyone
 // behind them.
 func manyRules(n int) []byte {
 	var b strings.Builder
-	b.WriteString(
-		"project: test-project\norigins: [https://docs.example.com]\nissuers:\n  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n")
+	b.WriteString(benchHead)
 	for i := range n - 1 {
 		fmt.Fprintf(&b, `  - name: team %[1]d
     documents: oss://team-docs/teams/team-%[1]d/${project}/**
@@ -25,8 +31,8 @@ func manyRules(n int) []byte {
     set: {Watermark: {Type: 1, Value: "${name} ${email}"}}
 `, i)
 	}
-	b.WriteString(
-		"  - {name: handbook, documents: oss://team-docs/**, callers: anyone, grant: [view, copy], set: {PreviewPages: 20}}\n")
+	b.WriteString("  - {name: handbook, documents: oss://team-docs/**, callers: anyone," +
+		" grant: [view, copy], set: {PreviewPages: 20}}\n")
 	return []byte(b.String())
 }
 
@@ -34,11 +40,10 @@ func manyRules(n int) []byte {
 // are looked at.
 func sameDocuments(n int) []byte {
 	var b strings.Builder
-	b.WriteString(
-		"project: test-project\nissuers:\n  staff: {url: https://login.example.com, audience: weboffice}\nrules:\n")
+	b.WriteString(benchHead)
 	for i := range n {
-		fmt.Fprintf(&b,
-			"  - {name: r%[1]d, documents: 'oss://team-docs/teams/**', callers: {issuer: staff, claims: {groups: group-%[1]d}}, grant: [view]}\n", i)
+		fmt.Fprintf(&b, "  - {name: r%[1]d, documents: 'oss://team-docs/teams/**', callers:"+
+			" {issuer: staff, claims: {groups: group-%[1]d}}, grant: [view]}\n", i)
 	}
 	return []byte(b.String())
 }

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -24,7 +23,7 @@ type Change struct {
 
 // Difference is what a new policy means, for whoever reviews it.
 type Difference struct {
-	Settings []string // such as "limits.anyone: 10/m → 20/m"
+	Settings []string // lines that are gone, with "- ", and lines that are new, with "+ "
 	Changes  []Change // in the order of the old rules, then of the new ones
 	// pairs of rules for which the search took too long: a person has to judge them
 	Unsure []string
@@ -43,13 +42,12 @@ func Diff(old, new *Policy) Difference {
 	return d.out
 }
 
-// side is one of the two policies.
+// side is one of the two policies, with what makes most pairs of rules need no search.
 type side struct {
 	*Policy
-	first    map[string]int // the first rule with these conditions
-	asks     []string       // of each rule, what it asks of a question
-	gives    []string       // of each rule, what it gives
-	settings map[string]string
+	first map[string]int // the first rule with these conditions
+	asks  []string       // of each rule, what it asks of a question
+	gives []string       // of each rule, what it gives
 }
 
 type differ struct {
@@ -63,31 +61,17 @@ func newDiffer(old, new *Policy) *differ {
 	for _, kind := range kindsOf(new) {
 		i := slices.IndexFunc(d.kinds, func(k *meeting) bool { return k.issuer == kind.issuer })
 		if i < 0 {
-			d.kinds = append(d.kinds, kind)
-			continue
+			i, d.kinds = len(d.kinds), append(d.kinds, kind)
 		}
 		d.kinds[i].required = append(d.kinds[i].required, kind.required...)
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.old.settings)) {
-		if d.new.settings[name] != d.old.settings[name] {
-			d.setting(name)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(d.new.settings)) {
-		if _, known := d.old.settings[name]; !known {
-			d.setting(name)
-		}
-	}
+	was, is := settingsOf(old), settingsOf(new)
+	d.out.Settings = append(without("- ", was, is), without("+ ", is, was)...)
 	return d
 }
 
-func (d *differ) setting(name string) {
-	d.out.Settings = append(d.out.Settings, fmt.Sprintf("%s: %s → %s", name,
-		cmp.Or(d.old.settings[name], "nothing"), cmp.Or(d.new.settings[name], "nothing")))
-}
-
 func newSide(p *Policy) side {
-	s := side{Policy: p, first: map[string]int{}, settings: settingsOf(p)}
+	s := side{Policy: p, first: map[string]int{}}
 	for i, r := range p.rules {
 		asks := fmt.Sprint(r.pattern.text, r.deny)
 		for _, c := range r.callers {
@@ -108,22 +92,27 @@ func newSide(p *Policy) side {
 }
 
 // settingsOf lists what stands beside the rules.
-func settingsOf(p *Policy) map[string]string {
-	limits := p.limits
-	settings := map[string]string{
-		"origins": strings.Join(p.origins, ", "), "revokedLinks": strings.Join(p.revokedLinks, ", "),
-		"quickStart": fmt.Sprint(p.quickStart), "standIn": fmt.Sprint(p.standIn),
-		"limits.anyone": limits.Anyone.String(), "limits.caller": limits.Caller.String(),
-		"limits.total": limits.Total.String(),
+func settingsOf(p *Policy) []string {
+	settings := []string{
+		fmt.Sprintf("origins: %v", p.origins), fmt.Sprintf("quickStart: %v", p.quickStart),
+		fmt.Sprintf("limits: %+v", p.limits), fmt.Sprintf("standIn: %v", p.standIn),
+		fmt.Sprintf("revokedLinks: %v", p.revokedLinks),
 	}
 	for _, i := range p.issuers {
-		v := reflect.ValueOf(i)
-		for field := range v.NumField() {
-			settings["issuers."+i.Name+"."+v.Type().Field(field).Name] =
-				fmt.Sprint(v.Field(field).Interface())
-		}
+		settings = append(settings, fmt.Sprintf("issuer %+v", i))
 	}
 	return settings
+}
+
+// without lists, with a sign before each, the settings of one policy that another has not.
+func without(sign string, settings, other []string) []string {
+	var rest []string
+	for _, text := range settings {
+		if !slices.Contains(other, text) {
+			rest = append(rest, sign+text)
+		}
+	}
+	return rest
 }
 
 // rule returns rule i of a policy, or nil for none, and those before it.
@@ -182,10 +171,19 @@ func (d *differ) pair(i, j int) {
 	}
 }
 
-// knows says whether a proof of this issuer is no 401 by itself.
+// issuer returns an issuer, or the zero value for one that the policy does not know.
+func (s side) issuer(name string) (known caller.Issuer) {
+	for _, i := range s.issuers {
+		if i.Name == name {
+			known = i
+		}
+	}
+	return known
+}
+
+// knows says whether a proof of this issuer is more than a 401.
 func (s side) knows(issuer string) bool {
-	return issuer == "" || issuer == caller.LinkIssuer || slices.ContainsFunc(s.issuers,
-		func(i caller.Issuer) bool { return i.Name == issuer })
+	return issuer == "" || issuer == caller.LinkIssuer || s.issuer(issuer).Name != ""
 }
 
 // alternatives gives the rules with one alternative of callers each, in every combination that
@@ -316,9 +314,9 @@ func (d *differ) decide(s side, q Question) (Decision, error) {
 		return Decision{}, err
 	}
 	decision, err := s.Decide(q, q.Start)
-	if name := "issuers." + q.Caller.Issuer + "."; d.old.settings[name+"User"] !=
-		d.new.settings[name+"User"] || d.old.settings[name+"URL"] != d.new.settings[name+"URL"] {
-		decision.Request.User = nil // every User is another one: the settings say so
+	was, is := d.old.issuer(q.Caller.Issuer), d.new.issuer(q.Caller.Issuer)
+	if was.URL != is.URL || was.User != is.User {
+		decision.Request.User = nil // it is another for everybody: the settings say so
 	}
 	return decision, err
 }
@@ -402,7 +400,8 @@ func unlikeDecisions(q Question, was, is Decision, wasErr, isErr error) []string
 		}
 	}
 	if was.End != is.End {
-		what = append(what, fmt.Sprintf("session: %v → %v", was.End.Sub(q.Start), is.End.Sub(q.Start)))
+		what = append(what, fmt.Sprintf("session: %v → %v", was.End.Sub(q.Start),
+			is.End.Sub(q.Start)))
 	}
 	return what
 }

@@ -86,14 +86,14 @@ func ExampleParse() {
 	_, err := policy.Parse([]byte(`project: test-project
 rules:
   - name: handbook
-    documents: oss://team-docs/handbook**
-    caller: anyone
+    documents: oss://team-docs/*.docx
+    callers: {issuer: staff}
     grant: [view, see]
+    set: {Watermark: {Type: 1}}
 `), policy.Options{})
 	fmt.Println(err)
 	// Output:
-	// 3:5: callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps
-	// 4:16: ** is a whole segment that stands for one or more: write handbook*/**; inside a segment use *
-	// 5:5: unknown key "caller": use name, documents, callers, deny, grant, set, accept, project, session
+	// 5:23: issuer must be one of links (`issuers` has their names)
 	// 6:12: unknown grant "see": use view, edit, rename, history, copy, print, export
+	// 7:23: set: Watermark needs a Value, the text to show (or Type: 0 for none)
 }

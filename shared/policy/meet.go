@@ -291,7 +291,7 @@ func (m *meeting) document(d draft, fixed map[int]string) string {
 		}
 		g = append(g, literal(fixed[at])...)
 		w.groups = append(w.groups, []glob{g, append(slices.Clip(g), token{letter: '/'}, anyText)})
-		about.WriteString(fixed[at] + "\n")
+		fmt.Fprintln(&about, at, fixed[at])
 	}
 	key, seen := m.known[about.String()]
 	if !seen {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,19 +119,19 @@ func Parse(data []byte, o Options) (*Policy, error) {
 // mistake was noted.
 func (r *reader) parse(data []byte, o Options) (*Policy, file) {
 	var text file
-	root, err := parseYAML(data)
-	switch {
-	case len(data) > maxPolicy:
+	var document yaml.Node
+	if len(data) > maxPolicy {
 		r.mistakes = []Finding{{1, 1, fmt.Sprintf("a policy is at most %d bytes", maxPolicy)}}
-	case err != nil:
-		r.mistakes = []Finding{err.(Finding)}
-	default:
-		r.root = root
-		if r.read(root, reflect.ValueOf(&text).Elem()) {
-			return r.policy(text, o), text
-		}
+		return nil, text
 	}
-	return nil, text
+	if err := yaml.Load(data, &document); err != nil {
+		r.mistakes = []Finding{plainError(data, err)}
+		return nil, text
+	}
+	if r.root = document.Content[0]; !r.read(r.root, reflect.ValueOf(&text).Elem()) {
+		return nil, text
+	}
+	return r.policy(text, o), text
 }
 
 // sorted gives the mistakes in the order of the file.
@@ -229,14 +230,14 @@ func (r *reader) limit(text rateText, otherwise Rate, key string) Rate {
 // checkOrigin takes an origin only in the form in which browsers send it: in lower case, other
 // alphabets as xn--.
 func checkOrigin(origin string) error {
+	// compiled here, for a policy has few origins, and not whenever a program starts
+	form := regexp.MustCompile(`^https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 	u, err := url.Parse(origin)
 	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" ||
-		origin != u.Scheme+"://"+u.Host || !browserHost(u.Host):
-		if err == nil && u.Host != "" && browserHost(lower(u.Host)) {
-			return errors.New("browsers send this origin as " + lower(u.Scheme+"://"+u.Host) +
-				": no path, and lower case")
-		}
+	case err == nil && !form.MatchString(origin) && form.MatchString(lower(u.Scheme+"://"+u.Host)):
+		return errors.New("browsers send this origin as " + lower(u.Scheme+"://"+u.Host) +
+			": no path, and lower case")
+	case err != nil || !form.MatchString(origin):
 		return errors.New("an origin is written as browsers send it: https://host or" +
 			" https://host:port, and no *")
 	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
@@ -245,24 +246,6 @@ func checkOrigin(origin string) error {
 		return errors.New("an origin is https, or http on a loopback address")
 	}
 	return nil
-}
-
-// browserHost says whether a host may stand in an origin: a name, an IPv4 address or a bracketed
-// IPv6 address, and a port without leading zeros.
-func browserHost(host string) bool {
-	name, port, hasPort := host, "", false
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		name, port, hasPort = host[:i], host[i+1:], true
-	}
-	number, err := strconv.Atoi(cmp.Or(port, "0"))
-	inside, opened := strings.CutPrefix(name, "[")
-	inside, closed := strings.CutSuffix(inside, "]")
-	letters := "abcdefghijklmnopqrstuvwxyz0123456789_.-"
-	if opened {
-		letters = "0123456789abcdef:."
-	}
-	return inside != "" && opened == closed && strings.Trim(inside, letters) == "" &&
-		(!hasPort || err == nil && port == strconv.Itoa(number) && number > 0 && number < 1<<16)
 }
 
 func (r *reader) issuer(name string, t issuerText) caller.Issuer {

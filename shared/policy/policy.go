@@ -196,8 +196,8 @@ type judged struct {
 	first failure
 }
 
-// judge finds the first rule that matches, or nil, and what was made of the rules up to it: of those
-// whose documents match, or of all.
+// judge finds the first rule that matches, or nil, and what was made of the rules up to it: of
+// those whose documents match, or of all.
 func (p *Policy) judge(a *ask, all bool) (*rule, []judged) {
 	var looked []judged
 	for _, r := range p.rules {

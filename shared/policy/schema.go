@@ -16,8 +16,8 @@ var about = map[string]string{
 	"limits":        "What one instance of a function answers.",
 	"limits.anyone": "Generates of one guest address. Default: 10/m.",
 	"limits.caller": "Generates of one verified caller. Default: 60/m.",
-	"limits.total": "Billed calls of all visitors together: guests' generates take at most half, a" +
-		" third is kept for refreshes. Default: no limit.",
+	"limits.total": "Billed calls of all visitors together: guests' generates take at most half," +
+		" a third is kept for refreshes. Default: no limit.",
 	"quickStart": "Serve GET with query parameters, as pages built on the vendor's quick start" +
 		" call: for documents open to anyone only.",
 	"standIn": "For scripts/dev alone: a guest may send every parameter. Refused unless the IMM" +

@@ -22,7 +22,8 @@ const head = `project: test-project
 origins: [https://docs.example.com]
 issuers:
   staff: {url: https://login.example.com, audience: weboffice}
-  partners: {url: https://id.partners.example, audience: weboffice, trustEmail: true, user: {id: oid, name: nick, avatar: image}}
+  partners: {url: https://id.partners.example, audience: weboffice, trustEmail: true,
+    user: {id: oid, name: nick, avatar: image}}
 `
 
 // mustParse parses a policy that is right.

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,19 +37,6 @@ type wordOr interface {
 	form() string          // says what may stand there
 }
 
-// parseYAML returns the file's only document.
-func parseYAML(data []byte) (*yaml.Node, error) {
-	var document yaml.Node
-	if err := yaml.Load(data, &document); err != nil {
-		return nil, plainError(data, err)
-	}
-	root := document.Content[0]
-	if root.Kind == yaml.ScalarNode && root.Value == "" {
-		return nil, Finding{1, 1, "a policy is one YAML document, and this one is empty"}
-	}
-	return root, nil
-}
-
 // syntax gives YAML's errors our words: what to type. The keys are parts of the library's.
 var syntax = []struct{ part, says string }{
 	{"mapping values are not allowed", "a second colon in one line, or a line that is indented" +
@@ -71,17 +57,24 @@ var syntax = []struct{ part, says string }{
 	{"no documents", "a policy is one YAML document, and this file is empty"},
 	{"exceeded max depth", "nested too deeply"},
 	{"tab character", "a tab: indent with spaces, by two"},
+	{"cannot start any token", "text cannot begin with this character: put it in quotes (a tab:" +
+		" indent with spaces)"},
 }
 
 // plainError keeps the place of a YAML error and says in our words what to type.
-func plainError(data []byte, err error) error {
-	var located *yaml.LoadError
-	if at := unreadable(data); at >= 0 {
-		before := data[:at]
-		column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
-		return Finding{bytes.Count(before, []byte("\n")) + 1, column,
-			"this is not UTF-8 text, or a control character: save the file as UTF-8"}
+func plainError(data []byte, err error) Finding {
+	for n, line := range strings.Split(string(data), "\n") {
+		column := 0
+		for i, r := range line {
+			column++
+			if r < ' ' && r != '\t' && r != '\r' || r == 0x7f ||
+				r == utf8.RuneError && line[i] != "\ufffd"[0] {
+				return Finding{n + 1, column, "this is not UTF-8 text, or a control character: save" +
+					" the file as UTF-8"}
+			}
+		}
 	}
+	var located *yaml.LoadError
 	if !errors.As(err, &located) {
 		return Finding{1, 1, err.Error()}
 	}
@@ -90,32 +83,12 @@ func plainError(data []byte, err error) error {
 		strings.Contains(located.Message, "end of stream")) {
 		at = opened // what is never closed
 	}
-	found := Finding{max(at.Line, 1), max(at.Column, 1), located.Message}
-	if i := slices.IndexFunc(syntax, func(s struct{ part, says string }) bool {
-		return strings.Contains(located.Message, s.part)
-	}); i >= 0 {
-		found.Text = syntax[i].says
-	} else if strings.Contains(located.Message, "cannot start any token") {
-		found.Text = "text cannot begin with this character: put it in quotes"
-		if lines := bytes.Split(data, []byte("\n")); found.Line <= len(lines) &&
-			bytes.ContainsRune(lines[found.Line-1], '\t') {
-			found.Text = "a tab: indent with spaces, by two"
+	for _, s := range syntax {
+		if strings.Contains(located.Message, s.part) {
+			return Finding{max(at.Line, 1), max(at.Column, 1), s.says}
 		}
 	}
-	return found
-}
-
-// unreadable is the place of the first byte that no YAML file may hold, or -1.
-func unreadable(data []byte) int {
-	for i := 0; i < len(data); {
-		r, size := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && size < 2 || r < ' ' && r != '\t' && r != '\n' && r != '\r' ||
-			r == 0x7f {
-			return i
-		}
-		i += size
-	}
-	return -1
+	return Finding{max(at.Line, 1), max(at.Column, 1), located.Message}
 }
 
 // problem notes what is wrong at a place such as rules, 2, "documents". What is not there is
