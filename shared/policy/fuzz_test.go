@@ -23,7 +23,8 @@ var placed = regexp.MustCompile(`^[0-9]+:[0-9]+: .`)
 // FuzzParse: nothing makes Parse panic, every mistake has its place, and what parses parses again,
 // can be tested, and gives issuers that a verifier takes.
 func FuzzParse(f *testing.F) {
-	for _, file := range []string{"functions/policy.yaml", "scripts/dev/policy.yaml"} {
+	for _, file := range []string{"scripts/check/testdata/policy.yaml",
+		"scripts/dev/policy.yaml"} {
 		data, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(file)))
 		if err != nil {
 			f.Fatal(err)
