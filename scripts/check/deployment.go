@@ -180,56 +180,50 @@ func joined(value any) string {
 
 var substituted = regexp.MustCompile(`\$\{([A-Za-z0-9:.]+)\}`)
 
-// references checks that what Ref, GetAtt, Sub and If name is there, and that every parameter is
-// used.
+// references checks that what Ref, GetAtt, Sub and If name is there, that every parameter is used,
+// and that no output shows a hidden one.
 func (t template) references() {
-	used, outputs := map[string]bool{}, joined(get(t.value, "Outputs"))
+	known, used := map[string]bool{}, map[string]bool{}
+	for _, section := range []string{"Parameters", "Conditions", "Resources"} {
+		for _, name := range keys(get(t.value, section)) {
+			known[name] = true
+			known[name+"Url"] = section == "Resources" // SAM makes a resource of a function's URL
+		}
+	}
 	walk(t.value, nil, func(path []string, value any) {
-		name, argument := call(value)
-		at := t.place(path...)
-		switch name {
+		var names []string
+		switch name, argument := call(value); name {
 		case "", "Not", "Equals", "And", "Or", "Join", "Select", "Split":
-		case "Ref":
-			t.named(used, at, text(argument), false)
-		case "GetAtt":
-			parts := strings.Fields(joined(argument))
-			t.named(used, at, strings.Join(parts, "."), true)
+		case "Ref", "GetAtt":
+			names = append(strings.Fields(joined(argument)), "")[:1]
+		case "If":
+			names = []string{text(argument, "0")}
 		case "Sub":
 			for _, found := range substituted.FindAllStringSubmatch(text(argument), -1) {
-				t.named(used, at, found[1], false)
-			}
-		case "If":
-			if get(t.value, "Conditions", text(argument, "0")) == nil || get(argument, "2") == nil {
-				t.add(at, "!If takes the name of a condition and two values",
-					"name one that is under Conditions")
+				names = append(names, found[1])
 			}
 		default:
-			t.add(at, name+" is no intrinsic function that is known here",
+			t.add(t.place(path...), name+" is no intrinsic function that is known here",
 				"use Ref, GetAtt, Sub or If")
 		}
+		for _, name := range names {
+			base, _, _ := strings.Cut(name, ".")
+			if used[base] = true; !known[base] && !strings.HasPrefix(base, "AWS::") {
+				t.add(t.place(path...), name+" is no parameter, condition or resource",
+					"correct the name")
+			}
+		}
 	})
+	outputs := joined(get(t.value, "Outputs"))
 	for _, name := range keys(get(t.value, "Parameters")) {
 		at := t.place("Parameters", name)
 		if !used[name] {
 			t.add(at, "nothing uses the parameter "+name, "take it out")
 		}
 		if text(t.value, "Parameters", name, "NoEcho") == "true" &&
-			(strings.Contains(outputs, "\n"+name+"\n") ||
-				strings.Contains(outputs, "${"+name+"}")) {
+			(strings.Contains(outputs, "\n"+name+"\n") || strings.Contains(outputs, "${"+name+"}")) {
 			t.add(at, "an output shows the parameter "+name,
 				"take the output out: NoEcho does not reach that far")
 		}
-	}
-}
-
-// named checks one name. A function URL makes a resource of its own, NAMEUrl.
-func (t template) named(used map[string]bool, at place, name string, attribute bool) {
-	base, _, dotted := strings.Cut(name, ".")
-	used[base] = true
-	url := strings.TrimSuffix(base, "Url")
-	parameter := !attribute && !dotted && get(t.value, "Parameters", base) != nil
-	if !strings.HasPrefix(name, "AWS::") && get(t.value, "Resources", base) == nil && !parameter &&
-		get(t.value, "Resources", url, "Properties", "FunctionUrlConfig") == nil {
-		t.add(at, name+" is neither a parameter nor a resource", "correct the name")
 	}
 }
