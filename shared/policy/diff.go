@@ -251,7 +251,7 @@ func (d *differ) unsure(in []*rule) {
 func asked() []weboffice.Request {
 	var all []weboffice.Request
 	for _, body := range []string{`{}`, `{"Permission":{"Readonly":true}}`,
-		`{"ProjectName":"another"}`, `{"CachePreview":true}`, `{"Referer":"https://another.example"}`,
+		`{"ProjectName":"another"}`, `{"CachePreview":true}`, `{"Referer":"https://a.example"}`,
 		`{"UserData":"another"}`, `{"ExternalUploaded":true}`, `{"NotifyTopicName":"another"}`,
 		`{"User":{"Id":"another"}}`, `{"Watermark":{"Type":1,"Value":"another"}}`,
 		`{"CredentialConfig":{"ServiceRole":"another"}}`, `{"Filename":"another.docx"}`,

@@ -55,8 +55,8 @@ func templates(set weboffice.Request, anyone bool) (found []template, problems [
 		}
 		if object := strings.HasPrefix(strings.TrimSpace(text), "{"); object && t.bare() &&
 			parameter != "CredentialConfig" { // whose policy must be JSON anyway
-			problems = append(problems, parameter+": text is filled into JSON: put each ${…} of it"+
-				" inside quotes")
+			problems = append(problems, parameter+": text is filled into JSON: put each ${…} of"+
+				" it inside quotes")
 		}
 		found = append(found, t)
 	})

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/weboffice"
@@ -218,19 +217,15 @@ func who(q Question) string {
 	return strings.TrimSuffix(q.Caller.Issuer+" with "+strings.Join(claims, ", "), " with ")
 }
 
-// Compiled when something is linted, which a function never does.
-var (
-	dotted = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$`)
-	})
-	braces = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`\{[^{}]*,[^{}]*\}`)
-	})
-)
+// dotted says whether a claim's name may be meant as a path: realm_access.roles, and not a URL.
+func dotted(name string) bool {
+	steps := strings.Split(name, ".")
+	return len(steps) > 1 && !slices.Contains(steps, "") && !strings.ContainsAny(name, ":/ ")
+}
 
 // rule looks at one rule by itself.
 func (l *linter) rule(r *rule) {
-	if found := braces().FindString(r.pattern.text); found != "" {
+	if found := regexp.MustCompile(`\{[^{}]*,[^{}]*\}`).FindString(r.pattern.text); found != "" {
 		l.warn(r, "has %s in its documents: braces and commas are letters there. Write a rule for"+
 			" each of them", found)
 	}
@@ -250,7 +245,7 @@ func (l *linter) rule(r *rule) {
 		}
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(named))) {
-		if dotted().MatchString(name) {
+		if dotted(name) {
 			l.warn(r, "names a claim %s: dots are part of a claim's name. If it is nested, write"+
 				" /%s", name, strings.ReplaceAll(name, ".", "/"))
 		}
@@ -274,7 +269,7 @@ func (l *linter) settings(text file, r *reader) {
 		}
 		for key, claim := range map[string]string{"id": issuer.User.ID, "name": issuer.User.Name,
 			"avatar": issuer.User.Avatar} {
-			if dotted().MatchString(claim) {
+			if dotted(claim) {
 				warn("dots are part of a claim's name: if it is nested, write /"+
 					strings.ReplaceAll(claim, ".", "/"), "issuers", name, "user", key)
 			}
@@ -287,16 +282,13 @@ func (l *linter) settings(text file, r *reader) {
 	}
 }
 
-// needs says what a grant is served with only.
-var needs = map[string]string{
-	"export":  "print, and a format other than pdf",
-	"history": "edit",
-	"edit":    "a format that can be edited, and neither PreviewPages nor CachePreview",
-	"print":   "no CachePreview",
-}
-
 // served warns of grants, and of set parameters, that IMM serves for no document of the rule.
 func (l *linter) served(r *rule) {
+	needs := map[string]string{
+		"export": "print, and a format other than pdf", "history": "edit",
+		"edit":  "a format that can be edited, and neither PreviewPages nor CachePreview",
+		"print": "no CachePreview",
+	}
 	never := r.grant.Grants()
 	m, opens := *l.kinds[0], false
 	for _, m.ending = range endings() {

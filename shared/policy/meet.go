@@ -40,8 +40,8 @@ func endings() []ending {
 		format, _ := weboffice.FormatOf("x." + extension)
 		i := slices.IndexFunc(all, func(e ending) bool { return e.format == format })
 		if i < 0 { // the one to try first has a name that reads well
-			i, all = len(all), append(all, ending{format, []glob{append(glob{anyText, {segment: true}},
-				literal("."+extension)...)}})
+			first := append(glob{anyText, {segment: true}}, literal("."+extension)...)
+			i, all = len(all), append(all, ending{format, []glob{first}})
 		}
 		all[i].any = append(all[i].any, starred("*."+extension, anyText, true))
 	}

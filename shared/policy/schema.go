@@ -10,60 +10,65 @@ import (
 )
 
 // about says in one sentence what each key of a policy file is for.
-var about = map[string]string{
-	"project":       "The IMM project where a rule names none. Default: WEBOFFICE_PROJECT.",
-	"origins":       "The web origins that may call, exactly as browsers send them.",
-	"limits":        "What one instance of a function answers.",
-	"limits.anyone": "Generates of one guest address. Default: 10/m.",
-	"limits.caller": "Generates of one verified caller. Default: 60/m.",
-	"limits.total": "Billed calls of all visitors together: guests' generates take at most half," +
-		" a third is kept for refreshes. Default: no limit.",
-	"quickStart": "Serve GET with query parameters, as pages built on the vendor's quick start" +
-		" call: for documents open to anyone only.",
-	"standIn": "For scripts/dev alone: a guest may send every parameter. Refused unless the IMM" +
-		" endpoint is a loopback address.",
-	"issuers": "Who signs in: OIDC issuers, by a name of your own.",
-	"issuers.url": "The issuer's https URL, exactly as its tokens' iss. With keys it may be any" +
-		" text but links.",
-	"issuers.audience": "Whom a token must be for: one name or a list.",
-	"issuers.audienceClaim": "Where a token says whom it is for: aud (default), azp or client_id." +
-		" Such a token is usable at every API that receives it.",
-	"issuers.keys":        "The https URL of the key set itself. Nothing is discovered then.",
-	"issuers.maxAge":      "The oldest sign-in that counts, by iat. Default: 24h.",
-	"issuers.trustEmail":  "Let email count without email_verified.",
-	"issuers.user":        "The claims that say who a person is to the editor.",
-	"issuers.user.id":     "Default: sub.",
-	"issuers.user.name":   "Default: name.",
-	"issuers.user.avatar": "Default: picture.",
-	"rules":               "The first rule that matches decides; without one the answer is no.",
-	"rules.name":          "A name of its own, which logs and tests show.",
-	"rules.documents": "oss://bucket/key: * stays inside one segment, ** is one segment or more," +
-		" ${claim} is a segment that equals a verified claim.",
-	"rules.callers": "Whom the rule is for: anyone, {issuer: NAME, claims: {…}} or a list of such" +
-		" maps.",
-	"rules.callers.issuer": "A name under issuers, or links for share links.",
-	"rules.callers.claims": "All must hold. A claim is named by its whole name, or by a JSON" +
-		" Pointer such as /realm_access/roles.",
-	"rules.deny": "Refuse whoever matches. A claim that is missing, or of another type, matches" +
-		" here.",
-	"rules.grant":   "What the rule gives, at most. view is always one of it.",
-	"rules.set":     "Parameters of GenerateWebofficeToken that a page cannot choose; ${…} is a claim.",
-	"rules.accept":  "Parameters that callers of this rule may send, for callers that are servers.",
-	"rules.project": "The IMM project of these documents.",
-	"rules.session": "The absolute end of an open document, from its first generate. Default: 12h.",
-	"revokedLinks":  "Share links that open nothing any more, by their jti.",
-	"tests":         "Questions and what they must come to, run by `policy test`.",
-	"tests.as":      "Who asks: anyone, or claims as the token has them, with issuer: NAME.",
-	"tests.open":    "The document, oss://bucket/key.",
-	"tests.ask":     "The parameters that are sent. Default: none.",
-	"tests.expect":  "The name of the rule that must decide, or refused.",
-	"tests.granted": "The grants that must come out. Default: any.",
+var about = []struct{ key, text string }{
+	{"project", "The IMM project where a rule names none. Default: WEBOFFICE_PROJECT."},
+	{"origins", "The web origins that may call, exactly as browsers send them."},
+	{"limits", "What one instance of a function answers."},
+	{"limits.anyone", "Generates of one guest address. Default: 10/m."},
+	{"limits.caller", "Generates of one verified caller. Default: 60/m."},
+	{"limits.total", "Billed calls of all visitors together: guests' generates take at most" +
+		" half, a third is kept for refreshes. Default: no limit."},
+	{"quickStart", "Serve GET with query parameters, as pages built on the vendor's quick" +
+		" start call: for documents open to anyone only."},
+	{"standIn", "For scripts/dev alone: a guest may send every parameter. Refused unless the" +
+		" IMM endpoint is a loopback address."},
+	{"issuers", "Who signs in: OIDC issuers, by a name of your own."},
+	{"issuers.url", "The issuer's https URL, exactly as its tokens' iss. With keys it may be" +
+		" any text but links."},
+	{"issuers.audience", "Whom a token must be for: one name or a list."},
+	{"issuers.audienceClaim", "Where a token says whom it is for: aud (default), azp or" +
+		" client_id. Such a token is usable at every API that receives it."},
+	{"issuers.keys", "The https URL of the key set itself. Nothing is discovered then."},
+	{"issuers.maxAge", "The oldest sign-in that counts, by iat. Default: 24h."},
+	{"issuers.trustEmail", "Let email count without email_verified."},
+	{"issuers.user", "The claims that say who a person is to the editor."},
+	{"issuers.user.id", "Default: sub."},
+	{"issuers.user.name", "Default: name."},
+	{"issuers.user.avatar", "Default: picture."},
+	{"rules", "The first rule that matches decides; without one the answer is no."},
+	{"rules.name", "A name of its own, which logs and tests show."},
+	{"rules.documents", "oss://bucket/key: * stays inside one segment, ** is one segment or" +
+		" more, ${claim} is a segment that equals a verified claim."},
+	{"rules.callers", "Whom the rule is for: anyone, {issuer: NAME, claims: {…}} or a list of" +
+		" such maps."},
+	{"rules.callers.issuer", "A name under issuers, or links for share links."},
+	{"rules.callers.claims", "All must hold. A claim is named by its whole name, or by a JSON" +
+		" Pointer such as /realm_access/roles."},
+	{"rules.deny", "Refuse whoever matches. A claim that is missing, or of another type," +
+		" matches here."},
+	{"rules.grant", "What the rule gives, at most. view is always one of it."},
+	{"rules.set", "Parameters of GenerateWebofficeToken that a page cannot choose; ${…} is a" +
+		" claim."},
+	{"rules.accept", "Parameters that callers of this rule may send, for callers that are" +
+		" servers."},
+	{"rules.project", "The IMM project of these documents."},
+	{"rules.session", "The absolute end of an open document, from its first generate. Default:" +
+		" 12h."},
+	{"revokedLinks", "Share links that open nothing any more, by their jti."},
+	{"tests", "Questions and what they must come to, run by `policy test`."},
+	{"tests.as", "Who asks: anyone, or claims as the token has them, with issuer: NAME."},
+	{"tests.open", "The document, oss://bucket/key."},
+	{"tests.ask", "The parameters that are sent. Default: none."},
+	{"tests.expect", "The name of the rule that must decide, or refused."},
+	{"tests.granted", "The grants that must come out. Default: any."},
 }
 
 // required lists the keys that must stand where their map does.
-var required = map[string][]string{
-	"issuers": {"url", "audience"}, "rules": {"name", "documents", "callers"},
-	"rules.callers": {"issuer"}, "tests": {"as", "open", "expect"},
+func required(path string) []string {
+	return map[string][]string{
+		"issuers": {"url", "audience"}, "rules": {"name", "documents", "callers"},
+		"rules.callers": {"issuer"}, "tests": {"as", "open", "expect"},
+	}[path]
 }
 
 // Schema returns the JSON Schema of a policy file, made from the structs that Parse reads, for
@@ -121,10 +126,14 @@ func schemaByKind(t reflect.Type, path string) object {
 			}
 			at := strings.TrimPrefix(path+"."+key, ".")
 			properties[key] = schemaOf(t.Field(i).Type, at)
-			properties[key].(object)["description"] = about[at]
+			for _, a := range about {
+				if a.key == at {
+					properties[key].(object)["description"] = a.text
+				}
+			}
 		}
 		schema := object{"type": "object", "properties": properties, "additionalProperties": false}
-		if keys := required[path]; keys != nil {
+		if keys := required(path); keys != nil {
 			schema["required"] = keys
 		}
 		return schema

@@ -43,8 +43,8 @@ var syntax = []struct{ part, says string }{
 		" too far: put the text in quotes, or indent by two"},
 	{"did not find expected ',' or", "{ or [ is not closed here, or a comma is missing: inside" +
 		" { } and [ ] put text that holds { } [ ] or a comma in quotes"},
-	{"did not find expected node content", "a value is missing here: write one, or put the text in" +
-		" quotes"},
+	{"did not find expected node content", "a value is missing here: write one, or put the text" +
+		" in quotes"},
 	{"did not find expected", "this line does not fit those above it: indent by two, and put" +
 		" text that holds quotes in quotes as a whole"},
 	{"unknown anchor", "text that begins with * needs quotes"},
@@ -69,8 +69,8 @@ func plainError(data []byte, err error) Finding {
 			column++
 			if r < ' ' && r != '\t' && r != '\r' || r == 0x7f ||
 				r == utf8.RuneError && line[i] != "\ufffd"[0] {
-				return Finding{n + 1, column, "this is not UTF-8 text, or a control character: save" +
-					" the file as UTF-8"}
+				return Finding{n + 1, column, "this is not UTF-8 text, or a control character:" +
+					" save the file as UTF-8"}
 			}
 		}
 	}
@@ -146,15 +146,22 @@ func (r *reader) read(node *yaml.Node, into reflect.Value) bool {
 	return r.scalar(node, into)
 }
 
-// kinds are the words for what a value may be.
-var kinds = map[reflect.Kind]string{
-	reflect.Struct: "a map", reflect.Map: "a map", reflect.Slice: "a list",
-	reflect.Bool: "true or false", reflect.String: "text",
+// kind is the word for what a value may be.
+func kind(k reflect.Kind) string {
+	switch k {
+	case reflect.Slice:
+		return "a list"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "text"
+	}
+	return "a map"
 }
 
 // fits notes a value of the wrong type. What is wanted may be anything.
 func (r *reader) fits(node *yaml.Node, into reflect.Value, found string) bool {
-	wanted, fix := kinds[into.Kind()], ""
+	wanted, fix := kind(into.Kind()), ""
 	if into.Kind() == reflect.Interface || wanted == found {
 		return true
 	}
