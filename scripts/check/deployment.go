@@ -221,7 +221,8 @@ func (t template) references() {
 			t.add(at, "nothing uses the parameter "+name, "take it out")
 		}
 		if text(t.value, "Parameters", name, "NoEcho") == "true" &&
-			(strings.Contains(outputs, "\n"+name+"\n") || strings.Contains(outputs, "${"+name+"}")) {
+			(strings.Contains(outputs, "\n"+name+"\n") ||
+				strings.Contains(outputs, "${"+name+"}")) {
 			t.add(at, "an output shows the parameter "+name,
 				"take the output out: NoEcho does not reach that far")
 		}

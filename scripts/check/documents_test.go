@@ -181,7 +181,7 @@ func TestMutationsOfTheTemplate(t *testing.T) {
 		{"sts:DurationSeconds: 300", "sts:DurationSeconds: 86400", "got 86,400, want 3,600"},
 		{"NumericLessThanEquals:", "NumericLessThan:", "missing property 'NumericLessThanEquals'"},
 		{"Resource: [!GetAtt GenerateLogs.Arn, !GetAtt RefreshLogs.Arn]", "Resource: '*'", "name the resources"},
-		{"Resource: [!GetAtt GenerateLogs.Arn,", "Resource: [!GetAtt GenerateLog.Arn,", "GenerateLog.Arn is no parameter"},
+		{"Resource: [!GetAtt GenerateLogs.Arn,", "Resource: [!GetAtt GenerateLog.Arn,", "GenerateLog.Arn is no"},
 		{"!GetAtt GenerateFunctionUrl.FunctionUrl", "!Ref GenerateFunction", "Outputs.GenerateUrl.Value: "},
 		{"    Value: !GetAtt FunctionRole.Arn", "    Value: !Ref SessionKeys", "shows the parameter SessionKeys"},
 		{"    Value: !GetAtt FunctionRole.Arn", "    Value: !Sub 'x-${UserSalt}'", "shows the parameter UserSalt"},

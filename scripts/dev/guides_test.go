@@ -110,9 +110,9 @@ func blocksOf(text string) (blocks []block) {
 var scriptName = regexp.MustCompile(`go run \./scripts/([a-z]+)`)
 
 // The commands of every guide are run in the order of the guide, as one person would type them: in
-// a folder with the project's files but without what belongs to an adopter, where blocks whose first
-// line names a file are written to that file. What cannot run says why, in a comment before its
-// block. A block of text after a command is what it prints, but for each ….
+// a folder with the project's files but without what belongs to an adopter, where blocks whose
+// first line names a file are written to that file. What cannot run says why, in a comment before
+// its block. A block of text after a command is what it prints, but for each ….
 func TestCommandsOfTheGuides(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it links the programs that the guides name")
@@ -182,7 +182,8 @@ func newReader(t *testing.T, built string) *reader {
 	}
 	for _, name := range []string{"shared", "scripts", "go.mod", "functions/generate",
 		"functions/refresh"} {
-		if err := os.Symlink(filepath.Join(absolute, name), filepath.Join(r.dir, name)); err != nil {
+		err := os.Symlink(filepath.Join(absolute, name), filepath.Join(r.dir, name))
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
