@@ -32,11 +32,7 @@ func (b *site) bank(v Visitor, n int) []weboffice.RefreshRequest {
 	b.t.Helper()
 	var tokens []weboffice.RefreshRequest
 	for range n {
-		opened, err := b.generate(v, document)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		tokens = append(tokens, opened)
+		tokens = append(tokens, b.mustGenerate(v))
 		time.Sleep(6 * time.Second)
 	}
 	time.Sleep(11 * time.Minute)
@@ -44,11 +40,11 @@ func (b *site) bank(v Visitor, n int) []weboffice.RefreshRequest {
 }
 
 // wave refreshes all tokens at once and returns how many calls that cost, and how many got answers.
-func (b *site) wave(by *Broker, v Visitor, tokens []weboffice.RefreshRequest) (billed, ok int) {
+func (b *site) wave(v Visitor, tokens []weboffice.RefreshRequest) (billed, ok int) {
 	b.t.Helper()
 	before := b.office.Calls().Billed()
 	for _, token := range tokens {
-		if _, err := by.Refresh(b.t.Context(), v, token); err == nil {
+		if _, err := b.Refresh(b.t.Context(), v, token); err == nil {
 			ok++
 		} else if weboffice.AsError(err).Kind != weboffice.Throttled {
 			b.t.Fatal(err)
@@ -62,16 +58,11 @@ func (b *site) wave(by *Broker, v Visitor, tokens []weboffice.RefreshRequest) (b
 func TestBankedSessionsAreBounded(t *testing.T) {
 	at(t, tenAMinute, func(t *testing.T, b *site) {
 		tokens := b.bank(passerBy, 600)
-		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed > 300 {
-			t.Errorf("the first wave was %d calls", billed)
-		}
-		time.Sleep(61 * time.Second)
-		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed > 31 {
-			t.Errorf("the second wave was %d calls", billed)
-		}
-		time.Sleep(61 * time.Second)
-		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed > 31 {
-			t.Errorf("the third wave was %d calls", billed)
+		for n, most := range []int{300, 31, 31} {
+			if billed, _ := b.wave(passerBy, tokens); billed > most {
+				t.Errorf("wave %d was %d calls", n, billed)
+			}
+			time.Sleep(61 * time.Second)
 		}
 	})
 }
@@ -96,7 +87,7 @@ func TestOfficeComesBackAfterAnOutage(t *testing.T) {
 					time.Sleep(time.Minute)
 				}
 				b.office.ClearFaults()
-				if _, ok := b.wave(b.Broker, passerBy, tokens); ok != 300 {
+				if _, ok := b.wave(passerBy, tokens); ok != 300 {
 					t.Errorf("%d of 300 keep their documents", ok)
 				}
 			})
@@ -107,11 +98,15 @@ func TestOfficeComesBackAfterAnOutage(t *testing.T) {
 // All tokens of one open document, in whatever order and however often they are shown.
 func TestTokensOfOneDocumentAreBounded(t *testing.T) {
 	at(t, tenAMinute, func(t *testing.T, b *site) {
-		tokens := b.chain(b.Broker, person("https://login.example.com", "ann"), 13)
+		tokens := []weboffice.RefreshRequest{b.mustGenerate(ann)}
+		for n := range 12 {
+			time.Sleep(25 * time.Minute)
+			tokens = append(tokens, shown(b.mustRefresh(b.Broker, ann, tokens[n])))
+		}
 		since := len(b.office.Requests())
 		for range 60 {
 			for _, token := range tokens {
-				_, _ = b.Refresh(t.Context(), person("https://login.example.com", "ann"), token)
+				_, _ = b.Refresh(t.Context(), ann, token)
 			}
 			time.Sleep(time.Minute)
 		}
@@ -119,25 +114,6 @@ func TestTokensOfOneDocumentAreBounded(t *testing.T) {
 			t.Errorf("%d calls within half an hour", most)
 		}
 	})
-}
-
-// chain opens a document and refreshes it n-1 times, and keeps all tokens.
-func (b *site) chain(by *Broker, v Visitor, n int) []weboffice.RefreshRequest {
-	b.t.Helper()
-	opened, err := b.generate(v, document)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	tokens := []weboffice.RefreshRequest{opened}
-	for range n - 1 {
-		time.Sleep(25 * time.Minute)
-		answer, err := by.Refresh(b.t.Context(), v, tokens[len(tokens)-1])
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		tokens = append(tokens, shown(answer))
-	}
-	return tokens
 }
 
 // most is the largest number of requests in any span.
@@ -159,25 +135,15 @@ func most(requests []office.Request, span time.Duration) (n int) {
 func TestPageThatLosesAnswersKeepsItsDocument(t *testing.T) {
 	at(t, tenAMinute, func(t *testing.T, b *site) {
 		instances := []*Broker{b.Broker, b.instance(tenAMinute), b.instance(tenAMinute)}
-		ann := person("https://login.example.com", "ann")
-		held, err := b.generate(ann, document)
-		if err != nil {
-			t.Fatal(err)
-		}
+		held := b.mustGenerate(ann)
 		for turn := range 26 {
 			time.Sleep(25 * time.Minute)
 			one, other := instances[turn%3], instances[(turn+turn%2)%3]
-			if _, err := one.Refresh(t.Context(), ann, held); err != nil { // and it is lost
-				t.Fatal(turn, err)
-			}
+			b.mustRefresh(one, ann, held) // and it is lost
 			time.Sleep(time.Duration(turn%3) * 50 * time.Second)
-			answer, err := other.Refresh(t.Context(), ann, held)
-			if err != nil {
-				t.Fatal(turn, err)
-			}
-			if again, err := other.Refresh(t.Context(), ann, held); err != nil ||
-				again.AccessToken != answer.AccessToken {
-				t.Fatal("the other tab:", err)
+			answer := b.mustRefresh(other, ann, held)
+			if again := b.mustRefresh(other, ann, held); again.AccessToken != answer.AccessToken {
+				t.Fatal("the other tab gets other tokens")
 			}
 			held = shown(answer)
 		}
@@ -188,18 +154,16 @@ func TestPageThatLosesAnswersKeepsItsDocument(t *testing.T) {
 func TestSpentTokenCountsAsAGenerate(t *testing.T) {
 	at(t, tenAMinute, func(t *testing.T, b *site) {
 		tokens := b.bank(passerBy, 15)
-		b.wave(b.Broker, passerBy, tokens)
+		b.wave(passerBy, tokens)
 		time.Sleep(2 * time.Minute)
-		if billed, _ := b.wave(b.Broker, passerBy, tokens); billed != 10 {
+		if billed, _ := b.wave(passerBy, tokens); billed != 10 {
 			t.Errorf("%d spent tokens became calls", billed)
 		}
 		if _, err := b.generate(passerBy, document); err == nil {
 			t.Error("the visitor's generates are not used up")
 		}
 		time.Sleep(7 * time.Second)
-		if _, err := b.generate(passerBy, document); err != nil {
-			t.Error("the harmless twin, later:", err)
-		}
+		b.mustGenerate(passerBy) // the harmless twin
 	})
 }
 
@@ -207,7 +171,6 @@ func TestSpentTokenCountsAsAGenerate(t *testing.T) {
 func TestThirtyGuestNetworksDoNotStarvePeople(t *testing.T) {
 	rules := strings.Replace(tenAMinute, "caller: 60/m", "caller: 60/m, total: 60/m", 1)
 	at(t, tenAMinute, func(t *testing.T, b *site) {
-		ann := person("https://login.example.com", "ann")
 		var people, guests []weboffice.RefreshRequest
 		for range 10 {
 			people = append(people, b.mustGenerate(ann))
@@ -238,17 +201,17 @@ func TestThirtyGuestNetworksDoNotStarvePeople(t *testing.T) {
 		if billed := b.office.Calls().Billed() - since; billed != 50 {
 			t.Errorf("with all generates it is %d calls, want 50", billed)
 		}
-		if _, ok := b.wave(b.Broker, ann, people); ok != 10 {
+		if _, ok := b.wave(ann, people); ok != 10 {
 			t.Errorf("%d of 10 people keep their documents", ok)
 		}
 		time.Sleep(2 * time.Minute)
 		b.mustGenerate(ann)
 		begun := b.logged("limits.total is reached: calls are refused")
 		ended := b.logged("limits.total has room again")
-		if len(begun) != 1 || len(ended) != 1 || begun[0]["level"] != "ERROR" ||
-			ended[0]["refused"].(float64) < 300 {
-			t.Errorf("%v, %v", begun, ended)
+		if len(begun) != 1 || len(ended) != 1 || ended[0]["refused"].(float64) < 300 {
+			t.Fatalf("%v, %v", begun, ended)
 		}
+		wantLine(t, begun[0], "level", "ERROR")
 	})
 }
 
@@ -257,28 +220,19 @@ func TestRefusalForAllCostsNoVisitorAnything(t *testing.T) {
 	rates := twoAMinute
 	rates.Total = policy.Rate{Events: 1, Per: time.Hour}
 	l := newLimits(t, rates)
-	ann := call{visitor: person("https://a.example", "ann"), opened: &session.Session{ID: "one"}}
+	calling := call{visitor: ann, opened: &session.Session{ID: "one"}}
 	if err := holding(l, call{visitor: person("https://a.example", "bob")}, noon); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {
-		wantThrottled(t, holding(l, ann, noon), time.Hour)
+		wantThrottled(t, holding(l, calling, noon), time.Hour)
 	}
 	l.rates.Total = policy.Rate{}
 	for range callsPerLife {
-		if err := holding(l, ann, noon); err != nil {
+		if err := holding(l, calling, noon); err != nil {
 			t.Fatal(err)
 		}
 	}
-}
-
-func (b *site) mustGenerate(v Visitor) weboffice.RefreshRequest {
-	b.t.Helper()
-	opened, err := b.generate(v, document)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return opened
 }
 
 // Whoever holds a published link is limited by address, so that one holder does not lock the others
@@ -302,9 +256,7 @@ func TestOneHolderOfALinkDoesNotLockTheOthersOut(t *testing.T) {
 			_, _ = b.generate(link(i%256), document)
 		}
 		b.calls(600, 0)
-		if _, err := b.generate(holder("published", "bob"), document); err != nil {
-			t.Error("who is named on a link is nobody's crowd:", err)
-		}
+		b.mustGenerate(holder("published", "bob")) // who is named on a link is nobody's crowd
 		another := link(0)
 		another.Link = holder("another", "").Link
 		if _, err := b.generate(another, document); err == nil {
@@ -323,7 +275,6 @@ func numbered(n int) netip.Addr {
 func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
 	l := newLimits(t, twoAMinute)
 	exhaust(t, l, passerBy)
-	ann := person("https://a.example", "ann")
 	exhaust(t, l, ann)
 	for n := range 10 * remembered {
 		_ = l.admit(Visitor{Address: numbered(n * 31)}, noon)
@@ -400,7 +351,6 @@ func holding(l *Limits, c call, now time.Time) error {
 // After a clock was put back nobody waits longer than an empty bucket needs.
 func TestClockThatIsPutBackLocksNobodyOut(t *testing.T) {
 	l := newLimits(t, twoAMinute)
-	ann := person("https://a.example", "ann")
 	exhaustAt(t, l, ann, noon.Add(24*time.Hour))
 	wantThrottled(t, l.admit(ann, noon), 30*time.Second)
 	if err := l.admit(ann, noon.Add(30*time.Second)); err != nil {
@@ -419,9 +369,10 @@ func TestRefusedStrangersWait(t *testing.T) {
 		}
 		l.StrangerRefused("generate", address, noon)
 	}
-	wantThrottled(t, l.AdmitStranger("generate", address, noon), time.Second)
+	err := l.AdmitStranger("generate", address, noon)
+	wantThrottled(t, err, time.Second)
 	var over OverLimit
-	if err := l.AdmitStranger("generate", address, noon); !errors.As(err, &over) {
+	if !errors.As(err, &over) {
 		t.Error("the log does not learn which limit it was")
 	}
 	for name, err := range map[string]error{
@@ -439,19 +390,16 @@ func TestRefusedStrangersWait(t *testing.T) {
 func TestRefusedNameCostsTwoCalls(t *testing.T) {
 	at(t, tenAMinute, func(t *testing.T, b *site) {
 		b.office.SetSwitches(office.Switches{UserNameStrict: true})
-		ann, narrowed := person("https://login.example.com", "安娜"), b.instance(
+		narrowed := b.instance(
 			strings.ReplaceAll(tenAMinute, "grant: [view, edit]", "grant: [view]"))
 		narrowed.limits.rates.Total = policy.Rate{Events: 4, Per: time.Hour}
-		ann.User.ID = "ann"
+		ann := ann
+		ann.User.Name = "安娜"
 		opened := b.mustGenerate(ann)
-		if line := b.logged("decision")[0]; line["billed"] != 1.0 || line["maybeBilled"] != true {
-			t.Errorf("%v", line)
-		}
+		wantLine(t, b.logged("decision")[0], "billed", 1.0, "maybeBilled", true)
 		time.Sleep(time.Minute)
 		ann.User.Name = "陈小明" // the next name, and a refresh that generates
-		if _, err := narrowed.Refresh(t.Context(), ann, opened); err != nil {
-			t.Fatal(err)
-		}
+		b.mustRefresh(narrowed, ann, opened)
 		kept := narrowed.limits.calls.calls
 		for _, window := range kept {
 			if window.at[2].IsZero() || !window.at[1].IsZero() {

@@ -77,8 +77,8 @@ type Answer struct {
 
 // Generate decides what the visitor asked and gets the tokens for it. The errors are
 // *weboffice.Error.
-func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (answer Answer,
-	err error) {
+func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (
+	answer Answer, err error) {
 	rec := record{function: "generate", visitor: v, asked: asked, start: b.now()}
 	defer b.conclude(ctx, &rec, &err)
 	parsed, bad := rec.parse(asked.SourceURI)
@@ -184,10 +184,13 @@ func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
 	if err != nil {
 		return Answer{}, weboffice.AsError(err)
 	}
-	answer := Answer{Access: t.Access, RefreshToken: sealed,
-		Permission: *r.decision.Request.Permission}
-	answer.Life = max(answer.Life, 0)
-	return answer, nil
+	return r.answer(t.Access, sealed, t.Life), nil
+}
+
+// answer gives tokens with what was decided, and the life that they have left.
+func (r ruling) answer(a weboffice.Access, token session.Sealed, left time.Duration) Answer {
+	a.Life = max(left, 0)
+	return Answer{a, token, *r.decision.Request.Permission}
 }
 
 // identity is what a sealed token knows its caller by, within an issuer: a share link without a

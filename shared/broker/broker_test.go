@@ -2,7 +2,6 @@ package broker
 
 import (
 	"encoding/hex"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -12,25 +11,16 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-func wantKind(t *testing.T, err error, kind weboffice.Kind) {
-	t.Helper()
-	var public *weboffice.Error
-	if !errors.As(err, &public) || public.Kind != kind {
-		t.Errorf("got %v, want kind %d", err, kind)
-	}
-}
-
 // A sealed token is its caller's alone: whoever else shows it, even with its access token, gets
 // what a forged one gets, and IMM is not asked.
 func TestTokenOfAnotherCallerIsRefused(t *testing.T) {
-	const issuer = "https://login.example.com"
 	at(t, tenAMinute, func(t *testing.T, b *site) {
 		for name, c := range map[string]struct{ owner, thief Visitor }{
-			"another subject":      {person(issuer, "ann"), person(issuer, "bob")},
-			"another issuer":       {person(issuer, "ann"), person("https://other.example", "ann")},
-			"a guest":              {person(issuer, "ann"), passerBy},
-			"a guest's":            {passerBy, person(issuer, "ann")},
-			"the holder of a link": {person(issuer, "ann"), holder("one", "ann")},
+			"another subject":      {ann, person(ann.IssuerURL, "bob")},
+			"another issuer":       {ann, person("https://other.example", "ann")},
+			"a guest":              {ann, passerBy},
+			"a guest's":            {passerBy, ann},
+			"the holder of a link": {ann, holder("one", "ann")},
 			"another link":         {holder("one", ""), holder("two", "")},
 		} {
 			opened := b.mustGenerate(c.owner)
@@ -48,9 +38,7 @@ func TestTokenOfAnotherCallerIsRefused(t *testing.T) {
 			if _, err := b.Refresh(t.Context(), c.owner, forged); err == nil {
 				t.Errorf("%s: opened with another access token", name)
 			}
-			if _, err := b.Refresh(t.Context(), c.owner, opened); err != nil {
-				t.Errorf("%s: its owner: %v", name, err)
-			}
+			b.mustRefresh(b.Broker, c.owner, opened)
 		}
 	})
 }
@@ -96,16 +84,13 @@ func TestYoungTokensComeBackForNothing(t *testing.T) {
 	at(t, openToAnyone, func(t *testing.T, b *site) {
 		opened := b.mustGenerate(passerBy)
 		time.Sleep(10*time.Minute - time.Second)
-		answer, err := b.Refresh(t.Context(), passerBy, opened)
-		if err != nil || shown(answer) != opened || answer.Life != 20*time.Minute+time.Second {
-			t.Errorf("%+v, %v", answer, err)
+		answer := b.mustRefresh(b.Broker, passerBy, opened)
+		if shown(answer) != opened || answer.Life != 20*time.Minute+time.Second {
+			t.Errorf("%+v", answer)
 		}
 		b.calls(1, 0)
 		time.Sleep(time.Second)
-		if answer, err = b.Refresh(t.Context(), passerBy, opened); err != nil ||
-			answer.AccessToken == opened.AccessToken {
-			t.Errorf("%+v, %v", answer, err)
-		}
+		b.mustRefresh(b.Broker, passerBy, opened)
 		b.calls(1, 1)
 	})
 }
@@ -115,9 +100,7 @@ func TestGuestStaysTheSamePerson(t *testing.T) {
 	at(t, openToAnyone, func(t *testing.T, b *site) {
 		narrowed := b.instance(strings.ReplaceAll(openToAnyone, ", copy", ""))
 		opened := b.open()
-		if _, err := narrowed.Refresh(t.Context(), passerBy, opened); err != nil {
-			t.Fatal(err)
-		}
+		b.mustRefresh(narrowed, passerBy, opened)
 		b.mustGenerate(passerBy)
 		var users []string
 		for _, request := range b.office.Requests() {
@@ -175,16 +158,9 @@ func TestAuditNamesTheLimit(t *testing.T) {
 			b.mustGenerate(passerBy)
 		}
 		_, err := b.generate(passerBy, document)
-		if public := weboffice.AsError(err); public.Kind != weboffice.Throttled ||
-			public.RetryAfter != 6*time.Second {
-			t.Errorf("%+v", public)
-		}
-		line := b.logged("decision")[10]
-		if line["cause"] != "over the limit of generates of one address" ||
-			line["outcome"] != "Throttling" || line["billed"] != 0.0 ||
-			line["maybeBilled"] != false {
-			t.Errorf("%v", line)
-		}
+		wantThrottled(t, err, 6*time.Second)
+		wantLine(t, b.logged("decision")[10], "outcome", "Throttling", "billed", 0.0,
+			"maybeBilled", false, "cause", "over the limit of generates of one address")
 	})
 }
 
@@ -209,10 +185,8 @@ func TestAuditSaysWhatMayBeCharged(t *testing.T) {
 				}
 				b.mustGenerate(passerBy)
 				lines := b.logged("decision")
-				if lines[0]["billed"] != 0.0 || lines[0]["maybeBilled"] != c.maybe ||
-					lines[1]["billed"] != 1.0 || lines[1]["maybeBilled"] != false {
-					t.Errorf("%v", lines)
-				}
+				wantLine(t, lines[0], "billed", 0.0, "maybeBilled", c.maybe)
+				wantLine(t, lines[1], "billed", 1.0, "maybeBilled", false)
 			})
 		})
 	}

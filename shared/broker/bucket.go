@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/sha256"
+	"maps"
 	"time"
 
 	"weboffice-functions/shared/policy"
@@ -26,6 +27,9 @@ type limit struct {
 
 func limitOf(r policy.Rate) limit { return limit{r.Events, r.Per / time.Duration(r.Events)} }
 
+// span is how long an empty bucket takes to fill.
+func (l limit) span() time.Duration { return l.every * time.Duration(l.size) }
+
 // times gives a limit of so many times the size, refilled at so many times the rate.
 func (l limit) times(size, rate int) limit {
 	return limit{l.size * size, l.every / time.Duration(rate)}
@@ -34,7 +38,7 @@ func (l limit) times(size, rate int) limit {
 // share gives a part of a limit, at least one event.
 func (l limit) share(part, of int) limit {
 	size := max(l.size*part/of, 1)
-	return limit{size, l.every * time.Duration(l.size) / time.Duration(size)}
+	return limit{size, l.span() / time.Duration(size)}
 }
 
 // id is what somebody or something is known by in a memory.
@@ -59,19 +63,20 @@ func (b *buckets) own(who id, now time.Time) id {
 	if _, known := b.fullAt[who]; known || len(b.fullAt) < remembered {
 		return who
 	}
-	if now.Sub(b.swept) >= sweepEvery || now.Before(b.swept) {
-		b.swept = now
-		for other, fullAt := range b.fullAt {
-			if !fullAt.After(now) {
-				delete(b.fullAt, other)
-			}
-		}
-	}
+	sweep(b.fullAt, &b.swept, now, func(fullAt time.Time) bool { return !fullAt.After(now) })
 	if len(b.fullAt) < remembered {
 		return who
 	}
 	crowd := (int(who[0])<<8 | int(who[1])) % crowds
 	return id{0: byte(crowd >> 8), 1: byte(crowd), 31: 'c'}
+}
+
+// sweep forgets what is over, unless it did so a moment ago.
+func sweep[V any](memory map[id]V, swept *time.Time, now time.Time, over func(V) bool) {
+	if now.Sub(*swept) >= sweepEvery || now.Before(*swept) {
+		*swept = now
+		maps.DeleteFunc(memory, func(_ id, value V) bool { return over(value) })
+	}
 }
 
 // draw is one event that a bucket must have room for.
@@ -85,14 +90,14 @@ type draw struct {
 // wait is how long it takes until there is room, 0 when there is.
 func (d *draw) wait(now time.Time) time.Duration {
 	d.who = d.from.own(d.who, now)
-	return max(d.filled(now).Sub(now)-d.limit.every*time.Duration(d.limit.size), 0)
+	return max(d.filled(now).Sub(now)-d.limit.span(), 0)
 }
 
 // filled is when the bucket will be full again with one event more. Where the clock was put back,
 // the bucket counts as empty from now on, so that nobody is kept out until the clock has caught up.
 func (d *draw) filled(now time.Time) time.Time {
 	fullAt := d.from.fullAt[d.who]
-	if empty := now.Add(d.limit.every * time.Duration(d.limit.size)); fullAt.After(empty) {
+	if empty := now.Add(d.limit.span()); fullAt.After(empty) {
 		fullAt = empty
 		d.from.fullAt[d.who] = empty
 	}
@@ -126,15 +131,12 @@ type window struct {
 }
 
 // wait is how long it takes until one more call fits into the span before it, 0 when it does.
-func (w window) wait(now time.Time, life time.Duration) time.Duration {
-	if w.at[0].IsZero() {
+func (w *windows) wait(document id, life time.Duration, now time.Time) time.Duration {
+	oldest := w.calls[document].at[0]
+	if oldest.IsZero() {
 		return 0
 	}
-	return min(max(w.at[0].Add(life).Sub(now)+1, 0), life)
-}
-
-func (w *windows) wait(document id, life time.Duration, now time.Time) time.Duration {
-	return w.calls[document].wait(now, life)
+	return min(max(oldest.Add(life).Sub(now)+1, 0), life)
 }
 
 func (w *windows) take(document id, life time.Duration, now time.Time) {
@@ -143,7 +145,9 @@ func (w *windows) take(document id, life time.Duration, now time.Time) {
 	}
 	known, there := w.calls[document]
 	if !there && len(w.calls) >= openDocuments {
-		w.sweep(now)
+		sweep(w.calls, &w.swept, now, func(known window) bool {
+			return known.at[callsPerLife-1].Add(known.life).Before(now)
+		})
 		if len(w.calls) >= openDocuments {
 			return
 		}
@@ -161,18 +165,6 @@ func (w *windows) giveBack(document id, at time.Time) {
 			known.at[0] = time.Time{}
 			w.calls[document] = known
 			return
-		}
-	}
-}
-
-func (w *windows) sweep(now time.Time) {
-	if now.Sub(w.swept) < sweepEvery && !now.Before(w.swept) {
-		return
-	}
-	w.swept = now
-	for document, known := range w.calls {
-		if known.at[callsPerLife-1].Add(known.life).Before(now) {
-			delete(w.calls, document)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,28 +67,20 @@ func TestRefreshGoesOnWhenWhoBeganItLeaves(t *testing.T) {
 		gone := b.refreshes(leaving, 1, tokens)
 		waiting := b.refreshes(t.Context(), 2, tokens)
 		leave()
-		var public *weboffice.Error
-		if left := <-gone; !errors.As(left.err, &public) || public.Kind != weboffice.Timeout {
-			t.Errorf("who left got %+v", left)
-		}
-		if line := b.lines()[0]; line["maybeBilled"] != true {
-			t.Errorf("the call that goes on is in no audit line: %v", line)
-		}
+		wantKind(t, (<-gone).err, weboffice.Timeout)
+		wantLine(t, b.lines()[0], "maybeBilled", true) // by the call that goes on
 		close(release)
 		one, two := <-waiting, <-waiting
 		if one.err != nil || one.Answer != two.Answer {
 			t.Errorf("%+v and %+v", one, two)
 		}
-		late, err := b.Refresh(t.Context(), passerBy, tokens)
-		if err != nil || late.AccessToken != one.AccessToken {
-			t.Errorf("%+v, %v", late, err)
+		late := b.mustRefresh(b.Broker, passerBy, tokens)
+		if late.AccessToken != one.AccessToken {
+			t.Errorf("%+v", late)
 		}
 		b.calls(1, 1)
 		for _, line := range b.lines()[1:] {
-			if line["maybeBilled"] != false || line["billed"] != 0.0 ||
-				line["outcome"] != "replayed" {
-				t.Errorf("%v", line)
-			}
+			wantLine(t, line, "maybeBilled", false, "billed", 0.0, "outcome", "replayed")
 		}
 	})
 }
@@ -107,11 +98,8 @@ func TestRefreshWithoutAnAnswerGeneratesInTime(t *testing.T) {
 			t.Fatalf("%+v, %v after %v", answer, err, time.Since(start))
 		}
 		b.calls(2, 0)
-		if line := b.lines()[0]; line["outcome"] != "fallback" || line["fallback"] != true ||
-			line["billed"] != 1.0 ||
-			line["maybeBilled"] != true {
-			t.Errorf("%v", line)
-		}
+		wantLine(t, b.lines()[0], "outcome", "fallback", "fallback", true, "billed", 1.0,
+			"maybeBilled", true)
 		if warned := b.logged("the refresh failed, generating instead"); len(warned) != 1 ||
 			warned[0]["level"] != "WARN" || warned[0]["cause"] == "" {
 			t.Errorf("%v", warned)
@@ -124,15 +112,9 @@ func TestFailureIsNotRemembered(t *testing.T) {
 	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
 		b.office.Fail(office.Refresh, 1, office.Throttled(3*time.Second))
-		var public *weboffice.Error
-		if _, err := b.Refresh(t.Context(), passerBy, tokens); !errors.As(err, &public) ||
-			public.Kind != weboffice.Throttled ||
-			public.RetryAfter != 3*time.Second {
-			t.Fatal(err)
-		}
-		if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
-			t.Fatal(err)
-		}
+		_, err := b.Refresh(t.Context(), passerBy, tokens)
+		wantThrottled(t, err, 3*time.Second)
+		b.mustRefresh(b.Broker, passerBy, tokens)
 		b.calls(1, 1)
 	})
 }
@@ -143,31 +125,22 @@ func TestSilentIMMEndsInATimeout(t *testing.T) {
 		b.office.Fail("", 0, office.Slow(nil))
 		start := time.Now()
 		_, err := b.Refresh(t.Context(), passerBy, tokens) // without a deadline of the platform's
-		var public *weboffice.Error
-		if !errors.As(err, &public) || public.Kind != weboffice.Timeout ||
-			time.Since(start) > flightTime {
-			t.Fatalf("%v after %v", err, time.Since(start))
+		wantKind(t, err, weboffice.Timeout)
+		if took := time.Since(start); took > flightTime {
+			t.Errorf("after %v", took)
 		}
-		if line := b.lines()[0]; line["maybeBilled"] != true || line["billed"] != 0.0 ||
-			line["outcome"] != "ServiceTimeout" {
-			t.Errorf("%v", line)
-		}
+		wantLine(t, b.lines()[0], "maybeBilled", true, "billed", 0.0, "outcome", "ServiceTimeout")
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		start = time.Now()
-		_, err = b.Generate(ctx, passerBy,
-			weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
-		if !errors.As(err, &public) || public.Kind != weboffice.Timeout ||
-			time.Since(start) != 3*time.Second {
-			t.Fatalf("%v after %v", err, time.Since(start))
+		_, err = b.Generate(ctx, passerBy, weboffice.Request{SourceURI: document})
+		wantKind(t, err, weboffice.Timeout)
+		if took := time.Since(start); took != 3*time.Second {
+			t.Errorf("after %v", took)
 		}
-		if line := b.lines()[1]; line["maybeBilled"] != true {
-			t.Errorf("a Generate that was sent and not answered: %v", line)
-		}
+		wantLine(t, b.lines()[1], "maybeBilled", true)
 		b.office.ClearFaults()
-		if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
-			t.Error("afterwards:", err)
-		}
+		b.mustRefresh(b.Broker, passerBy, tokens)
 	})
 }
 
@@ -176,34 +149,24 @@ func TestSilentIMMEndsInATimeout(t *testing.T) {
 func TestSpentTokenIsNotSentAgain(t *testing.T) {
 	at(t, openToAnyone, func(t *testing.T, b *site) {
 		tokens := b.open()
-		first, err := b.Refresh(t.Context(), passerBy, tokens)
-		if err != nil {
-			t.Fatal(err)
-		}
+		first := b.mustRefresh(b.Broker, passerBy, tokens)
 		time.Sleep(replayFor - time.Second)
-		again, err := b.Refresh(t.Context(), passerBy, tokens)
-		if err != nil || again.AccessToken != first.AccessToken ||
-			again.RefreshToken != first.RefreshToken ||
-			first.Life-again.Life != replayFor-time.Second {
-			t.Fatalf("%+v, %v", again, err)
+		again := b.mustRefresh(b.Broker, passerBy, tokens)
+		if shown(again) != shown(first) || first.Life-again.Life != replayFor-time.Second {
+			t.Fatalf("%+v, then %+v", first, again)
 		}
 		b.calls(1, 1)
 		time.Sleep(time.Second)
-		later, err := b.Refresh(t.Context(), passerBy, tokens)
-		if err != nil || later.AccessToken == first.AccessToken {
-			t.Fatalf("%+v, %v", later, err)
+		for range 2 { // the second from memory
+			if later := b.mustRefresh(b.Broker, passerBy, tokens); shown(later) == shown(first) {
+				t.Fatalf("%+v", later)
+			}
+			b.calls(2, 1)
 		}
-		b.calls(2, 1)
 		if spends := b.office.DoubleSpends(); len(spends) != 0 || b.office.Calls().Failed != 0 {
 			t.Errorf("%d double spends", len(spends))
 		}
-		if line := b.lines()[2]; line["outcome"] != "fallback" || line["billed"] != 1.0 {
-			t.Errorf("%v", line)
-		}
-		if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
-			t.Fatal(err)
-		}
-		b.calls(2, 1)
+		wantLine(t, b.lines()[2], "outcome", "fallback", "billed", 1.0)
 	})
 }
 
@@ -215,10 +178,7 @@ func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 		b.Broker.imm = nil // whatever is called now panics
 		results := b.refreshes(t.Context(), 2, tokens)
 		for range 2 {
-			var public *weboffice.Error
-			if got := <-results; !errors.As(got.err, &public) || public.Kind != weboffice.Internal {
-				t.Errorf("%+v", got)
-			}
+			wantKind(t, (<-results).err, weboffice.Internal)
 		}
 		func() {
 			defer func() {
@@ -226,17 +186,14 @@ func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 					t.Error("the edge does not learn of the panic")
 				}
 			}()
-			_, _ = b.Generate(t.Context(), passerBy,
-				weboffice.Request{SourceURI: "oss://test-bucket/test-object.docx"})
+			_, _ = b.generate(passerBy, document)
 		}()
 		lines := b.lines()
 		if len(lines) != 3 {
 			t.Fatalf("%d lines", len(lines))
 		}
 		for _, line := range lines {
-			if line["outcome"] != "InternalError" || line["level"] != "ERROR" {
-				t.Errorf("%v", line)
-			}
+			wantLine(t, line, "outcome", "InternalError", "level", "ERROR")
 		}
 	})
 }
@@ -244,25 +201,21 @@ func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 // A refresh token whose refresh ended so that it may be spent is not sent again, whatever became of
 // the generate in its place; what was refused before any work is sent again.
 func TestTokenThatMayBeSpentIsNotSentAgain(t *testing.T) {
+	cut, failed, silent := office.Cut(), office.InternalError(), office.Slow(nil)
 	for name, c := range map[string]struct {
-		faults              []office.Fault
-		generates, refreshs int // until the page has its tokens
+		faults               []office.Fault
+		generates, refreshes int // until the page has its tokens
 	}{
-		"no answer twice": {[]office.Fault{office.Cut(), office.Cut()}, 2, 0},
-		"no answer but done, twice": {[]office.Fault{office.Cut().AfterWork(),
-			office.Cut().AfterWork()}, 3, 1},
-		"a server's failure": {[]office.Fault{office.InternalError()}, 2, 0},
-		"a server's failure after the work": {
-			[]office.Fault{office.InternalError().AfterWork()}, 2, 1},
-		"refused, and the generate throttled": {
-			[]office.Fault{office.Refused(400, "InvalidRefreshToken", "no"), office.Throttled(0)},
-			2, 0},
-		"silence until the deadline, twice": {[]office.Fault{office.Slow(nil),
-			office.Slow(nil)}, 2, 0},
-		"throttled: nothing was done": {[]office.Fault{office.Throttled(0)}, 1, 1},
-		"credentials ended: nothing was done": {[]office.Fault{office.SecurityTokenExpired()}, 1,
-			1},
-		"the right is missing: nothing is done": {[]office.Fault{office.NoPermission()}, 1, 1},
+		"no answer twice":           {[]office.Fault{cut, cut}, 2, 0},
+		"done but no answer, twice": {[]office.Fault{cut.AfterWork(), cut.AfterWork()}, 3, 1},
+		"a failure":                 {[]office.Fault{failed}, 2, 0},
+		"a failure after the work":  {[]office.Fault{failed.AfterWork()}, 2, 1},
+		"refused, and the generate throttled": {[]office.Fault{
+			office.Refused(400, "InvalidRefreshToken", "no"), office.Throttled(0)}, 2, 0},
+		"silence until the deadline, twice":  {[]office.Fault{silent, silent}, 2, 0},
+		"throttled: nothing done":            {[]office.Fault{office.Throttled(0)}, 1, 1},
+		"credentials ended: nothing done":    {[]office.Fault{office.SecurityTokenExpired()}, 1, 1},
+		"the right is missing: nothing done": {[]office.Fault{office.NoPermission()}, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			at(t, openToAnyone, func(t *testing.T, b *site) {
@@ -275,10 +228,8 @@ func TestTokenThatMayBeSpentIsNotSentAgain(t *testing.T) {
 				}
 				synctest.Wait() // until the flight has landed
 				time.Sleep(time.Hour)
-				if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
-					t.Fatal(err)
-				}
-				b.calls(c.generates, c.refreshs)
+				b.mustRefresh(b.Broker, passerBy, tokens)
+				b.calls(c.generates, c.refreshes)
 				if spends := b.office.DoubleSpends(); len(spends) != 0 {
 					t.Errorf("%d double spends", len(spends))
 				}
@@ -295,16 +246,10 @@ func TestPanicOfARefreshMaySpendItsToken(t *testing.T) {
 		if _, err := b.Refresh(t.Context(), passerBy, tokens); err == nil {
 			t.Fatal("no error")
 		}
-		if line := b.lines()[0]; line["maybeBilled"] != true || line["outcome"] != "InternalError" {
-			t.Errorf("%v", line)
-		}
+		wantLine(t, b.lines()[0], "maybeBilled", true, "outcome", "InternalError")
 		b.imm = client
-		if _, err := b.Refresh(t.Context(), passerBy, tokens); err != nil {
-			t.Fatal(err)
-		}
+		b.mustRefresh(b.Broker, passerBy, tokens)
 		b.calls(2, 0)
-		if line := b.lines()[1]; line["outcome"] != "fallback" || line["billed"] != 1.0 {
-			t.Errorf("%v", line)
-		}
+		wantLine(t, b.lines()[1], "outcome", "fallback", "billed", 1.0)
 	})
 }

@@ -181,8 +181,8 @@ func TestBoundsHoldForRandomVisitors(t *testing.T) {
 			a.step()
 		}
 		t.Log(a.outcomes)
-		for _, wanted := range []string{"free", "one call", "two calls", "Throttling", "SessionEnded",
-			"BadGateway", "ServiceMisconfigured"} {
+		for _, wanted := range []string{"free", "one call", "two calls", "Throttling",
+			"SessionEnded", "BadGateway", "ServiceMisconfigured"} {
 			if a.outcomes[wanted] == 0 {
 				t.Errorf("no step ended as %s", wanted)
 			}

@@ -70,10 +70,7 @@ func (b *Broker) sameTokens(r renewal) (Answer, bool) {
 	if r.Decision != r.digest || 3*left <= 2*r.Life {
 		return Answer{}, false
 	}
-	answer := Answer{Access: r.Access, RefreshToken: r.sealed,
-		Permission: *r.decision.Request.Permission}
-	answer.Life = left
-	return answer, true
+	return r.answer(r.Access, r.sealed, left), true
 }
 
 // earlier is what an instance remembers of a sealed token: the Answer, with what is needed to give
@@ -149,11 +146,11 @@ func (b *Broker) detached(ctx context.Context, r renewal) (done earlier, err err
 // changed or the token is no longer good.
 func (b *Broker) refreshOrGenerate(ctx context.Context, w *work, r renewal,
 	patience time.Duration) (Answer, error) {
-	if r.Decision != r.digest {
+	switch {
+	case r.Decision != r.digest:
 		w.outcome = "regenerated"
 		return b.generate(ctx, w, r.ruling, r.call())
-	}
-	if r.spent {
+	case r.spent:
 		w.outcome = "fallback"
 		return b.generate(ctx, w, r.ruling, r.call())
 	}

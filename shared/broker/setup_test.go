@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -150,6 +151,8 @@ func holder(id, subject string) Visitor {
 			Link: &caller.Link{ID: id, Document: document, Grant: []string{"view", "edit"}}}}
 }
 
+var ann = person("https://login.example.com", "ann")
+
 // generate opens a document.
 func (b *site) generate(v Visitor, uri string) (weboffice.RefreshRequest, error) {
 	answer, err := b.Generate(b.t.Context(), v, weboffice.Request{SourceURI: uri})
@@ -162,15 +165,49 @@ func shown(a Answer) weboffice.RefreshRequest {
 		RefreshToken: weboffice.Secret(a.RefreshToken.Reveal())}
 }
 
-// open generates, and lets so much time pass that the next refresh calls IMM.
-func (b *site) open() weboffice.RefreshRequest {
+func (b *site) mustGenerate(v Visitor) weboffice.RefreshRequest {
 	b.t.Helper()
-	opened, err := b.generate(passerBy, document)
+	opened, err := b.generate(v, document)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	return opened
+}
+
+// open generates, and lets so much time pass that the next refresh calls IMM.
+func (b *site) open() weboffice.RefreshRequest {
+	b.t.Helper()
+	opened := b.mustGenerate(passerBy)
 	time.Sleep(15 * time.Minute)
 	return opened
+}
+
+func (b *site) mustRefresh(by *Broker, v Visitor, tokens weboffice.RefreshRequest) Answer {
+	b.t.Helper()
+	answer, err := by.Refresh(b.t.Context(), v, tokens)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer
+}
+
+// wantLine holds a log line to pairs of an attribute and its value.
+func wantLine(t *testing.T, line map[string]any, pairs ...any) {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if name := pairs[i].(string); line[name] != pairs[i+1] {
+			t.Errorf("%s is %v, want %v: %v", name, line[name], pairs[i+1], line)
+		}
+	}
+}
+
+func wantKind(t *testing.T, err error, kind weboffice.Kind) *weboffice.Error {
+	t.Helper()
+	var public *weboffice.Error
+	if !errors.As(err, &public) || public.Kind != kind {
+		t.Fatalf("got %v, want kind %d", err, kind)
+	}
+	return public
 }
 
 func (b *site) calls(generates, refreshes int) {
