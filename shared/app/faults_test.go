@@ -18,10 +18,6 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// due is a time after which a refresh asks IMM: less than two thirds of an access token's life are
-// left.
-const due = 15 * time.Minute
-
 // sdkRefreshes is when the page's SDK asks for a refresh: five minutes before the end.
 const sdkRefreshes = 25 * time.Minute
 

@@ -238,9 +238,6 @@ func (l *logs) lines(messages ...string) (found []map[string]any) {
 	return found
 }
 
-// decisions are the instance's audit lines so far.
-func (s *instance) decisions() []map[string]any { return s.logs.lines("decision") }
-
 // reply is what a function answered.
 type reply struct {
 	status int

@@ -340,11 +340,6 @@ func text(v *accessibility.Value) string {
 	return strings.TrimSpace(s)
 }
 
-func quote(s string) string {
-	text, _ := json.Marshal(s) // never fails
-	return string(text)
-}
-
 // TestStatePictures makes a picture of each state of the element, for -pictures.
 func TestStatePictures(t *testing.T) {
 	if *pictures == "" {
