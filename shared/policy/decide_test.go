@@ -380,6 +380,7 @@ func TestSetIsFilledFromClaims(t *testing.T) {
         Horizontal: 50}
       UserData: "{\"team\": \"${team}\"}"
       User: {Name: "${name} (${team})"}
+      CredentialConfig: {Chain: [{Role: fixed}, {Role: "role-${team}", AssumeRoleFor: "${team}"}]}
 `)
 	full := `"name": "Ann", "email": "ann@example.com", "email_verified": true, "team": "red"`
 	d := decided(t, p, staff(full), "oss://team-docs/a b.docx", "")
@@ -388,7 +389,8 @@ func TestSetIsFilledFromClaims(t *testing.T) {
 		Horizontal: new(int64(50)),
 	}
 	if !reflect.DeepEqual(*d.Request.Watermark, want) || d.Request.UserData != `{"team": "red"}` ||
-		d.Request.User.Name != "Ann (red)" {
+		d.Request.User.Name != "Ann (red)" || !reflect.DeepEqual(d.Request.CredentialConfig.Chain,
+		[]weboffice.CredentialConfigChain{{Role: "fixed"}, {Role: "role-red", AssumeRoleFor: "red"}}) {
 		t.Errorf("got %+v %s %+v", d.Request.Watermark, d.Request.UserData, d.Request.User)
 	}
 	again := decided(t, p, strings.Replace(staff(full), "Ann", "${email}", 1),
@@ -422,7 +424,8 @@ func TestSetIsFilledFromClaims(t *testing.T) {
 	}
 	if first, second := decided(t, p, staff(full), "oss://team-docs/x.docx", ""),
 		decided(t, p, staff(full), "oss://team-docs/x.docx",
-			""); first.Request.Watermark == second.Request.Watermark {
+			""); first.Request.Watermark == second.Request.Watermark ||
+		&first.Request.CredentialConfig.Chain[0] == &second.Request.CredentialConfig.Chain[0] {
 		t.Error("two decisions share a structure")
 	}
 }
@@ -590,6 +593,15 @@ func TestSessionEnd(t *testing.T) {
 		d := decided(t, p, "", "oss://team-docs/"+folder+"/x.docx", "")
 		if d.End != start.Add(want) {
 			t.Errorf("%s: ends %v after the start", folder, d.End.Sub(start))
+		}
+		q := question(t, caller.Caller{}, "oss://team-docs/"+folder+"/x.docx", "")
+		if _, err := p.Decide(q, d.End.Add(-time.Nanosecond)); err != nil {
+			t.Errorf("%s: just before its end: %v", folder, err)
+		}
+		ended, err := p.Decide(q, d.End)
+		if weboffice.AsError(err).Kind != weboffice.SessionEnded || ended.Rule != folder ||
+			len(ended.Steps) != 1 || ended.Request.User != nil {
+			t.Errorf("%s: at its end: %+v, %v", folder, ended, err)
 		}
 	}
 }

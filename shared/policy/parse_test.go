@@ -140,6 +140,17 @@ func marked(text string) (plain string, places []string) {
 	return strings.ReplaceAll(text, "§", ""), places
 }
 
+func TestRulesForShareLinksNeedAKey(t *testing.T) {
+	text := rule("callers: [{issuer: staff}, {issuer: links}]")
+	_, err := policy.Parse([]byte(text), policy.Options{NoLinkKeys: true})
+	if err == nil || !strings.HasPrefix(err.Error(), "11:14: WEBOFFICE_LINK_KEYS is not set") {
+		t.Errorf("without a key: %v", err)
+	}
+	if _, err := policy.Parse([]byte(rule("session: 1h")), policy.Options{NoLinkKeys: true}); err != nil {
+		t.Errorf("twin: without such rules: %v", err)
+	}
+}
+
 func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
 	text := `origins: [https://*]
 issuers:
