@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -47,11 +46,10 @@ func TestOtherOriginsAreRefused(t *testing.T) {
 	} {
 		for _, method := range []string{http.MethodPost, http.MethodOptions} {
 			reached := false
-			h, _ := endpoint(t, func(c context.Context, v broker.Visitor, s string) (broker.Answer,
-				error) {
+			h, _ := endpoint(t, does(func(broker.Visitor, string) error {
 				reached = true
-				return answers(c, v, s)
-			})
+				return nil
+			}))
 			r := post(`{}`)
 			r.Method = method
 			r.Header["Origin"], r.Header["Sec-Fetch-Site"] = c.origins, c.site
@@ -97,35 +95,35 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestMethodsAndMediaTypes(t *testing.T) {
-	json := "application/json"
+	json, form := "application/json", "application/x-www-form-urlencoded"
 	for name, c := range map[string]struct {
 		method, target, media, proof string
 		quickStart                   bool
 		status                       int
 	}{
-		"POST":                       {"POST", "/", json, "", false, 200},
-		"any path":                   {"POST", "/a/b%2Fc", json, "", false, 200},
-		"with a charset":             {"POST", "/", json + "; charset=utf-8", "", false, 200},
-		"in capitals":                {"POST", "/", "Application/JSON", "", false, 200},
-		"a form":                     {"POST", "/", "application/x-www-form-urlencoded", "", false, 415},
-		"text":                       {"POST", "/", "text/plain", "", false, 415},
-		"a media type that is alike": {"POST", "/", "application/json-patch+json", "", false, 415},
-		"a form with files":          {"POST", "/", "multipart/form-data; boundary=x", "", false, 415},
-		"two media types":            {"POST", "/", json + ", text/plain", "", false, 415},
-		"no media type":              {"POST", "/", "", "", false, 415},
-		"nonsense":                   {"POST", "/", "application/json;;", "", false, 415},
-		"a query":                    {"POST", "/?SourceURI=x", json, "", false, 400},
-		"GET":                        {"GET", "/?SourceURI=x", "", "", false, 405},
-		"GET of a quick start":       {"GET", "/?SourceURI=x", "", "", true, 200},
-		"GET with a proof":           {"GET", "/?SourceURI=x", "", linkProof(t), true, 405},
-		"a query that is none":       {"GET", "/?%zz", "", "", true, 400},
-		"POST in small letters":      {"post", "/", json, "", false, 405},
-		"GET in small letters":       {"get", "/?SourceURI=x", "", "", true, 405},
-		"PUT":                        {"PUT", "/", json, "", true, 405},
-		"HEAD":                       {"HEAD", "/", "", "", true, 405},
-		"another method":             {"BREW", "/", json, "", false, 405},
+		"POST":                  {"POST", "/", json, "", false, 200},
+		"any path":              {"POST", "/a/b%2Fc", json, "", false, 200},
+		"with a charset":        {"POST", "/", json + "; charset=utf-8", "", false, 200},
+		"in capitals":           {"POST", "/", "Application/JSON", "", false, 200},
+		"a form":                {"POST", "/", form, "", false, 415},
+		"text":                  {"POST", "/", "text/plain", "", false, 415},
+		"one that is alike":     {"POST", "/", "application/json-patch+json", "", false, 415},
+		"a form with files":     {"POST", "/", "multipart/form-data; boundary=x", "", false, 415},
+		"two media types":       {"POST", "/", json + ", text/plain", "", false, 415},
+		"no media type":         {"POST", "/", "", "", false, 415},
+		"nonsense":              {"POST", "/", "application/json;;", "", false, 415},
+		"a query":               {"POST", "/?SourceURI=x", json, "", false, 400},
+		"GET":                   {"GET", "/?SourceURI=x", "", "", false, 405},
+		"GET of a quick start":  {"GET", "/?SourceURI=x", "", "", true, 200},
+		"GET with a proof":      {"GET", "/?SourceURI=x", "", linkProof(t), true, 405},
+		"a query that is none":  {"GET", "/?%zz", "", "", true, 400},
+		"POST in small letters": {"post", "/", json, "", false, 405},
+		"GET in small letters":  {"get", "/?SourceURI=x", "", "", true, 405},
+		"PUT":                   {"PUT", "/", json, "", true, 405},
+		"HEAD":                  {"HEAD", "/", "", "", true, 405},
+		"another method":        {"BREW", "/", json, "", false, 405},
 	} {
-		h := quiet(t, c.quickStart, answers)
+		h := serving(t, c.quickStart, t.Output(), answers)
 		r := httptest.NewRequest(c.method, c.target, strings.NewReader("{}"))
 		if c.media != "" {
 			r.Header.Set("Content-Type", c.media)
@@ -135,11 +133,11 @@ func TestMethodsAndMediaTypes(t *testing.T) {
 		}
 		w := serve(h, r)
 		allow := ""
-		if c.status == 405 {
-			allow = "POST, OPTIONS"
-		}
-		if c.status == 405 && c.quickStart && c.proof == "" {
+		switch {
+		case c.status == 405 && c.quickStart && c.proof == "":
 			allow = "POST, GET, OPTIONS"
+		case c.status == 405:
+			allow = "POST, OPTIONS"
 		}
 		if w.Code != c.status || w.Header().Get("Allow") != allow {
 			t.Errorf("%s: %d %s %v", name, w.Code, w.Body, w.Header())

@@ -33,18 +33,16 @@ const defaultRetry = 2 * time.Second
 
 func writeError(w http.ResponseWriter, ctx context.Context, err error) {
 	public := weboffice.AsError(err)
-	wait := public.RetryAfter
-	switch public.Kind {
-	case weboffice.Unauthenticated:
+	if public.Kind == weboffice.Unauthenticated {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-	case weboffice.Throttled:
-		if wait <= 0 {
-			wait = defaultRetry
-		}
+	}
+	wait := public.RetryAfter
+	if wait <= 0 && public.Kind == weboffice.Throttled {
+		wait = defaultRetry
 	}
 	if wait > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second),
-			10))
+		seconds := (wait + time.Second - 1) / time.Second
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
 	_ = writeJSON(w, statuses[public.Kind], public.Body(ctx))
 }

@@ -166,12 +166,9 @@ func (e *Edge) visitor(r *http.Request) (broker.Visitor, error) {
 	if len(proofs) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return v, caller.Unauthenticated("Authorization is not one Bearer token")
 	}
-	verified, err := e.Verifier.Verify(r.Context(), weboffice.Secret(token))
-	if err != nil {
-		return v, err
-	}
-	v.Caller = verified
-	return v, nil
+	var err error
+	v.Caller, err = e.Verifier.Verify(r.Context(), weboffice.Secret(token))
+	return v, err
 }
 
 // clientAddress is what the platform says; a header could say anything.
@@ -182,29 +179,36 @@ func clientAddress(r *http.Request) netip.Addr {
 	return netip.Addr{}
 }
 
-func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker.Visitor) (T,
-	error) {
-	var none T
+func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker.Visitor) (
+	parameters T, err error) {
 	if r.Method == http.MethodGet {
 		if !v.Guest() {
 			w.Header().Set("Allow", "POST, OPTIONS")
-			return none, weboffice.ErrMethodWithProof.New()
+			return parameters, weboffice.ErrMethodWithProof.New()
 		}
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			return none, weboffice.ErrQuery.New()
+			return parameters, weboffice.ErrQuery.New()
 		}
 		return e.DecodeQuery(query)
 	}
-	if r.URL.RawQuery != "" {
-		return none, weboffice.ErrQueryOfPost.New()
+	body, err := readBody(w, r)
+	if err != nil {
+		return parameters, err
 	}
-	if r.ContentLength > MaxBody {
-		return none, weboffice.ErrTooLarge.New(MaxBody)
-	}
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil ||
-		media != "application/json" {
-		return none, weboffice.ErrMediaType.New()
+	return e.Decode(body)
+}
+
+// readBody reads the body of a POST, if its head may have one.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	media, _, badMedia := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case r.URL.RawQuery != "":
+		return nil, weboffice.ErrQueryOfPost.New()
+	case r.ContentLength > MaxBody:
+		return nil, weboffice.ErrTooLarge.New(MaxBody)
+	case badMedia != nil || media != "application/json":
+		return nil, weboffice.ErrMediaType.New()
 	}
 	// one allocation, of a length that was allowed above
 	body := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead))
@@ -212,11 +216,11 @@ func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
-		return none, weboffice.ErrTooLarge.New(MaxBody)
+		return nil, weboffice.ErrTooLarge.New(MaxBody)
 	case err != nil:
-		return none, weboffice.ErrBodyBrokeOff.New()
+		return nil, weboffice.ErrBodyBrokeOff.New()
 	}
-	return e.Decode(body.Bytes())
+	return body.Bytes(), nil
 }
 
 // log writes the one line of a request that was answered before it reached a use case. Neither
@@ -225,15 +229,14 @@ func (e *Edge) log(ctx context.Context, function string, r *http.Request, err er
 	took time.Duration) {
 	attributes := []slog.Attr{
 		slog.String("requestId", weboffice.RequestID(ctx)), slog.String("function", function),
-		slog.String("method", r.Method),
-		slog.Int64("durationMs", took.Milliseconds()),
+		slog.String("method", r.Method), slog.Int64("durationMs", took.Milliseconds()),
 	}
 	level := slog.LevelDebug // a preflight
 	if err != nil {
 		public := weboffice.AsError(err)
 		level = slog.LevelWarn
-		attributes = append(append(attributes, slog.String("outcome", public.Code)),
-			public.Attributes()...)
+		attributes = append(attributes, slog.String("outcome", public.Code))
+		attributes = append(attributes, public.Attributes()...)
 	}
 	e.Logger.LogAttrs(ctx, level, "request", attributes...)
 }

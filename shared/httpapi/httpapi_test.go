@@ -34,10 +34,6 @@ func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
 	return serving(t, true, io.MultiWriter(log, t.Output()), do), log
 }
 
-func quiet(t *testing.T, quickStart bool, do use) http.Handler {
-	return serving(t, quickStart, t.Output(), do)
-}
-
 func serving(t testing.TB, quickStart bool, log io.Writer, do use) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -57,8 +53,10 @@ func serving(t testing.TB, quickStart bool, log io.Writer, do use) http.Handler 
 	}
 }
 
-func post(body string) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+func post(body string) *http.Request { return posting(strings.NewReader(body)) }
+
+func posting(body io.Reader) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/", body)
 	r.Header.Set("Content-Type", "application/json")
 	return r
 }
@@ -73,10 +71,12 @@ func answers(context.Context, broker.Visitor, string) (broker.Answer, error) {
 	return broker.Answer{}, nil
 }
 
-func fails(err error) use {
-	return func(context.Context, broker.Visitor, string) (broker.Answer,
-		error) {
-		return broker.Answer{}, err
+func fails(err error) use { return does(func(broker.Visitor, string) error { return err }) }
+
+// does is a use that looks at its visitor and parameters alone.
+func does(work func(v broker.Visitor, text string) error) use {
+	return func(_ context.Context, v broker.Visitor, text string) (broker.Answer, error) {
+		return broker.Answer{}, work(v, text)
 	}
 }
 
@@ -94,9 +94,7 @@ func errorOf(t *testing.T, w *httptest.ResponseRecorder) errorBody {
 }
 
 func TestPanicIsANeutral500WithoutItsValue(t *testing.T) {
-	h, log := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
-		panic("hunter2-token")
-	})
+	h, log := endpoint(t, does(func(broker.Visitor, string) error { panic("hunter2-token") }))
 	w := serve(h, post(`{}`))
 	body := errorOf(t, w)
 	if w.Code != 500 || body.Code != "InternalError" || body.RequestId == "" ||
@@ -132,18 +130,17 @@ func readable(w *httptest.ResponseRecorder) bool {
 func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 	statuses := map[weboffice.Kind]int{
 		weboffice.Internal: 500, weboffice.Invalid: 400, weboffice.Unauthenticated: 401,
-		weboffice.Forbidden: 403, weboffice.NotFound: 404,
-		weboffice.MethodNotAllowed: 405, weboffice.SessionEnded: 410, weboffice.TooLarge: 413,
-		weboffice.MediaType: 415, weboffice.Throttled: 429,
-		weboffice.BadGateway: 502, weboffice.Unavailable: 503, weboffice.Timeout: 504,
+		weboffice.Forbidden: 403, weboffice.NotFound: 404, weboffice.MethodNotAllowed: 405,
+		weboffice.SessionEnded: 410, weboffice.TooLarge: 413, weboffice.MediaType: 415,
+		weboffice.Throttled: 429, weboffice.BadGateway: 502, weboffice.Unavailable: 503,
+		weboffice.Timeout: 504,
 	}
 	if len(statuses) != int(weboffice.Timeout)+1 {
 		t.Fatal("a kind is missing here")
 	}
 	for kind, status := range statuses {
 		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M",
-			Recommend: "R", Fix: "the fix",
-			Cause: errors.New("the cause")}))
+			Recommend: "R", Fix: "the fix", Cause: errors.New("the cause")}))
 		r := post(`{}`)
 		r.Header.Set("Origin", origin)
 		w := serve(h, r)
@@ -160,10 +157,8 @@ func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
 }
 
 func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
-	for wait, want := range map[time.Duration]string{0: "2", time.Nanosecond: "1",
-		time.Second:             "1",
-		1500 * time.Millisecond: "2",
-		time.Minute:             "60", -time.Second: "2"} {
+	for wait, want := range map[time.Duration]string{0: "2", -time.Second: "2",
+		time.Nanosecond: "1", time.Second: "1", 1500 * time.Millisecond: "2", time.Minute: "60"} {
 		h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Throttled, RetryAfter: wait}))
 		if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != want {
 			t.Errorf("%v: %q, want %s", wait, got, want)
@@ -178,8 +173,8 @@ func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
 
 func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 	var seen string
-	h, _ := endpoint(t, func(ctx context.Context, _ broker.Visitor, _ string) (broker.Answer,
-		error) {
+	h, _ := endpoint(t, func(ctx context.Context, _ broker.Visitor, _ string) (
+		broker.Answer, error) {
 		seen = weboffice.RequestID(ctx)
 		return broker.Answer{}, weboffice.ErrForbidden.New()
 	})
@@ -192,8 +187,7 @@ func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 	if len(own) != 36 || own != seen || own == errorOf(t, serve(h, post(`{}`))).RequestId {
 		t.Errorf("our own is %q", own)
 	}
-	// The answer and the log's line have one id; IMM's own stands beside it in the log.
-	h, _ = endpoint(t, fails(&weboffice.Error{Kind: weboffice.BadGateway, IMMRequestID: "IMM-1"}))
+	h, _ = endpoint(t, fails(&weboffice.Error{IMMRequestID: "IMM-1"})) // which is for the log
 	if body := errorOf(t, serve(h, r)); body.RequestId != "1-platform" {
 		t.Errorf("%q", body.RequestId)
 	}
@@ -206,11 +200,10 @@ func TestAddressIsTheConnectionsAndNoHeaders(t *testing.T) {
 		"": "invalid IP", "@": "invalid IP",
 	} {
 		var got string
-		h, _ := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer,
-			error) {
+		h, _ := endpoint(t, does(func(v broker.Visitor, _ string) error {
 			got = v.Address.String()
-			return broker.Answer{}, nil
-		})
+			return nil
+		}))
 		r := post(`{}`)
 		r.RemoteAddr = remote
 		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded",
@@ -248,7 +241,8 @@ func TestAnswerOnTheWire(t *testing.T) {
 		`"AccessToken":"access-1","RefreshToken":"` + sealed.Reveal() + `",` +
 		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z",` +
 		`"RefreshTokenExpiredTime":"2026-01-01T20:04:05.856132358Z","Timeout":1799999,` +
-		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,"Export":false,"Print":false}}` + "\n"
+		`"Permission":{"Readonly":true,"Rename":false,"History":false,"Copy":true,` +
+		`"Export":false,"Print":false}}` + "\n"
 	if w.Code != 200 || w.Body.String() != want ||
 		w.Header().Get("Content-Type") != "application/json" ||
 		w.Header().Get("X-Content-Type-Options") != "nosniff" {
@@ -261,13 +255,9 @@ func TestAnswerOnTheWire(t *testing.T) {
 
 func TestBodyThatBreaksOffIsA400(t *testing.T) {
 	reached := false
-	h, _ := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
-		reached = true
-		return broker.Answer{}, nil
-	})
-	r := httptest.NewRequest(http.MethodPost, "/",
+	h, _ := endpoint(t, does(func(broker.Visitor, string) error { reached = true; return nil }))
+	r := posting(
 		io.MultiReader(strings.NewReader(`{"SourceURI":`), iotest.ErrReader(io.ErrUnexpectedEOF)))
-	r.Header.Set("Content-Type", "application/json")
 	if w := serve(h, r); w.Code != 400 || reached {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -280,20 +270,17 @@ func TestBodyThatBreaksOffIsA400(t *testing.T) {
 // The largest body passes, one byte more does not, however its length is announced.
 func TestBodyIsBounded(t *testing.T) {
 	var got int
-	h, _ := endpoint(t, func(_ context.Context, _ broker.Visitor, text string) (broker.Answer,
-		error) {
+	h, _ := endpoint(t, does(func(_ broker.Visitor, text string) error {
 		got = len(text)
-		return broker.Answer{}, nil
-	})
-	for name, known := range map[string]bool{"by Content-Length": true, "by what comes": false} {
-		for size, status := range map[int]int{httpapi.MaxBody: 200, httpapi.MaxBody + 1: 413} {
+		return nil
+	}))
+	for size, status := range map[int]int{httpapi.MaxBody: 200, httpapi.MaxBody + 1: 413} {
+		for _, announced := range []int{size, -1} {
 			r := post(strings.Repeat("x", size))
-			if !known {
-				r.ContentLength = -1
-			}
+			r.ContentLength = int64(announced)
 			got = 0
 			if w := serve(h, r); w.Code != status || (got == size) != (status == 200) {
-				t.Errorf("%d bytes %s: %d", size, name, w.Code)
+				t.Errorf("%d bytes, announced %d: %d", size, announced, w.Code)
 			}
 		}
 	}
@@ -311,8 +298,7 @@ func (e *endless) Read(p []byte) (int, error) {
 func TestAttackBodyWithoutAnEnd(t *testing.T) {
 	h, _ := endpoint(t, answers)
 	body := &endless{}
-	r := httptest.NewRequest(http.MethodPost, "/", body)
-	r.Header.Set("Content-Type", "application/json")
+	r := posting(body)
 	r.ContentLength = -1
 	if w := serve(h, r); w.Code != 413 || body.taken > 2*httpapi.MaxBody {
 		t.Errorf("%d after %d bytes", w.Code, body.taken)
@@ -334,8 +320,7 @@ func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
 		change func(*http.Request)
 		status int
 	}{
-		"origin": {func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
-			403},
+		"origin":       {func(r *http.Request) { r.Header.Set("Origin", "https://a.b") }, 403},
 		"method":       {func(r *http.Request) { r.Method = http.MethodPut }, 405},
 		"proof":        {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401},
 		"length":       {func(r *http.Request) { r.ContentLength = httpapi.MaxBody + 1 }, 413},
@@ -347,8 +332,7 @@ func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
 			r.ContentLength = httpapi.MaxBody + 1
 		}, 401},
 	} {
-		r := httptest.NewRequest(http.MethodPost, "/", unread{t})
-		r.Header.Set("Content-Type", "application/json")
+		r := posting(unread{t})
 		r.Header.Set("Origin", origin)
 		c.change(r)
 		if w := serve(h, r); w.Code != c.status || readable(w) != (name != "origin") {
@@ -360,48 +344,39 @@ func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
 // One line for each request that the use case did not see, without anything of the query, the
 // headers or the body.
 func TestEdgeLogsWhatItRefuses(t *testing.T) {
-	for name, c := range map[string]struct {
-		request *http.Request
-		outcome string
-	}{
-		"proof": {httptest.NewRequest(http.MethodPost, "/", nil), "Unauthenticated"},
-		"method": {httptest.NewRequest(http.MethodPut, "/?secret=hunter2", nil),
-			"MethodNotAllowed"},
-		"origin": {httptest.NewRequest(http.MethodPost, "/", nil), "Forbidden.Origin"},
-		"query":  {httptest.NewRequest(http.MethodPost, "/?hunter2=1", nil), "InvalidArgument"},
+	for outcome, c := range map[string]struct{ method, target, header, value string }{
+		"Unauthenticated":  {"POST", "/", "Authorization", "Bearer hunter2"},
+		"MethodNotAllowed": {"PUT", "/?secret=hunter2", "X-Any", "hunter2"},
+		"Forbidden.Origin": {"POST", "/", "Origin", "https://hunter2.example"},
+		"InvalidArgument":  {"POST", "/?hunter2=1", "X-Any", "hunter2"},
 	} {
 		h, log := endpoint(t, answers)
-		switch name {
-		case "proof":
-			c.request.Header.Set("Authorization", "Bearer hunter2")
-		case "origin":
-			c.request.Header.Set("Origin", "https://hunter2.example")
-		}
-		w := serve(h, c.request)
+		r := httptest.NewRequest(c.method, c.target, nil)
+		r.Header.Set(c.header, c.value)
+		w := serve(h, r)
 		line := log.String()
-		if strings.Count(line, "\n") != 1 || !strings.Contains(line, "outcome="+c.outcome) ||
-			!strings.Contains(line, errorOf(t, w).RequestId) ||
-			strings.Contains(line, "hunter2") {
-			t.Errorf("%s: %s", name, line)
+		if strings.Count(line, "\n") != 1 || !strings.Contains(line, "outcome="+outcome) ||
+			!strings.Contains(line, errorOf(t, w).RequestId) || strings.Contains(line, "hunter2") {
+			t.Errorf("%s: %s", outcome, line)
 		}
 	}
 }
 
 func TestProofOfAnyLengthIsBounded(t *testing.T) {
 	h, log := endpoint(t, answers)
-	for proof, why := range map[string]string{
-		"Bearer " + strings.Repeat("x", 1<<20): "longer than 8192 bytes",
-		"Bearer " + strings.Repeat("x", 9600):  "longer than 8192 bytes",
-		"Bearer":                               "not one Bearer token", "Bearer ": "not one Bearer token",
-		"Basic eDp4": "not one Bearer token", "": "not one Bearer token",
-		"BearerX": "not one Bearer token", "Token x": "not one Bearer token",
-		"bearer  x": "", "Bearer a b": "",
+	for why, proofs := range map[string][]string{
+		"longer than 8192 bytes": {"Bearer " + strings.Repeat("x", 1<<20),
+			"Bearer " + strings.Repeat("x", 9600)},
+		"not one Bearer token": {"Bearer", "Bearer ", "Basic eDp4", "", "BearerX", "Token x"},
+		"":                     {"bearer  x", "Bearer a b"},
 	} {
-		r := post(`{}`)
-		r.Header["Authorization"] = []string{proof}
-		log.Reset()
-		if w := serve(h, r); w.Code != 401 || !strings.Contains(log.String(), why) {
-			t.Errorf("%.20q: %d, logged %.300s", proof, w.Code, log)
+		for _, proof := range proofs {
+			r := post(`{}`)
+			r.Header["Authorization"] = []string{proof}
+			log.Reset()
+			if w := serve(h, r); w.Code != 401 || !strings.Contains(log.String(), why) {
+				t.Errorf("%.20q: %d, logged %.300s", proof, w.Code, log)
+			}
 		}
 	}
 	r := post(`{}`) // each of the two is good
@@ -418,13 +393,12 @@ func TestProofOfAnyLengthIsBounded(t *testing.T) {
 // Colleagues behind that address who bear a proof are served, and so are guests of elsewhere.
 func TestRefusedStrangersAreNotRead(t *testing.T) {
 	read := 0
-	h, log := endpoint(t, func(_ context.Context, v broker.Visitor, _ string) (broker.Answer,
-		error) {
+	h, log := endpoint(t, does(func(v broker.Visitor, _ string) error {
 		if read++; v.Guest() && v.Address.String() == "192.0.2.1" {
-			return broker.Answer{}, weboffice.ErrUnauthenticated.New()
+			return weboffice.ErrUnauthenticated.New()
 		}
-		return broker.Answer{}, nil
-	})
+		return nil
+	}))
 	request := func(address, proof string) *httptest.ResponseRecorder {
 		r := post(`{}`)
 		r.RemoteAddr = address
