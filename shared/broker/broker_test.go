@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weboffice-functions/shared/policy"
+	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
@@ -93,6 +94,18 @@ func TestYoungTokensComeBackForNothing(t *testing.T) {
 		b.mustRefresh(b.Broker, passerBy, opened)
 		b.calls(1, 1)
 	})
+}
+
+// Should IMM's clock say that a token is over when it comes, the page is not told so.
+func TestLifeIsNeverNegative(t *testing.T) {
+	r := ruling{decision: policy.Decision{
+		Request: weboffice.Request{Permission: &weboffice.Permission{Copy: true}}}}
+	for left, want := range map[time.Duration]time.Duration{-1: 0, time.Second: time.Second} {
+		answer := r.answer(weboffice.Access{}, session.Sealed{}, left)
+		if answer.Life != want || !answer.Permission.Copy {
+			t.Errorf("%+v", answer)
+		}
+	}
 }
 
 // A guest is one person to the editor as long as the document is open.

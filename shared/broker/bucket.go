@@ -3,6 +3,7 @@ package broker
 import (
 	"crypto/sha256"
 	"maps"
+	"slices"
 	"time"
 
 	"weboffice-functions/shared/policy"
@@ -158,13 +159,10 @@ func (w *windows) take(document id, life time.Duration, now time.Time) {
 }
 
 func (w *windows) giveBack(document id, at time.Time) {
-	known, there := w.calls[document]
-	for i := callsPerLife - 1; there && i >= 0; i-- {
-		if known.at[i].Equal(at) {
-			copy(known.at[1:], known.at[:i])
-			known.at[0] = time.Time{}
-			w.calls[document] = known
-			return
-		}
+	known := w.calls[document]
+	if i := slices.IndexFunc(known.at[:], at.Equal); i >= 0 {
+		copy(known.at[1:], known.at[:i])
+		known.at[0] = time.Time{}
+		w.calls[document] = known
 	}
 }

@@ -78,10 +78,8 @@ func TestScenariosOfTheVendorsPagesAreRead(t *testing.T) {
 			if !reflect.DeepEqual(got, s.want) {
 				t.Errorf("got  %+v\nwant %+v", got, s.want)
 			}
-			if err := got.Validate(); err != nil {
-				t.Error(err)
-			}
-			if _, err := ParseSourceURI(got.SourceURI); err != nil {
+			_, err = ParseSourceURI(got.SourceURI)
+			if err := errors.Join(err, got.Validate()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -122,6 +120,15 @@ func TestQueryReadsWhatABodyReads(t *testing.T) {
 	}
 }
 
+// accepted is what stands against a body that was sent.
+func accepted(body string) error {
+	r, err := ParseRequest([]byte(body))
+	if err != nil {
+		return err
+	}
+	return r.Validate()
+}
+
 func TestBadInputNamesTheParameter(t *testing.T) {
 	long := func(before string, n int, after string) string {
 		return before + strings.Repeat("x", n) + after
@@ -159,10 +166,7 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 			long(`{"User":{"Avatar":"`, 1025, `"}}`), long(`{"User":{"Name":"`, 129, `"}}`)},
 	} {
 		for _, body := range bodies {
-			r, err := ParseRequest([]byte(body))
-			if err == nil {
-				err = r.Validate()
-			}
+			err := accepted(body)
 			var public *Error
 			if !errors.As(err, &public) || public.Kind != Invalid || public.Code != code {
 				t.Errorf("%.60s: got %v, want %s", body, err, code)
@@ -446,16 +450,8 @@ func unpaidWorkIsBounded(t *testing.T, length int) {
 		n := (length - len(before) - len(after)) / len(piece)
 		return before + strings.TrimSuffix(strings.Repeat(piece, n), ",") + after
 	}
-	ordinary := filled(`{"SourceURI":"oss://test-bucket/a.docx","UserData":"`, "x", `"}`)
-	refusal := func(body []byte) (Request, error) {
-		r, err := ParseRequest(body)
-		if err == nil {
-			err = r.Validate()
-		}
-		return r, err
-	}
 	bodies := map[string]string{
-		"ordinary":           ordinary,
+		"ordinary":           filled(`{"SourceURI":"oss://a-b/a.docx","UserData":"`, "x", `"}`),
 		"a chain of nothing": filled(`{"CredentialConfig":{"Chain":[`, `{},`, `]}}`),
 		"a chain in a text":  filled(`{"CredentialConfig":"{'Chain':[`, `{},`, `]}"}`),
 		"quotes in a text":   filled(`{"CredentialConfig":"{'Chain':['`, `\"'`, `']}"}`),
@@ -471,11 +467,12 @@ func unpaidWorkIsBounded(t *testing.T, length int) {
 	for range 30 { // in turns, so that a busy machine slows all of them down
 		for name, body := range bodies {
 			start := time.Now()
-			if _, err := refusal([]byte(body)); err == nil {
-				t.Fatalf("%s is not refused", name)
-			}
+			err := accepted(body)
 			if took := time.Since(start); best[name] == 0 || took < best[name] {
 				best[name] = took
+			}
+			if err == nil {
+				t.Fatalf("%s is not refused", name)
 			}
 		}
 	}
