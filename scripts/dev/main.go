@@ -123,9 +123,9 @@ func folderOf(text string) local.Folder {
 // introduce prints what one's own page, policy and backend need. ours says that the link keys were
 // made here, and nobody else could know them.
 func introduce(stdout io.Writer, l *local.Local, site *example, ours bool) {
-	page, address := "The sample page  ", l.URL
+	page, address := "The sample page ", l.URL
 	if site != nil {
-		page = fmt.Sprintf("%-17s", "Example "+site.name)
+		page = fmt.Sprintf("%-16s", "Example "+site.name)
 	}
 	if site != nil && site.command != nil {
 		address = "http://" + site.address
@@ -136,7 +136,7 @@ func introduce(stdout io.Writer, l *local.Local, site *example, ours bool) {
 	}
 	credentials := l.IMM.Credentials()
 	fmt.Fprintf(stdout, `
-  %[8]s %[9]s/
+  %[8]s  %[9]s/
   The vendor's way  %[1]s/quickstart/
 
   For a page of your own

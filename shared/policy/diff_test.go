@@ -66,8 +66,8 @@ func TestDiffInWords(t *testing.T) {
 			" {issuer: staff}, "+lines[0]+"}\n"+strings.Join(lines[1:], "\n"))
 	}
 	other := mustParse(t, strings.NewReplacer("staff:", "crew:", "issuer: staff", "issuer: crew",
-		"oid", "object").Replace(head)+"rules:\n  - {name: r, documents: oss://team-docs/*, callers:"+
-		" [{issuer: crew}, {issuer: partners}], grant: [view]}\n")
+		"oid", "object").Replace(head)+"rules:\n  - {name: r, documents: oss://team-docs/*,"+
+		" callers: [{issuer: crew}, {issuer: partners}], grant: [view]}\n")
 	for name, c := range map[string]struct {
 		old, new *policy.Policy
 		want     string
@@ -111,12 +111,12 @@ func TestDiffInWords(t *testing.T) {
 	}
 }
 
-// A claim that is text by its name and an object by a pointer is more than the search draws: it says
-// so, and invents nothing.
+// A claim that is text by its name and an object by a pointer is more than the search draws: it
+// says so, and invents nothing.
 func TestASearchThatIsNotSureSaysSo(t *testing.T) {
 	of := func(grant string) string {
-		return head + "rules:\n  - {name: odd, documents: oss://team-docs/*, callers: {issuer: staff," +
-			" claims: {a: x, /a/b: z}}, grant: [" + grant + "]}\n  - {name: all, documents:" +
+		return head + "rules:\n  - {name: odd, documents: oss://team-docs/*," +
+			" callers: {issuer: staff, claims: {a: x, /a/b: z}}, grant: [" + grant + "]}\n  - {name: all, documents:" +
 			" oss://team-docs/*, callers: {issuer: staff}, grant: [view, edit]}\n"
 	}
 	d := policy.Diff(mustParse(t, of("view")), mustParse(t, of("view, copy")))
