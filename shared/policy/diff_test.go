@@ -117,7 +117,8 @@ func TestASearchThatIsNotSureSaysSo(t *testing.T) {
 	of := func(grant string) string {
 		return head + "rules:\n  - {name: odd, documents: oss://team-docs/*," +
 			" callers: {issuer: staff, claims: {a: x, /a/b: z}}, grant: [" + grant + "]}\n" +
-			"  - {name: all, documents: oss://team-docs/*, callers: {issuer: staff}, grant: [view, edit]}\n"
+			"  - {name: all, documents: oss://team-docs/*, callers: {issuer: staff}," +
+			" grant: [view, edit]}\n"
 	}
 	d := policy.Diff(mustParse(t, of("view")), mustParse(t, of("view, copy")))
 	if len(d.Changes) > 0 || strings.Join(d.Unsure, "; ") != `"odd" and "odd"` {
