@@ -691,20 +691,22 @@ func TestWhatAPolicySaysOfItself(t *testing.T) {
 project: test-project
 origins: [https://docs.example.com, "http://127.0.0.1:8080"]
 quickStart: true
-limits: {anyone: 3/s, caller: 1000/h}
+limits: {anyone: 3/s, caller: 1000/h, total: 5000/h}
 issuers:
-  b: {url: https://b.example, audience: weboffice}
+  b: {url: urn:b, audience: [weboffice, app], audienceClaim: azp, keys: https://b.example/jwks}
   a: {url: "http://127.0.0.1:9000/a", audience: x, maxAge: 30m, trustEmail: true, user: {id: oid}}
 revokedLinks: [one, two]
 rules:
   - {name: l, documents: oss://team-docs/*, callers: [{issuer: a}, {issuer: links}], grant: [view]}
 `)
 	wantLimits := policy.Limits{Anyone: policy.Rate{Events: 3, Per: time.Second},
-		Caller: policy.Rate{Events: 1000, Per: time.Hour}}
+		Caller: policy.Rate{Events: 1000, Per: time.Hour},
+		Total:  policy.Rate{Events: 5000, Per: time.Hour}}
 	wantIssuers := []caller.Issuer{
 		{Name: "a", URL: "http://127.0.0.1:9000/a", Audience: []string{"x"}, MaxAge: 30 * time.Minute,
 			TrustEmail: true, User: caller.UserClaims{ID: "oid"}},
-		{Name: "b", URL: "https://b.example", Audience: []string{"weboffice"}, MaxAge: 24 * time.Hour},
+		{Name: "b", URL: "urn:b", Audience: []string{"weboffice", "app"}, AudienceClaim: "azp",
+			Keys: "https://b.example/jwks", MaxAge: 24 * time.Hour},
 	}
 	if p.Limits() != wantLimits || !reflect.DeepEqual(p.Issuers(), wantIssuers) ||
 		!p.QuickStart() || !p.UsesLinks() || p.Rules() != 1 ||

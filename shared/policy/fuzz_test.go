@@ -62,6 +62,9 @@ func FuzzParse(f *testing.F) {
 			!slices.Equal(first.Warnings, again.Warnings) {
 			t.Fatalf("the second time: %+v", again)
 		}
+		if d := policy.Diff(p, p); len(d.Changes)+len(d.Settings) > 0 {
+			t.Errorf("a policy differs from itself: %+v", d)
+		}
 		_, err = caller.NewVerifier(caller.Options{
 			Issuers: p.Issuers(), RevokedLinks: p.RevokedLinks(), Now: time.Now,
 			Client: http.DefaultClient, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),

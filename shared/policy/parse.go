@@ -250,8 +250,8 @@ func checkOrigin(origin string) error {
 
 func (r *reader) issuer(name string, t issuerText) caller.Issuer {
 	at := func(key ...any) []any { return append([]any{"issuers", name}, key...) }
-	if len(name) > 32 || name == caller.LinkIssuer || name == "anyone" || name[0] < 'a' ||
-		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+	if name == "" || len(name) > 32 || name == caller.LinkIssuer || name == "anyone" ||
+		name[0] < 'a' || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		r.problem("an issuer's name is at most 32 lower-case letters, digits and -, begins with a"+
 			" letter and is neither links nor anyone", at()...)
 	}

@@ -1,7 +1,11 @@
 // Package policy says who may open which document with which rights. Parse reads a policy file into
 // an immutable Policy; Decide answers one question; Explain says for the same question why each
 // rule decided or did not. Server, tests of a policy and command line share these three, so what
-// was tested is what runs.
+// was tested is what runs. README.md is for whoever writes a policy.
+//
+// Check is Parse for people: it runs the policy's own tests, and warns of what is allowed and
+// probably not meant. Diff says what a change means. Both ask Decide and the rules themselves, about
+// questions that a search finds (meet.go).
 //
 // Promises: the first rule that matches decides, and without one the answer is no. What a caller
 // gets is never more than the rule's grant, never more than what was asked and never more than the

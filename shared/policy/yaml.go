@@ -233,7 +233,7 @@ func (r *reader) members(node *yaml.Node, into reflect.Value) bool {
 		switch {
 		case !r.unique(node, i, seen):
 			ok = false
-		case field < 0:
+		case field < 0 || key == "": // "" is what no file sets
 			r.note(node.Content[i], unknownKey(key, keys))
 		default:
 			ok = r.read(node.Content[i+1], into.Field(field)) && ok
