@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -139,17 +140,19 @@ func (t template) bare() bool {
 // fill returns the rule's set with every ${claim}, ${document.bucket} and ${document.key} replaced.
 // A claim that is not text is refused, and so is one that nobody would see, such as a watermark's
 // name that is a space. Where the text around it is JSON it goes in escaped. Inside
-// CredentialConfig what could widen a RAM policy (* ? $) is refused.
+// CredentialConfig what could widen a RAM policy (* ? $) is refused. Beside an error every text that
+// could be filled is: what a caller repeats of those is no mistake of the caller's.
 func (a *ask) fill(r *rule) (weboffice.Request, error) {
-	filled, shared := r.set, r.set
+	filled, shared, unfilled := r.set, r.set, error(nil)
 	for _, t := range r.filled {
 		text, err := a.fillText(t)
 		if err != nil {
-			return r.set, weboffice.ErrUnfilled.Because(err)
+			unfilled = cmp.Or(unfilled, error(weboffice.ErrUnfilled.Because(err)))
+			continue
 		}
 		own(reflect.ValueOf(&filled).Elem(), reflect.ValueOf(shared), t.path).SetString(text)
 	}
-	return filled, nil
+	return filled, unfilled
 }
 
 func (a *ask) fillText(t template) (string, error) {
