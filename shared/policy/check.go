@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +37,7 @@ func (r Report) Err() error {
 
 // Check reads a policy, runs its own tests and looks for what is probably not meant.
 func Check(data []byte, o Options) Report {
-	r := &reader{keys: map[reflect.Type][]string{}}
+	r := newReader()
 	p, text := r.parse(data, o)
 	var tests []test
 	if p != nil {

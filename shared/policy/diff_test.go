@@ -12,9 +12,9 @@ import (
 // TestDiffEqualsTheDecisions: every example of a difference is decided otherwise by the two
 // policies, and where a random request is, there is a difference.
 func TestDiffEqualsTheDecisions(t *testing.T) {
-	pairs := 1500
+	pairs := 400
 	if testing.Short() {
-		pairs = 150
+		pairs = 100
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -103,7 +103,7 @@ func (*callerText) form() string {
 // Parse reads a policy as a function that starts does. The error joins every mistake found, each a
 // Finding, in the order of the file. The policy's own tests are left to Check.
 func Parse(data []byte, o Options) (*Policy, error) {
-	r := &reader{keys: map[reflect.Type][]string{}}
+	r := newReader()
 	p, _ := r.parse(data, o)
 	if len(r.mistakes) == 0 {
 		return p, nil
@@ -432,6 +432,12 @@ func (r *reader) set(out *rule, written setText, at func(...any) []any) {
 		}
 	}
 	body, err := json.Marshal(written)
+	again := fmt.Sprintf("%v%s", out.forAnyone(), body)
+	if same := r.sets[again]; same != nil {
+		out.set, out.filled = same.set, same.filled
+		return
+	}
+	mistakes := len(r.mistakes)
 	if err == nil {
 		out.set, err = weboffice.ParseRequest(body)
 	}
@@ -461,5 +467,8 @@ func (r *reader) set(out *rule, written setText, at func(...any) []any) {
 	out.filled, problems = templates(out.set, out.forAnyone())
 	for _, problem := range problems {
 		r.problem("set: "+problem, at("set")...)
+	}
+	if len(r.mistakes) == mistakes {
+		r.sets[again] = out
 	}
 }

@@ -4,8 +4,8 @@
 // was tested is what runs. README.md is for whoever writes a policy.
 //
 // Check is Parse for people: it runs the policy's own tests, and warns of what is allowed and
-// probably not meant. Diff says what a change means. Both ask Decide and the rules themselves, about
-// questions that a search finds (meet.go).
+// probably not meant. Diff says what a change means. Both ask Decide and the rules themselves,
+// about questions that a search finds (meet.go).
 //
 // Promises: the first rule that matches decides, and without one the answer is no. What a caller
 // gets is never more than the rule's grant, never more than what was asked and never more than the

@@ -26,6 +26,11 @@ type reader struct {
 	root     *yaml.Node
 	mistakes []Finding
 	keys     map[reflect.Type][]string
+	sets     map[string]*rule // what is set, by its JSON: rules repeat each other's
+}
+
+func newReader() *reader {
+	return &reader{keys: map[reflect.Type][]string{}, sets: map[string]*rule{}}
 }
 
 // oneOrMany is a list in whose place a single element may stand.
@@ -204,38 +209,38 @@ func (r *reader) list(node *yaml.Node, into reflect.Value) bool {
 	return ok
 }
 
-// unique notes a key that is no plain text or stands twice.
-func (r *reader) unique(node *yaml.Node, i int, seen map[string]bool) bool {
-	key := node.Content[i]
+// key notes a key that is no plain text or stands twice.
+func (r *reader) key(key *yaml.Node, twice bool) bool {
 	switch {
 	case key.Kind != yaml.ScalarNode || key.Anchor != "" || key.Style&yaml.TaggedStyle != 0 ||
 		key.Tag == "!!merge":
 		r.note(key, "a key is plain text: anchors, tags, merges and ? are not read")
 		return false
-	case seen[key.Value]:
+	case twice:
 		r.note(key, fmt.Sprintf("%q stands twice: remove one, or begin a list's next entry with -",
 			key.Value))
 		return false
 	}
-	seen[key.Value] = true
 	return true
 }
 
 // members reads a map into a struct, whose tags say the keys.
 func (r *reader) members(node *yaml.Node, into reflect.Value) bool {
-	keys, seen, ok := r.keysOf(into.Type()), make(map[string]bool, 8), true
+	keys, seen, ok := r.keysOf(into.Type()), uint64(0), true
 	if len(node.Content) == 0 {
 		r.note(node, noValue)
 	}
 	for i := 0; i < len(node.Content); i += 2 {
-		key := node.Content[i].Value
-		field := slices.Index(keys, key)
+		key := node.Content[i]
+		field := slices.Index(keys, key.Value)
+		bit := uint64(1) << max(field, 0)
 		switch {
-		case !r.unique(node, i, seen):
+		case !r.key(key, field >= 0 && seen&bit != 0):
 			ok = false
-		case field < 0 || key == "": // "" is what no file sets
-			r.note(node.Content[i], unknownKey(key, keys))
+		case field < 0 || key.Value == "": // "" is what no file sets
+			r.note(key, unknownKey(key.Value, keys))
 		default:
+			seen |= bit
 			ok = r.read(node.Content[i+1], into.Field(field)) && ok
 		}
 	}
@@ -275,12 +280,12 @@ func (r *reader) entries(node *yaml.Node, into reflect.Value) bool {
 		entries = reflect.New(reflect.TypeFor[map[string]any]()).Elem()
 	}
 	entries.Set(reflect.MakeMapWithSize(entries.Type(), len(node.Content)/2))
-	seen := make(map[string]bool, len(node.Content)/2)
 	for i := 0; i < len(node.Content); i += 2 {
 		value := reflect.New(entries.Type().Elem()).Elem()
-		ok = r.unique(node, i, seen) && r.read(node.Content[i+1], value) && ok
 		key := reflect.ValueOf(node.Content[i].Value)
-		entries.SetMapIndex(key.Convert(entries.Type().Key()), value)
+		ok = r.key(node.Content[i], entries.MapIndex(key).IsValid()) &&
+			r.read(node.Content[i+1], value) && ok
+		entries.SetMapIndex(key, value)
 	}
 	into.Set(entries)
 	return ok
@@ -312,6 +317,10 @@ func (r *reader) scalar(node *yaml.Node, into reflect.Value) bool {
 		r.note(node, node.Value+" may be text or one of several numbers: write it in plain digits,"+
 			" or put it in quotes")
 		return false
+	}
+	if into.Kind() == reflect.String && found == "text" { // most of a policy
+		into.SetString(node.Value)
+		return true
 	}
 	if special, ok := into.Addr().Interface().(wordOr); ok && found == "text" &&
 		special.word(node.Value) {
