@@ -2,6 +2,8 @@ package policy_test
 
 import (
 	"encoding/json"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +27,20 @@ issuers:
   partners: {url: https://id.partners.example, audience: weboffice, trustEmail: true,
     user: {id: oid, name: nick, avatar: image}}
 `
+
+// seed is what the property tests draw from: the same in every run, so that a red test is owed to a
+// change. .ci/long sets POLICY_TEST_SEED to look further.
+func seed(t testing.TB) uint64 {
+	seed := uint64(2)
+	if text := os.Getenv("POLICY_TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("seed %d", seed)
+	return seed
+}
 
 // mustParse parses a policy that is right.
 func mustParse(t testing.TB, text string) *policy.Policy {

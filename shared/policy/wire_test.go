@@ -96,9 +96,7 @@ func TestIMMIsAskedForWhatTheOracleSays(t *testing.T) {
 	if testing.Short() {
 		policies = 60
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	d, outcomes, cases := random{rand.New(rand.NewPCG(seed, 1))}, map[string]int{}, 0
+	d, outcomes, cases := random{rand.New(rand.NewPCG(seed(t), 1))}, map[string]int{}, 0
 	for range policies {
 		m := d.model()
 		o := newRig(t, m, d.changed(d.changed(m)))
