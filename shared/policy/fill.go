@@ -140,8 +140,8 @@ func (t template) bare() bool {
 // fill returns the rule's set with every ${claim}, ${document.bucket} and ${document.key} replaced.
 // A claim that is not text is refused, and so is one that nobody would see, such as a watermark's
 // name that is a space. Where the text around it is JSON it goes in escaped. Inside
-// CredentialConfig what could widen a RAM policy (* ? $) is refused. Beside an error every text that
-// could be filled is: what a caller repeats of those is no mistake of the caller's.
+// CredentialConfig what could widen a RAM policy (* ? $) is refused. Beside an error every text
+// that could be filled is: a caller may repeat it.
 func (a *ask) fill(r *rule) (weboffice.Request, error) {
 	filled, shared, unfilled := r.set, r.set, error(nil)
 	for _, t := range r.filled {

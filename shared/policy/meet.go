@@ -394,9 +394,12 @@ func (m *meeting) value(name string, needs []need) (value any, ok bool) {
 			one := w
 			one.groups = append(slices.Clip(w.groups), n.is.globs())
 			whole.groups = append(slices.Clip(whole.groups), n.is.globs())
-			elements = append(elements, one.text())
+			text := any(one.text())
+			if !slices.Contains(elements, text) {
+				elements = append(elements, text)
+			}
 			if !n.deny {
-				odd = append(odd, elements[len(elements)-1])
+				odd = append(odd, text)
 			}
 		}
 	}
