@@ -144,7 +144,7 @@ func (m *meeting) draw(d draft, out []*rule) *Question {
 	a := newAsk(q)
 	for _, r := range out {
 		var documents bool
-		if a.captured, documents = r.pattern.match(a.uri); !documents {
+		if a.segments, documents = r.pattern.match(a.uri); !documents {
 			continue
 		}
 		i := slices.IndexFunc(r.callers, func(c callers) bool {

@@ -3,9 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
-	"sync"
 	"unicode"
 
 	"weboffice-functions/shared/caller"
@@ -20,9 +18,7 @@ type pattern struct {
 	bucket   string
 	segments []string // of the key, as written
 	prefix   string   // literal text before anything special: a cheap first look
-	claims   []string // what each group must equal
-	// anchored on both sides; one group for each claim. Made when a document first has the prefix
-	compiled func() *regexp.Regexp
+	claims   []string // what the segments with ${…} must equal, in their order
 }
 
 // maxClaim is the longest name of a claim, in bytes.
@@ -43,12 +39,10 @@ func checkClaim(name string) error {
 
 // placeholder returns what a text that is one ${…} names; "" for any other text.
 func placeholder(text string) string {
-	name, opened := strings.CutPrefix(text, "${")
-	name, closed := strings.CutSuffix(name, "}")
-	if !opened || !closed {
-		return ""
+	if strings.HasPrefix(text, "${") && strings.HasSuffix(text, "}") {
+		return text[len("${") : len(text)-len("}")]
 	}
-	return name
+	return ""
 }
 
 // segmentsOf cuts a key at its slashes, but for those inside ${…}: claims may be named by a URL.
@@ -112,7 +106,6 @@ func parsePattern(text string) (*pattern, error) {
 	}
 	p.prefix, _, _ = strings.Cut(text, "*")
 	p.prefix, _, _ = strings.Cut(p.prefix, "${")
-	p.compiled = sync.OnceValue(p.compile)
 	return p, nil
 }
 
@@ -121,7 +114,7 @@ func (p *pattern) conditions() []condition {
 	var all []condition
 	for at, segment := range p.segments {
 		if name := placeholder(segment); name != "" {
-			all = append(all, segmentIs{len(all), at, name})
+			all = append(all, segmentIs{at, name})
 		}
 	}
 	return all
@@ -136,59 +129,50 @@ func spread(segment string) string {
 	return before + "*/**"
 }
 
-// compile never fails: it is given at most 1,023 quoted bytes.
-func (p *pattern) compile() *regexp.Regexp {
-	var expression strings.Builder
-	for _, segment := range p.segments {
-		switch {
-		case placeholder(segment) != "":
-			expression.WriteString("/([^/]+)")
-		case segment == "**":
-			expression.WriteString("/.*")
-		default:
-			expression.WriteString("/" +
-				strings.ReplaceAll(regexp.QuoteMeta(segment), `\*`, `[^/]*`))
-		}
-	}
-	return regexp.MustCompile("(?s)^" + regexp.QuoteMeta("oss://"+p.bucket) +
-		expression.String() + "$")
-}
-
-// match says whether uri matches, and what each claim's segment holds.
-func (p *pattern) match(uri string) (captured []string, ok bool) {
-	if !strings.HasPrefix(uri, p.prefix) {
+// match says whether uri matches, and what its key's segments are.
+func (p *pattern) match(uri string) (segments []string, ok bool) {
+	if !strings.HasPrefix(uri, p.prefix) { // which names the bucket
 		return nil, false
 	}
-	if len(p.claims) == 0 {
-		return nil, p.compiled().MatchString(uri)
-	}
-	groups := p.compiled().FindStringSubmatch(uri)
-	if groups == nil {
-		return nil, false
-	}
-	return groups[1:], true
+	segments = strings.Split(uri[len("oss:///")+len(p.bucket):], "/")
+	return segments, fits(len(p.segments), len(segments), 1,
+		func(i int) bool { return p.segments[i] == "**" },
+		func(i, j int) bool {
+			return placeholder(p.segments[i]) != "" || wildcard(p.segments[i], segments[j])
+		})
 }
 
-// wildcard says whether text matches a pattern in which * stands for any text. It goes back to the
-// last * alone, so it takes no longer than the product of both lengths.
+// wildcard says whether text matches a pattern in which * stands for any text.
 func wildcard(pattern, text string) bool {
-	star, resume := -1, 0
+	return fits(len(pattern), len(text), 0,
+		func(i int) bool { return pattern[i] == '*' },
+		func(i, j int) bool { return pattern[i] == text[j] })
+}
+
+// fits says whether n elements fit a pattern of m. Element i of the pattern stands for one element j
+// where one says so, or, if it is a star, for any number of them, but not for fewer than least. It
+// goes back to the last star alone, so one is asked m times n at most.
+func fits(m, n, least int, star func(i int) bool, one func(i, j int) bool) bool {
+	last, resume := -1, 0
 	i, j := 0, 0
-	for j < len(text) {
+	for j < n {
 		switch {
-		case i < len(pattern) && pattern[i] == '*':
-			star, resume = i, j
-			i++
-		case i < len(pattern) && pattern[i] == text[j]:
+		case i < m && star(i):
+			last, resume = i, j+least
+		case i < m && one(i, j):
 			i, j = i+1, j+1
-		case star >= 0:
-			resume++
-			i, j = star+1, resume
-		default:
+			continue
+		case last < 0:
 			return false
+		default:
+			resume++
 		}
+		i, j = last+1, resume
 	}
-	return strings.Trim(pattern[i:], "*") == ""
+	for least == 0 && i < m && star(i) {
+		i++
+	}
+	return i == m
 }
 
 // parseLinkPattern reads a share link's documents.

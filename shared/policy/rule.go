@@ -74,7 +74,6 @@ type claimIs struct {
 
 // segmentIs holds where the document's segment at a ${claim} is the claim or one of its elements.
 type segmentIs struct {
-	index int // among the pattern's claims
 	at    int // among the segments of a document's key
 	claim string
 }
@@ -95,7 +94,7 @@ func (c *claimIs) failing(a *ask, deny bool) failure {
 }
 
 func (s segmentIs) failing(a *ask, deny bool) failure {
-	is := claimIs{texts: a.captured[s.index : s.index+1], exact: true}
+	is := claimIs{texts: a.segments[s.at : s.at+1], exact: true}
 	if is.holds(a.claim(s.claim), deny) {
 		return holds
 	}
@@ -153,7 +152,7 @@ func newAsk(q *Question) *ask { return &ask{q: q, uri: q.Document.String()} }
 type ask struct {
 	q        *Question
 	uri      string
-	captured []string // of the pattern that was matched last, the segments at its claims
+	segments []string // of the document's key, once a pattern matched
 	claims   []found  // those that were looked up
 	link     *bool    // whether the share link covers the document, once it was looked at
 }
@@ -200,11 +199,9 @@ func linkMatches(link *caller.Link, uri string) bool {
 
 // firstFailing says which condition of the rule fails first, and whether its documents match.
 func (a *ask) firstFailing(r *rule) (first failure, documents bool) {
-	captured, ok := r.pattern.match(a.uri)
-	if !ok {
+	if a.segments, documents = r.pattern.match(a.uri); !documents {
 		return failure{sentence: "the documents do not match"}, false
 	}
-	a.captured = captured
 	first.sentence = "the caller is not of this issuer"
 	for _, c := range r.callers {
 		switch {
