@@ -193,6 +193,8 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
+var urls = regexp.MustCompile(`\$\{[^}]*/`)
+
 // FuzzPattern: a pattern matches what the oracle's matcher says, and what is found between two
 // patterns lies between them.
 func FuzzPattern(f *testing.F) {
@@ -206,8 +208,8 @@ func FuzzPattern(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p, q, key, filler string) {
 		p, q = "oss://team-docs/"+p, "oss://team-docs/"+q
 		if _, err := policy.Match(p, ""); err != nil || strings.Count(p+q, "*") > 12 ||
-			len(key)+len(filler) > 60 {
-			return // the oracle is slow
+			len(key)+len(filler) > 60 || urls.MatchString(p+q) {
+			return // the oracle is slow, and knows no claim whose name has a slash
 		}
 		keys := []string{key, instance(p, filler), instance(q, filler)}
 		between, sure := policy.Between(q, p)

@@ -149,9 +149,9 @@ func wildcard(pattern, text string) bool {
 		func(i, j int) bool { return pattern[i] == text[j] })
 }
 
-// fits says whether n elements fit a pattern of m. Element i of the pattern stands for one element j
-// where one says so, or, if it is a star, for any number of them, but not for fewer than least. It
-// goes back to the last star alone, so one is asked m times n at most.
+// fits says whether n elements fit a pattern of m. Element i of the pattern stands for one element
+// j where one says so, or, if it is a star, for any number of them, but not for fewer than least.
+// It goes back to the last star alone, so one is asked m times n at most.
 func fits(m, n, least int, star func(i int) bool, one func(i, j int) bool) bool {
 	last, resume := -1, 0
 	i, j := 0, 0
