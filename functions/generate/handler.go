@@ -6,7 +6,6 @@ package generate
 
 import (
 	"net/http"
-	"net/url"
 
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/httpapi"
@@ -16,17 +15,7 @@ import (
 // New returns the function's handler.
 func New(a *app.App) http.Handler {
 	return httpapi.Endpoint[weboffice.Request]{
-		Edge: a.Edge, Name: "generate", Decode: weboffice.ParseRequest, DecodeQuery: fromQuery,
+		Edge: a.Edge, Name: "generate", Decode: weboffice.ParseRequest,
 		Use: a.Broker.Generate,
 	}
-}
-
-// fromQuery reads the query of a page built on the vendor's quick start. A password would stand in
-// the gateway's log.
-func fromQuery(query url.Values) (weboffice.Request, error) {
-	request, err := weboffice.ParseQuery(query)
-	if err == nil && request.Password != "" {
-		return weboffice.Request{}, weboffice.ErrPasswordInURL.New()
-	}
-	return request, err
 }

@@ -14,7 +14,6 @@ import (
 // New returns the function's handler.
 func New(a *app.App) http.Handler {
 	return httpapi.Endpoint[weboffice.RefreshRequest]{
-		Edge: a.Edge, Name: "refresh", Decode: weboffice.ParseRefresh,
-		DecodeQuery: weboffice.ParseRefreshQuery, Use: a.Broker.Refresh,
+		Edge: a.Edge, Name: "refresh", Decode: weboffice.ParseRefresh, Use: a.Broker.Refresh,
 	}
 }

@@ -205,7 +205,7 @@ func wantKind(t *testing.T, err error, kind weboffice.Kind) *weboffice.Error {
 	t.Helper()
 	var public *weboffice.Error
 	if !errors.As(err, &public) || public.Kind != kind {
-		t.Fatalf("got %v, want kind %d", err, kind)
+		t.Fatalf("got %v, want kind %v", err, kind)
 	}
 	return public
 }

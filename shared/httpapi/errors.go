@@ -11,23 +11,6 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// statuses is the one table from kinds to HTTP.
-var statuses = map[weboffice.Kind]int{
-	weboffice.Internal:         http.StatusInternalServerError,
-	weboffice.Invalid:          http.StatusBadRequest,
-	weboffice.Unauthenticated:  http.StatusUnauthorized,
-	weboffice.Forbidden:        http.StatusForbidden,
-	weboffice.NotFound:         http.StatusNotFound,
-	weboffice.MethodNotAllowed: http.StatusMethodNotAllowed,
-	weboffice.SessionEnded:     http.StatusGone,
-	weboffice.TooLarge:         http.StatusRequestEntityTooLarge,
-	weboffice.MediaType:        http.StatusUnsupportedMediaType,
-	weboffice.Throttled:        http.StatusTooManyRequests,
-	weboffice.BadGateway:       http.StatusBadGateway,
-	weboffice.Unavailable:      http.StatusServiceUnavailable,
-	weboffice.Timeout:          http.StatusGatewayTimeout,
-}
-
 // defaultRetry is what a throttled page is told when IMM names no time.
 const defaultRetry = 2 * time.Second
 
@@ -44,7 +27,7 @@ func writeError(w http.ResponseWriter, ctx context.Context, err error) {
 		seconds := (wait + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
-	_ = writeJSON(w, statuses[public.Kind], public.Body(ctx))
+	_ = writeJSON(w, public.Kind.Status, public.Body(ctx))
 }
 
 // refused says whether a request failed because of what it asked or how often, and not because of
@@ -54,7 +37,7 @@ func refused(err error) bool {
 		return false
 	}
 	var over broker.OverLimit
-	status := statuses[weboffice.AsError(err).Kind]
-	return errors.As(err, &over) || status >= 400 && status < 500 &&
-		status != http.StatusTooManyRequests && status != http.StatusNotFound
+	kind := weboffice.AsError(err).Kind
+	return errors.As(err, &over) || kind.Status >= 400 && kind.Status < 500 &&
+		kind != weboffice.Throttled && kind != weboffice.NotFound
 }

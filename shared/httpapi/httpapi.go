@@ -15,7 +15,6 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -38,14 +37,13 @@ type Edge struct {
 	Logger     *slog.Logger
 }
 
-// Endpoint is one function, with its name for the log: decode reads its parameters from a JSON
-// body, decodeQuery from the query of a GET, use does the work.
+// Endpoint is one function, with its name for the log: Decode reads its parameters from a JSON
+// body, or from the one that the query of a GET stands for, Use does the work.
 type Endpoint[T any] struct {
-	Edge        *Edge
-	Name        string
-	Decode      func(body []byte) (T, error)
-	DecodeQuery func(url.Values) (T, error)
-	Use         func(context.Context, broker.Visitor, T) (broker.Answer, error)
+	Edge   *Edge
+	Name   string
+	Decode func(body []byte) (T, error)
+	Use    func(context.Context, broker.Visitor, T) (broker.Answer, error)
 }
 
 // ServeHTTP implements http.Handler; any path is served.
@@ -181,18 +179,16 @@ func clientAddress(r *http.Request) netip.Addr {
 
 func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker.Visitor) (
 	parameters T, err error) {
-	if r.Method == http.MethodGet {
-		if !v.Guest() {
-			w.Header().Set("Allow", "POST, OPTIONS")
-			return parameters, weboffice.ErrMethodWithProof.New()
-		}
-		query, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			return parameters, weboffice.ErrQuery.New()
-		}
-		return e.DecodeQuery(query)
+	var body []byte
+	switch {
+	case r.Method != http.MethodGet:
+		body, err = readBody(w, r)
+	case !v.Guest():
+		w.Header().Set("Allow", "POST, OPTIONS")
+		err = weboffice.ErrMethodWithProof.New()
+	default:
+		body, err = weboffice.BodyOf(r.URL.RawQuery)
 	}
-	body, err := readBody(w, r)
 	if err != nil {
 		return parameters, err
 	}

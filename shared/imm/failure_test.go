@@ -95,7 +95,7 @@ func TestFailuresAreSorted(t *testing.T) {
 				}
 				public := weboffice.AsError(err)
 				if err == nil || public.Kind != f.kind || known(err) != f.known {
-					t.Errorf("got %v of kind %d, %q", err, public.Kind, known(err))
+					t.Errorf("got %v of kind %v, %q", err, public.Kind, known(err))
 				}
 				if !strings.Contains(public.Fix, f.fix) || (public.Fix == "") != (f.fix == "") &&
 					!imm.NoAnswer(err) || strings.Contains(public.Message, "test-project") {

@@ -3,16 +3,12 @@ package weboffice
 import (
 	"bytes"
 	"cmp"
-	"encoding/hex"
 	"encoding/json"
+	"iter"
 	"math"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -22,7 +18,7 @@ func decode[T any](body []byte) (T, error) {
 	if err := check(body, ""); err != nil {
 		return none, err
 	}
-	if err := decodeObject(body, "", reflect.ValueOf(&r).Elem()); err != nil {
+	if err := decodeMembers(body, "", reflect.ValueOf(&r).Elem()); err != nil {
 		return none, err
 	}
 	return r, nil
@@ -43,97 +39,139 @@ const (
 // byte, in UTF-8, without lone surrogates. It scans and builds nothing, so that a text costs its
 // sender more than us. parameter names the parameter whose text it is, "" the whole body.
 func check(text []byte, parameter string) error {
-	depth, deepest, values, quoted := 0, 0, 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\\':
-			i++ // grammar allows it inside quotes alone
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			depth, values = depth+1, values+1
-			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
-			depth--
-		case c == ',':
+	deepest, values := 0, 0
+	for _, m := range marks(text) {
+		deepest = max(deepest, m.depth)
+		if m.char == '{' || m.char == '[' || m.char == ',' {
 			values++
 		}
 	}
 	switch {
 	case deepest > maxDepth || values > maxValues:
-		return about(parameter, ErrTooMany, ErrParameterTooMany, maxDepth, maxValues)
+		return ErrTooMany.about(parameter, "The body", maxDepth, maxValues)
 	case !json.Valid(text):
 		return notJSON(parameter)
 	case !utf8.Valid(text) || loneSurrogate(text):
-		return about(parameter, ErrNotUnicode, ErrParameterNotUnicode)
+		return ErrNotUnicode.about(parameter, "The body")
 	}
 	return nil
 }
 
-// about makes an error of the whole body, or of the parameter whose text it is.
-func about(parameter string, body, one Failure, values ...any) *Error {
+func notJSON(parameter string) *Error {
 	if parameter == "" {
-		return body.New(values...)
+		return ErrNotJSON.New()
 	}
-	return one.New(append([]any{parameter}, values...)...)
+	return ErrParameterNotJSON.New(parameter)
 }
-
-func notJSON(parameter string) *Error { return about(parameter, ErrNotJSON, ErrParameterNotJSON) }
 
 // loneSurrogate says whether a valid JSON text escapes half of a UTF-16 pair, which encoding/json
 // would replace silently.
 func loneSurrogate(text []byte) bool {
-	for {
-		i := bytes.IndexByte(text, '\\')
-		if i < 0 {
-			return false
+	if bytes.IndexByte(text, '\\') < 0 {
+		return false
+	}
+	waits := false // a first half, for its second
+	for i := 0; i < len(text); i++ {
+		var unit uint64
+		if text[i] == '\\' {
+			if i++; text[i] == 'u' {
+				unit, _ = strconv.ParseUint(string(text[i+1:i+5]), 16, 16)
+				i += 4
+			}
 		}
-		if text = text[i+1:]; text[0] != 'u' {
-			text = text[1:]
-			continue
-		}
-		first := escaped(text)
-		if text = text[5:]; !utf16.IsSurrogate(first) {
-			continue
-		}
-		if !bytes.HasPrefix(text, []byte(`\u`)) ||
-			utf16.DecodeRune(first, escaped(text[1:])) == unicode.ReplacementChar {
+		if second := unit>>10 == 0xDC00>>10; second != waits {
 			return true
 		}
-		text = text[6:]
+		waits = unit>>10 == 0xD800>>10
+	}
+	return waits
+}
+
+// mark is a bracket, a comma or a colon of a JSON text.
+type mark struct {
+	char  byte
+	depth int // of what the bracket begins or ends, or of what stands around the other
+}
+
+// marks yields the marks outside quotes, with their places.
+func marks(text []byte) iter.Seq2[int, mark] {
+	return func(yield func(int, mark) bool) {
+		depth, quoted := 0, false
+		for i := 0; i < len(text); i++ {
+			switch c := text[i]; c {
+			case '\\':
+				i++ // the grammar allows it inside quotes alone
+			case '"':
+				quoted = !quoted
+			case '{', '[', '}', ']', ',', ':':
+				if quoted {
+					continue
+				}
+				if c == '{' || c == '[' {
+					depth++
+				}
+				if !yield(i, mark{c, depth}) {
+					return
+				}
+				if c == '}' || c == ']' {
+					depth--
+				}
+			}
+		}
 	}
 }
 
-// escaped reads the four digits behind the u of an escape.
-func escaped(text []byte) rune {
-	var unit [2]byte
-	_, _ = hex.Decode(unit[:], text[1:5]) // the grammar wants digits there
-	return rune(unit[0])<<8 | rune(unit[1])
+// members yields the members of an object, or the elements of a list, without names. raw has passed
+// check.
+func members(raw []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		var name []byte
+		start := 0
+		for i, m := range marks(raw) {
+			if m.depth > 1 {
+				continue
+			}
+			part := bytes.TrimSpace(raw[start:i])
+			start = i + 1
+			switch {
+			case m.char == ':':
+				name = part
+			case len(part) > 0 && !yield(name, part): // there is none at the beginning, and in {}
+				return
+			}
+		}
+	}
 }
 
-// decodeObject reads an object into a struct: the one lenient decoder for requests and for a
-// policy's `set`. parameter is the outermost parameter's name, "" at the top. Names are compared
-// exactly: encoding/json also takes other case, so that two spellings of one parameter would both
-// be read. raw has passed check.
-func decodeObject(raw []byte, parameter string, into reflect.Value) error {
-	r := reader{raw}
-	if !r.skip('{') {
+// decodeMembers reads an object into a struct, or a list into a slice: the one lenient decoder for
+// requests and for a policy's `set`. parameter is the outermost parameter's name, "" at the top.
+// Names are compared exactly: encoding/json also takes other case, so that two spellings of one
+// parameter would both be read. raw has passed check.
+func decodeMembers(raw []byte, parameter string, into reflect.Value) error {
+	isList, begin := into.Kind() == reflect.Slice, byte('{')
+	if isList {
+		begin = '['
+	}
+	if bytes.TrimSpace(raw)[0] != begin {
 		return notJSON(parameter)
 	}
 	var seen [32]bool // by field
-	for !r.skip('}') {
-		name, _ := unquote(r.value())
-		r.skip(':')
-		value := r.value()
-		r.skip(',')
+	for name, value := range members(raw) {
+		if isList {
+			into.Set(reflect.Append(into, reflect.Zero(into.Type().Elem())))
+			if err := decodeValue(value, parameter, into.Index(into.Len()-1)); err != nil {
+				return err
+			}
+			continue
+		}
+		name, _ := unquote(name)
 		outermost := cmp.Or(parameter, name)
 		field, known := into.Type().FieldByName(name)
 		switch {
 		case !known:
 			return unknown(name, parameter, into.Type())
 		case seen[field.Index[0]]:
-			return repeated(outermost)
+			return ErrRepeated.about(outermost, "A parameter")
 		}
 		seen[field.Index[0]] = true
 		if err := decodeValue(value, outermost, into.FieldByIndex(field.Index)); err != nil {
@@ -141,45 +179,6 @@ func decodeObject(raw []byte, parameter string, into reflect.Value) error {
 		}
 	}
 	return nil
-}
-
-// reader walks through a JSON text that has passed check: whatever begins in it ends in it.
-type reader struct{ rest []byte }
-
-const space = " \t\r\n"
-
-// skip goes past c, if that comes next.
-func (r *reader) skip(c byte) bool {
-	r.rest = bytes.TrimLeft(r.rest, space)
-	if len(r.rest) == 0 || r.rest[0] != c {
-		return false
-	}
-	r.rest = r.rest[1:]
-	return true
-}
-
-// value goes past the next value, or name, and returns its text.
-func (r *reader) value() []byte {
-	depth, quoted, i := 0, false, 0
-scan:
-	for ; i < len(r.rest); i++ {
-		switch c := r.rest[i]; {
-		case c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			depth++
-		case depth == 0 && (c == ',' || c == ':' || c == '}' || c == ']'):
-			break scan
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	value := r.rest[:i]
-	r.rest = r.rest[i:]
-	return bytes.Trim(value, space)
 }
 
 func decodeValue(raw []byte, parameter string, into reflect.Value) error {
@@ -191,7 +190,7 @@ func decodeValue(raw []byte, parameter string, into reflect.Value) error {
 		into = into.Elem()
 	}
 	if bytes.IndexByte(raw, '\\') >= 0 && len(raw) > maxEscaped {
-		return ErrText.New(parameter, MaxUserData)
+		return tooLong(ErrText, parameter, MaxUserData)
 	}
 	text, quoted := unquote(raw)
 	switch into.Kind() {
@@ -221,31 +220,13 @@ func decodeValue(raw []byte, parameter string, into reflect.Value) error {
 		}
 		into.SetFloat(f)
 	default:
-		structure, err := structure(raw, text, quoted, parameter)
-		switch {
-		case err != nil:
-			return err
-		case into.Kind() == reflect.Slice:
-			return decodeList(structure, parameter, into)
+		if quoted {
+			var err error
+			if raw, err = spelled(text, parameter); err != nil {
+				return err
+			}
 		}
-		return decodeObject(structure, parameter, into)
-	}
-	return nil
-}
-
-func decodeList(raw []byte, parameter string, into reflect.Value) error {
-	r := reader{raw}
-	if !r.skip('[') {
-		return notJSON(parameter)
-	}
-	into.Set(reflect.MakeSlice(into.Type(), 0, 0))
-	for !r.skip(']') {
-		element := reflect.New(into.Type().Elem()).Elem()
-		if err := decodeValue(r.value(), parameter, element); err != nil {
-			return err
-		}
-		into.Set(reflect.Append(into, element))
-		r.skip(',')
+		return decodeMembers(raw, parameter, into)
 	}
 	return nil
 }
@@ -262,20 +243,17 @@ func unquote(raw []byte) (text string, quoted bool) {
 	return text, true
 }
 
-// structure gives the JSON of a structure in any of its three spellings. One that stands in a text
-// is held to what the body was held to.
-func structure(raw []byte, text string, quoted bool, parameter string) ([]byte, error) {
-	if !quoted {
-		return raw, nil
-	}
+// spelled gives the JSON of a structure that stands in a text, in either quotes. It is held to what
+// the body was held to.
+func spelled(text, parameter string) ([]byte, error) {
 	if len(text) > maxSpelled {
 		return nil, ErrStructure.New(parameter, maxStructure)
 	}
-	spelled := []byte(text)
-	if !json.Valid(spelled) {
-		spelled = doubleQuoted(spelled)
+	structure := []byte(text)
+	if !json.Valid(structure) {
+		structure = doubleQuoted(structure)
 	}
-	return spelled, check(spelled, parameter)
+	return structure, check(structure, parameter)
 }
 
 // doubleQuoted rewrites single-quoted text, as the vendor's scenarios spell structures, as JSON.
@@ -284,59 +262,57 @@ func doubleQuoted(text []byte) []byte {
 	out := make([]byte, 0, len(text)+len(text)/8)
 	var open byte // the quote that is open, 0 outside
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
+		c := text[i]
+		switch {
 		case c == '\\' && open != 0 && i+1 < len(text):
 			i++
-			if text[i] != '\'' {
+			if text[i] != '\'' { // which JSON does not escape
 				out = append(out, c)
 			}
-			out = append(out, text[i])
-		case open == 0 && (c == '\'' || c == '"'):
-			open = c
-			out = append(out, '"')
+			c = text[i]
 		case c == open:
-			open = 0
-			out = append(out, '"')
+			open, c = 0, '"'
+		case open == 0 && (c == '\'' || c == '"'):
+			open, c = c, '"'
 		case open == '\'' && c == '"':
-			out = append(out, `\"`...)
-		default:
-			out = append(out, c)
+			out = append(out, '\\')
 		}
+		out = append(out, c)
 	}
 	return out
 }
 
-func repeated(name string) *Error {
-	if !showable(name) {
-		return ErrRepeatedUnnamed.New()
-	}
-	return ErrRepeated.New(name)
+// showable says whether a name may be shown back to whoever sent it.
+func showable(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return name != "" && len(name) <= 40 && strings.Trim(name, letters+"0123456789_") == ""
 }
 
-var plainName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
-})
-
-// showable says whether a name may be shown back to whoever sent it.
-func showable(name string) bool { return len(name) <= 40 && plainName().MatchString(name) }
+func shown(name, instead string) string {
+	if showable(name) {
+		return name
+	}
+	return instead
+}
 
 func unknown(name, parameter string, t reflect.Type) *Error {
-	var known []string
-	for i := range t.NumField() {
-		known = append(known, t.Field(i).Name)
-		if strings.EqualFold(name, t.Field(i).Name) {
-			known = []string{t.Field(i).Name} // the likely intention
-			break
+	names := fieldNames(t)
+	for _, known := range names {
+		if strings.EqualFold(name, known) {
+			names = []string{known} // the likely intention
 		}
 	}
-	names := strings.Join(known, ", ")
-	switch {
-	case parameter == "" && !showable(name):
-		return ErrUnknownUnnamed.New(names)
-	case parameter == "":
-		return ErrUnknown.New(name, names)
-	case !showable(name):
-		name = "A name"
+	known := strings.Join(names, ", ")
+	if parameter == "" {
+		return ErrUnknown.about(name, "A name", known)
 	}
-	return ErrUnknownMember.New(parameter, name, names)
+	return ErrUnknownMember.New(parameter, shown(name, "A name"), known)
+}
+
+func fieldNames(t reflect.Type) []string {
+	var names []string
+	for field := range t.Fields() {
+		names = append(names, field.Name)
+	}
+	return names
 }

@@ -36,7 +36,7 @@ var (
 // another Unicode normal form are other documents. The error is a 400 that names the character.
 func ParseSourceURI(uri string) (Document, error) {
 	if uri == "" {
-		return Document{}, ErrSourceURIMissing.New()
+		return Document{}, ErrMissing.New("SourceURI", "oss://bucket/object")
 	}
 	bucket, key, found := strings.Cut(strings.TrimPrefix(uri, "oss://"), "/")
 	if !strings.HasPrefix(uri, "oss://") || !found || len(bucket) < 3 || len(bucket) > 63 ||

@@ -11,24 +11,27 @@ import (
 	"time"
 )
 
-// Kind is a class of failure; the HTTP edge maps each to one status.
-type Kind int
+// Kind is a class of failure.
+type Kind struct {
+	Status int    // of the answer by HTTP
+	Code   string // of an entry without one of its own
+}
 
-// The kinds, with the HTTP status that httpapi gives each.
-const (
-	Internal         Kind = iota // 500, ours
-	Invalid                      // 400, the caller's input
-	Unauthenticated              // 401, no proof or a bad one
-	Forbidden                    // 403, the policy or the origin
-	NotFound                     // 404, an allowed caller, no such document
-	MethodNotAllowed             // 405
-	SessionEnded                 // 410, the absolute end of a session
-	TooLarge                     // 413
-	MediaType                    // 415
-	Throttled                    // 429, with RetryAfter
-	BadGateway                   // 502, IMM failed or answered nonsense
-	Unavailable                  // 503, IMM or what it needs is not there
-	Timeout                      // 504, IMM did not answer in time
+// The kinds.
+var (
+	Internal         = Kind{500, "InternalError"}    // ours
+	Invalid          = Kind{400, "InvalidArgument"}  // the caller's input
+	Unauthenticated  = Kind{401, "Unauthenticated"}  // no proof or a bad one
+	Forbidden        = Kind{403, "Forbidden"}        // the policy or the origin
+	NotFound         = Kind{404, "ResourceNotFound"} // an allowed caller, no such document
+	MethodNotAllowed = Kind{405, "MethodNotAllowed"}
+	SessionEnded     = Kind{410, "SessionEnded"} // the absolute end of a session
+	TooLarge         = Kind{413, "RequestTooLarge"}
+	MediaType        = Kind{415, "UnsupportedMediaType"}
+	Throttled        = Kind{429, "Throttling"}         // with RetryAfter
+	BadGateway       = Kind{502, "BadGateway"}         // IMM failed or answered nonsense
+	Unavailable      = Kind{503, "ServiceUnavailable"} // IMM or what it needs is not there
+	Timeout          = Kind{504, "ServiceTimeout"}     // IMM did not answer in time
 )
 
 // Error is a failure with a public face. Code, Message and Recommend may be shown to the page and
@@ -110,61 +113,45 @@ type Failure struct {
 var (
 	// What a caller sends, and cannot be read.
 
-	ErrNotJSON = entry(Invalid, "InvalidArgument",
-		"The body must be one JSON object of parameters.")
-	ErrNotUnicode = entry(Invalid, "InvalidArgument",
-		"The body must be UTF-8 text, without halves of surrogate pairs.")
-	ErrTooMany = entry(Invalid, "InvalidArgument",
-		"The body must have at most {1} levels and {2} values.")
-	ErrBodyBrokeOff = entry(Invalid, "InvalidArgument", "The body broke off.")
-	ErrQuery        = entry(Invalid, "InvalidArgument", "The query cannot be read.")
-	ErrQueryOfPost  = entry(Invalid, "InvalidArgument",
-		"A POST takes its parameters in the body, none in the query.")
+	ErrNotJSON      = entry(Invalid, "The body must be one JSON object of parameters.")
+	ErrBodyBrokeOff = entry(Invalid, "The body broke off.")
+	ErrQuery        = entry(Invalid, "The query cannot be read.")
+	ErrQueryOfPost  = entry(Invalid, "A POST takes its parameters in the body, none in the query.")
+	ErrEvent        = entry(Invalid, "The event is not an HTTP request: {1}")
+	ErrTooLarge     = entry(TooLarge, "The body may have {1} bytes.")
+	ErrMediaType    = entry(MediaType,
+		"The body must be JSON, with Content-Type: application/json.")
+	ErrMethod          = entry(MethodNotAllowed, "Use {1}.")
+	ErrMethodWithProof = entry(MethodNotAllowed,
+		"A request with a proof is a POST: gateways log the URL of a GET.")
 	ErrPasswordInURL = argument("Password",
 		"Password cannot be sent in a URL, which gateways log: use POST.")
-	ErrTooLarge  = entry(TooLarge, "RequestTooLarge", "The body may have {1} bytes.")
-	ErrMediaType = entry(MediaType, "UnsupportedMediaType",
-		"The body must be JSON, with Content-Type: application/json.")
-	ErrMethod          = entry(MethodNotAllowed, "MethodNotAllowed", "Use {1}.")
-	ErrMethodWithProof = entry(MethodNotAllowed, "MethodNotAllowed",
-		"A request with a proof is a POST: gateways log the URL of a GET.")
-	ErrEvent = entry(Invalid, "InvalidArgument", "The event is not an HTTP request: {1}")
 
-	// Parameters: {1} is the name of the outermost one.
+	// Parameters: {1} is the name of the outermost one, or "The body".
 
-	ErrParameterNotJSON = entry(Invalid, "InvalidJSON parsing error, {1}",
-		"Specified parameter JSON parsing error, {1} is not valid.")
-	ErrParameterNotUnicode = argument("{1}",
-		"{1} must be Unicode text, without halves of surrogate pairs.")
-	ErrParameterTooMany = argument("{1}", "{1} must have at most {2} levels and {3} values.")
-	ErrRepeated         = argument("{1}", "{1} is sent more than once.")
-	ErrRepeatedUnnamed  = entry(Invalid, "InvalidArgument", "A parameter is sent more than once.")
-	ErrUnknown          = argument("{1}", "{1} is not a known parameter.", "Use {2}.")
-	ErrUnknownUnnamed   = entry(Invalid, "InvalidArgument", "A name is not a known parameter.",
-		"Use {1}.")
+	ErrParameterNotJSON = entry(Invalid,
+		"Specified parameter JSON parsing error, {1} is not valid.").
+		coded("InvalidJSON parsing error, {1}")
+	ErrNotUnicode    = argument("{1}", "{1} must be UTF-8 text, without halves of surrogate pairs.")
+	ErrTooMany       = argument("{1}", "{1} must have at most {2} levels and {3} values.")
+	ErrRepeated      = argument("{1}", "{1} is sent more than once.")
+	ErrUnknown       = argument("{1}", "{1} is not a known parameter.", "Use {2}.")
 	ErrUnknownMember = argument("{1}", "{2} is not a known member of {1}.", "Use {3}.")
 	ErrNotText       = argument("{1}", "{1} takes text in quotes.")
 	ErrNotTruth      = argument("{1}", "{1} takes true or false.")
 	ErrNotWhole      = argument("{1}", "{1} takes a whole number.")
 	ErrNotNumber     = argument("{1}", "{1} takes a number.")
+	ErrLong          = argument("{1}", "{2} must be at most {3} bytes of text.")
 	ErrText          = argument("{1}",
-		"{1} must be at most {2} bytes of text without control characters.")
-	ErrUserData     = argument("UserData", "UserData must be at most {1} bytes of text.")
-	ErrPreviewPages = entry(Invalid, "InvalidPreviewPages",
-		"Specified parameter PreviewPages is not valid.", "Send a whole number from 1 to 5000.")
+		"{2} must be at most {3} bytes of text without control characters.")
+	ErrStructure    = argument("{1}", "{1} must be at most {2} bytes of JSON.")
+	ErrPreviewPages = entry(Invalid, "Specified parameter PreviewPages is not valid.",
+		"Send a whole number from 1 to 5000.").coded("InvalidPreviewPages")
 	ErrFilename       = argument("Filename", `Filename must be one name without / or \.`)
 	ErrFilenameFormat = argument("Filename", "Filename must end in a supported extension: {1}.")
 	ErrWatermarkType  = argument("Watermark", "Watermark.Type must be 0 (none) or 1 (text).")
-	ErrWatermarkText  = argument("Watermark",
-		"Watermark's texts must be at most {1} bytes together, without control characters.")
-	ErrStructure = argument("{1}", "{1} must be at most {2} bytes of JSON.")
-	ErrUser      = argument("User",
-		"User takes a Name of at most 128 bytes, and an Id of 64 and an Avatar of {1} bytes"+
-			" without control characters.")
-	ErrSourceURIMissing = entry(Invalid, "MissingSourceURI", "SourceURI is required.",
-		"Send oss://bucket/object.")
-	ErrSourceURI = argument("SourceURI", "SourceURI must have the form oss://bucket/object.")
-	ErrKey       = argument("SourceURI",
+	ErrSourceURI      = argument("SourceURI", "SourceURI must have the form oss://bucket/object.")
+	ErrKey            = argument("SourceURI",
 		"SourceURI's object must be 1 to {1} bytes of UTF-8 text.")
 	ErrKeyCharacter = argument("SourceURI", "SourceURI's object must not contain {1}.",
 		`Send the key as plain text, not encoded, without \ ? #, control and invisible characters.`)
@@ -174,88 +161,93 @@ var (
 		"SourceURI's object must not have white space ({1}) at a segment's ends.")
 	ErrFormat = argument("SourceURI", "SourceURI's object must end in a supported extension: {1}.",
 		"A Filename gives one to an object only where the policy sets or accepts Filename.")
-	ErrTokenMissing = entry(Invalid, "Missing{1}", "{1} is required.",
-		"Send AccessToken and RefreshToken as generate or the last refresh gave them.")
+	ErrMissing      = entry(Invalid, "{1} is required.", "Send {2}.").coded("Missing{1}")
 	ErrRefreshToken = argument("RefreshToken",
 		"RefreshToken is not one that these functions gave for this AccessToken and caller.",
 		"Call generate once.")
 
 	// Who may do what.
 
-	ErrUnauthenticated = entry(Unauthenticated, "Unauthenticated",
-		"This needs a proof of identity that is valid now.", "Fetch a new proof and try once.")
-	ErrForbidden = entry(Forbidden, "Forbidden", "You may not open this document.",
+	ErrUnauthenticated = entry(Unauthenticated, "This needs a proof of identity that is valid now.",
+		"Fetch a new proof and try once.")
+	ErrForbidden = entry(Forbidden, "You may not open this document.",
 		"Ask whoever runs this site, with the RequestId.")
-	ErrUnfilled = entry(Forbidden, "Forbidden", ErrForbidden.Message, ErrForbidden.Recommend,
+	ErrUnfilled = entry(Forbidden, ErrForbidden.Message, ErrForbidden.Recommend,
 		"the rule matches, but its `set` cannot be filled for this caller: let the issuer send"+
 			" the claim, or ask for it in `callers`")
-	ErrOrigin = entry(Forbidden, "Forbidden.Origin",
-		"Pages of this origin may not call this function.",
-		"Add the page's origin to `origins` in the policy.")
-	ErrPolicyAlone = entry(Forbidden, "Forbidden.{1}", "{1} is set by the policy alone.",
-		"Leave {1} out. A caller may send {2}.")
-	ErrPolicyFixed = entry(Forbidden, "Forbidden.{1}", "{1} is fixed by the policy.",
-		"Leave {1} out.")
-	ErrPolicyPages = entry(Forbidden, "Forbidden.PreviewPages",
-		"PreviewPages may be 1 to {1} for this document.", "Leave PreviewPages out.")
-	ErrSessionEnded = entry(SessionEnded, "SessionEnded",
-		"This document has been open for as long as it may be.", "Open it anew.")
-	ErrThrottled = entry(Throttled, "Throttling", "Too many requests. Try again later.")
+	ErrOrigin = entry(Forbidden, "Pages of this origin may not call this function.",
+		"Add the page's origin to `origins` in the policy.").coded("Forbidden.Origin")
+	ErrPolicyAlone = entry(Forbidden, "{1} is set by the policy alone.",
+		"Leave {1} out. A caller may send {2}.").coded("Forbidden.{1}")
+	ErrPolicyFixed = entry(Forbidden, "{1} is fixed by the policy.", "Leave {1} out.").
+			coded("Forbidden.{1}")
+	ErrPolicyPages = entry(Forbidden, "PreviewPages may be 1 to {1} for this document.",
+		"Leave PreviewPages out.").coded("Forbidden.PreviewPages")
+	ErrSessionEnded = entry(SessionEnded, "This document has been open for as long as it may be.",
+		"Open it anew.")
+	ErrThrottled = entry(Throttled, "Too many requests. Try again later.")
 
 	// What fails behind the functions.
 
-	ErrInternal = entry(Internal, "InternalError",
+	ErrInternal = entry(Internal,
 		"The function failed. Try again, and report the RequestId if it stays so.")
-	ErrCredentials = entry(Unavailable, "ServiceUnavailable",
-		"Documents cannot be opened at the moment. Try again later, and report the RequestId if"+
-			" it stays so.", "", "{1}")
-	ErrIssuer = entry(Unavailable, "ServiceUnavailable",
+	ErrCredentials = entry(Unavailable, "Documents cannot be opened at the moment. Try again"+
+		" later, and report the RequestId if it stays so.", "", "{1}")
+	ErrIssuer = entry(Unavailable,
 		"Proofs of identity cannot be checked at the moment. Try again in a few seconds.", "",
 		"The keys of issuer {1} cannot be read: see that the function reaches its {2}.")
-	ErrIMMUnreached = entry(Unavailable, "ServiceUnavailable",
-		"The document service cannot be reached. Try again.", "",
+	ErrIMMUnreached = entry(Unavailable, "The document service cannot be reached. Try again.", "",
 		"check WEBOFFICE_REGION and WEBOFFICE_IMM_ENDPOINT, and that the function may reach the"+
 			" network")
-	ErrIMMLate = entry(Timeout, "ServiceTimeout",
-		"The document service did not answer in time. Try again.")
-	ErrIMMUnusable = entry(BadGateway, "BadGateway",
-		"The document service gave no usable answer. Try again.")
-	ErrIMMFailed      = entry(BadGateway, "BadGateway", "The document service failed. Try again.")
-	ErrIMMUnavailable = entry(Unavailable, "ServiceUnavailable",
-		"The document service failed. Try again.")
-	ErrIMMTimeout = entry(Timeout, "ServiceTimeout", "The document service failed. Try again.")
-	ErrIMMBusy    = entry(Throttled, "Throttling",
-		"The document service is busy. Try again in a moment.")
-	ErrIMMCredentials = entry(Unavailable, "ServiceUnavailable",
+	ErrIMMLate        = entry(Timeout, "The document service did not answer in time. Try again.")
+	ErrIMMUnusable    = entry(BadGateway, "The document service gave no usable answer. Try again.")
+	ErrIMMFailed      = entry(BadGateway, "The document service failed. Try again.")
+	ErrIMMUnavailable = entry(Unavailable, ErrIMMFailed.Message)
+	ErrIMMTimeout     = entry(Timeout, ErrIMMFailed.Message)
+	ErrIMMBusy        = entry(Throttled, "The document service is busy. Try again in a moment.")
+	ErrIMMCredentials = entry(Unavailable,
 		"The document service cannot be used at the moment. Try again.", "",
 		"IMM refused the function's credentials: check its role and that its clock is right")
-	ErrIMMDocument = entry(NotFound, "ResourceNotFound", "The document was not found.")
-	ErrIMMRefused  = entry(Invalid, "InvalidArgument", "IMM refused a parameter.")
+	ErrIMMDocument = entry(NotFound, "The document was not found.")
+	ErrIMMRefused  = entry(Invalid, "IMM refused a parameter.")
 
 	// {1} is the region, {2} the project.
-	ErrIMMRight = entry(BadGateway, "ServiceMisconfigured", misconfigured, "",
-		`add to the function's RAM role: {"Effect":"Allow","Action":["imm:GenerateWebofficeToken",`+
-			`"imm:RefreshWebofficeToken"],"Resource":"acs:imm:{1}:*:project/{2}"}`)
-	ErrIMMProject = entry(BadGateway, "ServiceMisconfigured", misconfigured, "",
-		"IMM knows no project {2} in {1}: check `project` in the policy, WEBOFFICE_PROJECT and"+
-			" WEBOFFICE_REGION")
-	ErrIMMNotActive = entry(BadGateway, "ServiceMisconfigured", misconfigured, "",
-		"activate Intelligent Media Management in this region, and see that the account is not"+
-			" in arrears")
+	ErrIMMRight = misconfigured(`add to the function's RAM role: {"Effect":"Allow","Action":[` +
+		`"imm:GenerateWebofficeToken","imm:RefreshWebofficeToken"],` +
+		`"Resource":"acs:imm:{1}:*:project/{2}"}`)
+	ErrIMMProject = misconfigured("IMM knows no project {2} in {1}: check `project` in the" +
+		" policy, WEBOFFICE_PROJECT and WEBOFFICE_REGION")
+	ErrIMMNotActive = misconfigured("activate Intelligent Media Management in this region, and" +
+		" see that the account is not in arrears")
 )
 
-// misconfigured is what a page is told of whatever the operator alone can mend.
-const misconfigured = "The document service is not set up correctly. Whoever runs this site finds" +
-	" the remedy in the function's log, under the RequestId."
+// misconfigured is an entry for what the operator alone can mend.
+func misconfigured(fix string) Failure {
+	return entry(BadGateway, "The document service is not set up correctly. Whoever runs this site"+
+		" finds the remedy in the function's log, under the RequestId.", "", fix).
+		coded("ServiceMisconfigured")
+}
 
 // argument is an entry for a parameter that cannot be used as it is sent.
 func argument(name, message string, recommend ...string) Failure {
-	return entry(Invalid, "InvalidArgument."+name, message, recommend...)
+	return entry(Invalid, message, recommend...).coded("InvalidArgument." + name)
 }
 
-func entry(kind Kind, code, message string, recommendAndFix ...string) Failure {
+func entry(kind Kind, message string, recommendAndFix ...string) Failure {
 	rest := append(recommendAndFix, "", "")
-	return Failure{kind, code, message, rest[0], rest[1]}
+	return Failure{kind, kind.Code, message, rest[0], rest[1]}
+}
+
+func (f Failure) coded(code string) Failure { f.Code = code; return f }
+
+// about is New for a name that a caller sent: one that may not be shown back is called what instead
+// says, and the whole body has none.
+func (f Failure) about(name, instead string, values ...any) *Error {
+	e := f.New(append([]any{shown(name, instead)}, values...)...)
+	if !showable(name) {
+		e.Code = Invalid.Code
+	}
+	return e
 }
 
 // New makes an error of the entry, with its values filled in.

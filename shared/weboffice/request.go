@@ -1,6 +1,7 @@
 package weboffice
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"reflect"
@@ -96,62 +97,48 @@ const (
 )
 
 // ParameterNames lists the parameters of GenerateWebofficeToken in the vendor's spelling.
-func ParameterNames() []string {
-	t := reflect.TypeFor[Request]()
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = t.Field(i).Name
-	}
-	return names
-}
+func ParameterNames() []string { return fieldNames(reflect.TypeFor[Request]()) }
 
 // ParseRequest reads a JSON object of parameters. Structures may be objects, JSON in a string or
 // single-quoted text in a string; booleans and numbers may be quoted. Errors are 400s that name the
 // parameter: unknown or repeated names included. The values are not yet held to their limits: see
 // Validate.
-func ParseRequest(body []byte) (Request, error) {
-	return decode[Request](body)
-}
+func ParseRequest(body []byte) (Request, error) { return decode[Request](body) }
 
-// ParseQuery reads the parameters of a GET, each as one text; jQuery's Permission[Readonly]=true is
-// read too.
-func ParseQuery(query url.Values) (Request, error) { return parseQuery(query, ParseRequest) }
-
-func parseQuery[T any](query url.Values, parse func(body []byte) (T, error)) (T, error) {
-	body, err := queryObject(query)
+// BodyOf gives the JSON object that the query of a GET stands for: each parameter is one text, or,
+// as jQuery sends a structure, one for each member (Permission[Readonly]=true).
+func BodyOf(rawQuery string) ([]byte, error) {
+	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		var none T
-		return none, err
+		return nil, ErrQuery.New()
 	}
-	return parse(body)
-}
-
-// queryObject turns a query into the JSON object that it stands for.
-func queryObject(query url.Values) ([]byte, error) {
-	object := map[string]any{}
+	members := map[string][]string{} // of each structure; "": parameters
 	for name, values := range query {
 		outer, inner, nested := strings.Cut(strings.TrimSuffix(name, "]"), "[")
-		if len(values) != 1 {
-			return nil, repeated(outer)
+		if outer == "" || !nested || !strings.HasSuffix(name, "]") {
+			outer, inner = "", name
 		}
-		if !utf8.ValidString(name + values[0]) { // json.Marshal would replace what is not
-			return nil, ErrQuery.New()
-		}
-		members, apart := object[outer].(map[string]any)
-		switch nested = nested && strings.HasSuffix(name, "]"); {
-		case !nested && object[name] != nil:
-			return nil, repeated(name)
-		case !nested:
-			object[name] = values[0]
-		case apart:
-			members[inner] = values[0]
-		case object[outer] != nil:
-			return nil, repeated(outer)
-		default:
-			object[outer] = map[string]any{inner: values[0]}
+		for _, value := range values {
+			if !utf8.ValidString(name + value) { // json.Marshal would replace what is not
+				return nil, ErrQuery.New()
+			}
+			if name == "Password" && value != "" {
+				return nil, ErrPasswordInURL.New()
+			}
+			members[outer] = append(members[outer], quote(inner)+":"+quote(value))
 		}
 	}
-	return json.Marshal(object)
+	parameters := members[""]
+	delete(members, "")
+	for name, inner := range members {
+		parameters = append(parameters, quote(name)+":{"+strings.Join(inner, ",")+"}")
+	}
+	return []byte("{" + strings.Join(parameters, ",") + "}"), nil
+}
+
+func quote(text string) string {
+	quoted, _ := json.Marshal(text) // a string: it cannot fail
+	return string(quoted)
 }
 
 // Sent lists the parameters that r holds, in the order of ParameterNames.
@@ -180,47 +167,48 @@ func (r Request) With(other Request) Request {
 // Validate holds every parameter that r holds to the vendor's limits. SourceURI is judged by
 // ParseSourceURI.
 func (r Request) Validate() error {
-	for _, p := range []struct{ name, text string }{
-		{"ProjectName", r.ProjectName}, {"Filename", r.Filename}, {"Referer", r.Referer},
-		{"Password", r.Password.Reveal()}, {"NotifyTopicName", r.NotifyTopicName},
-	} {
-		if !plain(p.text, maxText) {
-			return ErrText.New(p.name, maxText)
-		}
-	}
-	if len(r.UserData) > MaxUserData || !utf8.ValidString(r.UserData) {
-		return ErrUserData.New(MaxUserData)
-	}
-	if r.PreviewPages != nil && (*r.PreviewPages < 1 || *r.PreviewPages > MaxPreviewPages) {
-		return ErrPreviewPages.New()
-	}
-	if strings.ContainsAny(r.Filename, `/\`) {
-		return ErrFilename.New()
-	}
-	if _, ok := FormatOf(r.Filename); !ok && r.Filename != "" {
-		return ErrFilenameFormat.New(strings.Join(Extensions(), ", "))
-	}
-	if w := r.Watermark; w != nil {
-		if w.Type != nil && *w.Type != 0 && *w.Type != 1 {
-			return ErrWatermarkType.New()
-		}
-		if !plain(w.Value+w.Font+w.FillStyle, maxText) {
-			return ErrWatermarkText.New(maxText)
-		}
-	}
+	user, mark := cmp.Or(r.User, &User{}), cmp.Or(r.Watermark, &Watermark{})
 	for _, p := range []struct {
-		name  string
-		value any
-	}{{"CredentialConfig", r.CredentialConfig}, {"Notification", r.Notification}} {
-		if text, err := json.Marshal(p.value); err != nil || len(text) > maxStructure {
-			return ErrStructure.New(p.name, maxStructure)
+		name, text string
+		limit      int // bytes
+	}{
+		{"ProjectName", r.ProjectName, maxText}, {"Filename", r.Filename, maxText},
+		{"Referer", r.Referer, maxText}, {"Password", r.Password.Reveal(), maxText},
+		{"NotifyTopicName", r.NotifyTopicName, maxText}, {"User.Id", user.Id, 64},
+		{"User.Avatar", user.Avatar, maxText},
+		{"Watermark", mark.Value + mark.Font + mark.FillStyle, maxText},
+	} {
+		if !plain(p.text, p.limit) {
+			return tooLong(ErrText, p.name, p.limit)
 		}
 	}
-	u := r.User
-	if u != nil && (!plain(u.Id, 64) || len(u.Name) > 128 || !plain(u.Avatar, maxText)) {
-		return ErrUser.New(maxText)
+	_, known := FormatOf(r.Filename)
+	switch {
+	case len(r.UserData) > MaxUserData || !utf8.ValidString(r.UserData):
+		return tooLong(ErrLong, "UserData", MaxUserData)
+	case len(user.Name) > 128: // the rest of it is cleaned
+		return tooLong(ErrLong, "User.Name", 128)
+	case r.PreviewPages != nil && (*r.PreviewPages < 1 || *r.PreviewPages > MaxPreviewPages):
+		return ErrPreviewPages.New()
+	case strings.ContainsAny(r.Filename, `/\`):
+		return ErrFilename.New()
+	case r.Filename != "" && !known:
+		return ErrFilenameFormat.New(strings.Join(Extensions(), ", "))
+	case mark.Type != nil && *mark.Type != 0 && *mark.Type != 1:
+		return ErrWatermarkType.New()
+	}
+	for name, structure := range map[string]any{"CredentialConfig": r.CredentialConfig,
+		"Notification": r.Notification} {
+		if text, err := json.Marshal(structure); err != nil || len(text) > maxStructure {
+			return ErrStructure.New(name, maxStructure)
+		}
 	}
 	return nil
+}
+
+func tooLong(f Failure, name string, limit int) *Error {
+	parameter, _, _ := strings.Cut(name, ".")
+	return f.New(parameter, name, limit)
 }
 
 // plain keeps control characters out as well because JSON writes one in six bytes: what is accepted
@@ -236,18 +224,15 @@ type RefreshRequest struct{ AccessToken, RefreshToken Secret }
 // ParseRefresh reads a JSON object with AccessToken and RefreshToken, both required.
 func ParseRefresh(body []byte) (RefreshRequest, error) {
 	r, err := decode[RefreshRequest](body)
+	const remedy = "AccessToken and RefreshToken as generate or the last refresh gave them"
 	switch {
 	case err != nil:
-		return RefreshRequest{}, err
 	case r.AccessToken == "":
-		return RefreshRequest{}, ErrTokenMissing.New("AccessToken")
+		err = ErrMissing.New("AccessToken", remedy)
 	case r.RefreshToken == "":
-		return RefreshRequest{}, ErrTokenMissing.New("RefreshToken")
+		err = ErrMissing.New("RefreshToken", remedy)
+	default:
+		return r, nil
 	}
-	return r, nil
-}
-
-// ParseRefreshQuery reads the two from the query of a GET.
-func ParseRefreshQuery(query url.Values) (RefreshRequest, error) {
-	return parseQuery(query, ParseRefresh)
+	return RefreshRequest{}, err
 }

@@ -5,118 +5,51 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"reflect"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 )
 
-const testDocument = "oss://test-bucket/test-object.docx"
-
-// scenarios are the parameters of the vendor's pages in the vendor's spellings; want is what they
-// mean.
-var scenarios = []struct {
-	name, body string
-	want       Request
-}{
-	{"quick start", `{"ProjectName":"test-project","SourceURI":"oss://test-bucket/test-object.docx",
-		"Filename":"test-object.docx","UserData":"{\"fid\": \"123\"}","PreviewPages":3,
-		"Permission":"{\"Rename\": \"true\", \"Readonly\": \"false\"}",
-		"User":"{\"Id\": \"test\", \"Name\": \"testuser\", \"Avatar\": \"http://xx.com/a.jpg\"}",
-		"Watermark":"{\"Type\": \"1\", \"Value\": \"imm\"}"}`,
-		Request{ProjectName: "test-project", SourceURI: testDocument, Filename: "test-object.docx",
-			UserData: `{"fid": "123"}`, PreviewPages: ptr(int64(3)),
-			Permission: &Permission{Rename: true},
-			User:       &User{"test", "testuser", "http://xx.com/a.jpg"},
-			Watermark:  &Watermark{Type: ptr(int64(1)), Value: "imm"}}},
-	{"an upper-case PDF under a Word name, with a password",
-		`{"SourceURI":"oss://test-bucket/test-object.PDF","Filename":"test-object.docx",
-		"PreviewPages":"5","Password":"123456","Permission":"{'Readonly':'true'}"}`,
-		Request{SourceURI: "oss://test-bucket/test-object.PDF", Filename: "test-object.docx",
-			PreviewPages: ptr(int64(5)), Password: "123456",
-			Permission: &Permission{Readonly: true}}},
-	{"watermark and hidden toolbar",
-		`{"SourceURI":"oss://test-bucket/test-object.docx","Hidecmb":"true",
-		"Watermark":"{'Type':'1','Value':'水印值','Font':'bold 20px Serif'}",
-		"Permission":"{'Readonly':'true'}"}`,
-		Request{SourceURI: testDocument, Hidecmb: ptr(true),
-			Permission: &Permission{Readonly: true},
-			Watermark: &Watermark{Type: ptr(int64(1)), Value: "水印值",
-				Font: "bold 20px Serif"}}},
-	{"all rights", `{"SourceURI":"oss://test-bucket/test-object.docx","Permission":` +
-		`"{'Readonly':'false','History':'true','Copy':'true','Print':'true','Export':'true'}"}`,
-		Request{SourceURI: testDocument,
-			Permission: &Permission{History: true, Copy: true, Print: true, Export: true}}},
-	{"every structure as an object", `{"SourceURI":"oss://b-1/k.pptx","CachePreview":true,
-		"ExternalUploaded":"false","Referer":"*","NotifyTopicName":"t",
-		"Watermark":{"Type":0,"FillStyle":"rgba(192,192,192,0.6)","Rotate":-0.5,
-		"Horizontal":"50","Vertical":100},
-		"CredentialConfig":{"ServiceRole":"r","Policy":"{}","Chain":[{"Role":"a",
-		"RoleType":"service","AssumeRoleFor":"1"}]},
-		"Notification":"{'MNS':{'TopicName':'saves'},'ExtendedMessageURI':'u',` +
-		`'RocketMQ':{'InstanceId':'i','TopicName':'q'}}"}`,
-		Request{SourceURI: "oss://b-1/k.pptx", CachePreview: ptr(true),
-			ExternalUploaded: ptr(false), Referer: "*", NotifyTopicName: "t",
-			Watermark: &Watermark{Type: ptr(int64(0)), FillStyle: "rgba(192,192,192,0.6)",
-				Rotate: ptr(-0.5), Horizontal: ptr(int64(50)), Vertical: ptr(int64(100))},
-			CredentialConfig: &CredentialConfig{ServiceRole: "r", Policy: "{}",
-				Chain: []CredentialConfigChain{{"a", "service", "1"}}},
-			Notification: &Notification{ExtendedMessageURI: "u", MNS: &MNS{"saves"},
-				RocketMQ: &RocketMQ{"i", "q"}}}},
+// testdata reads a file of test cases, in which {9*x} stands for xxxxxxxxx.
+func testdata(t testing.TB, name string) string {
+	text, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repeat := regexp.MustCompile(`\{\d+\*.\}`)
+	return repeat.ReplaceAllStringFunc(string(text), func(found string) string {
+		count, unit, _ := strings.Cut(strings.Trim(found, "{}"), "*")
+		n, _ := strconv.Atoi(count)
+		return strings.Repeat(unit, n)
+	})
 }
 
-func ptr[T any](v T) *T { return &v }
+// scenarios are parameters in the spellings of the vendor's pages: a name, the body, and the JSON of
+// what it means.
+func scenarios(t testing.TB) (all [][]string) {
+	for scenario := range strings.SplitSeq(testdata(t, "scenarios.txt"), "\n\n") {
+		all = append(all, strings.Split(scenario, "\n"))
+	}
+	return all
+}
 
 func TestScenariosOfTheVendorsPagesAreRead(t *testing.T) {
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			got, err := ParseRequest([]byte(s.body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(got, s.want) {
-				t.Errorf("got  %+v\nwant %+v", got, s.want)
-			}
-			_, err = ParseSourceURI(got.SourceURI)
-			if err := errors.Join(err, got.Validate()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-func TestQueryReadsWhatABodyReads(t *testing.T) {
-	got, err := ParseQuery(url.Values{"SourceURI": {"oss://test-bucket/a.docx"},
-		"Permission[Readonly]": {"true"}, "Permission[Copy]": {"true"}, "PreviewPages": {"2"}})
-	want := Request{SourceURI: "oss://test-bucket/a.docx",
-		Permission: &Permission{Readonly: true, Copy: true}, PreviewPages: ptr(int64(2))}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	for name, query := range map[string]url.Values{
-		"twice":             {"SourceURI": {testDocument, "oss://test-bucket/b.docx"}},
-		"whole and by part": {"Permission": {"{}"}, "Permission[Copy]": {"true"}},
-		"unknown member":    {"Permission[Edit]": {"true"}},
-		"a list":            {"SourceURI": {testDocument}, "SourceURI[]": {"x"}},
-		"part twice":        {"Permission[Copy]": {"true", "false"}},
-		"other case":        {"sourceuri": {testDocument}},
-		"no Unicode":        {"UserData": {"\xff"}},
-	} {
-		if got, err := ParseQuery(query); err == nil {
-			t.Errorf("%s: accepted as %+v", name, got)
+	for _, s := range scenarios(t) {
+		got, err := ParseRequest([]byte(s[1]))
+		if err := errors.Join(err, got.Validate()); err != nil {
+			t.Errorf("%s: %v", s[0], err)
+		}
+		if text, _ := json.Marshal(got); string(text) != s[2] {
+			t.Errorf("%s:\ngot  %s\nwant %s", s[0], text, s[2])
 		}
 	}
-	r, err := ParseRefreshQuery(url.Values{"AccessToken": {"a"}, "RefreshToken": {"r"}})
-	if err != nil || r != (RefreshRequest{"a", "r"}) {
-		t.Errorf("%v, %v", r, err)
-	}
-	if _, err := ParseRefreshQuery(url.Values{"AccessToken": {"a", "b"}}); err == nil {
-		t.Error("one sent twice is accepted")
-	}
-	_, err = ParseRefreshQuery(url.Values{"a b": {"a", "b"}})
-	if AsError(err).Code != "InvalidArgument" {
-		t.Error("a name that cannot be shown is:", err)
+	got, err := ParseRequest([]byte(`{"Password":"hunter2"}`)) // which no JSON holds
+	if err != nil || got.Password != "hunter2" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -130,68 +63,48 @@ func accepted(body string) error {
 }
 
 func TestBadInputNamesTheParameter(t *testing.T) {
-	long := func(before string, n int, after string) string {
-		return before + strings.Repeat("x", n) + after
-	}
-	for code, bodies := range map[string][]string{
-		"InvalidArgument": {`[]`, `{"SourceURI":"a"} {}`, `{"Sourceuri ":"a"}`},
-		"InvalidArgument.SourceURI": {`{"SourceURI":"a","SourceURI":1}`, `{"SourceURI":7}`,
-			`{"SourceURI":["a"]}`, `{"SourceURI":null,"SourceURI":"a"}`},
-		"InvalidArgument.sourceURI":  {`{"SourceURI":"oss://a-b/a","sourceURI":"oss://a-b/b"}`},
-		"InvalidArgument.sourceuri":  {`{"sourceuri":"a"}`},
-		"InvalidArgument.source_uri": {`{"source_uri":"a"}`},
-		"InvalidArgument.Hidecmb":    {`{"Hidecmb":"yes"}`, `{"Hidecmb":1}`},
-		"InvalidPreviewPages": {`{"PreviewPages":0}`, `{"PreviewPages":-1}`, `{"PreviewPages":"0"}`,
-			`{"PreviewPages":2.5}`, `{"PreviewPages":"2.5"}`, `{"PreviewPages":5001}`,
-			`{"PreviewPages":1e3}`, `{"PreviewPages":99999999999999999999}`,
-			`{"PreviewPages":""}`, `{"PreviewPages":"five"}`, `{"PreviewPages":" 5"}`,
-			`{"PreviewPages":[5]}`, `{"PreviewPages":{}}`, `{"PreviewPages":true}`},
-		"InvalidJSON parsing error, Permission": {`{"Permission":"{'Readonly':'true'"}`,
-			`{"Permission":[]}`, `{"Permission":"true"}`},
-		"InvalidJSON parsing error, User":      {`{"User":"test"}`},
-		"InvalidJSON parsing error, Watermark": {`{"Watermark":"x"}`},
-		"InvalidArgument.Permission": {`{"Permission":{"Edit":true}}`,
-			`{"Permission":{"Copy":true,"Copy":false}}`},
-		"InvalidArgument.Filename": {`{"Filename":"a/b.docx"}`, `{"Filename":"a.exe"}`},
-		"InvalidArgument.UserData": {long(`{"UserData":"`, 2049, `"}`)},
-		"InvalidArgument.Password": {long(`{"Password":"`, 1025, `"}`)},
-		"InvalidArgument.CredentialConfig": {
-			long(`{"CredentialConfig":{"Policy":"`, 4096, `"}}`)},
-		"InvalidArgument.Watermark": {`{"Watermark":{"Type":2}}`, `{"Watermark":{"Rotate":"NaN"}}`,
-			`{"Watermark":{"Value":"a\u0000"}}`, `{"Watermark":{"Font":"bold\n"}}`,
-			`{"Watermark":{"FillStyle":"\u0085"}}`,
-			long(`{"Watermark":{"Value":"`, 1000, long(`","Font":"`, 25, `"}}`))},
-		"InvalidArgument.User": {`{"User":{"Id":"a\u0001"}}`,
-			`{"User":{"Avatar":"https://a.example/\u007f"}}`, long(`{"User":{"Id":"`, 65, `"}}`),
-			long(`{"User":{"Avatar":"`, 1025, `"}}`), long(`{"User":{"Name":"`, 129, `"}}`)},
-	} {
-		for _, body := range bodies {
-			err := accepted(body)
-			var public *Error
-			if !errors.As(err, &public) || public.Kind != Invalid || public.Code != code {
-				t.Errorf("%.60s: got %v, want %s", body, err, code)
-			}
+	for line := range strings.Lines(testdata(t, "refused.txt")) {
+		code, body, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " | ")
+		if strings.HasPrefix(line, "#") {
+			continue
 		}
-	}
-	r, err := ParseRequest([]byte(long(`{"UserData":"`, 2048, `","Permission":null}`)))
-	if err != nil {
-		t.Errorf("the largest UserData, and null for nothing: %v", err)
-	}
-	// a Name is cleaned later
-	r.User = &User{strings.Repeat("x", 64), "Ann\n", strings.Repeat("x", 1024)}
-	r.Watermark = &Watermark{Value: strings.Repeat("水", 333), Font: "bold 20px Serif",
-		FillStyle: "rgba(1)"}
-	if err := r.Validate(); err != nil {
-		t.Errorf("the largest texts of Watermark and User: %v", err)
+		public := AsError(accepted(body))
+		name := code[strings.LastIndexAny(code, ". ")+1:]
+		if public.Kind != Invalid || public.Code != code ||
+			name != code && !strings.Contains(public.Message, name) {
+			t.Errorf("%.60s: got %v, want %s", body, public, code)
+		}
 	}
 }
 
-func TestUnknownNamesAreShownUpTo40Bytes(t *testing.T) {
-	for length, shown := range map[int]bool{1: true, 40: true, 41: false} {
-		name := strings.Repeat("n", length)
-		_, err := ParseRequest([]byte(`{"` + name + `":1}`))
-		if strings.Contains(AsError(err).Message, name+" is not") != shown {
-			t.Errorf("%d: %v", length, err)
+func parseQuery(raw string) (Request, error) {
+	body, err := BodyOf(raw)
+	if err != nil {
+		return Request{}, err
+	}
+	return ParseRequest(body)
+}
+
+func TestQueryReadsWhatABodyReads(t *testing.T) {
+	const body = `{"SourceURI":"a <&>.docx","PreviewPages":2,"Permission":{"Readonly":true,"Copy":true}}`
+	got, err := parseQuery("Permission[Readonly]=true&SourceURI=a%20%3C%26%3E.docx&PreviewPages=2" +
+		"&Permission%5BCopy%5D=true&Password=")
+	want, _ := ParseRequest([]byte(body))
+	if err != nil || !sameRequest(t, got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for query, code := range map[string]string{
+		"SourceURI=a&SourceURI=b":                      "InvalidArgument.SourceURI",
+		"Permission={}&Permission[Copy]=true":          "InvalidArgument.Permission",
+		"Permission[Edit]=true":                        "InvalidArgument.Permission",
+		"Permission[Copy]=true&Permission[Copy]=false": "InvalidArgument.Permission",
+		"SourceURI=a&SourceURI[]=x":                    "InvalidArgument.SourceURI",
+		"[SourceURI]=a":                                "InvalidArgument", "sourceuri=a": "InvalidArgument.sourceuri",
+		"a+b=a&a+b=b": "InvalidArgument", "UserData=%ff": "InvalidArgument", "%zz": "InvalidArgument",
+		"Password=x": "InvalidArgument.Password",
+	} {
+		if got, err := parseQuery(query); err == nil || AsError(err).Code != code {
+			t.Errorf("%s: %+v, %v, want %s", query, got, err, code)
 		}
 	}
 }
@@ -215,8 +128,8 @@ func TestRefreshRequestNeedsBothTokens(t *testing.T) {
 // FuzzParseRequest: reading never panics, and what was read reads back from its own JSON as the
 // same request.
 func FuzzParseRequest(f *testing.F) {
-	for _, s := range scenarios {
-		f.Add([]byte(s.body))
+	for _, s := range scenarios(f) {
+		f.Add([]byte(s[1]))
 	}
 	f.Add([]byte(`{"Permission":"{'Copy':true},'Readonly':true}"}`))
 	f.Add([]byte(`{"CredentialConfig":"{'Chain':'[{},{}]'}","UserData":"\ud83d\ude00"}`))
@@ -280,8 +193,8 @@ func FuzzParseQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r, err := ParseQuery(query)
-		again, errAgain := ParseQuery(query)
+		r, err := parseQuery(raw)
+		again, errAgain := parseQuery(raw)
 		if (err == nil) != (errAgain == nil) || !sameRequest(t, again, r) {
 			t.Fatalf("%+v, %v, and the second time %+v, %v", r, err, again, errAgain)
 		}
@@ -293,7 +206,7 @@ func FuzzParseQuery(f *testing.F) {
 		}
 		members := map[string]string{}
 		for name, values := range query {
-			if len(values) != 1 || !plainName().MatchString(name) {
+			if len(values) != 1 || !showable(name) {
 				return // not one text for each name, or a part of a structure
 			}
 			members[name] = values[0]
