@@ -1,12 +1,17 @@
 package caller
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Claims are the claims of a verified proof, as its JSON has them; numbers are json.Number. They
@@ -21,8 +26,15 @@ type List struct {
 	Odd bool
 }
 
-// maxExponent bounds how many zeros a number like 1e9 may stand for.
-const maxExponent = 64
+// The bounds of a token's header and claims, wide of what people's tokens hold: providers stop
+// listing groups at about 200. They keep what a token costs within three times that of an ordinary
+// one.
+const (
+	maxDepth  = 32
+	maxValues = 512
+	// how many zeros a number like 1e9 may stand for
+	maxExponent = 64
+)
 
 // pointerStep undoes the escapes of RFC 6901.
 var pointerStep = strings.NewReplacer("~1", "/", "~0", "~")
@@ -53,6 +65,12 @@ func (c Claims) Find(name string) any {
 	return simplify(value)
 }
 
+// text returns a claim that Find gives as a string, or "".
+func (c Claims) text(name string) string {
+	text, _ := c.Find(name).(string)
+	return text
+}
+
 // CheckClaimName says why Find could not mean one claim by this name. A pointer of a single step is
 // refused: what is promised of a claim, such as email's verification, is bound to its plain name.
 func CheckClaimName(name string) error {
@@ -65,24 +83,24 @@ func CheckClaimName(name string) error {
 	case strings.Contains(rest, "~"):
 		return errors.New("in a JSON Pointer ~ is written as ~0, and / inside a name as ~1")
 	case strings.Count(name, "/") == 1:
-		return errors.New("a JSON Pointer is for nested claims: write " +
-			strconv.Quote(pointerStep.Replace(name[1:])) + ", the claim's own name")
+		return fmt.Errorf("a JSON Pointer is for nested claims: write %q, the claim's own name",
+			pointerStep.Replace(name[1:]))
 	}
 	return nil
 }
 
 func simplify(value any) any {
-	if text, isText := text(value); isText {
-		return text
-	}
-	var list List
 	switch v := value.(type) {
-	case bool:
+	case string, bool:
 		return v
+	case json.Number:
+		if digits, isWhole := whole(v); isWhole {
+			return digits
+		}
 	case []any:
-		list.Texts = []string{}
+		list := List{Texts: []string{}}
 		for _, element := range v {
-			if text, isText := text(element); isText {
+			if text, isText := simplify(element).(string); isText {
 				list.Texts = append(list.Texts, text)
 			} else {
 				list.Odd = true
@@ -90,13 +108,13 @@ func simplify(value any) any {
 		}
 		return list
 	case map[string]any:
+		var list List
 		for name, member := range v {
-			if saysYes(member) {
+			yes, record := saysYes(member)
+			if yes {
 				list.Texts = append(list.Texts, name)
-				_, isText := member.(string)
-				_, isNumber := member.(json.Number)
-				list.Odd = list.Odd || isText || isNumber
 			}
+			list.Odd = list.Odd || yes && record
 		}
 		if slices.Sort(list.Texts); list.Texts != nil {
 			return list
@@ -105,26 +123,19 @@ func simplify(value any) any {
 	return nil
 }
 
-// text returns a string as it is and a whole number as its digits.
-func text(value any) (string, bool) {
-	if number, isNumber := value.(json.Number); isNumber {
-		return whole(number)
-	}
-	text, isText := value.(string)
-	return text, isText
-}
-
-func saysYes(value any) bool {
+// saysYes judges a member of an object, and whether it is one of a record, text or a number.
+func saysYes(value any) (yes, record bool) {
 	switch v := value.(type) {
+	case string:
+		return v != "", true
 	case json.Number:
-		digits, isWhole := whole(v)
-		return !isWhole || digits != "0"
+		return simplify(v) != "0", true
 	case []any:
-		return len(v) > 0
+		return len(v) > 0, false
 	case map[string]any:
-		return len(v) > 0
+		return len(v) > 0, false
 	}
-	return value != nil && value != false && value != ""
+	return value == true, false
 }
 
 // whole returns the digits of a whole number, the same for each spelling of its value. It works on
@@ -145,4 +156,77 @@ func whole(number json.Number) (string, bool) {
 	}
 	sign := mantissa[:len(mantissa)-len(unsigned)]
 	return sign + significant + strings.Repeat("0", zeros), true
+}
+
+var (
+	errTooMuch = fmt.Errorf("more than %d levels or %d values", maxDepth, maxValues)
+	errTwice   = errors.New("a name occurs twice")
+)
+
+// readObject reads a JSON object within the bounds. No two readers may read it in two ways: it is
+// UTF-8, also behind its escapes, no name occurs twice in an object, and nothing follows it.
+func readObject(raw []byte) (Claims, error) {
+	r := reader{maxValues + 1, min(bytes.Count(raw, []byte(`":`)), maxValues),
+		jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))}
+	value, err := r.value()
+	object, isObject := value.(map[string]any)
+	if err == nil {
+		_, err = r.ReadToken()
+	}
+	switch {
+	case errors.Is(err, io.EOF) && isObject:
+		return object, nil
+	case errors.Is(err, errTooMuch), errors.Is(err, errTwice):
+		return nil, err
+	}
+	return nil, errors.New("not one JSON object in UTF-8") // the library's text quotes it
+}
+
+// reader reads the values of one text.
+type reader struct {
+	left  int // values
+	names int // about so many has the first object, so that it need not grow
+	*jsontext.Decoder
+}
+
+func (r *reader) value() (value any, err error) {
+	if r.left--; r.left < 0 || r.StackDepth() > maxDepth {
+		return nil, errTooMuch
+	}
+	token, err := r.ReadToken()
+	switch token.Kind() {
+	case '{':
+		object := make(map[string]any, r.names)
+		r.names = 0
+		for err == nil && r.PeekKind() != '}' {
+			if token, err = r.ReadToken(); err == nil {
+				name := token.String() // its bytes do not outlive the next read
+				if _, twice := object[name]; twice {
+					return nil, errTwice
+				}
+				object[name], err = r.value()
+			}
+		}
+		value = object
+	case '[':
+		list := []any{}
+		for err == nil && r.PeekKind() != ']' {
+			var element any
+			element, err = r.value()
+			list = append(list, element)
+		}
+		value = list
+	case '"':
+		return token.String(), err
+	case '0':
+		return json.Number(token.String()), err
+	case 't', 'f':
+		return token.Bool(), err
+	default: // null, or nothing that can be read
+		return nil, err
+	}
+	if err == nil {
+		_, err = r.ReadToken()
+	}
+	return value, err
 }

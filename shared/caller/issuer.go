@@ -87,35 +87,33 @@ func fetchable(text string, loopback bool) bool {
 // CallerFor returns the caller that a proof of this issuer with these claims, a JSON object, would
 // make: for trying out a policy. Share links have the issuer whose Name and URL are LinkIssuer.
 // Neither times nor audience are looked at.
-func (i Issuer) CallerFor(claims []byte) (Caller, error) {
-	return i.caller(proof{payload: claims}, nil)
+func (i Issuer) CallerFor(claims []byte) (c Caller, err error) {
+	if c.Claims, err = readObject(claims); err != nil {
+		return c, fmt.Errorf("claims: %w", err)
+	}
+	return c, i.identify(&c, nil)
 }
 
-// caller reads all claims of a proof and says who its bearer is to this issuer.
-func (i Issuer) caller(p proof, revoked map[string]bool) (Caller, error) {
-	c := Caller{Issuer: i.Name, IssuerURL: i.URL, IssuedAt: p.issued, Expires: p.expires}
-	var err error
-	if c.Claims, err = readObject(p.payload, maxValues, nil); err != nil {
-		return Caller{}, fmt.Errorf("claims: %w", err)
-	}
-	if _, there := c.Claims["events"]; there {
-		return Caller{}, errors.New("events is for logout tokens and other messages")
-	}
-	c.Subject, _ = text(c.Claims["sub"])
+// identify fills in who a caller with these claims is to the issuer.
+func (i Issuer) identify(c *Caller, revoked map[string]bool) error {
+	c.Issuer, c.IssuerURL, c.Subject = i.Name, i.URL, c.Claims.text("sub")
 	if c.EmailIgnored = whyNoEmail(c.Claims, i.TrustEmail); c.EmailIgnored != "" {
 		delete(c.Claims, "email")
 	}
-	if i.Name == LinkIssuer {
-		return c, c.identifyLink(revoked)
+	switch _, there := c.Claims["events"]; {
+	case there:
+		return errors.New("events is for logout tokens and other messages")
+	case i.Name == LinkIssuer:
+		return c.identifyLink(revoked)
 	}
-	return c, c.identifyPerson(i.User)
+	return c.identifyPerson(i.User)
 }
 
 // identifyPerson fills User from the claims that the policy names.
 func (c *Caller) identifyPerson(names UserClaims) error {
-	c.User.ID, _ = c.Claims.Find(cmp.Or(names.ID, "sub")).(string)
-	c.User.Name, _ = c.Claims.Find(cmp.Or(names.Name, "name")).(string)
-	avatar, _ := c.Claims.Find(cmp.Or(names.Avatar, "picture")).(string)
+	c.User.ID = c.Claims.text(cmp.Or(names.ID, "sub"))
+	c.User.Name = c.Claims.text(cmp.Or(names.Name, "name"))
+	avatar := c.Claims.text(cmp.Or(names.Avatar, "picture"))
 	if len(avatar) <= maxAvatar && fetchable(avatar, false) {
 		c.User.Avatar = avatar
 	}

@@ -6,8 +6,8 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rsa"
-	_ "crypto/sha256" // for hashes
-	_ "crypto/sha512"
+	"crypto/sha256"
+	_ "crypto/sha512" // for hashes
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,7 +44,7 @@ var rsaAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512
 // signed says whether the key made the proof's signature, as RFC 7518, RFC 8037 and, for Ed25519's
 // own name, RFC 9864 have it. The proof's algorithm must be one of the key's. go-jose would parse
 // the header anew, at ten times the cost for a hostile one, and knows Ed25519 as EdDSA alone.
-func (k *key) signed(p proof) bool {
+func (k *key) signed(p *proof) bool {
 	hash, digest := hashes[p.algorithm], []byte(nil)
 	if hash != 0 {
 		h := hash.New()
@@ -64,11 +64,16 @@ func (k *key) signed(p proof) bool {
 	case ed25519.PublicKey:
 		return ed25519.Verify(material, p.signed, p.signature)
 	case []byte:
-		mac := hmac.New(hash.New, material)
-		mac.Write(p.signed)
-		return hmac.Equal(mac.Sum(nil), p.signature)
+		return hmac.Equal(macOf(material, p.signed), p.signature)
 	}
 	return false
+}
+
+// macOf is the signature of HS256, which share links have.
+func macOf(key, signed []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(signed)
+	return mac.Sum(nil)
 }
 
 // readKeys returns the keys that may verify signatures, and which others were dropped and why:

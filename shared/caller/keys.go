@@ -56,11 +56,11 @@ func sameHost(next *http.Request, via []*http.Request) error {
 
 // verify returns the key that made the proof's signature. The keys are fetched anew where they are
 // old, and where none of them fits: the issuer may have a new one by now, even under an old kid.
-func (s *keySource) verify(ctx context.Context, p proof) (*key, error) {
-	keys := s.current(ctx)
+func (s *keySource) verify(ctx context.Context, p *proof) (*key, error) {
+	keys := s.current(ctx, false)
 	k, fits := s.signer(p, keys)
 	if k == nil {
-		if fresh := s.refresh(ctx); !slices.Equal(fresh, keys) {
+		if fresh := s.current(ctx, true); !slices.Equal(fresh, keys) {
 			keys = fresh
 			k, fits = s.signer(p, keys)
 		}
@@ -78,10 +78,10 @@ func (s *keySource) verify(ctx context.Context, p proof) (*key, error) {
 
 // signer returns the first key that made the proof's signature, of those that fit: that have its
 // kid and algorithm, or its algorithm where it names no kid. A link must name the kid.
-func (s *keySource) signer(p proof, keys []*key) (signer *key, fits bool) {
+func (s *keySource) signer(p *proof, keys []*key) (signer *key, fits bool) {
 	tried := 0
 	for _, k := range keys {
-		named := p.keyID == k.id || p.keyID == "" && s.client != nil
+		named := p.keyID == k.id || p.keyID == "" && p.Issuer != LinkIssuer
 		if named && slices.Contains(k.algorithms, p.algorithm) && tried < maxTried {
 			if tried++; k.signed(p) {
 				return k, true
@@ -91,34 +91,35 @@ func (s *keySource) signer(p proof, keys []*key) (signer *key, fits bool) {
 	return nil, tried > 0
 }
 
-// current returns the good keys, after a fetch where that is due.
-func (s *keySource) current(ctx context.Context) []*key {
-	if keys, due := s.good(); !due {
-		return keys
+// current returns the keys, unless they are too old to be believed. They are fetched first where
+// they are due, or where the caller needs others, unless that was tried a moment ago. One caller
+// waits for the fetch, and whoever needs others; it goes on when its caller leaves.
+func (s *keySource) current(ctx context.Context, others bool) []*key {
+	s.mu.Lock()
+	now := s.now()
+	due := (others || now.Sub(s.read) >= keysFresh) && !now.Before(s.next)
+	if due && s.running == nil {
+		s.next, s.running = now.Add(fetchPause), make(chan struct{})
+		go s.replace(context.WithoutCancel(ctx))
 	}
-	return s.refresh(ctx)
+	running := s.running
+	s.mu.Unlock()
+	if running != nil && (due || others) {
+		select {
+		case <-running:
+		case <-ctx.Done():
+		}
+	}
+	return s.good()
 }
 
-// good returns the keys, unless they are too old to be believed. due says that the caller should
-// fetch them anew.
-func (s *keySource) good() (keys []*key, due bool) {
+func (s *keySource) good() []*key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	age := now.Sub(s.read)
-	if s.client == nil || age <= keysGood {
-		keys = s.keys
+	if s.now().Sub(s.read) > keysGood {
+		return nil
 	}
-	return keys, s.client != nil && age >= keysFresh && !now.Before(s.next)
-}
-
-// check reads the keys and says why that fails.
-func (s *keySource) check(ctx context.Context) error {
-	s.refresh(ctx)
-	if public := s.unread(ctx.Err()); public.Cause != nil {
-		return public
-	}
-	return nil
+	return s.keys
 }
 
 // unread is the 503 of keys that could not be read.
@@ -131,30 +132,10 @@ func (s *keySource) unread(cause error) *weboffice.Error {
 	return public
 }
 
-// refresh fetches the keys, unless that was tried a moment ago, and waits for a fetch that is under
-// way, which goes on when its caller leaves. It returns the keys that are good then.
-func (s *keySource) refresh(ctx context.Context) []*key {
-	s.mu.Lock()
-	if now := s.now(); s.client != nil && s.running == nil && !now.Before(s.next) {
-		s.next, s.running = now.Add(fetchPause), make(chan struct{})
-		go s.replace(context.WithoutCancel(ctx))
-	}
-	running := s.running
-	s.mu.Unlock()
-	if running != nil {
-		select {
-		case <-running:
-		case <-ctx.Done():
-		}
-	}
-	keys, _ := s.good()
-	return keys
-}
-
 // replace puts fetched keys in the place of the old ones, which stay where that fails.
 func (s *keySource) replace(ctx context.Context) {
 	keys, dropped, err := s.fetch(ctx)
-	kept, _ := s.good()
+	kept := s.good()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.running)
@@ -232,12 +213,8 @@ func (s *keySource) get(ctx context.Context, address string, into any) error {
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("HTTP status %d", response.StatusCode)
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
-	if err != nil {
-		return err
-	}
-	if len(body) > maxBody || json.Unmarshal(body, into) != nil {
-		return errors.New("longer than 1 MiB or no JSON of the expected form")
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxBody)).Decode(into); err != nil {
+		return fmt.Errorf("longer than 1 MiB or no JSON of the expected form: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package caller_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -378,12 +379,23 @@ func TestAttackKeySetAddress(t *testing.T) {
 }
 
 func TestAttackEndlessBody(t *testing.T) {
-	r, p := started(t)
-	p.SetFault(issuer.Endless)
-	r.unavailable(t, p.Token(nil))
+	r, k := signing(t, caller.Issuer{})
+	r.wire.next = transport(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: endless{}, Request: r}, nil
+	})
+	r.unavailable(t, k.sign(header, honest(r.clock, nil)))
 	if read := r.wire.read.Load(); read < 1<<20 || read > 1<<20+1 {
 		t.Errorf("%d bytes were read", read)
 	}
+}
+
+// endless is a body of white space, in which a JSON value may begin at any time.
+type endless struct{}
+
+func (endless) Close() error { return nil }
+
+func (endless) Read(p []byte) (int, error) {
+	return copy(p, bytes.Repeat([]byte(" "), len(p))), nil
 }
 
 func TestAttackHugeKeySet(t *testing.T) {

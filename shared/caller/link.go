@@ -4,15 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 
 	"weboffice-functions/shared/weboffice"
 )
@@ -55,29 +53,27 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(key.Reveal())},
-		// go-jose names no symmetric key by itself
-		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", LinkKeyID(key)))
-	if err != nil {
-		return "", err
-	}
 	claims := map[string]any{"iss": LinkIssuer, "aud": linkAudience, "iat": c.IssuedAt.Unix(),
 		"exp": c.Expires.Unix(), "jti": c.ID, "document": c.Document, "documents": c.Documents,
 		"grant": c.Grant, "sub": c.Subject, "name": c.Name}
 	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == "" })
-	text, err := jwt.Signed(signer).Claims(claims).Serialize()
+	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}
+	text := base64url.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"`+LinkKeyID(key)+`"}`)) +
+		"." + base64url.EncodeToString(payload)
+	text += "." + base64url.EncodeToString(macOf([]byte(key.Reveal()), []byte(text)))
 	if _, err := verifier.Verify(context.Background(), weboffice.Secret(text)); err != nil {
 		return "", fmt.Errorf("share link: %w", errors.Unwrap(err))
 	}
 	return weboffice.Secret(text), nil
 }
 
-// linkSource is the issuer of share links, whose keys are at hand.
-func linkSource(secrets []weboffice.Secret, now func() time.Time) (*keySource, error) {
-	source := &keySource{now: now,
+// linkSource is the issuer of share links. Its keys are at hand: its clock stands still before the
+// first fetch.
+func linkSource(secrets []weboffice.Secret) (*keySource, error) {
+	source := &keySource{now: func() time.Time { return time.Time{} }, next: time.Unix(0, 0),
 		issuer: Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: []string{linkAudience}}}
 	for _, secret := range secrets {
 		k := &key{LinkKeyID(secret), []string{"HS256"}, []byte(secret.Reveal())}

@@ -15,12 +15,10 @@ import (
 )
 
 const (
-	maxProof        = 8 << 10          // bytes
-	maxHeaderValues = 64               // in the header's JSON
-	leeway          = 60 * time.Second // between the issuer's clock and ours
-	year9999        = 253402300799     // the last second that RFC 3339 can write
-	maxShown        = 100              // bytes of a claim in the log
-	maxShownValues  = 5
+	maxProof = 8 << 10          // bytes
+	leeway   = 60 * time.Second // between the issuer's clock and ours
+	year9999 = 253402300799     // the last second that RFC 3339 can write
+	maxShown = 200              // bytes of a claim in the log
 )
 
 // forbiddenHeaders would let a token bring its own key, demand an extension, or change what is
@@ -31,28 +29,23 @@ var forbiddenHeaders = []string{"jku", "jwk", "x5u", "x5c", "crit", "b64"}
 // JWTs of an issuer have others.
 var acceptedTypes = []string{"jwt", "at+jwt"}
 
-// decisive are the claims that are read before the signature is verified.
-var decisive = map[string]bool{"iss": true, "aud": true, "azp": true, "client_id": true,
-	"exp": true, "iat": true, "nbf": true}
-
 // base64url has one spelling for each value, so that a token cannot be spelled in two ways.
 var base64url = base64.RawURLEncoding.Strict()
 
-// proof is a decoded JWT. Nothing in it is to be believed before a key has verified its signature.
+// proof is a decoded JWT, and the caller that it would make. Nothing in it is to be believed before
+// a key has verified its signature.
 type proof struct {
+	Caller
+	notBefore         time.Time
 	algorithm, keyID  string // keyID is "" when it names none
 	signed, signature []byte
-	payload           []byte // all claims, as JSON
-	claims            Claims // the decisive ones
-	times
+	key               *key // that verified it
 }
 
-// times are when a proof is valid. Where there is no iat, it was issued at nbf.
-type times struct{ issued, notBefore, expires time.Time }
-
-// decodeProof reads a JWT in compact form. Its errors hold nothing of the token.
-func decodeProof(token weboffice.Secret) (p proof, err error) {
-	text := token.Reveal()
+// decode reads a JWT in compact form: what it can of one that is refused, where Claims is nil
+// nothing. Its errors hold nothing of the token.
+func decode(token weboffice.Secret) (*proof, error) {
+	p, text := &proof{}, token.Reveal()
 	if len(text) > maxProof {
 		return p, fmt.Errorf("the token is longer than %d bytes", maxProof)
 	}
@@ -69,20 +62,19 @@ func decodeProof(token weboffice.Secret) (p proof, err error) {
 	if errors.Join(headerErr, payloadErr, signatureErr) != nil {
 		return p, errors.New("a part of the token is no base64url")
 	}
-	p.signed = []byte(parts[0] + "." + parts[1])
-	p.payload, p.signature = payload, signature
+	p.signed, p.signature = []byte(parts[0]+"."+parts[1]), signature
+	var err error
+	if p.Claims, err = readObject(payload); err != nil {
+		return p, fmt.Errorf("claims: %w", err)
+	}
 	if err := p.readHeader(header); err != nil {
 		return p, fmt.Errorf("header: %w", err)
 	}
-	if p.claims, err = readObject(payload, maxValues, decisive); err != nil {
-		return p, fmt.Errorf("claims: %w", err)
-	}
-	p.times, err = readTimes(p.claims)
-	return p, err
+	return p, p.readTimes()
 }
 
 func (p *proof) readHeader(raw []byte) error {
-	header, err := readObject(raw, maxHeaderValues, nil)
+	header, err := readObject(raw)
 	if err != nil {
 		return err
 	}
@@ -107,35 +99,53 @@ func (p *proof) readHeader(raw []byte) error {
 	return nil
 }
 
-func readTimes(claims Claims) (times, error) {
-	expires, noExp := claims.time("exp")
-	issued, noIat := claims.time("iat")
-	notBefore, noNbf := claims.time("nbf")
-	if issued.IsZero() {
-		issued = notBefore
+// readTimes says when the proof is valid. Where there is no iat, it was issued at nbf.
+func (p *proof) readTimes() (err error) {
+	read := func(name string) (t time.Time) {
+		number, isNumber := p.Claims[name].(json.Number)
+		seconds, wrong := number.Float64()
+		switch {
+		case p.Claims[name] == nil:
+		case !isNumber || wrong != nil || math.Abs(seconds) > year9999:
+			err = errors.New(name + " is no number of seconds since 1970")
+		default:
+			t = time.Unix(int64(seconds), 0)
+		}
+		return t
 	}
-	return times{issued, notBefore, expires}, cmp.Or(noExp, noIat, noNbf)
+	p.Expires, p.IssuedAt, p.notBefore = read("exp"), read("iat"), read("nbf")
+	if p.IssuedAt.IsZero() {
+		p.IssuedAt = p.notBefore
+	}
+	return err
 }
 
-// time returns a time in seconds since 1970, the zero time where there is none.
-func (c Claims) time(name string) (time.Time, error) {
-	number, isNumber := c[name].(json.Number)
-	seconds, err := number.Float64()
+// check says whether a proof is valid now and not older than maxAge, where that is over 0.
+func (p *proof) check(maxAge time.Duration, now time.Time) error {
+	ago := func(t time.Time) time.Duration { return now.Sub(t).Round(time.Second) }
 	switch {
-	case c[name] == nil:
-		return time.Time{}, nil
-	case !isNumber || err != nil || math.Abs(seconds) > year9999:
-		return time.Time{}, errors.New(name + " is no number of seconds since 1970")
+	case p.Expires.Unix() <= 0:
+		return errors.New("exp is missing or no sensible time")
+	case p.IssuedAt.Unix() <= 0:
+		return errors.New("iat, or nbf where there is no iat, is missing or no sensible time")
+	case ago(p.Expires) > leeway:
+		return fmt.Errorf("exp was %v ago", ago(p.Expires))
+	case ago(p.IssuedAt) < -leeway:
+		return fmt.Errorf("iat is %v ahead", -ago(p.IssuedAt))
+	case ago(p.notBefore) < -leeway:
+		return fmt.Errorf("nbf is %v ahead", -ago(p.notBefore))
+	case maxAge > 0 && ago(p.IssuedAt) > maxAge+leeway:
+		return fmt.Errorf("iat was %v ago, and maxAge is %v", ago(p.IssuedAt), maxAge)
 	}
-	return time.Unix(int64(seconds), 0), nil
+	return nil
 }
 
 // checkAudience says whether the proof is for this issuer's audience.
 func (p *proof) checkAudience(i Issuer) error {
 	name := cmp.Or(i.AudienceClaim, "aud")
-	audience, isList := p.claims[name].([]any)
+	audience, isList := p.Claims[name].([]any)
 	if !isList || name != "aud" { // the others hold one text
-		audience = []any{p.claims[name]}
+		audience = []any{p.Claims[name]}
 	}
 	notText := func(value any) bool { _, isText := value.(string); return !isText }
 	wanted := func(value any) bool {
@@ -144,54 +154,22 @@ func (p *proof) checkAudience(i Issuer) error {
 	if slices.ContainsFunc(audience, wanted) && !slices.ContainsFunc(audience, notText) {
 		return nil
 	}
-	return fmt.Errorf("found aud %s, azp %s, client_id %s; wanted %s %s", shown(p.claims["aud"]),
-		shown(p.claims["azp"]), shown(p.claims["client_id"]), name, shownAll(i.Audience))
-}
-
-// check says whether a proof is valid now and not older than maxAge, where that is over 0.
-func (t times) check(maxAge time.Duration, now time.Time) error {
-	ago := func(t time.Time) time.Duration { return now.Sub(t).Round(time.Second) }
-	switch {
-	case t.expires.Unix() <= 0:
-		return errors.New("exp is missing or no sensible time")
-	case t.issued.Unix() <= 0:
-		return errors.New("iat, or nbf where there is no iat, is missing or no sensible time")
-	case ago(t.expires) > leeway:
-		return fmt.Errorf("exp was %v ago", ago(t.expires))
-	case ago(t.issued) < -leeway:
-		return fmt.Errorf("iat is %v ahead", -ago(t.issued))
-	case ago(t.notBefore) < -leeway:
-		return fmt.Errorf("nbf is %v ahead", -ago(t.notBefore))
-	case maxAge > 0 && ago(t.issued) > maxAge+leeway:
-		return fmt.Errorf("iat was %v ago, and maxAge is %v", ago(t.issued), maxAge)
-	}
-	return nil
+	return fmt.Errorf("found aud %s, azp %s, client_id %s; wanted %s %s", shown(p.Claims["aud"]),
+		shown(p.Claims["azp"]), shown(p.Claims["client_id"]), name, shown(i.Audience))
 }
 
 // shown writes a claim for the log. Its bearer may have made it up: it is quoted, letters beyond
 // ASCII escaped, and cut short.
 func shown(value any) string {
-	switch v := value.(type) {
+	switch value.(type) {
 	case nil:
 		return "none"
-	case string:
-		if len(v) > maxShown {
-			return fmt.Sprintf("%+q…", v[:maxShown])
+	case string, []any, []string:
+		text := fmt.Sprintf("%+q", value)
+		if len(text) > maxShown {
+			text = text[:maxShown] + "…"
 		}
-		return fmt.Sprintf("%+q", v)
-	case []any:
-		return shownAll(v)
+		return text
 	}
 	return "of another type"
-}
-
-func shownAll[T any](values []T) string {
-	var all []string
-	for _, value := range values[:min(len(values), maxShownValues)] {
-		all = append(all, shown(value))
-	}
-	if len(values) > maxShownValues {
-		all = append(all, "…")
-	}
-	return strings.Join(all, ", ")
 }

@@ -50,14 +50,7 @@ type Verifier struct {
 	trusted  map[string]*keySource // by iss
 	revoked  map[string]bool
 	now      func() time.Time
-	accepted *lru.Cache[[sha256.Size]byte, accepted] // by SHA-256 of the proof
-}
-
-// accepted is what is remembered of a proof.
-type accepted struct {
-	times
-	caller Caller
-	key    *key // that verified it
+	accepted *lru.Cache[[sha256.Size]byte, *proof] // by SHA-256 of its text
 }
 
 // NewVerifier checks the options and makes no request. Its error names every problem.
@@ -65,7 +58,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if o.Now == nil || len(o.Issuers) > 0 && (o.Client == nil || o.Logger == nil) {
 		return nil, errors.New("caller: Now is required, Client and Logger with Issuers")
 	}
-	memory, err := lru.New[[sha256.Size]byte, accepted](rememberedProofs)
+	memory, err := lru.New[[sha256.Size]byte, *proof](rememberedProofs)
 	problems := []error{err}
 	v := &Verifier{map[string]*keySource{}, map[string]bool{}, o.Now, memory}
 	for _, issuer := range o.Issuers {
@@ -80,7 +73,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 			client: &http.Client{Transport: o.Client.Transport, CheckRedirect: sameHost}}
 	}
 	if len(o.LinkKeys) > 0 {
-		links, err := linkSource(o.LinkKeys, o.Now)
+		links, err := linkSource(o.LinkKeys)
 		v.trusted[LinkIssuer], problems = links, append(problems, err)
 	}
 	for _, id := range o.RevokedLinks {
@@ -100,44 +93,36 @@ func (v *Verifier) Verify(ctx context.Context, token weboffice.Secret) (Caller, 
 	if len(token) <= rememberedSize {
 		sum = sha256.Sum256([]byte(token.Reveal())) // the signature is part of the text
 		if known, seen := v.accepted.Get(sum); seen && v.holds(ctx, known) {
-			return known.caller, nil
+			return known.Caller, nil
 		}
 	}
 	p, source, err := v.read(token)
 	if err != nil { // before the key: a proof that no signature could save causes no fetch
 		return Caller{}, Unauthenticated(err.Error())
 	}
-	k, err := source.verify(ctx, p)
-	if err != nil {
+	if p.key, err = source.verify(ctx, p); err != nil {
 		return Caller{}, err
 	}
-	c, err := source.issuer.caller(p, v.revoked)
-	if err != nil {
-		return Caller{}, Unauthenticated(err.Error())
-	}
 	if len(token) <= rememberedSize {
-		v.accepted.Add(sum, accepted{p.times, c, k})
+		p.signed, p.signature = nil, nil // of a secret its hash alone is kept
+		v.accepted.Add(sum, p)
 	}
-	return c, nil
+	return p.Caller, nil
 }
 
 // holds says whether a remembered proof is still valid and its key still the issuer's.
-func (v *Verifier) holds(ctx context.Context, known accepted) bool {
-	source := v.trusted[known.caller.IssuerURL]
+func (v *Verifier) holds(ctx context.Context, known *proof) bool {
+	source := v.trusted[known.IssuerURL]
 	return known.check(source.issuer.MaxAge, v.now()) == nil &&
-		slices.Contains(source.current(ctx), known.key)
+		slices.Contains(source.current(ctx, false), known.key)
 }
 
 // Inspect reads a proof without its signature, for a person who asks why it is refused. The error
 // is why Verify would refuse it before it looks at the signature. The Caller holds what could be
 // read and must not be trusted, with or without an error.
 func (v *Verifier) Inspect(token weboffice.Secret) (Caller, error) {
-	p, source, err := v.read(token)
-	if p.payload == nil {
-		return Caller{}, err
-	}
-	c, unfit := source.issuer.caller(p, v.revoked)
-	return c, errors.Join(err, unfit)
+	p, _, err := v.read(token)
+	return p.Caller, err
 }
 
 // ReadKeys reads the keys of the issuer with this URL, for checking a deployment. The error is the
@@ -147,20 +132,27 @@ func (v *Verifier) ReadKeys(ctx context.Context, url string) error {
 	if !known {
 		return errors.New("the policy has no issuer with this url")
 	}
-	return source.check(ctx)
+	if len(source.current(ctx, true)) == 0 {
+		return source.unread(ctx.Err())
+	}
+	return nil
 }
 
-// read decodes a proof and holds it to what its issuer demands, short of the signature.
-func (v *Verifier) read(token weboffice.Secret) (proof, *keySource, error) {
-	p, err := decodeProof(token)
-	name, _ := p.claims["iss"].(string)
-	source, known := v.trusted[name]
-	switch {
-	case err != nil:
-		return p, &keySource{}, err
-	case !known:
-		return p, &keySource{}, fmt.Errorf("found iss %s, and the policy's issuers are %s",
-			shown(p.claims["iss"]), shownAll(slices.Sorted(maps.Keys(v.trusted))))
+// read decodes a proof, says who its bearer would be to its issuer, and holds it to what that one
+// demands, short of the signature.
+func (v *Verifier) read(token weboffice.Secret) (*proof, *keySource, error) {
+	p, err := decode(token)
+	if p.Claims == nil {
+		return p, nil, err
 	}
-	return p, source, cmp.Or(p.checkAudience(source.issuer), p.check(source.issuer.MaxAge, v.now()))
+	name, _ := p.Claims["iss"].(string)
+	source, known := v.trusted[name]
+	if !known {
+		source = &keySource{}
+		err = cmp.Or(err, fmt.Errorf("found iss %s, and the policy's issuers are %s",
+			shown(p.Claims["iss"]), shown(slices.Sorted(maps.Keys(v.trusted)))))
+	}
+	trusted := source.issuer
+	err = cmp.Or(err, p.checkAudience(trusted), p.check(trusted.MaxAge, v.now()))
+	return p, source, errors.Join(err, trusted.identify(&p.Caller, v.revoked))
 }
