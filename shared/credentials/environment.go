@@ -136,7 +136,7 @@ func (v *variables) oidcRole(o Options) Source {
 		host = "sts." + v.need("WEBOFFICE_REGION", hostLabel,
 			"give an Alibaba Cloud region, such as cn-hangzhou") + ".aliyuncs.com"
 	}
-	a := assumeRole{client: client, now: o.Now, tokens: v.tokens(client),
+	a := assumeRole{client: client, now: o.Now, tokens: v.tokens(o, client),
 		role: v.need("ALIBABA_CLOUD_ROLE_ARN", roleARN,
 			"give the RAM role to assume, acs:ram::ACCOUNT:role/NAME"),
 		provider: v.need("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", providerARN,
@@ -146,7 +146,7 @@ func (v *variables) oidcRole(o Options) Source {
 	return &cache{fetch: a.fetch, name: name, now: o.Now, log: o.Logger}
 }
 
-func (v *variables) tokens(client *http.Client) tokenSource {
+func (v *variables) tokens(o Options, client *http.Client) tokenSource {
 	const variable = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
 	location := v.getenv(variable)
 	if strings.Contains(location, "://") {
@@ -167,7 +167,7 @@ func (v *variables) tokens(client *http.Client) tokenSource {
 		"AWS_SESSION_TOKEN"} {
 		v.need(name, noSpaces, elsewhere)
 	}
-	return awsTokens(client, v.getenv, v.need("AWS_REGION", hostLabel, elsewhere),
+	return awsTokens(o, client, v.need("AWS_REGION", hostLabel, elsewhere),
 		v.need("ALIBABA_CLOUD_OIDC_AUDIENCE", noSpaces,
 			"give a client ID of RAM's identity provider, which AWS puts into the token"),
 		v.loopbackURL("AWS_ENDPOINT_URL_STS"))

@@ -49,7 +49,8 @@ func (x assumeRole) fetch(ctx context.Context) (Credentials, error) {
 	form := url.Values{"RoleArn": {x.role}, "OIDCProviderArn": {x.provider},
 		"OIDCToken": {token.Reveal()}, "RoleSessionName": {sessionName},
 		"DurationSeconds": {strconv.Itoa(int(sessionLength.Seconds()))}}
-	res, body, err := request(ctx, x.client, x.endpoint+"?"+query.Encode(), form.Encode())
+	res, body, err := request(ctx, x.client, x.endpoint+"?"+query.Encode(), form.Encode(),
+		nil)
 	if err != nil {
 		return Credentials{}, unavailable(
 			"let the function reach Alibaba's STS: check WEBOFFICE_REGION, DNS, internet access",
@@ -171,9 +172,10 @@ func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// request gets, or posts a form where there is one. Its errors quote nothing of either side.
-func request(ctx context.Context, client *http.Client, target, form string) (
-	*http.Response, []byte, error) {
+// request gets, or posts a form where there is one, signed where sign is not nil. Its errors quote
+// nothing of either side.
+func request(ctx context.Context, client *http.Client, target, form string,
+	sign func(*http.Request) error) (*http.Response, []byte, error) {
 	method := http.MethodGet
 	if form != "" {
 		method = http.MethodPost
@@ -184,6 +186,11 @@ func request(ctx context.Context, client *http.Client, target, form string) (
 	}
 	if form != "" {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if sign != nil {
+		if err := sign(req); err != nil {
+			return nil, nil, errors.New("the request cannot be signed")
+		}
 	}
 	res, err := client.Do(req)
 	if err != nil {

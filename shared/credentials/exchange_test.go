@@ -12,11 +12,15 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"weboffice-functions/shared/weboffice"
 )
@@ -43,6 +47,42 @@ func TestLambdaRoleBecomesRAMRole(t *testing.T) {
 	r.advance(2 * time.Hour)
 	get(t, source)
 	r.calls(2, 2)
+}
+
+// AWS's own client of STS is the oracle for what we send to it.
+func TestSameWireAsAWSOwnClient(t *testing.T) {
+	r := newRig(t)
+	var seen []*http.Request
+	r.answerForAWS(func(w http.ResponseWriter, q *http.Request) {
+		seen = append(seen, q)
+		r.giveToken(w, q)
+	})
+	get(t, r.source(r.lambda(), nil))
+	_, err := sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &r.aws.URL,
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "ASIALAMBDA", SecretAccessKey: "s3cr3t-aws-key",
+				SessionToken: "s3cr3t-aws-session"}, nil
+		}),
+	}).GetWebIdentityToken(t.Context(), &sts.GetWebIdentityTokenInput{
+		Audience: []string{"weboffice"}, SigningAlgorithm: aws.String("RS256"),
+		DurationSeconds: aws.Int32(300)})
+	if err != nil || len(seen) != 2 {
+		t.Fatalf("%v, %d requests", err, len(seen))
+	}
+	for _, q := range seen { // what belongs to a client, not to the call
+		for _, own := range []string{"Amz-Sdk-Invocation-Id", "Amz-Sdk-Request", "User-Agent",
+			"X-Amz-Date", "Authorization"} {
+			q.Header.Del(own)
+		}
+	}
+	ours, theirs := seen[0], seen[1]
+	if !reflect.DeepEqual(ours.PostForm, theirs.PostForm) || ours.URL.Path != theirs.URL.Path {
+		t.Errorf("sent %v %v, AWS's client %v %v", ours.URL, ours.PostForm, theirs.URL,
+			theirs.PostForm)
+	}
+	if !reflect.DeepEqual(ours.Header, theirs.Header) {
+		t.Errorf("sent %v, AWS's client %v", ours.Header, theirs.Header)
+	}
 }
 
 // refused answers as Alibaba's STS does, quoting the token in its message.
