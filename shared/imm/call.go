@@ -15,6 +15,7 @@ import (
 	sdk "github.com/alibabacloud-go/imm-20200930/v4/client"
 	"github.com/alibabacloud-go/tea/dara"
 	"github.com/alibabacloud-go/tea/tea"
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/weboffice"
@@ -138,7 +139,7 @@ func generateParameters(r weboffice.Request) parameters {
 // readTokens refuses an answer without all that the editor needs.
 func readTokens(r reply, action string, now time.Time) (Tokens, error) {
 	var body sdk.GenerateWebofficeTokenResponseBody // Refresh's is the same without WebofficeURL
-	if r.status >= 300 || json.Unmarshal(r.body, &body) != nil {
+	if r.status >= 300 || jsonv2.Unmarshal(r.body, &body) != nil {
 		return Tokens{}, errUnreadable
 	}
 	t := Tokens{RequestID: tea.StringValue(body.RequestId),
