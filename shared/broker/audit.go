@@ -109,7 +109,11 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	l.attributes = append(l.attributes, slog.Int("billed", r.billed),
 		slog.Bool("maybeBilled", r.maybeBilled), slog.Bool("fallback", r.outcome == "fallback"),
 		slog.Int64("durationMs", b.now().Sub(r.start).Milliseconds()))
-	b.log.LogAttrs(ctx, level, "decision", l.attributes...)
+	if handler := b.log.Handler(); handler.Enabled(ctx, level) {
+		entry := slog.NewRecord(b.now(), level, "decision", 0) // where in the code: nobody asks
+		entry.AddAttrs(l.attributes...)
+		_ = handler.Handle(ctx, entry) // as slog.Logger: there is nobody to tell
+	}
 }
 
 const (

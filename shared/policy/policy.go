@@ -22,6 +22,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"weboffice-functions/shared/caller"
@@ -205,6 +206,9 @@ type judged struct {
 func (p *Policy) judge(a *ask, all bool) (*rule, []judged) {
 	var looked []judged
 	for _, r := range p.rules {
+		if !all && !strings.HasPrefix(a.uri, r.pattern.prefix) { // most of a long policy
+			continue
+		}
 		first, documents := a.firstFailing(r)
 		if documents || all {
 			looked = append(looked, judged{r, first})

@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -138,7 +139,8 @@ func RequestID(ctx context.Context) string {
 func NewRequestID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return fmt.Sprintf("%X-%X-%X-%X-%X", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+	id := strings.ToUpper(hex.EncodeToString(b[:]))
+	return id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
 }
 
 // Loopback says whether a host is this machine, the only one that anything may be sent to over
