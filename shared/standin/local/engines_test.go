@@ -2,306 +2,230 @@ package local_test
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"net"
+	"flag"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
-// patiently asks for a title until it is done.
-func patiently(done func(string) bool, ask func() (string, error)) (title string, err error) {
-	for end := time.Now().Add(patience); !done(title) && time.Now().Before(end); {
-		if title, err = ask(); err != nil {
-			return "", err
-		}
-		time.Sleep(50 * time.Millisecond)
+// frameworkPages are made by shared/web/frameworks/pack.
+const (
+	frameworkPages = "../../web/frameworks/dist"
+	axe            = "../../web/frameworks/node_modules/axe-core/axe.min.js"
+)
+
+var needFrameworks = flag.Bool("frameworks", false,
+	"fail where the pages of "+frameworkPages+" were not built: they are skipped otherwise")
+
+var engines = flag.String("engines", "chromium",
+	"the `browsers` that play testdata/scenarios.js: chromium, firefox, webkit")
+
+// needs ends the test where a file that shared/web/frameworks/pack makes is not there.
+func needs(t *testing.T, file string) {
+	t.Helper()
+	if _, err := os.Stat(file); err != nil && *needFrameworks {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skip("run shared/web/frameworks/pack first: ", err)
 	}
-	return title, nil
+}
+
+// TestScenarios plays each of testdata/scenarios.js, on a stage of its own.
+func TestScenarios(t *testing.T) {
+	_, text, _ := strings.Cut(readFile(t, "testdata/scenarios.js"), "export const scenarios = {")
+	names := regexp.MustCompile(`(?m)^  async '(.+)'\(`).FindAllStringSubmatch(text, -1)
+	if len(names) < 20 {
+		t.Fatalf("only %d scenarios", len(names))
+	}
+	for _, name := range strings.Split(*engines, ",") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			engine := startEngine(t, name)
+			for _, scenario := range names {
+				with := []string{""}
+				if strings.HasPrefix(scenario[1], "framework: ") {
+					with = []string{"react", "vue", "svelte"}
+				}
+				for _, with := range with {
+					t.Run(strings.TrimSpace(scenario[1]+" "+with), func(t *testing.T) {
+						if engine == nil { // the others show one page at a time
+							t.Parallel()
+						}
+						playScenario(t, engine, scenario[1], with)
+					})
+				}
+			}
+		})
+	}
+}
+
+func playScenario(t *testing.T, engine *traveller, name, with string) {
+	if with != "" {
+		needs(t, filepath.Join(frameworkPages, with+".html"))
+	} else if strings.HasPrefix(name, "axe: ") {
+		needs(t, axe)
+	}
+	origin := ""
+	if strings.HasPrefix(name, "a wrong origin") {
+		origin = "https://docs.example.com"
+	}
+	s := newStageFor(t, 30*time.Minute, origin)
+	s.add("/plain.html", s.plainPage())
+	address := s.site.URL + "/scenario.html?" + url.Values{"name": {name}, "with": {with}}.Encode()
+	var next chan<- string
+	if engine == nil {
+		newTab(t).open(address)
+	} else {
+		next, s.back = engine.next, engine.URL
+	}
+	for late := time.After(patience); ; {
+		select {
+		case next <- address:
+			next = nil
+		case verdict := <-s.verdict:
+			if verdict != "passed" {
+				t.Error(verdict)
+			}
+			return
+		case <-late:
+			if engine != nil {
+				engine.restart()
+			}
+			t.Fatal("no verdict")
+		}
+	}
+}
+
+// traveller is a browser that nobody drives: it begins at a server that sends it on to the next
+// scenario, and each scenario sends it back there.
+type traveller struct {
+	*httptest.Server
+	next    chan string // addresses
+	restart func()      // frees it from a page that does not end
+}
+
+// startEngine starts a browser, or ends the test; nil is the Chromium of all other tests here.
+func startEngine(t *testing.T, name string) *traveller {
+	t.Helper()
+	if name == "chromium" {
+		browser(t)
+		return nil
+	}
+	prepare := map[string]func(t *testing.T, address string) func() *exec.Cmd{
+		"firefox": firefox, "webkit": webKit}[name]
+	if prepare == nil {
+		t.Fatalf("-engines %s: there are chromium, firefox and webkit", name)
+	}
+	e := &traveller{next: make(chan string)}
+	e.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.NotFound(w, r)
+			return
+		}
+		select {
+		case address := <-e.next:
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, address, http.StatusFound)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(e.Close)
+	t.Cleanup(e.CloseClientConnections)
+	command := prepare(t, e.URL)
+	running := startProcess(t, command())
+	e.restart = func() {
+		stopProcess(running)
+		running = startProcess(t, command())
+	}
+	return e
 }
 
 // startProcess runs a program until the test ends.
-func startProcess(t *testing.T, command *exec.Cmd) {
+func startProcess(t *testing.T, command *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
+	t.Cleanup(func() { stopProcess(command) })
+	return command
 }
 
-// lookFor finds a program by one of its names, or ends the test.
-func lookFor(t *testing.T, what string, names ...string) string {
+func stopProcess(command *exec.Cmd) {
+	_ = command.Process.Kill()
+	_ = command.Wait()
+}
+
+// installed finds a program by one of its names, or ends the test, which CI may not leave out.
+func installed(t *testing.T, what string, names ...string) string {
 	t.Helper()
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
 	}
-	t.Fatalf("-engines asks for %s, which is not installed: none of %q", what, names)
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not installed: none of %q", what, names)
+	}
+	t.Skipf("%s is not installed: none of %q", what, names)
 	return ""
 }
 
-// firefox is driven by WebDriver BiDi: commands and answers on one socket.
-type firefox struct {
-	socket *websocket.Conn
-
-	mu      sync.Mutex
-	last    int
-	waiting map[int]chan bidiAnswer
-}
-
-type bidiAnswer struct {
-	ID      int             `json:"id"`
-	Type    string          `json:"type"`
-	Error   string          `json:"error"`
-	Message string          `json:"message"`
-	Result  json.RawMessage `json:"result"`
-}
-
-// quietFirefox keeps Firefox from asking anybody on the network.
+// quietFirefox shows no page of Firefox's own. A proxy that is not there keeps it from asking
+// anybody but this machine.
 const quietFirefox = `user_pref("app.update.enabled", false);
-user_pref("app.normandy.enabled", false);
-user_pref("browser.safebrowsing.malware.enabled", false);
-user_pref("browser.safebrowsing.phishing.enabled", false);
-user_pref("browser.safebrowsing.downloads.remote.enabled", false);
+user_pref("browser.aboutwelcome.enabled", false);
 user_pref("browser.shell.checkDefaultBrowser", false);
+user_pref("browser.startup.homepage_override.mstone", "ignore");
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
-user_pref("dom.disable_open_during_load", false);
-user_pref("extensions.getAddons.cache.enabled", false);
-user_pref("network.captive-portal-service.enabled", false);
-user_pref("network.connectivity-service.enabled", false);
-user_pref("services.settings.server", "http://127.0.0.1:9");
-user_pref("toolkit.telemetry.enabled", false);
+user_pref("network.proxy.type", 1);
+user_pref("network.proxy.http", "127.0.0.1");
+user_pref("network.proxy.http_port", 9);
+user_pref("network.proxy.ssl", "127.0.0.1");
+user_pref("network.proxy.ssl_port", 9);
 `
 
-func startFirefox(t *testing.T) engine {
+func firefox(t *testing.T, address string) func() *exec.Cmd {
 	t.Helper()
-	program := lookFor(t, "Firefox", "firefox", "firefox-esr")
-	profile := t.TempDir()
-	if err := os.WriteFile(profile+"/user.js", []byte(quietFirefox), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(program, "--headless", "--no-remote", "--profile", profile,
-		"--remote-debugging-port=0", "about:blank")
-	command.Env = append(os.Environ(), "HOME="+profile)
-	stderr, err := command.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	startProcess(t, command)
-	address := make(chan string, 1)
-	go func() {
-		lines := bufio.NewScanner(stderr)
-		for lines.Scan() {
-			if _, found, ok := strings.Cut(lines.Text(), "WebDriver BiDi listening on "); ok {
-				address <- strings.TrimSpace(found)
-			}
+	program := installed(t, "Firefox", "firefox", "firefox-esr")
+	return func() *exec.Cmd {
+		profile := t.TempDir()
+		if err := os.WriteFile(profile+"/user.js", []byte(quietFirefox), 0o600); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	f := &firefox{waiting: map[int]chan bidiAnswer{}}
-	select {
-	case at := <-address:
-		f.socket, _, err = websocket.DefaultDialer.Dial(at+"/session", nil)
-	case <-time.After(patience):
-		err = errors.New("firefox does not listen")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.socket.Close() })
-	go f.hear()
-	none := map[string]any{}
-	if _, err := f.call("session.new", map[string]any{"capabilities": none}); err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-func (f *firefox) hear() {
-	for {
-		var a bidiAnswer
-		if err := f.socket.ReadJSON(&a); err != nil {
-			return
-		}
-		f.mu.Lock()
-		if waiting, ok := f.waiting[a.ID]; ok && a.Type != "event" {
-			delete(f.waiting, a.ID)
-			waiting <- a
-		}
-		f.mu.Unlock()
+		command := exec.Command(program, "--headless", "--no-remote", "--profile", profile, address)
+		command.Env = append(os.Environ(), "HOME="+profile)
+		return command
 	}
 }
 
-func (f *firefox) call(method string, params any) (json.RawMessage, error) {
-	answer := make(chan bidiAnswer, 1)
-	f.mu.Lock()
-	f.last++
-	f.waiting[f.last] = answer
-	err := f.socket.WriteJSON(map[string]any{"id": f.last, "method": method, "params": params})
-	f.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case a := <-answer:
-		if a.Type == "error" {
-			return nil, fmt.Errorf("%s: %s: %s", method, a.Error, a.Message)
-		}
-		return a.Result, nil
-	case <-time.After(patience):
-		return nil, errors.New(method + ": no answer")
-	}
-}
-
-func (f *firefox) play(_ *testing.T, address string, done func(string) bool) (string, error) {
-	made, err := f.call("browsingContext.create", map[string]any{"type": "tab"})
-	var tab struct {
-		Context string `json:"context"`
-	}
-	if err == nil {
-		err = json.Unmarshal(made, &tab)
-	}
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		_, _ = f.call("browsingContext.close", map[string]any{"context": tab.Context})
-	}()
-	if _, err = f.call("browsingContext.navigate", map[string]any{"context": tab.Context,
-		"url": address, "wait": "interactive"}); err != nil {
-		return "", err
-	}
-	return patiently(done, func() (string, error) {
-		found, err := f.call("script.evaluate", map[string]any{"expression": "document.title",
-			"target": map[string]any{"context": tab.Context}, "awaitPromise": false})
-		var title struct {
-			Result struct {
-				Value string `json:"value"`
-			} `json:"result"`
-		}
-		if err == nil {
-			err = json.Unmarshal(found, &title)
-		}
-		return title.Result.Value, err
-	})
-}
-
-// webKit is driven by WebDriver: one window, by HTTP.
-type webKit struct {
-	mu      sync.Mutex
-	session string // its address
-}
-
-var miniBrowsers = []string{
-	"/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
-	"/usr/lib/x86_64-linux-gnu/webkit2gtk-4.0/MiniBrowser",
-	"/usr/lib/aarch64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
-	"/usr/lib/aarch64-linux-gnu/webkit2gtk-4.0/MiniBrowser",
-}
-
-func startWebKit(t *testing.T) engine {
+func webKit(t *testing.T, address string) func() *exec.Cmd {
 	t.Helper()
-	driver := lookFor(t, "WebKit", "WebKitWebDriver")
-	window := lookFor(t, "WebKit's MiniBrowser", miniBrowsers...)
-	_, port, err := net.SplitHostPort(freeAddress(t))
+	program := installed(t, "WebKit's MiniBrowser",
+		"/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
+		"/usr/lib/aarch64-linux-gnu/webkit2gtk-4.1/MiniBrowser")
+	screen := exec.Command(installed(t, "a display", "Xvfb"), "-displayfd", "1",
+		"-screen", "0", "1280x900x24", "-nolisten", "tcp")
+	number, err := screen.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(driver, "--port="+port)
-	command.Env = append(os.Environ(), "DISPLAY="+startDisplay(t), "HOME="+t.TempDir(),
-		"GDK_BACKEND=x11", "WEBKIT_DISABLE_COMPOSITING_MODE=1", "LIBGL_ALWAYS_SOFTWARE=1")
-	startProcess(t, command)
-	w := &webKit{session: "http://127.0.0.1:" + port + "/session"}
-	options := map[string]any{"binary": window, "args": []string{"--automation"}}
-	var made struct {
-		SessionID string `json:"sessionId"`
-	}
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		err = w.call(http.MethodPost, "", map[string]any{"capabilities": map[string]any{
-			"alwaysMatch": map[string]any{"webkitgtk:browserOptions": options}}}, &made)
-		if err == nil {
-			break
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.session += "/" + made.SessionID
-	t.Cleanup(func() { _ = w.call(http.MethodDelete, "", nil, nil) })
-	return w
-}
-
-// startDisplay gives an X display without a screen, for programs that need one.
-func startDisplay(t *testing.T) string {
-	t.Helper()
-	xvfb := lookFor(t, "a display", "Xvfb")
-	number, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = number.Close() }()
-	command := exec.Command(xvfb, "-displayfd", "3", "-screen", "0", "1280x900x24",
-		"-nolisten", "tcp")
-	command.ExtraFiles = []*os.File{writer}
-	startProcess(t, command)
-	_ = writer.Close()
-	line, err := bufio.NewReader(number).ReadString('\n')
+	startProcess(t, screen)
+	display, err := bufio.NewReader(number).ReadString('\n')
 	if err != nil {
 		t.Fatal("Xvfb tells no display: ", err)
 	}
-	return ":" + strings.TrimSpace(line)
-}
-
-// call sends one command of WebDriver.
-func (w *webKit) call(method, path string, body, answer any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
+	return func() *exec.Cmd {
+		command := exec.Command(program, address)
+		command.Env = append(os.Environ(), "DISPLAY=:"+strings.TrimSpace(display),
+			"HOME="+t.TempDir(), "GDK_BACKEND=x11", "WEBKIT_DISABLE_COMPOSITING_MODE=1",
+			"LIBGL_ALWAYS_SOFTWARE=1")
+		return command
 	}
-	request, err := http.NewRequest(method, w.session+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	reply, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = reply.Body.Close() }()
-	var outer struct {
-		Value json.RawMessage `json:"value"`
-	}
-	if err := json.NewDecoder(reply.Body).Decode(&outer); err != nil {
-		return err
-	}
-	if reply.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %s", method, path, outer.Value)
-	}
-	if answer == nil {
-		return nil
-	}
-	return json.Unmarshal(outer.Value, answer)
-}
-
-func (w *webKit) play(_ *testing.T, address string, done func(string) bool) (string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.call(http.MethodPost, "/url", map[string]any{"url": address}, nil); err != nil {
-		return "", err
-	}
-	return patiently(done, func() (title string, err error) {
-		err = w.call(http.MethodGet, "/title", nil, &title)
-		return title, err
-	})
 }

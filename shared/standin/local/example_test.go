@@ -1,10 +1,8 @@
 package local_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -20,15 +18,6 @@ import (
 
 const examples = "../../web/examples"
 
-// exampleStage runs the local site for an example.
-func exampleStage(t *testing.T, change func(*local.Options)) *stage {
-	t.Helper()
-	browser(t)
-	o := local.Options{Policy: []byte(readFile(t, "../../../scripts/dev/policy.yaml"))}
-	change(&o)
-	return &stage{t: t, clock: &clock{}, Local: start(t, o)}
-}
-
 // An example is there to be read in one screen.
 func TestExamplesAreShort(t *testing.T) {
 	t.Parallel()
@@ -41,7 +30,7 @@ func TestExamplesAreShort(t *testing.T) {
 
 func TestPlainExample(t *testing.T) {
 	t.Parallel()
-	s := exampleStage(t, func(o *local.Options) { o.Site = filepath.Join(examples, "plain") })
+	s := devStage(t, local.Options{Site: filepath.Join(examples, "plain")})
 	b := newTab(t)
 	b.open(s.URL + "/")
 	b.until(sampleSession + `?.state === 'open'`)
@@ -54,25 +43,16 @@ func TestPlainExample(t *testing.T) {
 
 func TestBackendExample(t *testing.T) {
 	t.Parallel()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("node is not installed: install node 20 or newer")
-		}
-		t.Skip("node is not installed: the example of a backend is not tested")
-	}
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := "http://127.0.0.1:" + port
-	s := exampleStage(t, func(o *local.Options) { o.Origins = []string{address} })
+	node := installed(t, "node 20 or newer", "node")
+	free := httptest.NewServer(nil)
+	free.Close()
+	address := free.URL
+	s := devStage(t, local.Options{Origins: []string{address}})
 	command := exec.Command(node, "server.mjs")
 	command.Dir = filepath.Join(examples, "backend")
-	var said bytes.Buffer
-	command.Stderr = &said
-	command.Env = append(os.Environ(), "PORT="+port, "GENERATE="+s.URL+"/generate",
-		"REFRESH="+s.URL+"/refresh", "SDK="+s.SDK(),
+	command.Stderr = t.Output()
+	command.Env = append(os.Environ(), "PORT="+address[strings.LastIndex(address, ":")+1:],
+		"GENERATE="+s.URL+"/generate", "REFRESH="+s.URL+"/refresh", "SDK="+s.SDK(),
 		"WEBOFFICE_LINK_KEYS="+s.Environment["WEBOFFICE_LINK_KEYS"])
 	startProcess(t, command)
 	s.eventually("the example's server answers", func() bool {
@@ -95,16 +75,11 @@ func TestBackendExample(t *testing.T) {
 func TestReactExample(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(frameworkPages, "example")
-	if _, err := os.Stat(filepath.Join(folder, "index.html")); err != nil {
-		if *needFrameworks {
-			t.Fatal(err)
-		}
-		t.Skip("run shared/web/frameworks/pack first: ", err)
-	}
+	needs(t, filepath.Join(folder, "index.html"))
 	mux := http.NewServeMux()
 	site := httptest.NewServer(mux)
 	t.Cleanup(site.Close)
-	s := exampleStage(t, func(o *local.Options) { o.Origins = []string{site.URL} })
+	s := devStage(t, local.Options{Origins: []string{site.URL}})
 	dev, err := url.Parse(s.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -132,15 +107,4 @@ func TestReactExample(t *testing.T) {
 	equal(b, `sessionStorage.weboffice === undefined`, true)
 	s.calls(1, 0)
 	b.quiet()
-}
-
-// freeAddress is one that nobody listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }

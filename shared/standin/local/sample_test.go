@@ -1,7 +1,6 @@
 package local_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -22,13 +20,13 @@ import (
 	"weboffice-functions/shared/standin/local"
 )
 
-// sampleStage is scripts/dev as it is started, on a clock that can be moved.
-func sampleStage(t *testing.T, lifetime time.Duration) *stage {
+// devStage is scripts/dev as it is started, on a clock that can be moved.
+func devStage(t *testing.T, o local.Options) *stage {
 	t.Helper()
 	browser(t)
-	s := &stage{t: t, clock: &clock{}}
-	s.Local = start(t, local.Options{Policy: []byte(
-		readFile(t, "../../../scripts/dev/policy.yaml")), Lifetime: lifetime, Now: s.clock.now})
+	s := &stage{t: t}
+	o.Policy = []byte(readFile(t, "../../../scripts/dev/policy.yaml"))
+	s.run(o)
 	return s
 }
 
@@ -37,107 +35,88 @@ const (
 	samplePart    = `document.querySelector('weboffice-document').shadowRoot`
 )
 
-func (s *stage) sample(as, uri string) *tab {
+// sample opens the sample page as somebody, and waits for the document.
+func (s *stage) sample(as string) *tab {
 	s.t.Helper()
 	b := newTab(s.t)
 	b.do(chromedp.EmulateViewport(1280, 860))
-	b.open(s.URL + "/?" + url.Values{"as": {as}, "open": {uri}}.Encode())
+	b.open(s.URL + "/?" + url.Values{"as": {as}, "open": {document}}.Encode())
 	b.until(sampleSession + `?.state === 'open'`)
 	return b
 }
 
-func TestSamplePageForEachPersona(t *testing.T) {
-	t.Parallel()
-	s := sampleStage(t, 30*time.Minute)
-	for _, c := range []struct{ as, rule, role, rights string }{
-		{"guest", "anyone", "Read-only", "Copy"},
-		{"link", "share links", "Editing", "Edit, Copy"},
-		{"viewer", "viewers", "Read-only", "Copy"},
-		{"editor", "editors", "Editing", "Edit, Rename, History, Copy, Export, Print"},
-	} {
-		before := s.IMM.Calls().Generate
-		b := s.sample(c.as, document)
-		b.until(`document.getElementById('rule').textContent === '` + c.rule + `'`)
-		equal(b, `[...document.querySelectorAll('#rights .granted')].
-			map(one => one.textContent).join(', ')`, c.rights)
-		equal(b,
-			samplePart+`.getElementById('role').textContent`, c.role)
-		equal(b, `document.querySelector('#people :checked').value`, c.as)
-		b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
-		if n := s.IMM.Calls().Generate - before; n != 1 {
-			t.Errorf("%s: %d billed calls, want 1", c.as, n)
-		}
-		equal(b, `location.hash`, "")
-		b.quiet()
-	}
+// untilRule waits for the page to say which rule opened its document.
+func (b *tab) untilRule(name string) {
+	b.t.Helper()
+	b.until(`document.getElementById('rule').textContent === '` + name + `'`)
 }
 
-// Every persona and every document can be chosen, one after the other. A guest does not bear the
-// link that the page followed a moment ago.
+// Every persona and another document can be chosen, one after the other, and the page says what
+// that gave and cost. A guest does not bear the link that the page followed a moment ago.
 func TestSamplePageChoices(t *testing.T) {
 	t.Parallel()
-	s := sampleStage(t, 30*time.Minute)
-	b := s.sample("editor", document)
-	choices := value[[]string](b, `[...document.querySelectorAll('#choices input')].
-		map(one => '[name=' + one.name + '][value="' + one.value + '"]')`)
-	again := `[name=open][value="` + document + `"]`
-	for _, choice := range append(choices, again, "[value=link]", "[value=guest]") {
-		b.run(`document.querySelector('#choices ` + choice + `').checked = true`)
+	s := devStage(t, local.Options{})
+	b := s.sample("viewer")
+	for i, c := range []struct{ as, open, rule, role, rights string }{
+		{"editor", document, "editors", "Editing",
+			"Edit, Rename, History, Copy, Export, Print"},
+		{"link", document, "share links", "Editing", "Edit, Copy"},
+		{"guest", document, "anyone", "Read-only", "Copy"},
+		{"viewer", "oss://test-bucket/ten-pages.docx", "viewers", "Read-only", "Copy"},
+	} {
+		b.run(fmt.Sprintf(`for (const value of [%q, %q])
+			document.querySelector('#choices [value="' + value + '"]').checked = true`, c.as, c.open))
 		before := value[float64](b, `performance.timeOrigin`)
 		b.run(`document.querySelector('#choices button').click()`)
 		b.until(fmt.Sprintf(`performance.timeOrigin !== %f`, before))
 		b.until(sampleSession + `?.state === 'open'`)
-		equal(b, `document.querySelector('#choices `+choice+`').checked`, true)
-		equal(b, `document.querySelector('pre code').textContent.includes('src="' +
-			document.querySelector('[name=open]:checked').value + '"')`, true)
+		b.untilRule(c.rule)
+		equal(b, `[...document.querySelectorAll('#rights .granted')].
+			map(one => one.textContent).join(', ')`, c.rights)
+		equal(b, samplePart+`.getElementById('role').textContent`, c.role)
+		equal(b, `document.querySelector('#people :checked').value`, c.as)
+		equal(b, `document.querySelector('[name=open]:checked').value`, c.open)
+		equal(b, `document.querySelector('pre code').textContent.includes('src="`+c.open+`"')`, true)
+		b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
+		s.calls(i+2, 0)
+		equal(b, `location.hash`, "")
 	}
-	b.until(`document.getElementById('rule').textContent === 'anyone'`)
 	b.quiet()
 }
 
+// A page's tokens are good over its reloads, a link holder's too, and the rights go on.
 func TestSamplePageReloadsAndRefreshes(t *testing.T) {
-	t.Parallel()
-	s := sampleStage(t, 30*time.Minute)
-	b := s.sample("editor", document)
-	for i := range 2 {
-		b.do(chromedp.Reload())
-		b.until(sampleSession + `?.state === 'open'`)
-		// none got lost between two looks
-		b.until(fmt.Sprintf(`JSON.parse(sessionStorage.ledger || '{}').opens?.length === %d`, i+2))
+	for _, as := range []string{"editor", "link"} {
+		t.Run(as, func(t *testing.T) {
+			t.Parallel()
+			s := devStage(t, local.Options{})
+			b := s.sample(as)
+			for i := range 2 {
+				b.do(chromedp.Reload())
+				b.until(sampleSession + `?.state === 'open'`)
+				// none got lost between two looks
+				b.until(fmt.Sprintf(`JSON.parse(sessionStorage.ledger || '{}').opens?.length === %d`,
+					i+2))
+			}
+			s.calls(1, 0)
+			for range 2 {
+				s.sleep(b, 25*time.Minute)
+				b.until(sampleSession + `.left() > 29 * 60e3`)
+			}
+			s.calls(1, 2)
+			equal(b, sampleSession+`.permission.Readonly`, false)
+			b.until(`document.getElementById('refreshes').textContent === '2'`)
+			// over the reloads
+			b.until(`/^3 billed calls so far; .* would have made [5-9]\./.
+				test(document.getElementById('cost-text').textContent)`)
+			b.until(`document.querySelectorAll('#log .billed').length === 3`)
+			equal(b, `document.querySelectorAll('#chart path').length`, 4)
+			b.open(s.URL + "/?as=guest") // who comes anew begins anew
+			b.until(sampleSession + `?.state === 'open'`)
+			b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
+			b.quiet()
+		})
 	}
-	s.calls(1, 0)
-	for range 2 {
-		s.sleep(b, 25*time.Minute)
-		b.until(sampleSession + `.left() > 29 * 60e3`)
-	}
-	s.calls(1, 2)
-	b.until(`document.getElementById('refreshes').textContent === '2'`)
-	// over the reloads
-	b.until(
-		`/^3 billed calls so far; .* would have made [5-9]\./.
-			test(document.getElementById('cost-text').textContent)`)
-	b.until(`document.querySelectorAll('#log .billed').length === 3`)
-	equal(b, `document.querySelectorAll('#chart path').length`, 4)
-	b.open(s.URL + "/?as=guest") // who comes anew begins anew
-	b.until(sampleSession + `?.state === 'open'`)
-	b.until(`/^1 billed call so far/.test(document.getElementById('cost-text').textContent)`)
-	b.quiet()
-}
-
-// A link holder's page after a reload: the tokens are good still, and the rights go on.
-func TestSamplePageReloadOfALinkHolder(t *testing.T) {
-	t.Parallel()
-	s := sampleStage(t, 30*time.Minute)
-	b := s.sample("link", document)
-	b.do(chromedp.Reload())
-	b.until(sampleSession + `?.state === 'open'`)
-	s.calls(1, 0)
-	s.sleep(b, 25*time.Minute)
-	b.until(sampleSession +
-		`?.state === 'open' && document.getElementById('refreshes').textContent === '1'`)
-	equal(b, sampleSession+`.permission.Readonly`, false)
-	s.calls(1, 1)
-	b.quiet()
 }
 
 // controls are the roles that need a name of their own.
@@ -148,9 +127,9 @@ var controls = []string{
 
 func TestSamplePageIsForEverybody(t *testing.T) {
 	t.Parallel()
-	s := sampleStage(t, 30*time.Minute)
-	b := s.sample("editor", document)
-	b.until(`document.getElementById('rule').textContent === 'editors'`)
+	s := devStage(t, local.Options{})
+	b := s.sample("editor")
+	b.untilRule("editors")
 	for _, state := range []string{"open", "refused"} {
 		if state == "refused" { // the cover with its words and its button
 			b.run(
@@ -159,11 +138,7 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 			b.until(sampleSession + `?.state === 'refused'`)
 		}
 		names := map[string]int{}
-		tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree,
-			accessibility.GetFullAXTreeParams{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		tree := call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
 		for _, node := range tree.Nodes {
 			if node.Ignored || node.Role == nil {
 				continue
@@ -208,12 +183,12 @@ func TestSamplePageIsForEverybody(t *testing.T) {
 // Nothing jumps while the page loads: a cumulative layout shift over 0.1 is poor.
 func TestSamplePageDoesNotJump(t *testing.T) {
 	t.Parallel()
-	s := sampleStage(t, 30*time.Minute)
+	s := devStage(t, local.Options{})
 	for _, width := range []int64{1280, 390} {
 		b := newTab(t)
 		b.do(chromedp.EmulateViewport(width, 860))
 		b.open(s.URL + "/?as=editor")
-		b.until(`document.getElementById('rule').textContent === 'editors'`)
+		b.untilRule("editors")
 		shift := value[float64](b, `new Promise(done => new PerformanceObserver(list => {
 			done(list.getEntries().reduce((sum, one) => sum + one.value, 0));
 		}).observe({type: 'layout-shift', buffered: true}) || setTimeout(done, 500, 0))`)
@@ -230,14 +205,9 @@ func TestSamplePageDoesNotJump(t *testing.T) {
 // axe looks at the pages that scripts/dev serves.
 func TestServedPagesWithAxe(t *testing.T) {
 	t.Parallel()
-	script, err := os.ReadFile(axe)
-	if err != nil {
-		if *needFrameworks {
-			t.Fatal(err)
-		}
-		t.Skip("run shared/web/frameworks/pack first: ", err)
-	}
-	s := sampleStage(t, 30*time.Minute)
+	needs(t, axe)
+	script := readFile(t, axe)
+	s := devStage(t, local.Options{})
 	for path, ready := range map[string]string{
 		"/?as=editor":  `document.getElementById('rule').textContent === 'editors'`,
 		"/quickstart/": `document.getElementById('state').textContent === 'open'`,
@@ -247,7 +217,7 @@ func TestServedPagesWithAxe(t *testing.T) {
 			b.scheme(scheme)
 			b.open(s.URL + path)
 			b.until(ready)
-			b.run(string(script) + "; undefined")
+			b.run(script + "; undefined")
 			equal(b, `axe.run(document, {iframes: false}).then(({violations}) => violations.map(
 				({id, nodes}) => id + ': ' + nodes.map(node => node.html)).join('; '))`, "")
 		}
@@ -257,8 +227,8 @@ func TestServedPagesWithAxe(t *testing.T) {
 // The skip link comes first, and all choices can be made from the keyboard.
 func TestSamplePageFromTheKeyboard(t *testing.T) {
 	t.Parallel()
-	s := sampleStage(t, 30*time.Minute)
-	b := s.sample("editor", document)
+	s := devStage(t, local.Options{})
+	b := s.sample("editor")
 	b.do(chromedp.KeyEvent("\t"))
 	equal(b, `document.activeElement.className`, "skip")
 	equal(b, `document.activeElement.getBoundingClientRect().left >= 0`, true) // it shows itself
@@ -270,7 +240,7 @@ func TestSamplePageFromTheKeyboard(t *testing.T) {
 	}
 	s.calls(1, 0)
 	b.do(chromedp.KeyEvent("\r"))
-	b.until(`document.getElementById('rule').textContent === 'share links'`)
+	b.untilRule("share links")
 	s.calls(2, 0)
 	b.quiet()
 }
@@ -281,8 +251,8 @@ func TestPictures(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("no -pictures")
 	}
-	s := sampleStage(t, 30*time.Minute)
-	b := s.sample("editor", document)
+	s := devStage(t, local.Options{})
+	b := s.sample("editor")
 	for range 3 {
 		s.sleep(b, 25*time.Minute)
 		b.until(sampleSession + `?.left() > 29 * 60e3 && ` + sampleSession + `.state === 'open'`)
@@ -310,12 +280,8 @@ func TestPictures(t *testing.T) {
 
 func (b *tab) scheme(name string) {
 	b.t.Helper()
-	b.call(func(ctx context.Context, s *chromedp.Target) error {
-		_, err := cdp.Call(ctx, s, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
-		})
-		return err
-	})
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
 }
 
 // picture keeps what the tab shows.

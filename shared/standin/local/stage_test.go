@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,31 +58,21 @@ rules:
   - {name: handbook, documents: oss://team-docs/**, callers: anyone, grant: [view, copy]}
 `
 
-// clock is this machine's, moved forward.
-type clock struct {
-	mu    sync.Mutex
-	ahead time.Duration
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ahead += d
-}
-
-// stage is what most tests play on: the functions and the stand-in, and a site of another origin
-// whose pages open documents.
+// stage is what most tests play on: the functions and the stand-in on this machine's clock, moved
+// forward, and a static site of another origin whose pages open documents: testdata, with
+// weboffice.js beside it as an adopter would copy it.
 type stage struct {
 	*local.Local
-	t     *testing.T
-	clock *clock
-	site  *site
+	t       *testing.T
+	ahead   atomic.Int64 // nanoseconds
+	site    *httptest.Server
+	verdict chan string // of the scenario that is played
+	back    string      // where it sends its browser
+
+	mu       sync.Mutex
+	claims   map[string]any    // of whoever looks at the page; nil: nobody in particular
+	pages    map[string]string // of the site besides testdata, by path
+	policies map[string]string // Content-Security-Policy, by path
 }
 
 // newStage starts a stage whose access tokens live for a while, for a test in Chromium.
@@ -93,23 +85,31 @@ func newStage(t *testing.T, lifetime time.Duration) *stage {
 // newStageFor starts a stage whose policy lets pages of an origin in, default the site's own.
 func newStageFor(t *testing.T, lifetime time.Duration, origin string) *stage {
 	t.Helper()
-	s := &stage{t: t, clock: &clock{}, site: newSite(t)}
+	s := &stage{t: t, verdict: make(chan string, 1), pages: map[string]string{},
+		policies: map[string]string{}}
+	s.site = httptest.NewServer(s.siteHandler())
+	t.Cleanup(s.site.Close)
+	t.Cleanup(s.site.CloseClientConnections)
 	policy := strings.ReplaceAll(rules, "SITES", cmp.Or(origin, s.site.URL))
-	s.Local = start(t, local.Options{Policy: []byte(policy), Lifetime: lifetime, Now: s.clock.now})
-	s.site.setting["generate"], s.site.setting["refresh"] = s.URL+"/generate", s.URL+"/refresh"
-	s.site.setting["sdk"], s.site.setting["document"] = s.IMMURL+office.SDKPath, document
-	s.site.people = s.Local
-	s.site.control = s.controls()
+	s.run(local.Options{Policy: []byte(policy), Lifetime: lifetime})
 	return s
+}
+
+// run starts everything on the stage's clock.
+func (s *stage) run(o local.Options) {
+	s.t.Helper()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+	s.Local = start(s.t, o)
 }
 
 // start runs everything until the test ends. Without a Logger trouble goes to the test's log.
 func start(t *testing.T, o local.Options) *local.Local {
 	t.Helper()
 	if o.Logger == nil {
-		log := &testLog{t: t}
-		t.Cleanup(log.end)
-		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		var level slog.LevelVar
+		level.Set(slog.LevelWarn)
+		t.Cleanup(func() { level.Set(slog.LevelError + 1) }) // a request may end after its test
+		o.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: &level}))
 	}
 	o.Generate, o.Refresh = generate.New, refresh.New
 	l, err := local.Start(o)
@@ -124,40 +124,141 @@ func start(t *testing.T, o local.Options) *local.Local {
 	return l
 }
 
-// testLog writes a test's log, until the test ends: a request may end later.
-type testLog struct {
-	t     *testing.T
-	mu    sync.Mutex
-	ended bool
+// siteHandler is the static site's server.
+func (s *stage) siteHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /setting.json", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]string{"generate": s.URL + "/generate",
+			"refresh": s.URL + "/refresh", "sdk": s.SDK(), "document": document})
+	})
+	mux.HandleFunc("GET /token", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.claims != nil {
+			_, _ = fmt.Fprint(w, s.People.Token(s.claims).Reveal())
+		}
+	})
+	mux.Handle("GET /weboffice.js", web.Handler(""))
+	mux.HandleFunc("POST /control", func(w http.ResponseWriter, r *http.Request) {
+		var c control
+		err := json.NewDecoder(r.Body).Decode(&c)
+		var answer any
+		if err == nil {
+			answer, err = s.move(c)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	mux.HandleFunc("GET /axe.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, axe)
+	})
+	mux.Handle("GET /frameworks/",
+		http.StripPrefix("/frameworks/", http.FileServer(http.Dir(frameworkPages))))
+	files := http.FileServer(http.Dir("testdata"))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		text, ok := s.pages[r.URL.Path]
+		if policy := s.policies[r.URL.Path]; policy != "" {
+			w.Header().Set("Content-Security-Policy", policy)
+		}
+		s.mu.Unlock()
+		w.Header().Set("Cache-Control", "no-cache")
+		if !ok {
+			files.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprint(w, text)
+	})
+	return mux
 }
 
-func (l *testLog) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.ended {
-		l.t.Log(strings.TrimSuffix(string(line), "\n"))
+// control is what a scenario asks of the other side, one of these at a time.
+type control struct {
+	Become   []string // the groups of whoever looks at the page
+	Sleep    float64  // milliseconds
+	Calls    bool
+	Lay      *struct{ URI, Password string }
+	Text     bool
+	Token    map[string]any // claims
+	Link     bool
+	Fault    string
+	Switches *office.Switches
+	Policies map[string]string
+	Steal    json.RawMessage // a frame's call of the stand-in
+	Verdict  string
+}
+
+// move does what a scenario asks for.
+func (s *stage) move(c control) (answer any, err error) {
+	switch {
+	case c.Become != nil:
+		s.become(c.Become...)
+	case c.Sleep != 0:
+		s.ahead.Add(int64(c.Sleep * 1e6))
+	case c.Calls:
+		calls := s.IMM.Calls()
+		return []int{calls.Generate, calls.Refresh, len(s.IMM.DoubleSpends())}, nil
+	case c.Lay != nil:
+		return nil, s.IMM.AddDocument(c.Lay.URI,
+			office.Document{Text: "Welcome", Password: c.Lay.Password})
+	case c.Text:
+		return s.IMM.Text(document), nil
+	case c.Token != nil:
+		return s.People.Token(c.Token).Reveal(), nil
+	case c.Link:
+		link, err := s.Token("link", document)
+		return link.Reveal(), err
+	case c.Fault != "":
+		fault, known := faults[c.Fault]
+		if !known {
+			return nil, fmt.Errorf("no fault %q", c.Fault)
+		}
+		s.IMM.Fail(office.Refresh, 1, fault)
+	case c.Switches != nil:
+		s.IMM.SetSwitches(*c.Switches)
+	case c.Policies != nil:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.policies = c.Policies
+	case c.Steal != nil:
+		answer, err := http.Post(s.IMMURL+"/office/session", "application/json",
+			bytes.NewReader(c.Steal))
+		if err == nil {
+			err = answer.Body.Close()
+		}
+		return nil, err
+	case c.Verdict != "":
+		s.verdict <- c.Verdict
+		return s.back, nil
 	}
-	return len(line), nil
+	return nil, nil
 }
 
-func (l *testLog) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = true
+// become changes who looks at the page. Without groups it is nobody in particular.
+func (s *stage) become(groups ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.claims = nil; len(groups) > 0 {
+		s.claims = map[string]any{"sub": "erin", "name": "Erin", "groups": groups}
+	}
 }
 
-// tab opens a page of the site in a tab of its own.
-func (s *stage) tab(path string) *tab {
+// add lays a page on the site.
+func (s *stage) add(path, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pages[path] = text
+}
+
+// tab opens a page of the site in a tab of its own and waits for the document.
+func (s *stage) opened(path string) *tab {
 	s.t.Helper()
 	b := newTab(s.t)
 	b.open(s.site.URL + path)
-	return b
-}
-
-// opened opens the site's page in a tab of its own and waits for the document.
-func (s *stage) opened(path string) *tab {
-	s.t.Helper()
-	b := s.tab(path)
 	b.until(`window.session?.state === 'open'`)
 	return b
 }
@@ -165,17 +266,15 @@ func (s *stage) opened(path string) *tab {
 // sleep lets a while pass in which a tab's machine sleeps, and wakes it.
 func (s *stage) sleep(b *tab, d time.Duration) {
 	s.t.Helper()
-	s.clock.move(d)
+	s.ahead.Add(int64(d))
 	b.wake(d)
 }
 
 // wake ends the sleep of a tab's machine.
 func (b *tab) wake(d time.Duration) {
 	b.t.Helper()
-	b.run(
-		fmt.Sprintf(
-			`sleepFor(%d); document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))`,
-			d.Milliseconds()))
+	b.run(fmt.Sprintf(`sleepFor(%d);
+		document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))`, d.Milliseconds()))
 }
 
 // calls compares what was billed.
@@ -188,89 +287,6 @@ func (s *stage) calls(generates, refreshes int) {
 	if spends := s.IMM.DoubleSpends(); len(spends) > 0 {
 		s.t.Errorf("%d refresh tokens were used twice", len(spends))
 	}
-}
-
-// site is a static site: its page from testdata, and weboffice.js beside it as an adopter would
-// copy it.
-type site struct {
-	*httptest.Server
-	people *local.Local
-
-	mu      sync.Mutex
-	setting map[string]any
-	policy  string            // Content-Security-Policy of all pages
-	allowed map[string]string // of one page, by path
-	pages   map[string]string // further ones, by path
-	control map[string]func(json.RawMessage) (any, error)
-	claims  map[string]any // of whoever looks at the page; nil: nobody in particular
-}
-
-func newSite(t *testing.T) *site {
-	t.Helper()
-	s := &site{setting: map[string]any{}, pages: map[string]string{}, allowed: map[string]string{}}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /setting.json", func(w http.ResponseWriter, _ *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		_ = json.NewEncoder(w).Encode(s.setting)
-	})
-	mux.HandleFunc("GET /token", func(w http.ResponseWriter, _ *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.claims != nil {
-			_, _ = fmt.Fprint(w, s.people.People.Token(s.claims).Reveal())
-		}
-	})
-	mux.Handle("GET /weboffice.js", web.Handler(""))
-	mux.HandleFunc("POST /control/{what}", s.serveControl)
-	mux.HandleFunc("GET /axe.js", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, axe)
-	})
-	mux.Handle("GET /frameworks/",
-		http.StripPrefix("/frameworks/", http.FileServer(http.Dir(frameworkPages))))
-	files := http.FileServer(http.Dir("testdata"))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		text, ok := s.pages[r.URL.Path]
-		if policy := cmp.Or(s.allowed[r.URL.Path], s.policy); policy != "" {
-			w.Header().Set("Content-Security-Policy", policy)
-		}
-		s.mu.Unlock()
-		w.Header().Set("Cache-Control", "no-cache")
-		if !ok {
-			files.ServeHTTP(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = fmt.Fprint(w, text)
-	})
-	s.Server = httptest.NewServer(mux)
-	t.Cleanup(s.CloseClientConnections)
-	t.Cleanup(s.Close)
-	return s
-}
-
-// become changes who looks at the page. Without groups it is nobody in particular.
-func (s *site) become(groups ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.claims = nil; len(groups) > 0 {
-		s.claims = map[string]any{"sub": "erin", "name": "Erin", "groups": groups}
-	}
-}
-
-// add lays a page on the site.
-func (s *site) add(path, text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pages[path] = text
-}
-
-// allow sets the site's Content-Security-Policy.
-func (s *site) allow(policy string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.policy = policy
 }
 
 func readFile(t *testing.T, name string) string {

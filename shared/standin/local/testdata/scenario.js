@@ -1,5 +1,5 @@
-// Plays one scenario, named by ?name=, in a frame of this page. The title says how it goes:
-// running, passed, or failed and why.
+// Plays one scenario, named by ?name=, in a frame of this page, and tells the other side how it went:
+// passed, or failed and why. That may send the browser on.
 import { scenarios } from './scenarios.js';
 
 const query = new URLSearchParams(location.search);
@@ -9,8 +9,8 @@ const stage = {
   setting: await (await fetch('setting.json')).json(),
 
   /** Asks the other side for something: who is there, what was billed, a fault. */
-  async ask(what, given = null) {
-    const reply = await fetch('control/' + what, { method: 'POST', body: JSON.stringify(given) });
+  async ask(what, given = true) {
+    const reply = await fetch('control', { method: 'POST', body: JSON.stringify({ [what]: given }) });
     if (!reply.ok) throw new Error(what + ': ' + (await reply.text()));
     return reply.json();
   },
@@ -65,9 +65,12 @@ const stage = {
   pause,
 };
 
+let verdict = 'passed';
 try {
   await scenarios[query.get('name')](stage, query.get('with'));
-  document.title = 'passed';
 } catch (error) {
-  document.title = 'failed: ' + error.message + ' ' + error.stack;
+  verdict = 'failed: ' + error.message + ' ' + error.stack;
 }
+document.title = verdict;
+const next = await stage.ask('verdict', verdict);
+if (next) location.replace(next);

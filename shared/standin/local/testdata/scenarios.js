@@ -32,13 +32,12 @@ async function opened(stage, groups = [], path = 'page.html', width) {
 }
 
 async function calls(stage, generate, refresh) {
-  const { Generate, Refresh, DoubleSpends } = await stage.ask('calls');
-  stage.is([Generate, Refresh, DoubleSpends], [generate, refresh, 0], 'billed');
+  stage.is(await stage.ask('calls'), [generate, refresh, 0], 'billed, and spent twice');
 }
 
 /** The machine sleeps, and wakes. */
 async function sleep(stage, win, ms) {
-  await stage.ask('move', ms);
+  await stage.ask('sleep', ms);
   win.sleepFor(ms);
   win.dispatchEvent(new win.Event('visibilitychange'));
 }
@@ -200,9 +199,13 @@ export const scenarios = {
     await stage.until(shows(win, 'signin'));
     stage.is(part(win, 'way'), 'Try again');
     await stage.ask('become', ['editors']);
-    elementIn(win).shadowRoot.getElementById('way').click();
+    const way = elementIn(win).shadowRoot.getElementById('way');
+    way.focus();
+    way.click();
     await stage.until(shows(win, 'open'));
     stage.is(part(win, 'role'), 'Editing');
+    // the button hides, and the focus goes with the person, into the document
+    await stage.until(() => win.document.activeElement === frameOf(win));
     await calls(stage, 1, 0);
   },
 
@@ -252,6 +255,15 @@ export const scenarios = {
       stage.is(part(win, 'title'), 'You have no access');
     }
     stage.is(generates(win) <= 3, true, generates(win) + ' generates');
+  },
+
+  async 'attack: an image of a page opens nothing; twin: the page does'(stage) {
+    const { generate, document: uri } = stage.setting,
+      src = generate + '?SourceURI=' + encodeURIComponent(uri);
+    await new Promise(done => Object.assign(new Image(), { onerror: done, src }));
+    await calls(stage, 0, 0);
+    stage.is((await fetch(src)).status, 200);
+    await calls(stage, 1, 0);
   },
 
   // ---- the right person ----
@@ -363,10 +375,10 @@ export const scenarios = {
       const kept = JSON.stringify([{ ...win.sessionStorage }, { ...win.localStorage }]);
       stage.is(kept.includes(link.split('.')[2]), false, 'kept outside the history entry');
     }
-    const before = (await stage.ask('calls')).Generate;
+    const before = await stage.ask('calls');
     const win = await stage.reload();
     await stage.until(shows(win, 'open'));
-    stage.is((await stage.ask('calls')).Generate, before, 'a reload is free');
+    stage.is(await stage.ask('calls'), before, 'a reload is free');
   },
 
   // ---- among others ----
@@ -499,7 +511,7 @@ export const scenarios = {
 
   async 'the policy that the guide names, with require-trusted-types-for'(stage) {
     const { generate, sdk } = stage.setting;
-    await stage.ask('policy', {
+    await stage.ask('policies', {
       '/plain.html':
         "default-src 'none'; base-uri 'none'; form-action 'none'; " +
         `script-src 'self' ${new URL(sdk).origin}; frame-src ${new URL(sdk).origin}; ` +
@@ -523,7 +535,7 @@ export const scenarios = {
       ['connect-src', api, `script-src 'self' ${office}; frame-src ${office}; connect-src 'none'`],
     ]) {
       sessionStorage.clear();
-      await stage.ask('policy', { '/plain.html': `default-src 'none'; img-src data:; ${rest}` });
+      await stage.ask('policies', { '/plain.html': `default-src 'none'; img-src data:; ${rest}` });
       const win = await stage.visit('plain.html');
       await stage.until(shows(win, 'failed'));
       const { code, value } = elementIn(win).session.error;
@@ -534,6 +546,8 @@ export const scenarios = {
 
   async 'a wrong origin: the page’s console is told which to add'(stage) {
     const win = await stage.visit('page.html');
+    await stage.until(() => win.session?.error);
+    await win.pass(MINUTE);
     await stage.until(shows(win, 'failed'));
     const { code, message } = win.session.error;
     stage.is(code, 'Network');
@@ -542,7 +556,39 @@ export const scenarios = {
     await calls(stage, 0, 0);
   },
 
+  async 'a blocked SDK is named, and then goes on without another call'(stage) {
+    const win = await stage.visit('blank.html');
+    let end = '.blocked';
+    Object.defineProperty(win.HTMLScriptElement.prototype, 'src', {
+      set(src) {
+        this.setAttribute('src', src + end);
+      },
+    });
+    await load(win);
+    place(stage, win, {}, { token: '' });
+    await stage.until(() => elementIn(win).session?.error);
+    await win.pass(MINUTE);
+    await stage.until(shows(win, 'failed'));
+    stage.is(elementIn(win).session.error.code, 'SDK');
+    stage.is(part(win, 'detail'), 'Blocked. Allow ' + stage.setting.sdk);
+    end = '';
+    elementIn(win).shadowRoot.getElementById('way').click();
+    await stage.until(shows(win, 'open'));
+    await calls(stage, 1, 0);
+  },
+
   // ---- the life of a session ----
+
+  async 'three refreshes, in a frame that goes on'(stage) {
+    const win = await opened(stage);
+    for (let i = 1; i <= 3; i++) {
+      await stage.ask('sleep', 25 * MINUTE);
+      await win.pass(25 * MINUTE);
+      await stage.until(() => times(win, 'refreshed') === i);
+    }
+    stage.is(win.seen.join(), 'frame,open,refreshed,refreshed,refreshed');
+    await calls(stage, 1, 3);
+  },
 
   async 'a machine that slept for eight hours'(stage) {
     const win = await opened(stage);
@@ -610,6 +656,43 @@ export const scenarios = {
     await sleep(stage, win, 25 * MINUTE);
     await stage.until(() => times(win, 'refreshed') === 1 && shows(win, 'open')());
     await calls(stage, 2, 1);
+  },
+
+  async 'an answer that got lost before the page'(stage) {
+    const win = await opened(stage),
+      send = win.fetch;
+    let answers = 0;
+    win.fetch = async (to, init) => {
+      const reply = await send(to, init);
+      if (String(to).endsWith('/refresh') && !answers++) throw new TypeError('lost');
+      return reply;
+    };
+    await sleep(stage, win, 25 * MINUTE);
+    await stage.until(shows(win, 'retrying'));
+    await win.pass(MINUTE / 2);
+    await stage.until(() => times(win, 'refreshed') === 1 && shows(win, 'open')());
+    stage.is(answers, 2, 'the lost one and its repetition');
+    await calls(stage, 1, 1);
+  },
+
+  async 'a token opened elsewhere: taken back once, then it is the person’s choice'(stage) {
+    const win = await opened(stage, ['editors']);
+    const take = async text => {
+      const { AccessToken, WebofficeURL } = JSON.parse(win.sessionStorage.weboffice).answer,
+        File = new URL(WebofficeURL).pathname.split('/').pop();
+      await stage.ask('steal', { Action: 'open', Frame: 'theirs', Token: AccessToken, File });
+      type(win, text); // when it is saved, the frame hears of it
+    };
+    await take(' One.');
+    await stage.until(() => times(win, 'frame') === 2 && shows(win, 'open')());
+    await calls(stage, 2, 0);
+    await take(' Two.');
+    await stage.until(shows(win, 'taken'));
+    stage.is(part(win, 'way'), 'Continue here');
+    await calls(stage, 2, 0);
+    win.session.retry();
+    await stage.until(shows(win, 'open'));
+    await calls(stage, 3, 0);
   },
 
   async 'another address needs another frame'(stage) {
