@@ -212,8 +212,8 @@ func (d *differ) compare(kind *meeting, in, out []*rule, before, after *rule) {
 	m := *kind
 	var named []string
 	for _, r := range in {
-		for _, t := range r.filled {
-			for _, p := range t.pieces {
+		for _, pieces := range r.filled {
+			for _, p := range pieces {
 				if p.name != "" && !strings.HasPrefix(p.name, "document.") {
 					named = append(named, p.name)
 				}

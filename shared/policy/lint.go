@@ -237,8 +237,8 @@ func (l *linter) rule(r *rule) {
 			}
 		}
 	}
-	for _, t := range r.filled {
-		for _, p := range t.pieces {
+	for _, pieces := range r.filled {
+		for _, p := range pieces {
 			if p.name != "document.key" && p.name != "document.bucket" {
 				named = append(named, p.name)
 			}

@@ -19,7 +19,7 @@ type rule struct {
 	deny         bool
 	grant        weboffice.Permission
 	set          weboffice.Request
-	filled       []template // the texts of set that hold a ${…}
+	filled       map[string][]piece // the texts of set that hold a ${…}
 	accept       []string
 	project      string
 	session      time.Duration
