@@ -33,56 +33,40 @@ type failure struct {
 
 func (f *failure) Error() string { return strings.TrimSpace(f.reason + " " + f.code) }
 
+// failureOf returns the failure behind an error of a call. For any other error it is one of which
+// nothing was sent.
+func failureOf(err error) failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return *f
+	}
+	return failure{}
+}
+
 // RefusedToken says whether IMM refused a refresh token as used, expired or unknown. IMM documents
 // no code for that, so every refusal of the request itself counts; throttling, rights, signatures,
 // credentials and server failures do not.
-func RefusedToken(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && f.refused
-}
+func RefusedToken(err error) bool { return failureOf(err).refused }
 
 // NoAnswer says whether a request was sent and nothing usable came back: the work may or may not
 // have been done.
 func NoAnswer(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && f.sent && !f.answered
+	f := failureOf(err)
+	return f.sent && !f.answered
 }
 
 // MaybeDone says whether a request that failed may have been done all the same: nothing usable came
 // back, or a server failed. A refresh token may then be spent.
-func MaybeDone(err error) bool {
-	var f *failure
-	return NoAnswer(err) || errors.As(err, &f) && f.broken
-}
+func MaybeDone(err error) bool { return NoAnswer(err) || failureOf(err).broken }
 
 // MaybeBilled says whether IMM may charge for a request that failed: nothing usable came back, or
 // the answer was a 4xx. The vendor charges for those, and not for 5xx.
-func MaybeBilled(err error) bool {
-	var f *failure
-	return NoAnswer(err) || errors.As(err, &f) && f.charged
-}
-
-// chargedBefore notes that an attempt before the one that failed was answered with a 4xx.
-func chargedBefore(err error) {
-	var f *failure
-	if errors.As(err, &f) {
-		f.charged = true
-	}
-}
-
-func notSent(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && !f.sent
-}
+func MaybeBilled(err error) bool { return NoAnswer(err) || failureOf(err).charged }
 
 func refusesUserName(err error) bool {
-	var f *failure
-	if !errors.As(err, &f) || !f.refused {
-		return false
-	}
+	f := failureOf(err)
 	names, _ := regexp.MatchString(`\bUser(\.?Name)?\b`,
 		f.code+" "+weboffice.AsError(err).Message)
-	return names
+	return f.refused && names
 }
 
 // failure says what went wrong with a request: err with its exchange, or else an answer of 400 and

@@ -106,7 +106,7 @@ func (c *Client) Generate(ctx context.Context, r weboffice.Request) (Tokens, err
 		r = withPlainName(r)
 	}
 	tokens, err := c.call(ctx, action, generateParameters(r))
-	if notSent(err) && ctx.Err() == nil {
+	if f, failed := errors.AsType[*failure](err); failed && !f.sent && ctx.Err() == nil {
 		c.log.WarnContext(ctx, "IMM not reached; retrying once",
 			"cause", weboffice.AsError(err).Cause)
 		tokens, err = c.call(ctx, action, generateParameters(r))
@@ -118,7 +118,9 @@ func (c *Client) Generate(ctx context.Context, r weboffice.Request) (Tokens, err
 			c.refusedNames.Add(r.User.Name, c.now())
 		}
 		tokens.MaybeBilled = true
-		chargedBefore(err)
+		if f, failed := errors.AsType[*failure](err); failed {
+			f.charged = true
+		}
 	}
 	return tokens, err
 }
