@@ -23,13 +23,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/policy"
 )
 
@@ -49,33 +49,19 @@ func functions() []string { return []string{"generate", "refresh"} }
 // tools refuse years before 1980.
 var packed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "build:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run) }
 
 // run builds the module in the current folder as the arguments say, and prints a line for each
 // program.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
-	flags.SetOutput(stdout)
 	wanted := flags.String("target", "", "fc or lambda; both when left out")
 	arch := flags.String("arch", "", "another architecture than the target's own")
 	policyFile := flags.String("policy", "functions/policy.yaml",
 		"the policy that is put beside the programs")
 	out := flags.String("out", "dist", "the folder for the packages; those in it are replaced")
-	page := flags.Bool("page", false, "bundle "+pageModule+" from its sources, and nothing else")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, stdout); err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is no flag: there are -target, -arch, -policy, -out and -page",
-			flags.Arg(0))
 	}
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("run it where go.mod is: go run ./scripts/build")
@@ -83,13 +69,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if name := unknownEnvironment(getenv); name != "" {
 		return fmt.Errorf("scripts/env.yaml has no environment %q: correct --env, s would deploy "+
 			"what has none", name)
-	}
-	if *page {
-		line, err := writePage(".")
-		if err == nil {
-			_, err = io.WriteString(stdout, line)
-		}
-		return err
 	}
 	chosen, err := choose(*wanted, *arch)
 	if err != nil {

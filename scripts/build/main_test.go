@@ -230,7 +230,7 @@ func TestArgumentsThatMeanNothing(t *testing.T) {
 		{[]string{"-target", "fc", "-arch", "arm64"}, "amd64"},
 		{[]string{"-arch", "arm64"}, "give -target too"},
 		{[]string{"-target", "lambda", "-arch", "386"}, "arm64 or amd64"},
-		{[]string{"fc"}, "no flag"},
+		{[]string{"fc"}, "not a flag"},
 	} {
 		if err := run(t.Context(), c.args, os.Getenv, &bytes.Buffer{}); err == nil ||
 			!strings.Contains(err.Error(), c.want) {

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"go/ast"
-	"go/format"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -27,22 +25,18 @@ type source struct {
 	file *ast.File
 }
 
-func (s source) at(n ast.Node) place {
-	position := s.set.Position(n.Pos())
-	return place{s.name, position.Line, position.Column}
-}
+func (s source) at(n ast.Node) place { return s.set.Position(n.Pos()) }
 
 // code parses the project's Go files.
 func (p project) code(r *report) (all []source) {
-	for _, name := range p.names {
-		text, err := fs.ReadFile(p.files, name)
-		if err != nil || path.Ext(name) != ".go" || strings.Contains(name, "/testdata/") {
-			continue // err: deleted, and not yet committed so
+	for name, text := range p.texts() {
+		if path.Ext(name) != ".go" || strings.Contains(name, "/testdata/") {
+			continue
 		}
 		set := token.NewFileSet()
 		file, err := parser.ParseFile(set, name, text, parser.ParseComments)
 		if err != nil {
-			r.add(place{file: name, line: 1}, err.Error(), "")
+			r.add(place{Filename: name, Line: 1}, err.Error(), "")
 			continue
 		}
 		all = append(all, source{name, text, set, file})
@@ -57,19 +51,16 @@ const (
 	functionLines, mainLines = 60, 20
 )
 
-// checkCode holds Go files to gofmt and to what fits.
-func checkCode(_ context.Context, p project, r *report) string {
+// checkCode holds Go files to what fits.
+func checkCode(_ context.Context, p project, r *report) {
 	for _, s := range p.code(r) {
-		if formatted, err := format.Source(s.text); err != nil || !bytes.Equal(s.text, formatted) {
-			r.add(place{file: s.name, line: 1}, "it is not formatted", "gofmt -w "+s.name)
-		}
 		s.widths(r)
 		for _, d := range s.file.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok {
 				continue
 			}
-			length := s.set.Position(f.End()).Line - s.at(f).line + 1
+			length := s.set.Position(f.End()).Line - s.at(f).Line + 1
 			switch isMain := f.Name.Name == "main" && f.Recv == nil; {
 			case isMain && length > mainLines:
 				r.add(s.at(f), fmt.Sprintf("main has %d lines, over %d", length, mainLines),
@@ -80,7 +71,6 @@ func checkCode(_ context.Context, p project, r *report) string {
 			}
 		}
 	}
-	return ""
 }
 
 // widths measures lines. Elements of a composite literal that stand on a line of their own are
@@ -91,13 +81,13 @@ func (s source) widths(r *report) {
 		switch n := n.(type) {
 		case *ast.CompositeLit:
 			for _, e := range n.Elts {
-				if line := s.at(e).line; line == s.set.Position(e.End()).Line {
+				if line := s.at(e).Line; line == s.set.Position(e.End()).Line {
 					rows[line] = true
 				}
 			}
 		case *ast.BasicLit:
 			end := s.set.Position(n.End()).Line
-			for line := s.at(n).line; n.Value[0] == '`' && line <= end; line++ {
+			for line := s.at(n).Line; n.Value[0] == '`' && line <= end; line++ {
 				rows[line] = true
 			}
 		}
@@ -111,7 +101,7 @@ func (s source) widths(r *report) {
 		// four for a tab: Go indents with tabs alone
 		n := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", "    "))
 		if n > most {
-			r.add(place{s.name, i + 1, 0}, fmt.Sprintf("the line has %d columns, over %d", n, most),
+			r.add(place{Filename: s.name, Line: i + 1}, fmt.Sprintf("the line has %d columns, over %d", n, most),
 				"break it, or say it shorter")
 		}
 	}
@@ -122,17 +112,14 @@ var embedded embed.FS
 
 // layout is the architecture, layout.yaml.
 type layout struct {
-	Imports, Modules       map[string][]string
-	Writers, Deciders, Top []string
+	Imports map[string][]string
+	Top     []string
 }
 
 // embeddedYAML reads a file of this folder, which is a part of the program.
 func embeddedYAML[T any](name string) (value T) {
 	text, err := embedded.ReadFile(name)
-	if err == nil {
-		err = yaml.Load(text, &value)
-	}
-	if err != nil {
+	if err = errors.Join(err, yaml.Load(text, &value)); err != nil {
 		panic(err)
 	}
 	return value
@@ -140,63 +127,33 @@ func embeddedYAML[T any](name string) (value T) {
 
 // checkImports reads the import lines themselves, of every file on every platform, so that a
 // finding has a line.
-func checkImports(_ context.Context, p project, r *report) string {
-	l := embeddedYAML[layout]("layout.yaml")
+func checkImports(_ context.Context, p project, r *report) {
+	all := embeddedYAML[layout]("layout.yaml").Imports
 	for _, s := range p.code(r) {
 		pkg := path.Dir(s.name)
-		if strings.HasSuffix(s.name, "_test.go") || strings.Contains(s.name, "/testdata/") ||
-			strings.HasPrefix(pkg, "shared/standin/") ||
+		if strings.HasSuffix(s.name, "_test.go") || strings.HasPrefix(pkg, "shared/standin/") ||
 			!strings.HasPrefix(pkg, "shared/") && !strings.HasPrefix(pkg, "functions/") {
 			continue
 		}
-		if _, listed := l.Imports[pkg]; !listed {
+		may, listed := all[pkg]
+		if !listed {
 			r.add(s.at(s.file.Name), pkg+" is not in the list of packages",
 				"say in scripts/check/layout.yaml what it may import")
 		}
 		for _, spec := range s.file.Imports {
-			imported, _ := strconv.Unquote(spec.Path.Value)
-			if why, fix := l.problem(pkg, imported); why != "" {
-				r.add(s.at(spec), why, fix)
+			name, _ := strconv.Unquote(spec.Path.Value)
+			name, ours := strings.CutPrefix(name, "weboffice-functions/")
+			first, _, _ := strings.Cut(name, "/")
+			if !ours && name != "net/http" && !strings.Contains(first, ".") {
+				continue // the rest of the standard library
+			}
+			if !slices.ContainsFunc(append(may, "shared/weboffice"), func(one string) bool {
+				return name == one || !ours && strings.HasPrefix(name, one+"/")
+			}) {
+				r.add(s.at(spec), pkg+" may not import "+name,
+					"scripts/check/layout.yaml has who may; packages are joined in shared/app, "+
+						"and stand-ins are for tests and scripts")
 			}
 		}
-		ast.Inspect(s.file, func(n ast.Node) bool {
-			selector, ok := n.(*ast.SelectorExpr)
-			if ok && selector.Sel.Name == "ResponseWriter" && !slices.Contains(l.Writers, pkg) {
-				r.add(s.at(n), pkg+" writes HTTP",
-					"leave answers to httpapi, platform and the functions")
-			}
-			return true
-		})
 	}
-	return ""
-}
-
-func (l layout) problem(pkg, imported string) (what, fix string) {
-	if own, ok := strings.CutPrefix(imported, "weboffice-functions/"); ok {
-		switch {
-		case strings.HasPrefix(own, "shared/standin/"):
-			return own + " is for tests and scripts", "import it in a _test.go file"
-		case own != "shared/weboffice" && !slices.Contains(l.Imports[pkg], own):
-			return pkg + " may not import " + own,
-				"packages are joined in shared/app; scripts/check/layout.yaml has the arrows"
-		}
-		return "", ""
-	}
-	if imported == "net/http" && slices.Contains(l.Deciders, pkg) {
-		return pkg + " imports net/http", "it decides, and knows no HTTP"
-	}
-	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
-		return "", ""
-	}
-	for prefix, may := range l.Modules {
-		if strings.HasPrefix(imported, prefix) {
-			if slices.Contains(may, pkg) {
-				return "", ""
-			}
-			return pkg + " may not import " + imported,
-				"only " + strings.Join(may, " and ") + " know it"
-		}
-	}
-	return imported + " is a module that nothing here should need",
-		"use the standard library, or give it an owner in scripts/check/layout.yaml"
 }

@@ -14,54 +14,48 @@ import (
 
 // checkServerless checks s.yaml as it stands, and with each environment's settings laid over it.
 // What ${…} becomes is Serverless Devs' to say (checkRendering).
-func checkServerless(_ context.Context, p project, r *report) string {
-	base, deployed := readYAML(r, p.files, "s.yaml"), map[string]string{}
-	for _, e := range environments(p.files, base, r) {
-		r.validate(e.document, serverlessRules())
-		serverless{r, e.document}.check()
-		for _, name := range keys(get(e.value, "resources")) {
-			props := get(e.value, "resources", name, "props")
-			key, here := text(props, "region")+text(props, "functionName"), e.name+"/"+name
-			if other, taken := deployed[key]; taken && text(props, "functionName") != "" {
-				r.add(e.place("resources", name, "props", "functionName"),
+func checkServerless(_ context.Context, p project, r *report) {
+	deployed := map[string]string{}
+	for _, e := range environments(p.files, r) {
+		r.validate(e.node, e.plain(), "serverless")
+		r.serverless(e.node)
+		for _, name := range e.at("resources").keys() {
+			props := e.at("resources", name, "props")
+			key, here := props.text("region")+props.text("functionName"), e.name+"/"+name
+			if other, taken := deployed[key]; taken && props.text("functionName") != "" {
+				r.add(props.at("functionName").place,
 					fmt.Sprintf("%s is deployed over %s", here, other),
 					"give each environment's functions names of their own")
 			}
 			deployed[key] = here
 		}
 	}
-	return ""
 }
 
 // environment is s.yaml as Serverless Devs sees it. The one without a name is what a command
 // without --env uses.
 type environment struct {
 	name string
-	document
+	node
 }
 
 // environments returns s.yaml itself and one for each entry of the file that its env names.
-func environments(files fs.FS, base document, r *report) []environment {
+func environments(files fs.FS, r *report) []environment {
+	base := readYAML(r, files, "s.yaml")
 	all := []environment{{"", base}}
-	if text(base.value, "env") == "" {
+	if base.text("env") == "" {
 		return all
 	}
-	own := readYAML(r, files, text(base.value, "env"))
-	r.validate(own, environmentsRules())
-	list, _ := get(own.value, "environments").([]any)
-	for i, each := range list {
-		e := environment{text(each, "name"), base}
-		for _, resource := range keys(get(each, "overlays", "resources")) {
-			from := []string{"environments", strconv.Itoa(i), "overlays", "resources", resource}
-			if get(base.value, "resources", resource) == nil {
-				r.add(own.place(from...), "s.yaml has no resource "+resource, "correct its name")
+	own := readYAML(r, files, base.text("env"))
+	r.validate(own, own.plain(), "environments")
+	for _, each := range own.at("environments").items {
+		e, resources := environment{each.text("name"), base}, each.at("overlays", "resources")
+		for _, name := range resources.keys() {
+			if base.at("resources", name).empty() {
+				r.add(resources.at(name).place, "s.yaml has no resource "+name, "correct its name")
 				continue
 			}
-			over := map[string]any{"props": get(own.value, from...)}
-			e.value = merged(e.value, map[string]any{"resources": map[string]any{resource: over}})
-			_, node := entryAt(own.parts[0].root, from)
-			at := []string{"resources", resource, "props"}
-			e.parts = append(slices.Clip(e.parts), part{own.parts[0].file, node, at})
+			e.node = e.with(resources.at(name).under("resources", name, "props"))
 		}
 		all = append(all, e)
 	}
@@ -69,41 +63,34 @@ func environments(files fs.FS, base document, r *report) []environment {
 }
 
 // serverless checks in one environment what the schema cannot say.
-type serverless struct {
-	*report
-	document
-}
-
-func (s serverless) check() {
+func (r *report) serverless(s node) {
 	var names []string
-	resources := get(s.value, "resources")
-	for _, resource := range keys(resources) {
-		props := get(resources, resource, "props")
-		names = append(names, text(props, "functionName"),
+	resources := s.at("resources")
+	for _, resource := range resources.keys() {
+		props := resources.at(resource, "props")
+		names = append(names, props.text("functionName"),
 			"${resources."+resource+".props.functionName}")
-		path := []string{"resources", resource, "props", "environmentVariables"}
-		s.variables(s.document, path, "FC_", app.Required)
-		cpu, _ := strconv.ParseFloat(text(props, "cpu"), 64)
-		megabytes, _ := strconv.ParseFloat(text(props, "memorySize"), 64)
+		r.variables(resource, props.at("environmentVariables"), "FC_", app.Required)
+		cpu, _ := strconv.ParseFloat(props.text("cpu"), 64)
+		megabytes, _ := strconv.ParseFloat(props.text("memorySize"), 64)
 		if gb := megabytes / 1024; cpu > 0 && (gb < cpu-1e-9 || gb > 4*cpu+1e-9) {
-			s.add(s.place("resources", resource, "props", "cpu"),
-				fmt.Sprintf("%v vCPU for %v GB", cpu, gb),
+			r.add(props.at("cpu").place, fmt.Sprintf("%v vCPU for %v GB", cpu, gb),
 				"Function Compute takes 1 to 4 GB for each vCPU")
 		}
 	}
-	walk(s.value, nil, func(path []string, value any) {
-		name, isText := value.(string)
+	s.walk(nil, func(path []string, n node) {
+		name, isText := n.value.(string)
 		if !isText || len(path) == 0 {
 			return
 		}
-		switch key, at := path[len(path)-1], s.place(path...); {
-		case path[0] == "flow" && get(resources, name) == nil:
-			s.add(at, "flow names "+name+", which is no resource", "name one under resources")
+		switch key := path[len(path)-1]; {
+		case path[0] == "flow" && resources.at(name).empty():
+			r.add(n.place, "flow names "+name+", which is no resource", "name one under resources")
 		case key == "functionName" && !slices.Contains(names, name):
-			s.add(at, name+" is no function of this file",
+			r.add(n.place, name+" is no function of this file",
 				"functionName: ${resources.NAME.props.functionName}")
 		case variable(key).Secret && !bareCall.MatchString(name):
-			s.add(at, key+" stands in a file", "${env('"+key+
+			r.add(n.place, key+" stands in a file", "${env('"+key+
 				"')}, without a default: secrets come from the shell, .env or CI")
 		}
 	})
@@ -112,12 +99,11 @@ func (s serverless) check() {
 // bareCall is ${env('X')} without a default: nothing renders where X is not set.
 var bareCall = regexp.MustCompile(`(?m)^\$\{env\(['"](\w+)['"]\)\}$`)
 
-// variables checks that an environment has the variables that the functions read, those that must
-// be there and no other.
-func (r *report) variables(d document, path []string, reserved string, required ...app.Need) {
-	given := get(d.value, path...)
-	for _, name := range keys(given) {
-		at := d.place(append(slices.Clip(path), name)...)
+// variables checks that the environment of a resource has the variables that the functions read,
+// those that must be there and no other.
+func (r *report) variables(resource string, given node, reserved string, required ...app.Need) {
+	for _, name := range given.keys() {
+		at := given.at(name).place
 		if strings.HasPrefix(name, reserved) {
 			r.add(at, name+" is the platform's own", "take it out")
 		} else if variable(name).Name == "" {
@@ -126,9 +112,9 @@ func (r *report) variables(d document, path []string, reserved string, required 
 		}
 	}
 	for _, v := range app.Variables() {
-		if slices.Contains(required, v.Need) && get(given, v.Name) == nil && given != nil {
-			what := v.Name + " is missing in " + strings.Join(path, ".")
-			r.add(d.place(path...), what, "add it: "+v.Use)
+		if slices.Contains(required, v.Need) && given.at(v.Name).empty() && !given.empty() {
+			r.add(given.place, v.Name+" is missing in the environment of "+resource,
+				"add it: "+v.Use)
 		}
 	}
 }
@@ -144,86 +130,72 @@ func variable(name string) app.Variable {
 	return app.Variable{}
 }
 
-// template checks in template.yml what the schema cannot say. Its document has the properties of
-// Globals under those of each function, as SAM lays them.
-type template struct {
-	*report
-	document
-}
-
-func checkTemplate(_ context.Context, p project, r *report) string {
-	t := template{r, readYAML(r, p.files, "template.yml")}
-	key, globals := entryAt(t.parts[0].root, []string{"Globals", "Function"})
-	for _, name := range keys(get(t.value, "Resources")) {
-		if text(t.value, "Resources", name, "Type") == "AWS::Serverless::Function" {
-			at := []string{"Resources", name, "Properties"}
-			if key != nil {
-				under := map[string]any{"Properties": get(t.value, "Globals", "Function")}
-				t.value = merged(map[string]any{"Resources": map[string]any{name: under}}, t.value)
-				t.parts = append([]part{{"template.yml", globals, at}}, t.parts...)
-			}
-			t.variables(t.document, append(at, "Environment", "Variables"), "AWS_", app.Required,
-				app.RequiredOffFC, app.RequiredLambda)
+// checkTemplate checks template.yml with the properties of Globals under those of each function, as
+// SAM lays them.
+func checkTemplate(_ context.Context, p project, r *report) {
+	t := readYAML(r, p.files, "template.yml")
+	globals := t.at("Globals", "Function")
+	for _, name := range t.at("Resources").keys() {
+		if t.text("Resources", name, "Type") == "AWS::Serverless::Function" {
+			t = globals.under("Resources", name, "Properties").with(t)
+			r.variables(name, t.at("Resources", name, "Properties", "Environment", "Variables"),
+				"AWS_", app.Required, app.RequiredOffFC, app.RequiredLambda)
 		}
 	}
-	r.validate(t.document, templateRules())
-	t.references()
-	return ""
+	r.validate(t, t.plain(), "template")
+	r.references(t)
 }
 
-// joined gives all texts under a value, each on a line of its own.
-func joined(value any) string {
+// texts gives all texts under a node, each on a line of its own.
+func (n node) texts() string {
 	all := "\n"
-	walk(value, nil, func(_ []string, value any) { all += text(value) + "\n" })
+	n.walk(nil, func(_ []string, n node) { all += n.text() + "\n" })
 	return all
 }
 
 var substituted = regexp.MustCompile(`\$\{([A-Za-z0-9:.]+)\}`)
 
-// references checks that what Ref, GetAtt, Sub and If name is there, that every parameter is used,
-// and that no output shows a hidden one.
-func (t template) references() {
+// references checks what the schema of template.yml cannot say: what Ref, GetAtt, Sub and If name
+// is there, every parameter is used, and no output shows a hidden one.
+func (r *report) references(t node) {
 	known, used := map[string]bool{}, map[string]bool{}
 	for _, section := range []string{"Parameters", "Conditions", "Resources"} {
-		for _, name := range keys(get(t.value, section)) {
+		for _, name := range t.at(section).keys() {
 			known[name] = true
 			known[name+"Url"] = section == "Resources" // SAM makes a resource of a function's URL
 		}
 	}
-	walk(t.value, nil, func(path []string, value any) {
+	t.walk(nil, func(_ []string, n node) {
 		var names []string
-		switch name, argument := call(value); name {
+		switch name, argument := n.call(); name {
 		case "", "Not", "Equals", "And", "Or", "Join", "Select", "Split":
 		case "Ref", "GetAtt":
-			names = append(strings.Fields(joined(argument)), "")[:1]
+			names = append(strings.Fields(argument.texts()), "")[:1]
 		case "If":
-			names = []string{text(argument, "0")}
+			names = []string{argument.text("0")}
 		case "Sub":
-			for _, found := range substituted.FindAllStringSubmatch(text(argument), -1) {
+			for _, found := range substituted.FindAllStringSubmatch(argument.text(), -1) {
 				names = append(names, found[1])
 			}
 		default:
-			t.add(t.place(path...), name+" is no intrinsic function that is known here",
+			r.add(n.place, name+" is no intrinsic function that is known here",
 				"use Ref, GetAtt, Sub or If")
 		}
 		for _, name := range names {
 			base, _, _ := strings.Cut(name, ".")
 			if used[base] = true; !known[base] && !strings.HasPrefix(base, "AWS::") {
-				t.add(t.place(path...), name+" is no parameter, condition or resource",
-					"correct the name")
+				r.add(n.place, name+" is no parameter, condition or resource", "correct the name")
 			}
 		}
 	})
-	outputs := joined(get(t.value, "Outputs"))
-	for _, name := range keys(get(t.value, "Parameters")) {
-		at := t.place("Parameters", name)
+	outputs := t.at("Outputs").texts()
+	for name, parameter := range t.at("Parameters").fields {
 		if !used[name] {
-			t.add(at, "nothing uses the parameter "+name, "take it out")
+			r.add(parameter.place, "nothing uses the parameter "+name, "take it out")
 		}
-		if text(t.value, "Parameters", name, "NoEcho") == "true" &&
-			(strings.Contains(outputs, "\n"+name+"\n") ||
-				strings.Contains(outputs, "${"+name+"}")) {
-			t.add(at, "an output shows the parameter "+name,
+		if parameter.text("NoEcho") == "true" && (strings.Contains(outputs, "\n"+name+"\n") ||
+			strings.Contains(outputs, "${"+name+"}")) {
+			r.add(parameter.place, "an output shows the parameter "+name,
 				"take the output out: NoEcho does not reach that far")
 		}
 	}

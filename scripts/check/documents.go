@@ -18,252 +18,220 @@ import (
 	"golang.org/x/text/message"
 )
 
-// document is a YAML value as it is used, and the files that it is made of.
-type document struct {
-	value any
-	parts []part // a later one lies over an earlier one
-}
-
-// part is a piece of a file, and the path at which it lies in a document.
-type part struct {
-	file string
-	root *yaml.Node
-	at   []string
+// node is a value of a YAML file and where it stands: its key, or the entry of its list. A map has
+// fields, a list items, a scalar a value; what is null or missing has nothing.
+type node struct {
+	place
+	fields map[string]node
+	items  []node
+	value  any
 }
 
 // readYAML reads a file's one document. Anchors and merge keys are resolved, and CloudFormation's
 // short forms (!Ref X) have become the long ones (Ref: X). Where nothing can be read it reports
-// why, and the value is nil.
-func readYAML(r *report, files fs.FS, name string) document {
+// why, and there is nothing in the node.
+func readYAML(r *report, files fs.FS, name string) node {
 	text, err := fs.ReadFile(files, name)
 	if err != nil {
-		r.add(place{file: name, line: 1}, "the file is not there", "add it")
-		return document{parts: []part{{name, &yaml.Node{Line: 1}, nil}}}
+		r.add(place{Filename: name, Line: 1}, "the file is not there", "add it")
+		return node{place: place{Filename: name, Line: 1}}
 	}
 	return parseYAML(r, name, text)
 }
 
-func parseYAML(r *report, name string, text []byte) (d document) {
+func parseYAML(r *report, name string, text []byte) node {
 	var root yaml.Node
+	var value any
 	err := yaml.Load(text, &root)
-	longForms(&root)
-	d.parts = []part{{name, &root, nil}}
 	if err == nil {
-		err = root.Load(&d.value)
+		err = root.Load(&value) // finds what goes in a circle, or repeats itself too often
 	}
-	if err != nil {
-		at, what := place{file: name, line: 1}, err.Error()
-		if found, ok := errors.AsType[*yaml.LoadError](err); ok && found.Mark.Line > 0 {
-			at.line, at.column, what = found.Mark.Line, found.Mark.Column, found.Message
-		}
-		r.add(at, what, "correct the YAML")
-		d.value = nil
+	if err == nil {
+		return nodeOf(name, root.Content[0], root.Content[0])
 	}
-	return d
+	at, what := place{Filename: name, Line: 1}, err.Error()
+	if found, ok := errors.AsType[*yaml.LoadError](err); ok && found.Mark.Line > 0 {
+		at.Line, at.Column, what = found.Mark.Line, found.Mark.Column, found.Message
+	}
+	r.add(at, what, "correct the YAML")
+	return node{place: place{Filename: name, Line: 1}}
 }
 
-// longForms turns !Ref X into Ref: X, in place. The file's own tags are gone then.
-func longForms(n *yaml.Node) {
-	for _, child := range n.Content {
-		longForms(child)
-	}
-	name, tagged := strings.CutPrefix(n.Tag, "!")
-	if !tagged || strings.HasPrefix(name, "!") {
-		return
-	}
-	if name != "Ref" && name != "Condition" {
-		name = "Fn::" + name
-	}
-	argument := *n
-	if argument.Tag = ""; n.Kind == yaml.ScalarNode {
-		argument.Tag = "!!str"
-	}
-	key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name, Line: n.Line, Column: n.Column}
-	*n = yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Column: n.Column,
-		Content: []*yaml.Node{key, &argument}}
-}
-
-// place is where a value stands: its key, or the list's entry; where it is missing, what it is
-// missing from.
-func (d document) place(path ...string) place {
-	for n := len(path); n >= 0; n-- {
-		for _, p := range slices.Backward(d.parts) {
-			if len(p.at) > n || !slices.Equal(p.at, path[:len(p.at)]) {
-				continue
-			}
-			if key, _ := entryAt(p.root, path[len(p.at):n]); key != nil {
-				return place{p.file, key.Line, key.Column}
-			}
-		}
-	}
-	return place{}
-}
-
-// entryAt finds the key under which a path ends, and the value; nil where there is none.
-func entryAt(n *yaml.Node, path []string) (key, value *yaml.Node) {
-	key = n
-	for _, step := range path {
-		if key, n = entry(n, step); key == nil {
-			return nil, &yaml.Node{}
-		}
-	}
-	return key, n
-}
-
-// entry finds one step of a path. What stands in a map wins over what is merged into it.
-func entry(n *yaml.Node, step string) (key, value *yaml.Node) {
-	switch n.Kind {
-	case yaml.DocumentNode:
-		return entry(n.Content[0], step)
+// nodeOf takes what y holds; it stands at key.
+func nodeOf(file string, key, y *yaml.Node) (n node) {
+	n.place = place{Filename: file, Line: key.Line, Column: key.Column}
+	name, tagged := strings.CutPrefix(y.Tag, "!")
+	tagged = tagged && !strings.HasPrefix(name, "!")
+	switch y.Kind {
 	case yaml.AliasNode:
-		return entry(n.Alias, step)
+		return nodeOf(file, key, y.Alias)
+	case yaml.ScalarNode:
+		if _ = y.Load(&n.value); tagged { // it was loaded once, with the document
+			n.value = y.Value
+		}
 	case yaml.SequenceNode:
-		if i, err := strconv.Atoi(step); err == nil && i < len(n.Content) {
-			return n.Content[i], n.Content[i]
+		n.items = []node{}
+		for _, item := range y.Content {
+			n.items = append(n.items, nodeOf(file, item, item))
 		}
 	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			switch n.Content[i].Value {
-			case step:
-				return n.Content[i], n.Content[i+1]
-			case "<<":
-				if k, v := entry(n.Content[i+1], step); key == nil {
-					key, value = k, v
-				}
+		n.fields = map[string]node{}
+		var merged []node
+		for i := 0; i+1 < len(y.Content); i += 2 {
+			key := y.Content[i]
+			if field := nodeOf(file, key, y.Content[i+1]); key.Value == "<<" {
+				merged = append(append(merged, field), field.items...)
+			} else {
+				n.fields[key.Value] = field
 			}
 		}
+		for _, m := range merged { // what stands in the map itself wins, then what comes first
+			fields := maps.Clone(m.fields)
+			maps.Copy(fields, n.fields)
+			n.fields = fields
+		}
 	}
-	return key, value
+	if tagged {
+		if name != "Ref" && name != "Condition" {
+			name = "Fn::" + name
+		}
+		n = node{place: n.place, fields: map[string]node{name: n}}
+	}
+	return n
 }
 
-// get returns what stands under a path of keys and indices in a value as encoding/json reads it, or
-// nil.
-func get(value any, path ...string) any {
+// under lays n under a path in maps that stand nowhere.
+func (n node) under(path ...string) node {
+	for _, step := range slices.Backward(path) {
+		n = node{fields: map[string]node{step: n}}
+	}
+	return n
+}
+
+// empty says whether there is nothing, or null.
+func (n node) empty() bool { return n.fields == nil && n.items == nil && n.value == nil }
+
+// at returns what is under a path of keys and indices. Where that is missing it is empty, and
+// stands where it is missing from.
+func (n node) at(path ...string) node {
 	for _, step := range path {
-		switch v := value.(type) {
-		case map[string]any:
-			value = v[step]
-		case []any:
-			i, err := strconv.Atoi(step)
-			if err != nil || i < 0 || i >= len(v) {
-				return nil
-			}
-			value = v[i]
-		default:
-			return nil
+		next, found := n.fields[step]
+		if i, err := strconv.Atoi(step); err == nil && i >= 0 && i < len(n.items) {
+			next, found = n.items[i], true
 		}
+		if !found {
+			return node{place: n.place}
+		}
+		n = next
 	}
-	return value
+	return n
 }
 
-// text returns a scalar as it is written; of maps, lists and nil nothing.
-func text(value any, path ...string) string {
-	switch v := get(value, path...).(type) {
-	case nil, map[string]any, []any:
+// text returns a scalar as it is written; of all else nothing.
+func (n node) text(path ...string) string {
+	if n = n.at(path...); n.value == nil {
 		return ""
-	default:
-		return fmt.Sprint(v)
 	}
+	return fmt.Sprint(n.value)
 }
 
 // keys are a map's, in order; of anything else there are none.
-func keys(value any) []string {
-	of, _ := value.(map[string]any)
-	return slices.Sorted(maps.Keys(of))
-}
+func (n node) keys() []string { return slices.Sorted(maps.Keys(n.fields)) }
 
-// merged lays over on top of value: maps are merged, everything else is replaced.
-func merged(value, over any) any {
-	below, ok := value.(map[string]any)
-	above, ok2 := over.(map[string]any)
+// with lays over on top of n: maps are merged, everything else is replaced.
+func (n node) with(over node) node {
 	switch {
-	case over == nil:
-		return value
-	case !ok || !ok2:
+	case over.empty():
+		return n
+	case n.fields == nil || over.fields == nil:
 		return over
 	}
-	both := maps.Clone(below)
-	for key, v := range above {
-		both[key] = merged(below[key], v)
+	n.fields, n.place = maps.Clone(n.fields), cmp.Or(over.place, n.place)
+	for key, field := range over.fields {
+		n.fields[key] = n.fields[key].with(field)
 	}
-	return both
+	return n
 }
 
-// walk visits value and everything under it, with its path.
-func walk(value any, path []string, visit func(path []string, value any)) {
-	visit(path, value)
-	for _, key := range keys(value) {
-		walk(get(value, key), append(slices.Clip(path), key), visit)
+// walk visits n and everything under it, each with its path.
+func (n node) walk(path []string, visit func(path []string, n node)) {
+	visit(path, n)
+	for _, key := range n.keys() {
+		n.fields[key].walk(append(slices.Clip(path), key), visit)
 	}
-	list, _ := value.([]any)
-	for i, each := range list {
-		walk(each, append(slices.Clip(path), strconv.Itoa(i)), visit)
+	for i, item := range n.items {
+		item.walk(append(slices.Clip(path), strconv.Itoa(i)), visit)
 	}
 }
 
-// call returns the name and the argument if value is a call of one of CloudFormation's functions.
-func call(value any) (name string, argument any) {
-	if all := keys(value); len(all) == 1 {
-		if name = strings.TrimPrefix(all[0], "Fn::"); name != all[0] || name == "Ref" {
-			return name, get(value, all[0])
+// call returns the name and the argument if n is a call of one of CloudFormation's functions.
+func (n node) call() (name string, argument node) {
+	if keys := n.keys(); len(keys) == 1 {
+		if name = strings.TrimPrefix(keys[0], "Fn::"); name != keys[0] || name == "Ref" {
+			return name, n.fields[keys[0]]
 		}
 	}
-	return "", nil
+	return "", node{}
 }
 
-// schema is one of the JSON Schemas in this folder. A description in it is the fix.
-type schema struct {
-	compiler *jsonschema.Compiler
-	root     *jsonschema.Schema
+// plain is n as encoding/json would read it.
+func (n node) plain() any {
+	switch {
+	case n.fields != nil:
+		all := map[string]any{}
+		for key, field := range n.fields {
+			all[key] = field.plain()
+		}
+		return all
+	case n.items != nil:
+		all := []any{}
+		for _, item := range n.items {
+			all = append(all, item.plain())
+		}
+		return all
+	}
+	return n.value
 }
 
-// readSchema compiles a schema, once.
-func readSchema(name string) func() schema {
-	return sync.OnceValue(func() schema {
-		compiler, url := jsonschema.NewCompiler(), "schema:"+name
-		if err := compiler.AddResource(url, readYAML(&report{}, embedded, name).value); err != nil {
+// schemas are the JSON Schemas in this folder, NAME.schema.yaml. A description in one is the fix.
+var schemas = sync.OnceValue(func() *jsonschema.Compiler {
+	compiler := jsonschema.NewCompiler()
+	for _, name := range []string{"serverless", "environments", "template"} {
+		value := readYAML(&report{}, embedded, name+".schema.yaml").plain()
+		if err := compiler.AddResource("schema:"+name, value); err != nil {
 			panic(err) // it is a part of the program
 		}
-		return schema{compiler, compiler.MustCompile(url)}
-	})
-}
+	}
+	return compiler
+})
 
-var (
-	serverlessRules   = readSchema("serverless.schema.yaml")
-	environmentsRules = readSchema("environments.schema.yaml")
-	templateRules     = readSchema("template.schema.yaml")
-)
-
-// validate reports where a document that could be read does not keep to a schema.
-func (r *report) validate(d document, s schema) {
-	failed, ok := s.root.Validate(d.value).(*jsonschema.ValidationError)
-	if ok && d.value != nil {
-		r.explain(d, s, failed)
+// validate reports where a value, which stands at n, does not keep to a schema.
+func (r *report) validate(n node, value any, schema string) {
+	err := schemas().MustCompile("schema:" + schema).Validate(value)
+	if failed, ok := err.(*jsonschema.ValidationError); ok && !n.empty() {
+		r.explain(n, failed)
 	}
 }
 
-func (r *report) explain(d document, s schema, failed *jsonschema.ValidationError) {
+func (r *report) explain(n node, failed *jsonschema.ValidationError) {
 	switch failed.ErrorKind.(type) {
 	case *kind.Contains, *kind.AnyOf: // their causes say why none of many fits
 		failed.Causes = nil
 	}
-	if len(failed.Causes) > 0 {
-		for _, cause := range failed.Causes {
-			r.explain(d, s, cause)
-		}
-		return
+	for _, cause := range failed.Causes {
+		r.explain(n, cause)
 	}
 	path := failed.InstanceLocation
 	if extra, ok := failed.ErrorKind.(*kind.AdditionalProperties); ok {
 		for _, name := range extra.Properties {
 			at := append(slices.Clip(path), name)
-			r.add(d.place(at...),
+			r.add(n.at(at...).place,
 				strings.Join(at, ".")+": this is not a property that is known here",
 				"correct its name, or take it out")
 		}
-		return
+	} else if len(failed.Causes) == 0 {
+		what := failed.ErrorKind.LocalizedString(message.NewPrinter(language.English))
+		fix := schemas().MustCompile(failed.SchemaURL).Description
+		r.add(n.at(path...).place, strings.Join(path, ".")+": "+what, cmp.Or(fix, "correct it"))
 	}
-	what := failed.ErrorKind.LocalizedString(message.NewPrinter(language.English))
-	fix := s.compiler.MustCompile(failed.SchemaURL).Description
-	r.add(d.place(path...), strings.Join(path, ".")+": "+what, cmp.Or(fix, "correct it"))
 }

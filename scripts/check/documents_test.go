@@ -28,7 +28,7 @@ func shipped(t testing.TB) map[string]string {
 }
 
 // findings runs a check on the files.
-func findings(t testing.TB, check func(context.Context, project, *report) string,
+func findings(t testing.TB, check func(context.Context, project, *report),
 	files map[string]string) (all string) {
 	t.Helper()
 	r, system := &report{}, fstest.MapFS{}
@@ -49,7 +49,7 @@ var findingLine = regexp.MustCompile(`^[\w./-]+:\d+(:\d+)?: (?s:.+) — .+$`)
 // mutation is one change of a file and a piece of the finding that it must cause.
 type mutation struct{ old, new, want string }
 
-func mutate(t *testing.T, check func(context.Context, project, *report) string, file string,
+func mutate(t *testing.T, check func(context.Context, project, *report), file string,
 	mutations []mutation) {
 	files := shipped(t)
 	if all := findings(t, check, files); all != "" {
@@ -214,9 +214,9 @@ func TestPlacesThroughAnchorsAndMerges(t *testing.T) {
 		{"base cpu", "0.2", 2, 3}, {"other deep nowhere else", "", 3, 3}, {"", "", 1, 1},
 	} {
 		path := strings.Fields(c.path)
-		if at := d.place(path...); at != (place{"x.yaml", c.line, c.column}) ||
-			text(d.value, path...) != c.text {
-			t.Errorf("%s: %q at %v", c.path, text(d.value, path...), at)
+		want := place{Filename: "x.yaml", Line: c.line, Column: c.column}
+		if n := d.at(path...); n.place != want || n.text() != c.text {
+			t.Errorf("%s: %q at %v, want %v", c.path, n.text(), n.place, want)
 		}
 	}
 	if len(r.findings) > 0 {
@@ -225,7 +225,7 @@ func TestPlacesThroughAnchorsAndMerges(t *testing.T) {
 }
 
 func TestShortFormsOfIntrinsicFunctions(t *testing.T) {
-	read := func(text string) any { return parseYAML(&report{}, "x", []byte(text)).value }
+	read := func(text string) any { return parseYAML(&report{}, "x", []byte(text)).plain() }
 	short := read("a: !Ref X\nb: !GetAtt X.Arn\nc: !If [C, 1, !Ref AWS::NoValue]\nd: !Sub\n")
 	long := read("a: {Ref: X}\nb: {'Fn::GetAtt': X.Arn}\n" +
 		"c: {'Fn::If': [C, 1, {Ref: 'AWS::NoValue'}]}\nd: {'Fn::Sub': ''}\n")
@@ -248,7 +248,7 @@ func TestYAMLThatIsNone(t *testing.T) {
 	} {
 		r := &report{}
 		d := readYAML(r, fstest.MapFS{"x.yaml": {Data: []byte(text)}}, "x.yaml")
-		if d.value != nil || len(r.findings) != 1 ||
+		if !d.empty() || len(r.findings) != 1 ||
 			!strings.Contains(r.findings[0].String(), want) {
 			t.Errorf("%.40q: got %v, want one with %q", text, r.findings, want)
 		}
@@ -285,22 +285,22 @@ func TestLinesOfEnvironments(t *testing.T) {
 			for name, text := range files {
 				system[name] = &fstest.MapFile{Data: []byte(text)}
 			}
-			all := environments(system, readYAML(r, system, "s.yaml"), r)
+			all := environments(system, r)
 			if len(all) != 3 {
 				t.Fatalf("%d environments, want s.yaml's own, test and production", len(all))
 			}
 			for _, e := range all[1:] {
 				for _, resource := range []string{"generate", "refresh"} {
-					props := get(e.value, "resources", resource, "props")
+					props := e.at("resources", resource, "props")
 					for name, want := range c.props {
-						if text(props, name) != want &&
-							text(props, "environmentVariables", name) != want {
+						if props.text(name) != want &&
+							props.text("environmentVariables", name) != want {
 							t.Errorf("%s/%s: no %s: %s in\n%v", e.name, resource, name, want, props)
 						}
 					}
 				}
 			}
-			if text(all[0].value, "resources", "generate", "props", "runtime") != "go1" {
+			if all[0].text("resources", "generate", "props", "runtime") != "go1" {
 				t.Error("s.yaml itself changed")
 			}
 		})

@@ -2,18 +2,16 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"io/fs"
+	"iter"
 	"os"
 	"os/exec"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
-
-	"weboffice-functions/shared/policy"
 )
 
 // fileNames lists the project's files: what git knows or would add, else everything but built
@@ -39,133 +37,65 @@ func fileNames(ctx context.Context) (names []string, err error) {
 	return names, err
 }
 
-// lineRule is an entry of lines.yaml.
-type lineRule struct{ Files, Except, Pattern, Unless, What, Fix string }
+// texts reads the project's files. One that is deleted, and not yet committed so, is left out.
+func (p project) texts() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, name := range p.names {
+			if text, err := fs.ReadFile(p.files, name); err == nil && !yield(name, text) {
+				return
+			}
+		}
+	}
+}
 
 // checkFiles looks at what lies where, and for lines that should be in no file.
-func checkFiles(_ context.Context, p project, r *report) string {
+func checkFiles(_ context.Context, p project, r *report) {
 	top, seen := embeddedYAML[layout]("layout.yaml").Top, map[string]bool{}
 	for _, name := range p.names {
 		entry, _, _ := strings.Cut(name, "/")
 		if seen[entry] = true; entry[0] != '.' && !slices.Contains(top, entry) {
-			r.add(place{file: name, line: 1}, entry+" is not one of the project's entries",
+			r.add(place{Filename: name, Line: 1}, entry+" is not one of the project's entries",
 				"move it under functions, shared or scripts")
-		}
-		text, err := fs.ReadFile(p.files, name)
-		if err == nil && path.Ext(name) == ".json" && !json.Valid(text) {
-			r.add(place{file: name, line: 1}, "this is not JSON", "correct it")
-		}
-		if strings.HasPrefix(name, ".github/workflows/") && !permissions.Match(text) {
-			r.add(place{file: name, line: 1}, "the workflow has all permissions",
-				"permissions: {contents: read} at the top")
 		}
 	}
 	for _, entry := range top {
 		if !seen[entry] {
-			r.add(place{file: entry, line: 1}, "it is not there", "add it")
+			r.add(place{Filename: entry, Line: 1}, "it is not there", "add it")
 		}
 	}
-	for _, rule := range embeddedYAML[[]lineRule]("lines.yaml") {
-		p.lines(r, rule)
+	rules := embeddedYAML[[]lineRule]("lines.yaml")
+	for name, text := range p.texts() {
+		if path.Ext(name) == ".json" && !json.Valid(text) {
+			r.add(place{Filename: name, Line: 1}, "this is not JSON", "correct it")
+		}
+		if strings.HasPrefix(name, ".github/workflows/") && !permissions.Match(text) {
+			r.add(place{Filename: name, Line: 1}, "the workflow has all permissions",
+				"permissions: {contents: read} at the top")
+		}
+		for _, rule := range rules {
+			rule.check(r, name, text)
+		}
 	}
-	return ""
 }
 
 var permissions = regexp.MustCompile(`(?m)^permissions:`)
 
-// lines reports the lines that a rule forbids.
-func (p project) lines(r *report, rule lineRule) {
-	const never = `^\b$`
-	files, except := regexp.MustCompile(rule.Files), regexp.MustCompile(cmp.Or(rule.Except, never))
-	pattern := regexp.MustCompile(rule.Pattern)
-	unless := regexp.MustCompile(cmp.Or(rule.Unless, never))
-	for _, name := range p.names {
-		text, err := fs.ReadFile(p.files, name)
-		if err != nil || !files.MatchString(name) || except.MatchString(name) ||
-			bytes.IndexByte(text, 0) >= 0 {
-			continue
-		}
-		for i, line := range strings.Split(string(text), "\n") {
-			if pattern.MatchString(line) && !unless.MatchString(line) {
-				r.add(place{name, i + 1, 0}, rule.What, rule.Fix)
-			}
-		}
-	}
+// lineRule is an entry of lines.yaml.
+type lineRule struct {
+	Files, Except, Pattern, Unless *regexp.Regexp
+	What, Fix                      string
 }
 
-// checkPolicies parses every policy and runs its tests. Warnings are printed by scripts/policy;
-// what is allowed is no finding.
-func checkPolicies(_ context.Context, p project, r *report) string {
-	names, _ := fs.Glob(p.files, "functions/*.yaml")
-	for _, name := range names {
-		data, err := fs.ReadFile(p.files, name)
-		if err != nil {
-			continue
-		}
-		found := policy.Check(data, policy.Options{Project: "from-the-environment"})
-		for _, f := range append(found.Mistakes, found.Failures...) {
-			r.add(place{name, f.Line, f.Column}, strings.ReplaceAll(f.Text, "\n", ";"),
-				"go run ./scripts/policy test")
-		}
-	}
-	return ""
-}
-
-var (
-	scriptCall = regexp.MustCompile(`go run \./scripts/([a-z]+)([^\n` + "`" + `|&#;]*)`)
-	scriptWord = regexp.MustCompile(`^\[?(-{0,2})([a-z][a-z-]*)`) // a flag or a subcommand
-	// what a shell command calls an environment of s.yaml
-	environmentName = regexp.MustCompile(`\bs (?:[a-z]+ )?[a-z]+ .*--env[ =]([a-z][a-z0-9-]*)`)
-	codePath        = regexp.MustCompile("`((?:functions|shared|scripts)/[A-Za-z0-9_./-]+)`")
-)
-
-// checkGuides finds commands, flags, environments and files that a guide (*.md) names and that are
-// not there. Of environments it knows those that ship: the file in use belongs to the adopter.
-func checkGuides(_ context.Context, p project, r *report) string {
-	environments, _ := fs.ReadFile(p.files, "scripts/check/testdata/env.yaml")
-	for _, name := range p.names {
-		data, err := fs.ReadFile(p.files, name)
-		if err != nil || path.Ext(name) != ".md" {
-			continue
-		}
-		for i, line := range strings.Split(string(data), "\n") {
-			at := place{name, i + 1, 0}
-			for _, call := range scriptCall.FindAllStringSubmatch(line, -1) {
-				p.scriptCall(r, at, call[1], strings.Fields(call[2]))
-			}
-			for _, found := range codePath.FindAllStringSubmatch(line, -1) {
-				if _, err := fs.Stat(p.files, strings.TrimSuffix(found[1], "/")); err != nil {
-					r.add(at, found[1]+" is not there", "correct the path")
-				}
-			}
-			for _, found := range environmentName.FindAllStringSubmatch(line, -1) {
-				if !bytes.Contains(environments, []byte("- name: "+found[1]+"\n")) {
-					r.add(at, found[1]+" is no environment that ships", "correct the name")
-				}
-			}
-		}
-	}
-	return ""
-}
-
-// scriptCall checks that a script has the subcommand and the flags with which a guide calls it.
-func (p project) scriptCall(r *report, at place, script string, arguments []string) {
-	sources, _ := fs.Glob(p.files, "scripts/"+script+"/*.go")
-	var code bytes.Buffer
-	for _, name := range sources {
-		data, _ := fs.ReadFile(p.files, name)
-		code.Write(data)
-	}
-	if !bytes.Contains(code.Bytes(), []byte("package main\n")) {
-		r.add(at, "there is no scripts/"+script, "correct the command")
+// check reports the lines of a file that the rule forbids.
+func (rule lineRule) check(r *report, name string, text []byte) {
+	if !rule.Files.MatchString(name) || rule.Except != nil && rule.Except.MatchString(name) ||
+		bytes.IndexByte(text, 0) >= 0 {
 		return
 	}
-	for i, argument := range arguments {
-		word := scriptWord.FindStringSubmatch(argument)
-		isCommand := i == 0 && word != nil && word[0] == argument && word[1] == ""
-		if word != nil && (word[1] != "" || isCommand) &&
-			!bytes.Contains(code.Bytes(), []byte(`"`+word[2]+`"`)) {
-			r.add(at, "scripts/"+script+" does not know "+argument, "correct the command")
+	for i, line := range strings.Split(string(text), "\n") {
+		if rule.Pattern.MatchString(line) &&
+			(rule.Unless == nil || !rule.Unless.MatchString(line)) {
+			r.add(place{Filename: name, Line: i + 1}, rule.What, rule.Fix)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Command check is what runs before the tests, here and in CI: format, width, vet, staticcheck,
 // import rules, the list of dependencies, s.yaml with its environments, template.yml, the
-// workflows, the policies and what the guides name.
+// workflows and the policies.
 //
 // Every finding is one line, `file:line:column: what — fix`; all of them are printed, and one is
 // enough for exit status 1. Tools of others (staticcheck, actionlint, go-licenses, govulncheck,
@@ -17,22 +17,21 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
+	"go/token"
 	"io"
 	"io/fs"
 	"os"
-	"os/signal"
 	"slices"
+	"strings"
 	"time"
+
+	"weboffice-functions/scripts/command"
 )
 
 // place is where something stands. Line and column count from 1; 0 is not known.
-type place struct {
-	file         string
-	line, column int
-}
+type place = token.Position
 
 // finding is one thing that is wrong.
 type finding struct {
@@ -41,21 +40,15 @@ type finding struct {
 }
 
 func (f finding) String() string {
-	text := f.file
-	for _, n := range []int{f.line, f.column} {
-		if n > 0 {
-			text += fmt.Sprintf(":%d", n)
-		}
-	}
-	if text += ": " + f.what; f.fix != "" {
-		text += " — " + f.fix
-	}
-	return text
+	return strings.TrimSuffix(fmt.Sprintf("%v: %s — %s", f.place, f.what, f.fix), " — ")
 }
 
 // report collects findings. The same one twice (s.yaml is checked once for each environment) counts
 // once.
-type report struct{ findings []finding }
+type report struct {
+	findings []finding
+	skipped  string // the reason
+}
 
 func (r *report) add(at place, what, fix string) {
 	if f := (finding{at, what, fix}); !slices.Contains(r.findings, f) {
@@ -71,48 +64,37 @@ type project struct {
 	update bool
 }
 
-// check looks at one side of the project. It returns a reason to skip, or nothing.
+// check looks at one side of the project.
 type check struct {
 	name  string
+	run   func(ctx context.Context, p project, r *report)
 	doing string // of a check that takes seconds
 	fetch bool   // it needs the network
-	run   func(ctx context.Context, p project, r *report) (skipped string)
 }
 
 func checks() []check {
 	all := []check{
-		{"files", "", false, checkFiles},
-		{"code", "", false, checkCode},
-		{"imports", "", false, checkImports},
-		{"policies", "", false, checkPolicies},
-		{"guides", "", false, checkGuides},
-		{"s.yaml", "", false, checkServerless},
-		{"template.yml", "", false, checkTemplate},
+		{name: "files", run: checkFiles},
+		{name: "code", run: checkCode},
+		{name: "imports", run: checkImports},
+		{name: "s.yaml", run: checkServerless},
+		{name: "template.yml", run: checkTemplate},
 	}
 	for _, t := range embeddedYAML[[]tool]("tools.yaml") {
-		all = append(all, check{t.Name, t.Doing, t.Fetch != "" || t.Optional, t.check})
+		all = append(all, check{t.Name, t.check, t.Doing, t.Fetch != "" || t.Optional})
 	}
 	return append(all,
-		check{"serverless devs", "fetching it, rendering s.yaml", true, checkRendering})
+		check{"serverless devs", checkRendering, "fetching it, rendering s.yaml", true})
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "check:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run) }
 
 // run runs the checks on the module in the current folder. Findings are an error.
 func run(ctx context.Context, args []string, _ func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	flags.SetOutput(stdout)
 	quick := flags.Bool("quick", false, "only what needs no network")
 	update := flags.Bool("update", false, "write scripts/check/dependencies.txt anew")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, stdout); err != nil {
 		return err
 	}
 	names, err := fileNames(ctx)
@@ -129,8 +111,8 @@ func run(ctx context.Context, args []string, _ func(string) string, stdout io.Wr
 		if c.doing != "" {
 			fmt.Fprint(stdout, c.doing, "… ")
 		}
-		skipped := c.run(ctx, p, r)
-		r.print(stdout, skipped, time.Since(start))
+		c.run(ctx, p, r)
+		r.print(stdout, time.Since(start))
 		if total += len(r.findings); ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -142,16 +124,16 @@ func run(ctx context.Context, args []string, _ func(string) string, stdout io.Wr
 }
 
 // print ends a check's line and lists what was found.
-func (r *report) print(w io.Writer, skipped string, took time.Duration) {
+func (r *report) print(w io.Writer, took time.Duration) {
 	slices.SortStableFunc(r.findings, func(a, b finding) int {
-		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line),
-			cmp.Compare(a.column, b.column))
+		return cmp.Or(cmp.Compare(a.Filename, b.Filename), cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Column, b.Column))
 	})
 	result := "ok"
 	if n := len(r.findings); n > 0 {
 		result = fmt.Sprintf("%d found", n)
-	} else if skipped != "" {
-		result = "skipped: " + skipped
+	} else if r.skipped != "" {
+		result = "skipped: " + r.skipped
 	}
 	fmt.Fprintf(w, "%s (%.1fs)\n", result, took.Seconds())
 	for _, f := range r.findings {

@@ -13,11 +13,11 @@ func reported(t *testing.T, name, output string) (findings []string, skipped str
 	all := embeddedYAML[[]tool]("tools.yaml")
 	i := slices.IndexFunc(all, func(t tool) bool { return t.Name == name })
 	r := &report{}
-	skipped = all[i].report(r, output, errors.New("exit status 1"))
+	all[i].report(r, output, errors.New("exit status 1"))
 	for _, f := range r.findings {
 		findings = append(findings, f.String())
 	}
-	return findings, skipped
+	return findings, r.skipped
 }
 
 func TestOutputOfTools(t *testing.T) {
@@ -30,6 +30,10 @@ func TestOutputOfTools(t *testing.T) {
 			[]string{"shared/x/a.go:3:4: vet: undefined: y", "shared/x/b.go:7: vet: bad"}, ""},
 		{"dependencies", "dependencies", "2c2\n< b@v1\n---\n> b@v2", []string{
 			"scripts/check/dependencies.txt:1: b@v1 < (> is linked", "b@v2 > (> is linked"}, ""},
+		{"a policy's mistake", "policies", "functions/a.yaml:3:1: unknown key\nexit status 1", []string{
+			"functions/a.yaml:3:1: policies: unknown key — go run ./scripts/policy test"}, ""},
+		{"format", "gofmt", "shared/x/a.go\nshared/x/b.go",
+			[]string{"shared/x/a.go:1: it is not formatted — gofmt -w shared/x/a.go", "b.go"}, ""},
 		{"no place", "staticcheck", "it broke", []string{"staticcheck: exit status 1: it broke"}, ""},
 		{"a foreign licence", "licences",
 			"W1 library.go:101] \"x\" contains non-Go code\n" +
@@ -88,14 +92,17 @@ func TestUnreachableToolIsSkipped(t *testing.T) {
 	t.Setenv("GOPROXY", "off")
 	t.Setenv("GOFLAGS", "-mod=mod")
 	r := &report{}
-	skipped := tool{Fetch: "example.com/no/such/tool@v1.0.0", Run: []string{"tool"}}.check(t.Context(),
-		project{}, r)
-	if !strings.Contains(skipped, "example.com/no/such/tool@v1.0.0 cannot be fetched") ||
-		len(r.findings) > 0 {
-		t.Errorf("%q, %v", skipped, r.findings)
-	}
-	skipped = tool{Optional: true, Run: []string{"no-such-tool"}}.check(t.Context(), project{}, r)
-	if skipped != "no-such-tool is not here" || len(r.findings) > 0 {
-		t.Errorf("%q, %v", skipped, r.findings)
+	for _, c := range []struct {
+		tool
+		want string
+	}{
+		{tool{Fetch: "example.com/no/such/tool@v1.0.0", Run: []string{"tool"}},
+			"example.com/no/such/tool@v1.0.0 cannot be fetched"},
+		{tool{Optional: true, Run: []string{"no-such-tool"}}, "no-such-tool is not here"},
+	} {
+		c.check(t.Context(), project{}, r)
+		if !strings.Contains(r.skipped, c.want) || len(r.findings) > 0 {
+			t.Errorf("%q, %v", r.skipped, r.findings)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -18,12 +19,12 @@ func deployStep(t *testing.T) string {
 	t.Helper()
 	r := &report{}
 	workflow := readYAML(r, os.DirFS("."), ".github/workflows/function-compute-environment.yml")
-	steps, _ := get(workflow.value, "jobs", "deploy", "steps").([]any)
-	i := slices.IndexFunc(steps, func(step any) bool { return text(step, "name") == "Deploy" })
+	steps := workflow.at("jobs", "deploy", "steps").items
+	i := slices.IndexFunc(steps, func(step node) bool { return step.text("name") == "Deploy" })
 	if i < 0 || len(r.findings) > 0 {
 		t.Fatalf("no step Deploy: %v", r.findings)
 	}
-	return text(steps[i], "run")
+	return steps[i].text("run")
 }
 
 // A component that fails, that answers as fc3 does, and that says what it must not.
@@ -47,14 +48,9 @@ func deployedProject(t *testing.T) (root string) {
 		t.Skip("installs Serverless Devs and builds scripts/build")
 	}
 	t.Chdir("../..")
-	program, skipped := project{}.serverlessDevs(t.Context())
-	if skipped == "" {
-		if _, err := exec.LookPath("jq"); err != nil {
-			skipped = "jq is not here"
-		}
-	}
-	if skipped != "" {
-		t.Skip(skipped)
+	program, err := serverlessDevs(t.Context())
+	if _, err2 := exec.LookPath("jq"); err != nil || err2 != nil {
+		t.Skip(errors.Join(err, err2))
 	}
 	root = t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(root, "build"),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"maps"
 	"net"
@@ -94,6 +95,58 @@ func TestLinksOfTheGuides(t *testing.T) {
 	}
 	if followed < 20 {
 		t.Errorf("%d links were found", followed)
+	}
+}
+
+var (
+	scriptCall = regexp.MustCompile("go run \\./scripts/([a-z]+)((?: [^\n`|&#;]*)?)")
+	// a subcommand, or a flag
+	scriptWord  = regexp.MustCompile(`^ ([a-z]+)(?: |$)| \[?-{1,2}([a-z][a-z-]*)`)
+	environment = regexp.MustCompile(`\bs (?:[a-z]+ )?[a-z]+ .*--env[ =]([a-z][a-z0-9-]*)`)
+	codePath    = regexp.MustCompile("`((?:functions|shared|scripts)/[A-Za-z0-9_./-]+)`")
+)
+
+// Scripts, their commands and flags, environments and files that a guide names are there. Of
+// environments those that ship count: the file in use belongs to the adopter.
+func TestNamesInTheGuides(t *testing.T) {
+	read := func(pattern string) (all string) {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		for _, name := range files {
+			text, err2 := os.ReadFile(name)
+			if err = errors.Join(err, err2); err != nil {
+				t.Fatal(err)
+			}
+			all += string(text)
+		}
+		return all
+	}
+	environments, checked := read("scripts/check/testdata/env.yaml"), 0
+	for name, text := range guides(t) {
+		for _, call := range scriptCall.FindAllStringSubmatch(text, -1) {
+			code := read("scripts/" + call[1] + "/*.go")
+			if !strings.Contains(code, "func main() {") {
+				t.Errorf("%s: there is no scripts/%s", name, call[1])
+			}
+			for _, word := range scriptWord.FindAllStringSubmatch(call[2], -1) {
+				checked++
+				if !strings.Contains(code, `"`+word[1]+word[2]+`"`) {
+					t.Errorf("%s: scripts/%s does not know %s", name, call[1], word[0])
+				}
+			}
+		}
+		for _, found := range codePath.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(root, found[1])); err != nil {
+				t.Errorf("%s: %s is not there", name, found[1])
+			}
+		}
+		for _, found := range environment.FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(environments, "- name: "+found[1]+"\n") {
+				t.Errorf("%s: %s is no environment that ships", name, found[1])
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("%d words were looked at", checked)
 	}
 }
 

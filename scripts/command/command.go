@@ -1,0 +1,49 @@
+// Package command is what the scripts share: how each is run, and how it reads what it is given.
+package command
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"weboffice-functions/shared/weboffice"
+)
+
+// Main runs a script until it ends, or until somebody stops it. What went wrong goes to standard
+// error, and makes exit status 1; asking for -h is nothing wrong.
+func Main(run func(ctx context.Context, args []string, getenv func(string) string,
+	stdout io.Writer) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
+		os.Exit(1)
+	}
+}
+
+// Parse reads flags, and nothing behind them. Their use is printed to out.
+func Parse(flags *flag.FlagSet, args []string, out io.Writer) error {
+	flags.Init(flags.Name(), flag.ContinueOnError)
+	flags.SetOutput(out)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is not a flag: see -h", flags.Arg(0))
+	}
+	return nil
+}
+
+// Proof reads a caller's proof from a file, in which it may stand as in its header.
+func Proof(file string) (weboffice.Secret, error) {
+	text, err := os.ReadFile(file)
+	return weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)), "Bearer ")), err
+}
