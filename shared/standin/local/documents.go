@@ -2,6 +2,7 @@ package local
 
 import (
 	"archive/zip"
+	"bytes"
 	"encoding/csv"
 	"encoding/xml"
 	"fmt"
@@ -80,32 +81,22 @@ const longestText = 1 << 20
 // read takes in what the stand-in can show of a file: a text's content, and of any other its name,
 // size, pages and a picture of the first one, where the file tells them.
 func read(file string) (office.Document, error) {
-	opened, err := os.Open(file)
-	if err != nil {
-		return office.Document{}, err
-	}
-	defer func() { _ = opened.Close() }()
-	info, err := opened.Stat()
-	if err != nil {
-		return office.Document{}, err
-	}
-	shown := &office.File{Name: info.Name(), Size: info.Size()}
-	switch format := strings.ToLower(path.Ext(file)); format {
-	case ".txt", ".csv":
-		text, err := io.ReadAll(io.LimitReader(opened, longestText))
-		if format == ".csv" {
-			return office.Document{Text: tabbed(string(text))}, err
-		}
-		return office.Document{Text: string(text)}, err
+	content, err := os.ReadFile(file)
+	shown := &office.File{Name: filepath.Base(file), Size: int64(len(content))}
+	switch text := string(content[:min(len(content), longestText)]); strings.ToLower(path.Ext(file)) {
+	case ".txt":
+		return office.Document{Text: text}, err
+	case ".csv":
+		return office.Document{Text: tabbed(text)}, err
 	case ".pdf":
-		text, err := io.ReadAll(opened)
-		shown.Pages = len(pdfPage.FindAll(text, -1))
-		return office.Document{File: shown}, err
+		shown.Pages = len(pdfPage.FindAll(content, -1))
+	default: // all newer formats are archives
+		archive, err := zip.NewReader(bytes.NewReader(content), shown.Size)
+		if err == nil {
+			describe(archive, shown)
+		}
 	}
-	if archive, err := zip.NewReader(opened, info.Size()); err == nil { // all newer formats
-		describe(archive, shown)
-	}
-	return office.Document{File: shown}, nil
+	return office.Document{File: shown}, err
 }
 
 // pdfPage is one page of a PDF that does not pack its objects; of others the number stays unknown.
@@ -148,9 +139,6 @@ func part(archive *zip.Reader, name string) []byte {
 		return nil
 	}
 	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, longestText))
-	if err != nil {
-		return nil
-	}
+	content, _ := io.ReadAll(io.LimitReader(file, longestText)) // what cannot be read is nothing
 	return content
 }

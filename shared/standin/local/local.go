@@ -8,6 +8,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"weboffice-functions/shared/app"
@@ -45,8 +47,8 @@ type Options struct {
 	Now         func() time.Time // default time.Now; the clock of everybody here
 	Logger      *slog.Logger     // default none
 
-	IMM    office.Options // Now, AccessTokenLife, PublicURL and Logger as above by default
-	People issuer.Options // Now as above and Algorithm ES256 by default
+	IMM    office.Options // Now as above by default; life, URL and Logger are those from above
+	People issuer.Options // Now as above, Algorithm ES256 by default
 	// Gateway makes what answers at the stand-in's address, default the stand-in itself.
 	Gateway func(imm http.Handler) http.Handler
 
@@ -77,19 +79,22 @@ func Start(o Options) (_ *Local, err error) {
 	if l.scratch, err = os.MkdirTemp("", "weboffice-local"); err != nil {
 		return nil, err
 	}
-	page, immListener, err := l.listen()
+	listeners, err := l.listen()
 	if err == nil {
 		err = l.build()
 	}
 	if err != nil {
-		return nil, errors.Join(err, closeAll(page, immListener), l.Close())
+		for _, listener := range listeners {
+			_ = listener.Close()
+		}
+		return nil, errors.Join(err, l.Close())
 	}
-	l.serve(page, l.routes())
+	l.serve(listeners[0], l.routes())
 	imm := http.Handler(l.IMM)
 	if o.Gateway != nil {
 		imm = o.Gateway(imm)
 	}
-	l.serve(immListener, imm)
+	l.serve(listeners[1], imm)
 	return l, nil
 }
 
@@ -97,50 +102,37 @@ func (o Options) complete() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Lifetime == 0 {
-		o.Lifetime = 30 * time.Minute
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if o.IMM.Now == nil {
+		o.IMM.Now = o.Now
 	}
 	if o.Policy == nil {
 		o.Policy = []byte(closedPolicy)
 	}
-	if o.IMM.Now == nil {
-		o.IMM.Now = o.Now
-	}
-	if o.IMM.AccessTokenLife == 0 {
-		o.IMM.AccessTokenLife = o.Lifetime
-	}
-	if o.IMM.Logger == nil {
-		o.IMM.Logger = o.Logger
-	}
-	if o.People.Now == nil {
-		o.People.Now = o.Now
-	}
-	if o.People.Algorithm == "" {
-		o.People.Algorithm = "ES256" // an RSA key takes a while to make
-	}
+	o.People.Now = o.Now
+	o.Lifetime = cmp.Or(o.Lifetime, 30*time.Minute)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.IMM.AccessTokenLife, o.IMM.Logger = o.Lifetime, o.Logger
+	// an RSA key takes a while to make
+	o.People.Algorithm = cmp.Or(o.People.Algorithm, "ES256")
 	return o
 }
 
 // listen opens both addresses, which URL and IMMURL then name.
-func (l *Local) listen() (page, imm net.Listener, err error) {
-	if page, err = listen("-addr", l.options.Addr); err != nil {
-		return nil, nil, err
+func (l *Local) listen() (opened []net.Listener, err error) {
+	for _, address := range [][2]string{{"-addr", l.options.Addr}, {"-imm-addr", l.options.IMMAddr}} {
+		listener, err := listen(address[0], address[1])
+		if err != nil {
+			return opened, err
+		}
+		opened = append(opened, listener)
 	}
-	if imm, err = listen("-imm-addr", l.options.IMMAddr); err != nil {
-		return page, nil, err
-	}
-	l.URL, l.IMMURL = "http://"+page.Addr().String(), "http://"+imm.Addr().String()
-	return page, imm, nil
+	l.URL, l.IMMURL = "http://"+opened[0].Addr().String(), "http://"+opened[1].Addr().String()
+	return opened, nil
 }
 
 // listen opens an address, and names the flag of scripts/dev that moves it.
 func listen(flag, addr string) (net.Listener, error) {
-	if addr == "" {
-		addr = "127.0.0.1:0"
-	}
+	addr = cmp.Or(addr, "127.0.0.1:0")
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil || !weboffice.Loopback(host) {
 		return nil, fmt.Errorf("%s %s is no loopback address: use 127.0.0.1:PORT", flag, addr)
@@ -155,12 +147,10 @@ func listen(flag, addr string) (net.Listener, error) {
 // build makes all that answers.
 func (l *Local) build() (err error) {
 	o := l.options
-	if o.IMM.PublicURL == "" {
-		o.IMM.PublicURL = l.IMMURL
-	}
+	o.IMM.PublicURL = l.IMMURL
 	l.IMM, l.People = office.New(o.IMM), issuer.New(o.People)
 	l.People.SetURL(l.URL + "/people")
-	l.recent = &recent{Handler: o.Logger.Handler(), now: o.Now, lines: map[string][]map[string]any{}}
+	l.recent = &recent{Handler: o.Logger.Handler(), now: o.Now}
 	if err := l.makeKeys(); err != nil {
 		return err
 	}
@@ -179,9 +169,9 @@ func (l *Local) build() (err error) {
 
 // addDocuments fills the stand-in's buckets.
 func (l *Local) addDocuments() error {
-	full, named := map[string]bool{}, l.App.Policy.Buckets()
+	full, named := []string{"test-bucket"}, l.App.Policy.Buckets()
 	for _, folder := range l.options.Documents {
-		full[folder.Bucket] = true
+		full = append(full, folder.Bucket)
 		if err := l.lay(folder); err != nil {
 			return err
 		}
@@ -190,7 +180,7 @@ func (l *Local) addDocuments() error {
 		l.documents = append(slices.Clone(samples), l.documents...)
 	}
 	for _, bucket := range named {
-		if l.options.AnyDocument && !full[bucket] && bucket != "test-bucket" {
+		if l.options.AnyDocument && !slices.Contains(full, bucket) {
 			l.IMM.AddBucket(bucket)
 		}
 	}
@@ -237,12 +227,17 @@ func (l *Local) Stop(ctx context.Context) error {
 	return l.Close()
 }
 
-func closeAll(listeners ...net.Listener) error {
-	var problems []error
-	for _, listener := range listeners {
-		if listener != nil {
-			problems = append(problems, listener.Close())
-		}
-	}
-	return errors.Join(problems...)
+// Clock is a time that stands still until it is moved. It is safe for concurrent use.
+type Clock struct {
+	begin time.Time
+	ahead atomic.Int64 // nanoseconds
 }
+
+// NewClock returns a clock that stands at a time.
+func NewClock(at time.Time) *Clock { return &Clock{begin: at} }
+
+// Now is the time that the clock shows.
+func (c *Clock) Now() time.Time { return c.begin.Add(time.Duration(c.ahead.Load())) }
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }

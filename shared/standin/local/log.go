@@ -11,16 +11,32 @@ import (
 	"time"
 )
 
-// kept is how many requests and refused origins the page can look back on.
-const kept = 50
+// latest keeps the newest fifty of what the page can look back on.
+type latest[T any] struct {
+	mu    sync.Mutex
+	items []T
+}
+
+func (l *latest[T]) add(item T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.items = append(l.items, item)
+	l.items = l.items[max(0, len(l.items)-50):]
+}
+
+// all never returns nil, which JSON would write as null.
+func (l *latest[T]) all() []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]T{}, l.items...)
+}
 
 // recent is a log handler that keeps the latest lines about requests for the page, and passes
 // everything on.
 type recent struct {
 	slog.Handler
-	now   func() time.Time
-	mu    sync.Mutex
-	lines map[string][]map[string]any // by message: "decision", and "request" for what ends before
+	now                 func() time.Time
+	decisions, requests latest[map[string]any] // requests are those that end before a decision
 }
 
 // Enabled implements slog.Handler: the page shows decisions also where the log is about trouble
@@ -42,13 +58,12 @@ func (c *recent) Handle(ctx context.Context, r slog.Record) error {
 		})
 		line["RequestId"] = line["requestId"] // as the page knows it
 		line["why"] = why                     // in the policy's order
-		if r.Message == "decision" {
+		if r.Message == "request" {
+			c.requests.add(line)
+		} else {
 			line["caller"] = strings.Trim(fmt.Sprint(line["issuer"], " ", line["subject"]), " ")
+			c.decisions.add(line)
 		}
-		c.mu.Lock()
-		c.lines[r.Message] = append(c.lines[r.Message], line)
-		c.lines[r.Message] = c.lines[r.Message][max(0, len(c.lines[r.Message])-kept):]
-		c.mu.Unlock()
 	}
 	if !c.Handler.Enabled(ctx, r.Level) {
 		return nil
@@ -56,20 +71,13 @@ func (c *recent) Handle(ctx context.Context, r slog.Record) error {
 	return c.Handler.Handle(ctx, r)
 }
 
-func (c *recent) latest(message string) []map[string]any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]map[string]any{}, c.lines[message]...)
-}
-
 // refusedOrigins remembers from which other pages the functions were called, and logs it. A browser
 // hides that refusal from its page, so that only this side can say what it was.
 type refusedOrigins struct {
+	latest[refusedOrigin]
 	allowed []string
 	now     func() time.Time
 	logger  *slog.Logger
-	mu      sync.Mutex
-	last    []refusedOrigin
 }
 
 // refusedOrigin is one call of a page whose origin the policy lacks.
@@ -84,17 +92,8 @@ func (o *refusedOrigins) watch(function string, h http.Handler) http.Handler {
 		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(o.allowed, origin) {
 			o.logger.Warn("a page of another origin: add it to `origins` in the policy",
 				"origin", origin, "function", function)
-			o.mu.Lock()
-			o.last = append(o.last, refusedOrigin{o.now(), origin, function})
-			o.last = o.last[max(0, len(o.last)-kept):]
-			o.mu.Unlock()
+			o.add(refusedOrigin{o.now(), origin, function})
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-func (o *refusedOrigins) latest() []refusedOrigin {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return append([]refusedOrigin{}, o.last...)
 }

@@ -20,32 +20,21 @@ import (
 //go:embed quickstart
 var quickstart embed.FS
 
-// routes mounts the functions and what the sample page asks.
+// routes mounts the functions, what the sample page asks, that page and, for comparison, one that
+// does what the vendor's quick start does.
 func (l *Local) routes() http.Handler {
-	mux := http.NewServeMux()
+	mux, page := http.NewServeMux(), web.Handler(l.IMMURL)
+	if l.options.Site != "" {
+		page = l.site(os.DirFS(l.options.Site))
+	}
+	mux.Handle("/", page)
+	mux.Handle("/quickstart/", http.FileServerFS(quickstart))
 	mux.Handle("/generate", l.refused.watch("generate", l.Generate))
 	mux.Handle("/refresh", l.refused.watch("refresh", l.Refresh))
 	mux.Handle("/people/", http.StripPrefix("/people", l.People))
 	mux.HandleFunc("GET /dev.json", l.serveSetting)
 	mux.HandleFunc("GET /dev/token", l.serveToken)
 	mux.HandleFunc("GET /dev/state.json", l.serveState)
-	mux.Handle("/", l.pages())
-	return mux
-}
-
-// pages serves the sample page and, for comparison, one that does what the vendor's quick start
-// does.
-func (l *Local) pages() http.Handler {
-	mux, page := http.NewServeMux(), web.Handler(l.IMMURL)
-	if l.options.Site != "" {
-		page = l.site(os.DirFS(l.options.Site))
-	}
-	mux.Handle("/", page)
-	files, err := fs.Sub(quickstart, "quickstart")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	mux.Handle("/quickstart/", http.StripPrefix("/quickstart/", http.FileServerFS(files)))
 	return mux
 }
 
@@ -134,8 +123,8 @@ func (l *Local) serveToken(w http.ResponseWriter, r *http.Request) {
 func (l *Local) serveState(w http.ResponseWriter, _ *http.Request) {
 	calls := l.IMM.Calls()
 	writeJSON(w, map[string]any{"generate": calls.Generate, "refresh": calls.Refresh,
-		"decisions": l.recent.latest("decision"), "requests": l.recent.latest("request"),
-		"refusedOrigins": l.refused.latest()})
+		"decisions": l.recent.decisions.all(), "requests": l.recent.requests.all(),
+		"refusedOrigins": l.refused.all()})
 }
 
 func writeJSON(w http.ResponseWriter, body any) {
