@@ -132,7 +132,7 @@ func Run(ctx context.Context, getenv func(string) string, stdout io.Writer,
 	}
 	level.Set(a.Config.LogLevel)
 	logger.InfoContext(ctx, "starting", "revision", revision(), "platform",
-		platform.Detect(getenv).String(), "region", a.Config.Region,
+		string(platform.Detect(getenv)), "region", a.Config.Region,
 		"projects", a.Policy.Projects(), "rules", a.Policy.Rules(), "credentials",
 		credentials.Describe(a.source))
 	return platform.Serve(ctx, handler(a), platform.Options{Getenv: getenv, Logger: logger,

@@ -6,14 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"reflect"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,171 +23,124 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// TestRecordedEvents feeds both platforms' events for one request. The handler must not be able to
-// tell them apart.
-func TestRecordedEvents(t *testing.T) {
-	for _, file := range []string{"fc-http-trigger.json", "lambda-function-url.json"} {
-		payload, err := os.ReadFile("testdata/" + file)
-		if err != nil {
-			t.Fatal(err)
+func read(t testing.TB, file string) []byte {
+	text, err := os.ReadFile("testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// eventBlocks are testdata/events.txt: names, payloads and what they mean.
+func eventBlocks(t testing.TB) (blocks [][]string) {
+	for block := range strings.SplitSeq(strings.TrimSpace(string(read(t, "events.txt"))), "\n\n") {
+		if lines := strings.Split(block, "\n"); len(lines) == 3 {
+			blocks = append(blocks, lines)
 		}
-		r, bad := parseEvent(t.Context(), payload)
-		if bad != nil {
-			t.Fatal(bad)
-		}
+	}
+	return blocks
+}
+
+// meaning is all that the handler sees of an event, in a line, and the answer to it.
+func meaning(t *testing.T, payload []byte) (saw string, answer eventAnswer) {
+	t.Helper()
+	s := newTestServer(t, func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		query := r.URL.Query().Encode()
+		if query != "" {
+			query = "?" + query
+		}
 		path, _, _ := strings.Cut(r.RequestURI, "?")
-		for _, c := range []struct{ what, got, want string }{
-			{"method", r.Method, "POST"},
-			{"path", r.URL.Path, "/open/a/b"},
-			{"escaped path", r.URL.EscapedPath(), "/open/a%2Fb"},
-			{"request URI without the query", path, "/open/a%2Fb"},
-			{"query", r.URL.Query().Encode(), "Empty=&SourceURI=oss%3A%2F%2Ftest-bucket%2Fa+b.docx"},
-			{"Origin", r.Header.Get("Origin"), "https://docs.example.com"},
-			{"Authorization", r.Header.Get("Authorization"), "Bearer of-the-page"},
-			{"Cookie", r.Header.Get("Cookie"), "a=1; b=2"},
-			{"body", string(body), `{"SourceURI":"oss://test-bucket/a.docx"}`},
-			{"length", strconv.FormatInt(r.ContentLength, 10), "40"},
-			{"client", r.RemoteAddr, "203.0.113.8:0"},
-			{"the connection's", r.Header.Get("Connection") + r.Header.Get("Host"), ""},
-			{"the platform's", r.Header.Get("X-Fc-Log-Type") + r.Header.Get("X-Amzn-Trace-Id"), ""},
-		} {
-			if c.got != c.want {
-				t.Errorf("%s: %s: %q, want %q", file, c.what, c.got, c.want)
-			}
+		saw = fmt.Sprintf("%s %s of %q from %s, headers %v, body %q", r.Method, path+query, r.Host,
+			r.RemoteAddr, r.Header, body)
+		if r.URL.EscapedPath() != path || r.URL.Host != "" || r.ContentLength != int64(len(body)) {
+			t.Errorf("%s: %q, %d bytes", saw, r.URL, r.ContentLength)
 		}
-		if !strings.HasSuffix(r.Host, ".run") && !strings.HasSuffix(r.Host, ".aws") {
-			t.Errorf("%s: host: %q", file, r.Host)
+	})
+	ctx, cancel := invocation(t.Context(), "id-1", "", "", "")
+	defer cancel()
+	return saw, s.serveEvent(ctx, payload)
+}
+
+func TestEvents(t *testing.T) {
+	for _, block := range eventBlocks(t) {
+		name, want := block[0], block[2]
+		saw, answer := meaning(t, []byte(block[1]))
+		says, refused := strings.CutPrefix(want, "400 ")
+		if !refused {
+			if saw != want || answer.StatusCode != 200 {
+				t.Errorf("%s: the handler saw\n%s, want\n%s", name, saw, want)
+			}
+			continue
+		}
+		var body struct{ RequestId, Code, Message string }
+		if err := json.Unmarshal([]byte(answer.Body), &body); err != nil || saw != "" ||
+			answer.StatusCode != 400 || body.RequestId != "id-1" ||
+			body.Code != "InvalidArgument" || !strings.Contains(body.Message, says) ||
+			answer.Headers["Content-Type"] != "application/json" ||
+			answer.Headers["Cache-Control"] != "no-store" {
+			t.Errorf("%s: %q, %+v", name, saw, answer)
 		}
 	}
 }
 
-// TestEventsOfTheSDKs writes the SDKs' own event types and reads them back.
-func TestEventsOfTheSDKs(t *testing.T) {
-	p := func(s string) *string { return &s }
-	yes := true
-	var fc fcevents.HTTPTriggerEvent
-	fc.Version, fc.RawPath, fc.Body, fc.IsBase64Encoded = p("v1"), p("/p"), p("aGk="), &yes
-	fc.Headers, fc.QueryParameters = &map[string]string{"Origin": "o"}, &map[string]string{"q": "1"}
-	fc.TriggerContext.Http.Method, fc.TriggerContext.Http.SourceIp = p("PUT"), p("2001:db8::1")
-	var lambda lambdaevents.LambdaFunctionURLRequest
-	lambda.Version, lambda.RawPath, lambda.Body, lambda.IsBase64Encoded = "2.0", "/p", "aGk=", true
-	lambda.Headers, lambda.RawQueryString = map[string]string{"origin": "o"}, "q=1"
-	lambda.RequestContext.HTTP.Method, lambda.RequestContext.HTTP.SourceIP = "PUT", "2001:db8::1"
-	for _, in := range []any{fc, lambda} {
-		payload, err := json.Marshal(in)
-		if err != nil {
+// TestRecordedEvents feeds both platforms' events for one request, as they were recorded and as the
+// SDKs' own types write them. The handler must not be able to tell them apart but by the headers
+// that gateways add.
+func TestRecordedEvents(t *testing.T) {
+	for file, c := range map[string]struct {
+		sdk         any
+		host, extra string
+	}{
+		"fc-http-trigger.json": {&fcevents.HTTPTriggerEvent{},
+			"weboffice-generate-abcdefgh.cn-shanghai.fcapp.run", ""},
+		"lambda-function-url.json": {&lambdaevents.LambdaFunctionURLRequest{},
+			"abcdefghijklmnop.lambda-url.eu-central-1.on.aws",
+			" X-Forwarded-Port:[443] X-Forwarded-Proto:[https]"},
+	} {
+		want := `POST /open/a%2Fb?Empty=&SourceURI=oss%3A%2F%2Ftest-bucket%2Fa+b.docx of "` +
+			c.host + `" from 203.0.113.8:0, headers map[Accept:[application/json] ` +
+			`Authorization:[Bearer of-the-page] Content-Type:[application/json] ` +
+			`Cookie:[a=1; b=2] Origin:[https://docs.example.com] User-Agent:[Mozilla/5.0] ` +
+			`X-Forwarded-For:[198.51.100.9]` + c.extra +
+			`], body "{\"SourceURI\":\"oss://test-bucket/a.docx\"}"`
+		recorded := read(t, file)
+		err := json.Unmarshal(recorded, c.sdk)
+		written, errWriting := json.Marshal(c.sdk)
+		if err := errors.Join(err, errWriting); err != nil {
 			t.Fatal(err)
 		}
-		r, bad := parseEvent(t.Context(), payload)
-		if bad != nil {
-			t.Fatalf("%T: %v", in, bad)
-		}
-		body, _ := io.ReadAll(r.Body)
-		got := []string{r.Method, r.URL.String(), r.Header.Get("Origin"), string(body),
-			r.RemoteAddr}
-		if want := []string{"PUT", "/p?q=1", "o", "hi", "[2001:db8::1]:0"}; !reflect.DeepEqual(got,
-			want) {
-			t.Errorf("%T: %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestEventsThatLackFields(t *testing.T) {
-	for _, c := range []struct{ payload, uri string }{
-		{`{"requestContext":{"http":{"method":"GET"}}}`, "/"},
-		{`{"version":null,"rawPath":null,"body":null,"isBase64Encoded":null,"headers":null,` +
-			`"queryParameters":null,"rawQueryString":null,"cookies":null,"requestContext":` +
-			`{"accountId":null,"requestId":null,"http":{"method":"GET","path":null,"sourceIp":null}}}`, "/"},
-		// other types where nothing is read
-		{`{"version":2,"requestContext":{"time":{},"http":{"method":"GET","userAgent":[]}}}`, "/"},
-		{`{"rawPath":"open","requestContext":{"http":{"method":"GET"}}}`, "/open"},
-		{`{"rawPath":"/a?b","requestContext":{"http":{"method":"GET"}}}`, "/a"},
-	} {
-		r, bad := parseEvent(t.Context(), []byte(c.payload))
-		if bad != nil || r.URL.String() != c.uri || r.URL.Host != "" || len(r.Header) != 0 ||
-			r.ContentLength != 0 || r.RemoteAddr != ":0" {
-			t.Errorf("%s: %v, %+v", c.payload, bad, r)
-		}
-	}
-}
-
-func TestEventsThatAreNoHTTPRequest(t *testing.T) {
-	const post = `,"isBase64Encoded":true,"requestContext":{"http":{"method":"POST"}}}`
-	const get = `"requestContext":{"http":{"method":"GET"}}}`
-	for name, c := range map[string]struct{ payload, says string }{
-		"nothing":                {``, "requestContext.http.method"},
-		"text":                   {`hello`, "HTTP trigger"},
-		"a timer's":              {`{"triggerTime":"2026-11-21T08:00:00Z","payload":"x"}`, "HTTP trigger"},
-		"a list":                 {`[]`, "HTTP trigger"},
-		"null":                   {`null`, "HTTP trigger"},
-		"a REST API's":           {`{"httpMethod":"GET","path":"/"}`, "payload 2.0"},
-		"more than one":          {`{` + get + `{}`, "HTTP trigger"},
-		"headers as lists":       {`{"headers":{"A":["1"]},` + get, "headers"},
-		"a method of two words":  {`{"requestContext":{"http":{"method":"GET /"}}}`, "not an HTTP method"},
-		"a path that is not one": {`{"rawPath":"/%zz",` + get, "rawPath"},
-		"a path with a control":  {`{"rawPath":"/\u0000",` + get, "rawPath"},
-		"base64 that is not":     {`{"body":"%%%"` + post, "base64"},
-		"base64 of the URL kind": {`{"body":"_-8="` + post, "base64"},
-		"base64 that was cut":    {`{"body":"aGk"` + post, "base64"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newTestServer(t, Plain,
-				func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") })
-			ctx, cancel := invocation(t.Context(), "id-1", "", "", "")
-			defer cancel()
-			var out fcevents.HTTPTriggerResponse
-			var body struct{ RequestId, Code, Message string }
-			err := json.Unmarshal(s.serveEvent(ctx, []byte(c.payload), fcAnswer), &out)
-			if err := errors.Join(err, json.Unmarshal([]byte(out.Body), &body)); err != nil {
-				t.Fatalf("%v in %q", err, out.Body)
+		for _, payload := range [][]byte{recorded, written} {
+			if saw, _ := meaning(t, payload); saw != want {
+				t.Errorf("%s: the handler saw\n%s, want\n%s", payload, saw, want)
 			}
-			if out.StatusCode != 400 || body.RequestId != "id-1" ||
-				body.Code != "InvalidArgument" || !strings.Contains(body.Message, c.says) ||
-				out.Headers["Content-Type"] != "application/json" ||
-				out.Headers["Cache-Control"] != "no-store" {
-				t.Errorf("%+v", out)
-			}
-		})
+		}
 	}
 }
 
-// TestHeaderNamedByConnectionHidden: a client lists Origin in Connection, so that the edge would
-// take it for no browser.
-func TestHeaderNamedByConnectionHidden(t *testing.T) {
-	clean := cleaned(http.Header{"Connection": {"close, Origin"},
-		"Origin": {"https://evil.example.com"}})
-	if clean.Get("Origin") != "https://evil.example.com" || clean.Get("Connection") != "" {
-		t.Errorf("%v", clean)
-	}
-}
-
-// TestSecondAuthorizationSmuggled: two lines of one header must not be read as the first here and
-// the last there.
-func TestSecondAuthorizationSmuggled(t *testing.T) {
-	clean := cleaned(http.Header{"Authorization": {"Bearer good", "Bearer evil"}, "Accept": {"a"}})
-	if got := clean["Authorization"]; len(got) != 1 || got[0] == "Bearer good" {
-		t.Errorf("%q", got)
-	}
-	if got := clean["Accept"]; len(got) != 1 || got[0] != "a" {
-		t.Errorf("harmless twin: %q", got)
-	}
-}
-
-// TestPlatformHeadersSpoofed: whatever spelling a client finds, the handler never sees a platform's
-// header.
-func TestPlatformHeadersSpoofed(t *testing.T) {
-	for _, name := range []string{"X-Fc-Security-Token", "x-fc-access-key-id", "X_FC_ACCESS_KEY_ID",
-		"X-Fc_Request-Id", "x_fc-control-path", "X-Amzn-Trace-Id", "X_Amzn_X"} {
+// TestHeadersThatHandlersSee has attacks, each with its harmless twin: a client lists Origin in
+// Connection, so that the edge would take it for no browser; two lines of one header must not be
+// the first here and the last there; no spelling makes a header the platform's.
+func TestHeadersThatHandlersSee(t *testing.T) {
+	for in, want := range map[string]string{
+		"Connection: close, Origin\nOrigin: https://evil.example": "Origin: https://evil.example",
+		"Authorization: Bearer good\nAuthorization: Bearer evil\nAccept: a": "Accept: a\n" +
+			"Authorization: Bearer good, Bearer evil",
+		"Cookie: a=1\nCookie: b=2": "Cookie: a=1; b=2",
+		"X-Fc-Security-Token: x\nx-fc-access-key-id: x\nX_FC_ACCESS_KEY_ID: x\n" +
+			"X-Fc_Request-Id: x\nx_fc-control-path: x\nX-Amzn-Trace-Id: x\nX_Amzn_X: x": "",
+		"X-Fcc: kind\nX-Requested-With: x": "X-Fcc: kind\nX-Requested-With: x",
+	} {
 		header := http.Header{}
-		header.Add(name, "evil")
-		if clean := cleaned(header); len(clean) != 0 {
-			t.Errorf("%s: %v", name, clean)
+		for line := range strings.SplitSeq(in, "\n") {
+			name, value, _ := strings.Cut(line, ": ")
+			header.Add(name, value)
 		}
-	}
-	if clean := cleaned(http.Header{"X-Fcc": {"kind"},
-		"X-Requested-With": {"XMLHttpRequest"}}); len(clean) != 2 {
-		t.Errorf("harmless twin: %v", clean)
+		var got strings.Builder
+		_ = cleaned(header).Write(&got)
+		if strings.TrimSpace(strings.ReplaceAll(got.String(), "\r", "")) != want {
+			t.Errorf("%s\nbecame\n%s", in, got.String())
+		}
 	}
 }
 
@@ -197,35 +149,36 @@ func TestAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler func(w http.ResponseWriter)
 		status  int
-		header  map[string]string
+		vary    string
 	}{
-		"nothing written": {func(http.ResponseWriter) {}, 200, map[string]string{}},
+		"nothing written": {func(http.ResponseWriter) {}, 200, ""},
 		"a header after the status is late": {func(w http.ResponseWriter) {
 			w.WriteHeader(201)
 			w.Header().Set("Late", "1")
 			w.WriteHeader(500)
-		}, 201, map[string]string{}},
+		}, 201, ""},
 		"an interim answer is not kept": {func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(202)
-		}, 202, map[string]string{}},
+		}, 202, ""},
 		"204 has no body": {func(w http.ResponseWriter) {
 			w.WriteHeader(204)
 			_, _ = io.WriteString(w, "hi")
-		}, 204, map[string]string{}},
+		}, 204, ""},
 		"the connection's headers stay here": {func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "7")
 			w.Header().Set("Connection", "close")
 			w.Header().Set("Vary", "Origin")
-		}, 200, map[string]string{"Vary": "Origin"}},
+		}, 200, "Origin"},
 	} {
-		r, _ := http.NewRequestWithContext(t.Context(), "GET", "/", nil)
-		a := newTestServer(t, Plain, func(w http.ResponseWriter, _ *http.Request) {
-			c.handler(w)
-		}).answer(r)
-		header, body, _ := a.eventParts()
-		if a.status != c.status || body != "" || !maps.Equal(header, c.header) {
-			t.Errorf("%s: %d %v %q", name, a.status, header, body)
+		s := newTestServer(t, func(w http.ResponseWriter, _ *http.Request) { c.handler(w) })
+		got := s.serveEvent(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET"}}}`))
+		header := map[string]string{}
+		if c.vary != "" {
+			header["Vary"] = c.vary
+		}
+		if got.StatusCode != c.status || got.Body != "" || !maps.Equal(got.Headers, header) {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
@@ -247,29 +200,23 @@ func TestPanicTellsSecrets(t *testing.T) {
 			_ = none[len(none)]
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var log bytes.Buffer
-			s := newTestServer(t, Plain,
-				func(w http.ResponseWriter, _ *http.Request) { handler(w) })
-			s.logger = jsonLogger(&log)
-			ctx, cancel := invocation(t.Context(), "id-2", "", "", "")
-			defer cancel()
-			r, _ := http.NewRequestWithContext(ctx, "GET", "/", nil)
-			a := s.answer(r)
-			header, body, _ := a.eventParts()
-			if a.status != 500 || header["Content-Type"] != "application/json" ||
-				header["X-Token"] != "" ||
-				!strings.Contains(body, `"RequestId":"id-2","Code":"InternalError"`) {
-				t.Errorf("%d %v %s", a.status, header, body)
-			}
-			if strings.Contains(log.String()+body, "s3cr3t") ||
-				strings.Count(log.String(), "\n") != 1 ||
-				!strings.Contains(log.String(), "event_test.go") ||
-				!strings.Contains(log.String(), "id-2") ||
-				strings.HasPrefix(name, "index") && !strings.Contains(log.String(), name) {
-				t.Errorf("log: %s", log.String())
-			}
-		})
+		var log bytes.Buffer
+		s := newTestServer(t, func(w http.ResponseWriter, _ *http.Request) { handler(w) })
+		s.Logger = jsonLogger(&log)
+		ctx, cancel := invocation(t.Context(), "id-2", "", "", "")
+		got := s.serveEvent(ctx, []byte(`{"requestContext":{"http":{"method":"GET"}}}`))
+		cancel()
+		if got.StatusCode != 500 || got.Headers["Content-Type"] != "application/json" ||
+			got.Headers["X-Token"] != "" ||
+			!strings.Contains(got.Body, `"RequestId":"id-2","Code":"InternalError"`) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if line := log.String(); strings.Contains(line+got.Body, "s3cr3t") ||
+			strings.Count(line, "\n") != 1 || !strings.Contains(line, "event_test.go") ||
+			!strings.Contains(line, "id-2") ||
+			strings.HasPrefix(name, "index") && !strings.Contains(line, name) {
+			t.Errorf("%s: logged %s", name, line)
+		}
 	}
 }
 
@@ -288,18 +235,13 @@ func TestRequestIDForged(t *testing.T) {
 }
 
 func TestDeadlineLeavesAMargin(t *testing.T) {
-	parent, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	end := time.Now().Add(time.Hour)
+	parent, cancel := context.WithDeadline(t.Context(), end)
 	defer cancel()
 	ctx, cancel := invocation(parent, "", "", "", "")
 	defer cancel()
-	platform, _ := parent.Deadline()
-	if ours, ok := ctx.Deadline(); !ok || platform.Sub(ours) != 300*time.Millisecond {
-		t.Errorf("%v before the platform's", platform.Sub(ours))
-	}
-	ctx, cancel = invocation(t.Context(), "", "", "", "")
-	defer cancel()
-	if deadline, ok := ctx.Deadline(); ok {
-		t.Errorf("a deadline out of nowhere: %v", deadline)
+	if ours, ok := ctx.Deadline(); !ok || end.Sub(ours) != 300*time.Millisecond {
+		t.Errorf("%v before the platform's", end.Sub(ours))
 	}
 }
 
@@ -316,94 +258,67 @@ func TestRemoteAddr(t *testing.T) {
 	}
 }
 
-func FuzzFunctionComputeEvent(f *testing.F) {
-	seed, err := os.ReadFile("testdata/fc-http-trigger.json")
-	if err != nil {
-		f.Fatal(err)
+// FuzzEvent: every payload is refused in the platform's form, or the handler sees a request as
+// net/http's server would make it, and the client gets the bytes that the handler wrote.
+func FuzzEvent(f *testing.F) {
+	f.Add(read(f, "fc-http-trigger.json"))
+	f.Add(read(f, "lambda-function-url.json"))
+	for _, block := range eventBlocks(f) {
+		f.Add([]byte(block[1]))
 	}
-	f.Add(seed)
-	f.Add([]byte(`{"queryParameters":{"a":"1,2","":"%2F"},"headers":{"origin":"a","Origin":"b",` +
-		`"x_fc_request_id":"c"},"requestContext":{"http":{"method":"GET"}}}`))
-	f.Add([]byte(`{"rawPath":"//a/%2e%2e","body":"AAECAw==","isBase64Encoded":true,` +
-		`"requestContext":{"http":{"method":"POST","sourceIp":"::1%x"}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		fuzzEvent(t, payload, fcAnswer, func(payload []byte) (int, string, bool) {
-			var out fcevents.HTTPTriggerResponse
-			if err := json.Unmarshal(payload, &out); err != nil {
-				t.Fatal(err)
+		var wrote []byte
+		called, head := false, false
+		s := newTestServer(t, func(w http.ResponseWriter, r *http.Request) {
+			called, head = true, r.Method == http.MethodHead
+			for name, values := range r.Header {
+				if dropped(name) || len(values) != 1 {
+					t.Errorf("header %q: %q", name, values)
+				}
 			}
-			return out.StatusCode, out.Body, out.IsBase64Encoded
+			if !strings.HasPrefix(r.URL.Path, "/") || r.URL.Host != "" || r.URL.Scheme != "" ||
+				r.URL.User != nil {
+				t.Errorf("URL %q", r.URL)
+			}
+			if _, port, err := net.SplitHostPort(r.RemoteAddr); err != nil || port != "0" {
+				t.Errorf("RemoteAddr %q", r.RemoteAddr)
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil || int64(len(body)) != r.ContentLength {
+				t.Errorf("body of %d bytes, %d announced, %v", len(body), r.ContentLength, err)
+			}
+			wrote = append(body, r.URL.RawQuery...)
+			w.Header().Set("Content-Type", "application/octet-stream")
+			_, _ = w.Write(wrote)
 		})
-	})
-}
-
-func FuzzLambdaEvent(f *testing.F) {
-	seed, err := os.ReadFile("testdata/lambda-function-url.json")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(seed)
-	f.Add([]byte(`{"rawQueryString":"a=1&a=%zz;&","cookies":["","a=1; b"],"headers":{"cookie":"c=3"},` +
-		`"requestContext":{"http":{"method":"get"}}}`))
-	f.Add([]byte(`{"rawPath":"/\u007f","requestContext":{"http":{"method":"M-SEARCH"}}}`))
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		fuzzEvent(t, payload, lambdaAnswer, func(payload []byte) (int, string, bool) {
-			var out lambdaevents.LambdaFunctionURLResponse
-			if err := json.Unmarshal(payload, &out); err != nil {
-				t.Fatal(err)
+		written, err := json.Marshal(s.serveEvent(t.Context(), payload))
+		var fc fcevents.HTTPTriggerResponse
+		var lambda lambdaevents.LambdaFunctionURLResponse
+		if err := errors.Join(err, json.Unmarshal(written, &fc),
+			json.Unmarshal(written, &lambda)); err != nil {
+			t.Fatal(err)
+		}
+		if fc.StatusCode != lambda.StatusCode || fc.Body != lambda.Body ||
+			fc.IsBase64Encoded != lambda.IsBase64Encoded {
+			t.Errorf("the SDKs read %+v and %+v", fc, lambda)
+		}
+		if !called {
+			if fc.StatusCode != 400 || !strings.Contains(fc.Body, "InvalidArgument") {
+				t.Errorf("%d %s", fc.StatusCode, fc.Body)
 			}
-			return out.StatusCode, out.Body, out.IsBase64Encoded
-		})
-	})
-}
-
-// fuzzEvent says what holds for every payload: it is refused in the platform's form, or the handler
-// sees a request as net/http's server would make it, and the client gets the bytes that the handler
-// wrote.
-func fuzzEvent(t *testing.T, payload []byte, encode func(*answer) any,
-	decode func([]byte) (int, string, bool)) {
-	var wrote []byte
-	called, head := false, false
-	s := newTestServer(t, Plain, func(w http.ResponseWriter, r *http.Request) {
-		called, head = true, r.Method == http.MethodHead
-		for name, values := range r.Header {
-			if dropped(name) || len(values) != 1 {
-				t.Errorf("header %q: %q", name, values)
+			return
+		}
+		got := []byte(fc.Body)
+		if fc.IsBase64Encoded {
+			if got, err = base64.StdEncoding.DecodeString(fc.Body); err != nil {
+				t.Error(err)
 			}
 		}
-		if !strings.HasPrefix(r.URL.Path, "/") || r.URL.Host != "" || r.URL.Scheme != "" ||
-			r.URL.User != nil {
-			t.Errorf("URL %q", r.URL)
+		if head {
+			wrote = nil
 		}
-		if _, port, err := net.SplitHostPort(r.RemoteAddr); err != nil || port != "0" {
-			t.Errorf("RemoteAddr %q", r.RemoteAddr)
+		if fc.StatusCode != 200 || !bytes.Equal(got, wrote) {
+			t.Errorf("%d %q, the handler wrote %q", fc.StatusCode, got, wrote)
 		}
-		body, err := io.ReadAll(r.Body)
-		if err != nil || int64(len(body)) != r.ContentLength {
-			t.Errorf("body of %d bytes, %d announced, %v", len(body), r.ContentLength, err)
-		}
-		wrote = append(body, r.URL.RawQuery...)
-		w.Header().Set("Content-Type", "application/octet-stream")
-		_, _ = w.Write(wrote)
 	})
-	status, body, isBase64 := decode(s.serveEvent(t.Context(), payload, encode))
-	if !called {
-		if status != 400 || !strings.Contains(body, "InvalidArgument") {
-			t.Errorf("%d %s", status, body)
-		}
-		return
-	}
-	got := []byte(body)
-	if isBase64 {
-		var err error
-		if got, err = base64.StdEncoding.DecodeString(body); err != nil {
-			t.Error(err)
-		}
-	}
-	if head {
-		wrote = nil
-	}
-	if status != 200 || !bytes.Equal(got, wrote) {
-		t.Errorf("%d %q, the handler wrote %q", status, got, wrote)
-	}
 }

@@ -3,6 +3,7 @@ package platform
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,24 +16,19 @@ import (
 	"time"
 )
 
-// maxEvent is Function Compute's own limit for the payload of a synchronous invocation.
-const maxEvent = 32 << 20
-
 // serveHTTP serves plain HTTP and Function Compute's custom runtime.
-func (s *server) serveHTTP(ctx context.Context, o Options) error {
-	listener := o.Listener
+func (s *server) serveHTTP(ctx context.Context) error {
+	listener := s.Listener
 	if listener == nil {
-		address, err := listenAddress(s.kind, o)
+		var err error
+		listener, err = net.Listen("tcp", cmp.Or(s.Listen.Addr, "127.0.0.1:8080"))
 		if err != nil {
-			return err
-		}
-		if listener, err = net.Listen("tcp", address); err != nil {
 			return fmt.Errorf("listening: %w", err)
 		}
 	}
 	web := s.webServer()
-	s.logger.InfoContext(ctx, "serving", "platform", s.kind.String(),
-		"address", listener.Addr().String(), "trustedProxies", s.proxies,
+	s.Logger.InfoContext(ctx, "serving", "platform", string(s.kind),
+		"address", listener.Addr().String(), "trustedProxies", s.Listen.Proxies,
 		"lookedFor", "FC_RUNTIME_API, FC_FUNCTION_NAME, AWS_LAMBDA_RUNTIME_API")
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(listener) }()
@@ -50,8 +46,7 @@ func (s *server) serveHTTP(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Listen says where plain HTTP listens and which proxies it believes. The other platforms do not
-// look at it.
+// Listen says where to listen and which proxies to believe.
 type Listen struct {
 	Addr    string // host:port; empty: 127.0.0.1:8080
 	Proxies int    // that stand before the program; each appends its peer to X-Forwarded-For
@@ -60,29 +55,39 @@ type Listen struct {
 const maxProxies = 16
 
 // ReadListen reads WEBOFFICE_ADDR, else PORT, which opens every interface, and
-// WEBOFFICE_TRUSTED_PROXIES. Where the environment shows another platform than plain HTTP there is
-// nothing to read. The error joins all problems, each with its variable.
+// WEBOFFICE_TRUSTED_PROXIES; on a custom runtime, which is reached from outside the instance,
+// FC_CUSTOM_LISTEN_PORT alone. Where there is a runtime API there is nothing to read. The error
+// joins all problems, each with its variable.
 func ReadListen(getenv func(string) string) (l Listen, err error) {
-	if Detect(getenv) != Plain {
-		return Listen{}, nil
-	}
 	var problems []error
+	problem := func(format string, values ...any) {
+		problems = append(problems, fmt.Errorf(format, values...))
+	}
+	everywhere := func(variable, port string) {
+		if l.Addr = net.JoinHostPort("0.0.0.0", port); !isPort(port) {
+			problem("%s must be a port from 1 to 65535", variable)
+		}
+	}
+	kind := Detect(getenv)
+	if kind == CustomRuntime {
+		everywhere("FC_CUSTOM_LISTEN_PORT", cmp.Or(getenv("FC_CUSTOM_LISTEN_PORT"), "9000"))
+	}
+	if kind != Plain {
+		return l, errors.Join(problems...)
+	}
 	if l.Addr = getenv("WEBOFFICE_ADDR"); l.Addr != "" {
 		_, port, err := net.SplitHostPort(l.Addr)
 		if err != nil || !isPort(port) && port != "0" { // 0 takes any free one
-			problems = append(problems, errors.New(
-				"WEBOFFICE_ADDR must be host:port, such as 0.0.0.0:8080"))
+			problem("WEBOFFICE_ADDR must be host:port, such as 0.0.0.0:8080")
 		}
 	} else if port := getenv("PORT"); port != "" {
-		if l.Addr = net.JoinHostPort("0.0.0.0", port); !isPort(port) {
-			problems = append(problems, errors.New("PORT must be a port from 1 to 65535"))
-		}
+		everywhere("PORT", port)
 	}
 	if text := getenv("WEBOFFICE_TRUSTED_PROXIES"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 8)
 		if l.Proxies = int(n); err != nil || n > maxProxies {
-			problems = append(problems, fmt.Errorf("WEBOFFICE_TRUSTED_PROXIES must be how many "+
-				"proxies stand before the program, from 0 to %d", maxProxies))
+			problem("WEBOFFICE_TRUSTED_PROXIES must be how many proxies stand before the program,"+
+				" from 0 to %d", maxProxies)
 		}
 	}
 	return l, errors.Join(problems...)
@@ -92,19 +97,6 @@ func ReadListen(getenv func(string) string) (l Listen, err error) {
 func isPort(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && n > 0
-}
-
-// listenAddress is loopback unless the environment says otherwise. A custom runtime is reached from
-// outside the instance.
-func listenAddress(kind Kind, o Options) (string, error) {
-	if kind != CustomRuntime {
-		return cmp.Or(o.Listen.Addr, "127.0.0.1:8080"), nil
-	}
-	port := cmp.Or(o.Getenv("FC_CUSTOM_LISTEN_PORT"), "9000") // the platform's default
-	if !isPort(port) {
-		return "", errors.New("FC_CUSTOM_LISTEN_PORT must be a port from 1 to 65535")
-	}
-	return net.JoinHostPort("0.0.0.0", port), nil
 }
 
 // webServer bounds what a slow or a large client can take. Answers are small and leave at once; a
@@ -117,7 +109,7 @@ func (s *server) webServer() *http.Server {
 		// Function Compute keeps a connection 15 minutes; a POST on one that we closed is a 502
 		IdleTimeout:    time.Hour,
 		MaxHeaderBytes: 32 << 10, // a proof has up to 8 KB
-		ErrorLog:       slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		ErrorLog:       slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn),
 	}
 }
 
@@ -150,7 +142,7 @@ func (s *server) serveRequest(w http.ResponseWriter, r *http.Request) {
 		// cut short it is not JSON, and refused as that
 		payload, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(s.serveEvent(ctx, payload, fcAnswer))
+		_ = json.NewEncoder(w).Encode(s.serveEvent(ctx, payload))
 	default:
 		r = r.WithContext(ctx)
 		r.RemoteAddr = s.client(r)
@@ -163,18 +155,13 @@ func (s *server) serveRequest(w http.ResponseWriter, r *http.Request) {
 }
 
 // client is the address of who sent a request. Each proxy appends the address that it saw to
-// X-Forwarded-For; what stands further left is the client's own invention. The gateway before a
-// custom runtime is one such proxy, and the peer says nothing there.
+// X-Forwarded-For; what stands further left is the client's own invention.
 func (s *server) client(r *http.Request) string {
-	lines := r.Header.Values("X-Forwarded-For")
-	hops := strings.Split(strings.Join(lines, ","), ",")
-	switch {
-	case s.kind == CustomRuntime && len(lines) > 0:
-		return remoteAddr(hops[len(hops)-1])
-	case s.proxies == 0 || len(hops) < s.proxies:
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	if s.Listen.Proxies == 0 || len(hops) < s.Listen.Proxies {
 		return r.RemoteAddr
 	}
-	hop := strings.TrimSpace(hops[len(hops)-s.proxies])
+	hop := strings.TrimSpace(hops[len(hops)-s.Listen.Proxies])
 	if host, _, err := net.SplitHostPort(hop); err == nil {
 		hop = host
 	}

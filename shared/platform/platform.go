@@ -44,21 +44,15 @@ import (
 )
 
 // Kind is a platform.
-type Kind int
+type Kind string
 
 // The platforms.
 const (
-	Plain           Kind = iota // an HTTP server, for development and for containers behind a proxy
-	FunctionCompute             // Function Compute, go1 runtime
-	CustomRuntime               // Function Compute, custom runtime
-	Lambda                      // Lambda, function URL in BUFFERED mode
+	Plain           Kind = "plain HTTP" // for development and for containers behind a proxy
+	FunctionCompute Kind = "Function Compute go1"
+	CustomRuntime   Kind = "Function Compute custom runtime"
+	Lambda          Kind = "Lambda" // function URL in BUFFERED mode
 )
-
-// String names the platform.
-func (k Kind) String() string {
-	return [...]string{"plain HTTP", "Function Compute go1", "Function Compute custom runtime",
-		"Lambda"}[k]
-}
 
 // Detect says which platform the environment shows. Both of Function Compute's runtimes set
 // FC_FUNCTION_NAME, only go1 has a runtime API. FC_CUSTOM_LISTEN_PORT alone proves nothing: it must
@@ -85,9 +79,9 @@ type Options struct {
 	// logged and changes nothing else. Its error must be safe to log.
 	Warm func(context.Context) error
 
-	Listen Listen // where plain HTTP listens
-	// Listener, when set, is used in place of listening, by plain HTTP and the custom runtime.
-	// Serve closes it.
+	// Where plain HTTP and the custom runtime listen. Listener, when set, is used in place of
+	// listening; Serve closes it.
+	Listen   Listen
 	Listener net.Listener
 }
 
@@ -104,48 +98,37 @@ const (
 // runtime API a process serves once. An error means that serving could not start or that requests
 // did not finish within 30 seconds.
 func Serve(ctx context.Context, handler http.Handler, o Options) error {
-	s := &server{kind: Detect(o.Getenv), handler: handler, logger: o.Logger, warm: o.Warm}
-	if s.kind == Plain {
-		s.proxies = o.Listen.Proxies
-	}
+	s := &server{Options: o, kind: Detect(o.Getenv), handler: handler}
 	switch s.kind {
 	case FunctionCompute:
 		return s.serveFunctionCompute(ctx)
 	case Lambda:
 		return s.serveLambda(ctx)
+	case CustomRuntime:
+		s.Listen.Proxies = 1 // the platform's gateway
 	}
-	return s.serveHTTP(ctx, o)
+	return s.serveHTTP(ctx)
 }
 
 type server struct {
+	Options
 	kind    Kind
 	handler http.Handler
-	logger  *slog.Logger
-	warm    func(context.Context) error
-	proxies int          // that plain HTTP believes
 	running sync.RWMutex // held for reading by every invocation of an SDK
 }
 
 // warmUp runs Warm. Not even a panic in it keeps the function from serving.
 func (s *server) warmUp(ctx context.Context) {
-	if s.warm == nil {
+	if s.Warm == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, warmTimeout)
 	defer cancel()
 	defer s.recovered(ctx, func() {})
-	if err := s.warm(ctx); err != nil {
+	if err := s.Warm(ctx); err != nil {
 		public := weboffice.AsError(err)
-		s.logger.WarnContext(ctx, "warm-up failed, the first request will connect",
+		s.Logger.WarnContext(ctx, "warm-up failed, the first request will connect",
 			"requestId", weboffice.RequestID(ctx), "error", public.Error(), "fix", public.Fix,
 			"cause", public.Cause)
 	}
-}
-
-// untilStopped waits for the end of ctx and of the invocations under way.
-func (s *server) untilStopped(ctx context.Context) error {
-	<-ctx.Done()
-	s.running.Lock() // for good: what arrives now must not start
-	time.Sleep(sendWindow)
-	return nil
 }

@@ -3,14 +3,15 @@ package platform
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,12 +20,76 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-func newTestServer(t *testing.T, kind Kind, handler http.HandlerFunc) *server {
-	return &server{kind: kind, handler: handler,
-		logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+func newTestServer(t *testing.T, handler http.HandlerFunc) *server {
+	return &server{handler: handler,
+		Options: Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}}
 }
 
 func jsonLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+
+// environments are a line each: variables, and the platform with where it listens, or the problem.
+const environments = `
+                                                        | plain HTTP 127.0.0.1:8080
+FC_CUSTOM_LISTEN_PORT=9001                              | plain HTTP 127.0.0.1:8080
+FC_REGION=cn-shanghai AWS_REGION=eu-central-1           | plain HTTP 127.0.0.1:8080
+FC_RUNTIME_API= WEBOFFICE_ADDR=127.0.0.1:0              | plain HTTP 127.0.0.1:0
+WEBOFFICE_ADDR=[::1]:80 PORT=9077                       | plain HTTP [::1]:80
+WEBOFFICE_ADDR=:80                                      | plain HTTP :80
+PORT=9077                                               | plain HTTP 0.0.0.0:9077
+PORT=9077 WEBOFFICE_TRUSTED_PROXIES=16                  | plain HTTP 0.0.0.0:9077 16
+FC_RUNTIME_API=127.0.0.1:9000 PORT=x                    | Function Compute go1
+FC_FUNCTION_NAME=f FC_RUNTIME_API=h FC_CUSTOM_LISTEN_PORT=9 | Function Compute go1
+FC_FUNCTION_NAME=f                                      | Function Compute custom runtime 0.0.0.0:9000
+FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=9001           | Function Compute custom runtime 0.0.0.0:9001
+FC_FUNCTION_NAME=f WEBOFFICE_ADDR=127.0.0.1:1 PORT=x    | Function Compute custom runtime 0.0.0.0:9000
+AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001 WEBOFFICE_ADDR=x  | Lambda
+WEBOFFICE_ADDR=8080                                     | WEBOFFICE_ADDR must be
+WEBOFFICE_ADDR=0.0.0.0                                  | WEBOFFICE_ADDR must be
+WEBOFFICE_ADDR=host:http                                | WEBOFFICE_ADDR must be
+WEBOFFICE_ADDR=a:b:1                                    | WEBOFFICE_ADDR must be
+WEBOFFICE_ADDR=:65536                                   | WEBOFFICE_ADDR must be
+WEBOFFICE_ADDR=[::1]                                    | WEBOFFICE_ADDR must be
+PORT=0                                                  | PORT must be
+PORT=65536                                              | PORT must be
+PORT=http                                               | PORT must be
+PORT=:80                                                | PORT must be
+PORT=-1                                                 | PORT must be
+WEBOFFICE_TRUSTED_PROXIES=one                           | WEBOFFICE_TRUSTED_PROXIES must be
+WEBOFFICE_TRUSTED_PROXIES=-1                            | WEBOFFICE_TRUSTED_PROXIES must be
+WEBOFFICE_TRUSTED_PROXIES=17                            | WEBOFFICE_TRUSTED_PROXIES must be
+WEBOFFICE_TRUSTED_PROXIES=1.5                           | WEBOFFICE_TRUSTED_PROXIES must be
+FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=0              | FC_CUSTOM_LISTEN_PORT must be
+FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=65536          | FC_CUSTOM_LISTEN_PORT must be
+FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=:80            | FC_CUSTOM_LISTEN_PORT must be
+`
+
+// TestEnvironments: nothing but what an operator or a platform sets for this purpose makes the
+// server leave loopback, and each problem names its variable.
+func TestEnvironments(t *testing.T) {
+	for line := range strings.Lines(strings.TrimPrefix(environments, "\n")) {
+		variables, want, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "| ")
+		getenv := env(strings.Fields(variables)...)
+		where, err := ReadListen(getenv)
+		got := string(Detect(getenv))
+		if got == string(Plain) || got == string(CustomRuntime) {
+			got += " " + cmp.Or(where.Addr, "127.0.0.1:8080")
+		}
+		if where.Proxies > 0 {
+			got += " " + strconv.Itoa(where.Proxies)
+		}
+		if strings.HasSuffix(want, " must be") {
+			if err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", variables, err, want)
+			}
+		} else if err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", variables, got, err, want)
+		}
+	}
+	_, err := ReadListen(env("PORT=x", "WEBOFFICE_TRUSTED_PROXIES=x"))
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("two problems: %v", err)
+	}
+}
 
 func env(pairs ...string) func(string) string {
 	return func(name string) string {
@@ -34,80 +99,6 @@ func env(pairs ...string) func(string) string {
 			}
 		}
 		return ""
-	}
-}
-
-func TestDetect(t *testing.T) {
-	for want, environments := range map[Kind][][]string{
-		Plain: {nil, {"FC_CUSTOM_LISTEN_PORT=9000"}, {"FC_REGION=cn-shanghai"},
-			{"AWS_REGION=eu-central-1"}, {"FC_RUNTIME_API="}},
-		FunctionCompute: {{"FC_RUNTIME_API=127.0.0.1:9000"},
-			{"FC_FUNCTION_NAME=f", "FC_RUNTIME_API=127.0.0.1:9000", "FC_CUSTOM_LISTEN_PORT=9000"}},
-		CustomRuntime: {{"FC_FUNCTION_NAME=f"},
-			{"FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=9000"}},
-		Lambda: {{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001"}},
-	} {
-		for _, environment := range environments {
-			if got := Detect(env(environment...)); got != want {
-				t.Errorf("%q: %v, want %v", environment, got, want)
-			}
-		}
-	}
-}
-
-// TestPortOpenedToTheWorld: nothing but what an operator or a platform sets for this purpose makes
-// the server leave loopback.
-func TestPortOpenedToTheWorld(t *testing.T) {
-	const fc = "FC_FUNCTION_NAME=f"
-	for _, c := range []struct {
-		env  []string
-		want string
-	}{
-		{nil, "127.0.0.1:8080"},
-		{[]string{"FC_CUSTOM_LISTEN_PORT=9001"}, "127.0.0.1:8080"},
-		{[]string{"WEBOFFICE_ADDR=127.0.0.1:0"}, "127.0.0.1:0"},
-		{[]string{"WEBOFFICE_ADDR=[::1]:80", "PORT=9077"}, "[::1]:80"},
-		{[]string{"WEBOFFICE_ADDR=:80"}, ":80"},
-		{[]string{"PORT=9077"}, "0.0.0.0:9077"},
-		{[]string{fc, "FC_CUSTOM_LISTEN_PORT=9001"}, "0.0.0.0:9001"},
-		{[]string{fc, "FC_CUSTOM_LISTEN_PORT=9001", "WEBOFFICE_ADDR=127.0.0.1:1"}, "0.0.0.0:9001"},
-		{[]string{fc, "PORT=nonsense"}, "0.0.0.0:9000"}, // it is not looked at
-	} {
-		getenv := env(c.env...)
-		where, err := ReadListen(getenv)
-		if err != nil {
-			t.Errorf("%q: %v", c.env, err)
-		}
-		o := Options{Getenv: getenv, Listen: where}
-		if got, err := listenAddress(Detect(getenv), o); got != c.want || err != nil {
-			t.Errorf("%q: %q, %v, want %q", c.env, got, err, c.want)
-		}
-	}
-}
-
-func TestListenProblemsNameTheirVariable(t *testing.T) {
-	for name, values := range map[string][]string{
-		"WEBOFFICE_ADDR":            {"8080", "0.0.0.0", "host:http", "a:b:1", ":65536", "[::1]"},
-		"PORT":                      {"0", "65536", "http", ":80", "-1"},
-		"WEBOFFICE_TRUSTED_PROXIES": {"one", "-1", "17", "1.5", " 1"},
-	} {
-		for _, value := range values {
-			_, err := ReadListen(env(name + "=" + value))
-			if err == nil || !strings.HasPrefix(err.Error(), name+" must be ") {
-				t.Errorf("%s=%s: %v", name, value, err)
-			}
-		}
-	}
-	_, err := ReadListen(env("PORT=x", "WEBOFFICE_TRUSTED_PROXIES=x"))
-	if err == nil || strings.Count(err.Error(), "\n") != 1 {
-		t.Errorf("two problems: %v", err)
-	}
-	for _, port := range []string{"0", "65536", ":80"} {
-		o := Options{Getenv: env("FC_CUSTOM_LISTEN_PORT=" + port)}
-		if _, err := listenAddress(CustomRuntime, o); err == nil ||
-			!strings.HasPrefix(err.Error(), "FC_CUSTOM_LISTEN_PORT must be ") {
-			t.Errorf("FC_CUSTOM_LISTEN_PORT=%s: %v", port, err)
-		}
 	}
 }
 
@@ -121,9 +112,8 @@ func TestServeCannotStart(t *testing.T) {
 	_ = closed.Close()
 	defer taken.Close()
 	for want, o := range map[string]Options{
-		"listening":             {Getenv: env(), Listen: where},
-		"FC_CUSTOM_LISTEN_PORT": {Getenv: env("FC_FUNCTION_NAME=f", "FC_CUSTOM_LISTEN_PORT=x")},
-		net.ErrClosed.Error():   {Getenv: env(), Listener: closed},
+		"listening":           {Getenv: env(), Listen: where},
+		net.ErrClosed.Error(): {Getenv: env(), Listener: closed},
 	} {
 		o.Logger = slog.New(slog.DiscardHandler)
 		err := Serve(t.Context(), http.NotFoundHandler(), o)
@@ -135,7 +125,7 @@ func TestServeCannotStart(t *testing.T) {
 
 func TestWarmUp(t *testing.T) {
 	var log bytes.Buffer
-	s := &server{logger: jsonLogger(&log)}
+	s := &server{Options: Options{Logger: jsonLogger(&log)}}
 	s.warmUp(t.Context()) // none
 	for name, c := range map[string]struct {
 		warm  func(context.Context) error
@@ -154,7 +144,7 @@ func TestWarmUp(t *testing.T) {
 		"a panic": {func(context.Context) error { panic("s3cr3t") }, []string{`"msg":"panic"`}},
 	} {
 		log.Reset()
-		s.warm = c.warm
+		s.Warm = c.warm
 		s.warmUp(t.Context())
 		for _, part := range c.parts {
 			if !strings.Contains(log.String(), part) {
@@ -191,7 +181,7 @@ func listen(t *testing.T, s *server, change func(*http.Server)) string {
 // the bound.
 func TestSlowBody(t *testing.T) {
 	read := make(chan error, 1)
-	s := newTestServer(t, Plain, func(_ http.ResponseWriter, r *http.Request) {
+	s := newTestServer(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
 		read <- err
 	})
@@ -220,7 +210,7 @@ func TestSlowBody(t *testing.T) {
 // than a body may.
 func TestClientThatLeaves(t *testing.T) {
 	entered, left, after := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	s := newTestServer(t, Plain, func(_ http.ResponseWriter, r *http.Request) {
+	s := newTestServer(t, func(_ http.ResponseWriter, r *http.Request) {
 		close(entered)
 		<-left
 		after <- r.Context().Err()
@@ -247,7 +237,7 @@ func TestClientThatLeaves(t *testing.T) {
 // TestHugeHeader: headers over the bound, whatever makes them long, are refused before the handler.
 func TestHugeHeader(t *testing.T) {
 	var served atomic.Int32
-	s := newTestServer(t, Plain, func(http.ResponseWriter, *http.Request) { served.Add(1) })
+	s := newTestServer(t, func(http.ResponseWriter, *http.Request) { served.Add(1) })
 	address := listen(t, s, func(*http.Server) {})
 	ask := func(header io.Reader) (status string, taken int64) {
 		conn, err := net.Dial("tcp", address)
@@ -300,7 +290,7 @@ func (zeros) Read(p []byte) (int, error) {
 
 // TestConnectionsOutliveTheGateway: what the platform asks of a custom runtime's server.
 func TestConnectionsOutliveTheGateway(t *testing.T) {
-	web := newTestServer(t, CustomRuntime, nil).webServer()
+	web := newTestServer(t, nil).webServer()
 	if web.IdleTimeout < 30*time.Minute || web.ReadHeaderTimeout <= 0 || web.ReadTimeout <= 0 ||
 		web.WriteTimeout != 0 {
 		t.Errorf("idle %v, header %v, read %v, write %v", web.IdleTimeout, web.ReadHeaderTimeout,
@@ -313,39 +303,28 @@ func TestConnectionsOutliveTheGateway(t *testing.T) {
 func TestForwardedForInvented(t *testing.T) {
 	const peer = "127.0.0.1:1"
 	for _, c := range []struct {
-		kind    Kind
 		proxies int
 		lines   []string
 		want    string
 	}{
-		{CustomRuntime, 0, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7:0"},
-		{CustomRuntime, 0, []string{"192.0.2.1, 192.0.2.2", "203.0.113.7"}, "203.0.113.7:0"},
-		{CustomRuntime, 0, []string{"192.0.2.1, "}, ":0"},
-		{CustomRuntime, 0, nil, peer},
-		{Plain, 0, []string{"192.0.2.1"}, peer},
-		{Plain, 1, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7:0"},
-		{Plain, 1, []string{"192.0.2.1", "203.0.113.7"}, "203.0.113.7:0"},
-		{Plain, 2, []string{"192.0.2.1,203.0.113.7", "10.0.0.9"}, "203.0.113.7:0"},
-		{Plain, 2, []string{"203.0.113.7, 10.0.0.9"}, "203.0.113.7:0"},
-		{Plain, 2, []string{"203.0.113.7"}, peer}, // one of the two was passed by
-		{Plain, 1, nil, peer},
-		{Plain, 1, []string{"203.0.113.7:51234"}, "203.0.113.7:0"},
-		{Plain, 1, []string{"[2001:db8::1]:443"}, "[2001:db8::1]:0"},
-		{Plain, 1, []string{"[2001:db8::1]"}, "[2001:db8::1]:0"},
-		{Plain, 1, []string{"2001:db8::1"}, "[2001:db8::1]:0"},
-		{Plain, 1, []string{"203.0.113.7, unknown"}, peer},
-		{Plain, 1, []string{"203.0.113.7,"}, peer},
+		{0, []string{"192.0.2.1"}, peer},
+		{1, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7:0"},
+		{1, []string{"192.0.2.1, 192.0.2.2", "203.0.113.7"}, "203.0.113.7:0"},
+		{2, []string{"192.0.2.1,203.0.113.7", "10.0.0.9"}, "203.0.113.7:0"},
+		{2, []string{"203.0.113.7, 10.0.0.9"}, "203.0.113.7:0"},
+		{2, []string{"203.0.113.7"}, peer}, // one of the two was passed by
+		{1, nil, peer},
+		{1, []string{"203.0.113.7:51234"}, "203.0.113.7:0"},
+		{1, []string{"[2001:db8::1]:443"}, "[2001:db8::1]:0"},
+		{1, []string{"[2001:db8::1]"}, "[2001:db8::1]:0"},
+		{1, []string{"2001:db8::1"}, "[2001:db8::1]:0"},
+		{1, []string{"203.0.113.7, unknown"}, peer},
+		{1, []string{"203.0.113.7,"}, peer},
 	} {
-		got := ""
-		s := newTestServer(t, c.kind, func(_ http.ResponseWriter, r *http.Request) {
-			got = r.RemoteAddr
-		})
-		s.proxies = c.proxies
-		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
-		r.RemoteAddr = peer
-		r.Header["X-Forwarded-For"] = c.lines
-		if s.serveRequest(httptest.NewRecorder(), r); got != c.want {
-			t.Errorf("%v, %d proxies, %q: %q, want %q", c.kind, c.proxies, c.lines, got, c.want)
+		s := &server{Options: Options{Listen: Listen{Proxies: c.proxies}}}
+		r := &http.Request{RemoteAddr: peer, Header: http.Header{"X-Forwarded-For": c.lines}}
+		if got := s.client(r); got != c.want {
+			t.Errorf("%d proxies, %q: %q, want %q", c.proxies, c.lines, got, c.want)
 		}
 	}
 }
@@ -353,11 +332,11 @@ func TestForwardedForInvented(t *testing.T) {
 // TestStopWaitsForInvocations: what runs is finished, what comes later does not start.
 func TestStopWaitsForInvocations(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := newTestServer(t, FunctionCompute, func(http.ResponseWriter, *http.Request) {
+	s := newTestServer(t, func(http.ResponseWriter, *http.Request) {
 		close(entered)
 		<-release
 	})
-	go s.serveEvent(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET"}}}`), fcAnswer)
+	go s.serveEvent(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET"}}}`))
 	<-entered
 	if s.running.TryLock() {
 		t.Fatal("nothing runs")

@@ -28,8 +28,8 @@ func testdata(t testing.TB, name string) string {
 	})
 }
 
-// scenarios are parameters in the spellings of the vendor's pages: a name, the body, and the JSON of
-// what it means.
+// scenarios are parameters in the spellings of the vendor's pages: a name, the body, and the JSON
+// of what it means.
 func scenarios(t testing.TB) (all [][]string) {
 	for scenario := range strings.SplitSeq(testdata(t, "scenarios.txt"), "\n\n") {
 		all = append(all, strings.Split(scenario, "\n"))
