@@ -64,9 +64,12 @@ func MaybeBilled(err error) bool { return NoAnswer(err) || failureOf(err).charge
 
 func refusesUserName(err error) bool {
 	f := failureOf(err)
+	if !f.refused { // nearly always: do not make the expression
+		return false
+	}
 	names, _ := regexp.MatchString(`\bUser(\.?Name)?\b`,
 		f.code+" "+weboffice.AsError(err).Message)
-	return f.refused && names
+	return names
 }
 
 // failure says what went wrong with a request: err with its exchange, or else an answer of 400 and
