@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,26 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/weboffice"
 )
-
-// record collects one audit line.
-type record struct {
-	function string
-	visitor  Visitor
-	asked    weboffice.Request
-	document string // "" until it is known to be one
-	start    time.Time
-	rule     string
-	user     string
-	granted  *weboffice.Permission
-	steps    []policy.Step // of a refusal: the rules whose documents matched
-	work
-}
 
 // work is what was done at IMM.
 type work struct {
@@ -46,43 +32,26 @@ func fingerprint(access weboffice.Secret) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// take copies what a flight did. Only the request that led it counts its calls.
-func (r *record) take(done work, leading bool) {
-	if done.token == "" { // no new one
-		done.token = r.token
+// conclude writes the one line of a request at the end of a use case, also when a panic ends it:
+// the edge answers that. The line holds no token, no password and, for a refusal, no claim but sub:
+// the rules whose documents matched, and the first condition that failed in each.
+func (b *Broker) conclude(ctx context.Context, r *request, result *error) {
+	panicked, err := recover(), *result
+	if panicked != nil {
+		defer panic(panicked)
+		err = errors.New("panic")
 	}
-	if !leading {
-		done.outcome, done.billed, done.maybeBilled = "replayed", 0, false
-	}
-	r.work = done
-}
-
-// conclude writes the audit line at the end of a use case, also when a panic ends it: the edge
-// answers that.
-func (b *Broker) conclude(ctx context.Context, r *record, err *error) {
-	if p := recover(); p != nil {
-		b.audit(ctx, r, weboffice.AsError(errors.New("panic")))
-		panic(p)
-	}
-	b.audit(ctx, r, *err)
-}
-
-// audit writes the one line of a decision. It holds no token, no password and, for a refusal, no
-// claim but sub: the rules whose documents matched, and the first condition that failed in each.
-func (b *Broker) audit(ctx context.Context, r *record, err error) {
 	l := line{room: maxLine, attributes: make([]slog.Attr, 0, 20)}
 	l.text("requestId", weboffice.RequestID(ctx))
 	l.text("function", r.function)
 	l.text("issuer", r.visitor.Issuer)
-	l.text("subject", identity(r.visitor.Caller))
+	l.text("subject", r.visitor.identity())
 	l.text("document", r.document)
-	l.text("rule", r.rule)
-	l.text("asked", asked(r.asked))
-	if r.user != "" {
-		l.text("userId", r.user)
-	}
-	if r.granted != nil {
-		l.text("granted", strings.Join(r.granted.Grants(), " "))
+	l.text("rule", r.decision.Rule)
+	l.text("asked", asked(r.Asked))
+	if decided := r.decision.Request; decided.Permission != nil {
+		l.text("granted", strings.Join(decided.Permission.Grants(), " "))
+		l.text("userId", decided.User.Id)
 	}
 	if r.token != "" {
 		l.text("token", r.token)
@@ -94,21 +63,18 @@ func (b *Broker) audit(ctx context.Context, r *record, err error) {
 		if public.Kind == weboffice.Internal || public.Fix != "" {
 			level = slog.LevelError
 		}
-		if public.IMMRequestID != "" {
-			r.immRequestID = public.IMMRequestID
-		}
+		r.immRequestID = cmp.Or(public.IMMRequestID, r.immRequestID)
 		for _, attribute := range public.Attributes() {
 			l.text(attribute.Key, attribute.Value.String())
 		}
-	} else if outcome == "" {
-		outcome = map[string]string{"generate": "opened", "refresh": "refreshed"}[r.function]
 	}
-	l.text("outcome", outcome)
+	ordinary := map[string]string{"generate": "opened", "refresh": "refreshed"}
+	l.text("outcome", cmp.Or(outcome, ordinary[r.function]))
 	l.text("immRequestId", r.immRequestID)
-	l.steps(r.steps)
+	l.steps(r.decision.Steps)
 	l.attributes = append(l.attributes, slog.Int("billed", r.billed),
 		slog.Bool("maybeBilled", r.maybeBilled), slog.Bool("fallback", r.outcome == "fallback"),
-		slog.Int64("durationMs", b.now().Sub(r.start).Milliseconds()))
+		slog.Int64("durationMs", b.now().Sub(r.came).Milliseconds()))
 	if handler := b.log.Handler(); handler.Enabled(ctx, level) {
 		entry := slog.NewRecord(b.now(), level, "decision", 0) // where in the code: nobody asks
 		entry.AddAttrs(l.attributes...)

@@ -217,14 +217,14 @@ func TestRefusalForAllCostsNoVisitorAnything(t *testing.T) {
 	rates := twoAMinute
 	rates.Total = policy.Rate{Events: 1, Per: time.Hour}
 	l := newLimits(t, rates)
-	calling := call{visitor: ann, opened: &session.Session{ID: "one"}}
-	if err := holding(l, call{visitor: person("https://a.example", "bob")}, noon); err != nil {
+	calling := refreshing(ann, "one")
+	if err := holding(l, refreshing(person("https://a.example", "bob"), "two"), noon); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {
 		wantThrottled(t, holding(l, calling, noon), time.Hour)
 	}
-	l.rates.Total = policy.Rate{}
+	l.shares = nil
 	for range callsPerLife {
 		if err := holding(l, calling, noon); err != nil {
 			t.Fatal(err)
@@ -279,7 +279,7 @@ func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
 	}
 	wantThrottled(t, l.admit(passerBy, noon), 30*time.Second)
 	wantThrottled(t, l.admit(ann, noon), 30*time.Second)
-	if kept := len(l.guests.generates.fullAt); kept > remembered+crowds {
+	if kept := len(l.generates.address.fullAt); kept > remembered+crowds {
 		t.Errorf("%d buckets", kept)
 	}
 	// The harmless twin: what has refilled is forgotten, and who comes new has a bucket alone.
@@ -287,7 +287,7 @@ func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
 	for n := range 100 {
 		exhaustAt(t, l, Visitor{Address: numbered(1<<30*(n%2) + n)}, later)
 	}
-	if kept := len(l.guests.generates.fullAt); kept > 100 {
+	if kept := len(l.generates.address.fullAt); kept > 100 {
 		t.Errorf("%d buckets", kept)
 	}
 }
@@ -312,36 +312,41 @@ func TestCrowdAtAFullMemoryIsBounded(t *testing.T) {
 // The window of a document is forgotten when no span reaches its calls, and not before.
 func TestDocumentsCallsAreRemembered(t *testing.T) {
 	l := newLimits(t, twoAMinute)
-	opened := func(n int) call {
-		return call{visitor: person("https://a.example", fmt.Sprint(n)),
-			opened: &session.Session{ID: fmt.Sprint(n),
-				Access: weboffice.Access{Life: 30 * time.Minute}}}
+	opened := func(n int) *request {
+		return refreshing(person("https://a.example", fmt.Sprint(n)), fmt.Sprint(n))
 	}
 	for range callsPerLife {
-		if _, err := l.hold(opened(-1), noon); err != nil {
+		if _, err := l.hold(opened(-1), false, noon); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for n := range openDocuments + 100 {
-		if _, err := l.hold(opened(n), noon); err != nil {
+		if _, err := l.hold(opened(n), false, noon); err != nil {
 			t.Fatal(n, err)
 		}
 	}
 	wantThrottled(t, holding(l, opened(-1), noon), 30*time.Minute)
-	if kept := len(l.calls.calls); kept != openDocuments {
+	if kept := len(l.calls.fullAt); kept != openDocuments {
 		t.Errorf("%d documents", kept)
 	}
 	later := noon.Add(30*time.Minute + time.Second)
 	if err := holding(l, opened(-1), later); err != nil {
 		t.Error(err)
 	}
-	if err := holding(l, opened(openDocuments+200), later); err != nil || len(l.calls.calls) > 2 {
-		t.Errorf("%v, %d documents", err, len(l.calls.calls))
+	if err := holding(l, opened(openDocuments+200), later); err != nil || len(l.calls.fullAt) > 2 {
+		t.Errorf("%v, %d documents", err, len(l.calls.fullAt))
 	}
 }
 
-func holding(l *Limits, c call, now time.Time) error {
-	_, err := l.hold(c, now)
+// refreshing is a request for an open document.
+func refreshing(v Visitor, id string) *request {
+	r := &request{visitor: v, Session: session.Session{ID: id}}
+	r.Issued = noon
+	return r
+}
+
+func holding(l *Limits, r *request, now time.Time) error {
+	_, err := l.hold(r, false, now)
 	return err
 }
 
@@ -360,22 +365,27 @@ func TestClockThatIsPutBackLocksNobodyOut(t *testing.T) {
 func TestRefusedStrangersWait(t *testing.T) {
 	l := newLimits(t, twoAMinute)
 	address := netip.MustParseAddr("192.0.2.1")
-	for range refusals.size {
-		if err := l.AdmitStranger("generate", address, noon); err != nil {
+	for range refusals.Events {
+		refused, err := l.AdmitStranger("generate", address, noon)
+		if err != nil {
 			t.Fatal(err)
 		}
-		l.StrangerRefused("generate", address, noon)
+		refused()
 	}
-	err := l.AdmitStranger("generate", address, noon)
+	admit := func(function string, address netip.Addr, now time.Time) error {
+		_, err := l.AdmitStranger(function, address, now)
+		return err
+	}
+	err := admit("generate", address, noon)
 	wantThrottled(t, err, time.Second)
 	var over OverLimit
 	if !errors.As(err, &over) {
 		t.Error("the log does not learn which limit it was")
 	}
 	for name, err := range map[string]error{
-		"the other function": l.AdmitStranger("refresh", address, noon),
-		"another address":    l.AdmitStranger("generate", netip.MustParseAddr("192.0.2.2"), noon),
-		"later":              l.AdmitStranger("generate", address, noon.Add(time.Second)),
+		"the other function": admit("refresh", address, noon),
+		"another address":    admit("generate", netip.MustParseAddr("192.0.2.2"), noon),
+		"later":              admit("generate", address, noon.Add(time.Second)),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -387,9 +397,8 @@ func TestRefusedStrangersWait(t *testing.T) {
 func TestRefusedNameCostsTwoCalls(t *testing.T) {
 	at(t, tenAMinute, func(t *testing.T, b *site) {
 		b.office.SetSwitches(office.Switches{UserNameStrict: true})
-		narrowed := b.instance(
-			strings.ReplaceAll(tenAMinute, "grant: [view, edit]", "grant: [view]"))
-		narrowed.limits.rates.Total = policy.Rate{Events: 4, Per: time.Hour}
+		narrowed := b.instance(strings.NewReplacer("grant: [view, edit]", "grant: [view]",
+			"caller: 60/m", "caller: 60/m, total: 4/h").Replace(tenAMinute))
 		ann := ann
 		ann.User.Name = "安娜"
 		opened := b.mustGenerate(ann)
@@ -397,10 +406,10 @@ func TestRefusedNameCostsTwoCalls(t *testing.T) {
 		time.Sleep(time.Minute)
 		ann.User.Name = "陈小明" // the next name, and a refresh that generates
 		b.mustRefresh(narrowed, ann, opened)
-		kept := narrowed.limits.calls.calls
+		kept := narrowed.limits.calls.fullAt
 		for _, window := range kept {
-			if window.at[2].IsZero() || !window.at[1].IsZero() {
-				t.Errorf("%v", window.at)
+			if window[1] == 0 || window[2] != 0 {
+				t.Errorf("%v", window)
 			}
 		}
 		if len(kept) != 1 || b.office.Calls().Billed() != 4 {

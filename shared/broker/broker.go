@@ -18,14 +18,6 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-const (
-	// replayFor is how long a refresh is answered again from memory: an answer that was lost, or a
-	// second tab.
-	replayFor = time.Minute
-	// flightTime bounds the work that several requests wait for, where no platform sets a deadline.
-	flightTime = 20 * time.Second
-)
-
 // Options is what a Broker needs; all are required.
 type Options struct {
 	Policy *policy.Policy
@@ -49,10 +41,7 @@ type Broker struct {
 
 // New returns a Broker.
 func New(o Options) *Broker {
-	memory, err := lru.New[id, earlier](remembered)
-	if err != nil {
-		panic(err) // a size below one
-	}
+	memory, _ := lru.New[id, earlier](remembered) // fails for a size below one alone
 	return &Broker{
 		policy: o.Policy, imm: o.IMM, sealer: o.Sealer, now: o.Now, log: o.Logger,
 		limits: NewLimits(o.Policy.Limits(), o.Logger), earlier: memory,
@@ -68,6 +57,15 @@ type Visitor struct {
 	Address netip.Addr // of the client; limits guests
 }
 
+// identity is what a sealed token knows its caller by, within an issuer: a share link without a
+// subject is its own. Package caller refuses a subject that begins so.
+func (v Visitor) identity() string {
+	if v.Link != nil && v.Subject == "" {
+		return "link " + v.Link.ID
+	}
+	return v.Subject
+}
+
 // Answer is what a page gets.
 type Answer struct {
 	weboffice.Access // Life as it is now
@@ -75,86 +73,93 @@ type Answer struct {
 	Permission       weboffice.Permission
 }
 
+// request goes through a use case and collects what its audit line says.
+type request struct {
+	function        string
+	visitor         Visitor
+	came            time.Time
+	document        string          // the URI, "" until it is known to be one
+	session.Session                 // of the open document: as it was sealed, or as it begins
+	sealed          session.Sealed  // the token that was shown; none where the document is opened
+	decision        policy.Decision // of now, or what is known of a refusal
+	digest          [32]byte        // of that decision; Session.Decision is of the one before
+	answered        bool            // this instance has answered the sealed token before
+	work
+}
+
+// opens says whether the request opens a document, and is no refresh.
+func (r *request) opens() bool { return r.Issued.IsZero() }
+
 // Generate decides what the visitor asked and gets the tokens for it. The errors are
 // *weboffice.Error.
 func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (
 	answer Answer, err error) {
-	rec := record{function: "generate", visitor: v, asked: asked, start: b.now()}
-	defer b.conclude(ctx, &rec, &err)
-	parsed, bad := rec.parse(asked.SourceURI)
-	if err := b.limits.admit(v, b.now()); err != nil {
+	r := &request{function: "generate", visitor: v, came: b.now()}
+	defer b.conclude(ctx, r, &err)
+	r.Session = session.Session{Issuer: v.IssuerURL, Subject: v.identity(), Start: r.came,
+		Asked: asked}
+	document, bad := r.parse()
+	if err := b.limits.admit(v, r.came); err != nil {
 		return Answer{}, err
 	}
 	if bad != nil {
 		return Answer{}, bad
 	}
-	r, err := b.decide(&rec, session.NewID(), policy.Question{Caller: v.Caller, Document: parsed,
-		Asked: asked, Start: b.now(), Guest: weboffice.NewGuest()})
-	if err != nil {
+	if r.ID = session.NewID(); v.User.ID == "" {
+		r.Guest = weboffice.NewGuest()
+	}
+	if err := b.decide(r, document); err != nil {
 		return Answer{}, err
 	}
-	return b.generate(ctx, &rec.work, r, call{visitor: v})
+	return b.generate(ctx, r)
 }
 
 // parse reads the document's URI. Only what is one reaches the log: anything else may be a signed
 // URL.
-func (r *record) parse(uri string) (weboffice.Document, error) {
-	parsed, err := weboffice.ParseSourceURI(uri)
+func (r *request) parse() (weboffice.Document, error) {
+	document, err := weboffice.ParseSourceURI(r.Asked.SourceURI)
 	if err == nil {
-		r.document = uri
+		r.document = r.Asked.SourceURI
 	}
-	return parsed, err
+	return document, err
 }
 
-// ruling is a question about an open document, and what was decided of it.
-type ruling struct {
-	document string // its session.ID
-	question policy.Question
-	decision policy.Decision
-	digest   [32]byte // of the decision
-}
-
-// decide asks the policy and notes what it says: of a refusal why each rule for this document did
-// not decide.
-func (b *Broker) decide(rec *record, document string, q policy.Question) (ruling, error) {
-	d, err := b.policy.Decide(q, b.now())
-	rec.rule, rec.granted = d.Rule, d.Request.Permission
-	if err != nil {
-		rec.steps = d.Steps
-		return ruling{}, err
+// decide asks the policy.
+func (b *Broker) decide(r *request, document weboffice.Document) (err error) {
+	r.decision, err = b.policy.Decide(policy.Question{Caller: r.visitor.Caller,
+		Document: document, Asked: r.Asked, Start: r.Start, Guest: r.Guest}, b.now())
+	if err == nil {
+		r.digest = digest(r.decision)
 	}
-	if d.Request.User != nil {
-		rec.user = d.Request.User.Id
-	}
-	return ruling{document, q, d, digest(d)}, nil
+	return err
 }
 
 // generate gets new tokens for a decision and seals them.
-func (b *Broker) generate(ctx context.Context, w *work, r ruling, c call) (Answer, error) {
-	c.generate = true
-	tokens, err := b.call(w, c, func() (imm.Tokens, error) {
+func (b *Broker) generate(ctx context.Context, r *request) (Answer, error) {
+	tokens, err := b.call(r, true, func() (imm.Tokens, error) {
 		return b.imm.Generate(ctx, r.decision.Request)
 	})
 	if err != nil {
 		return Answer{}, err
 	}
-	return b.seal(w, r, tokens)
+	return b.seal(r, tokens)
 }
 
 // call makes one call to IMM where the limits have room for it, and accounts for what it may have
 // cost. Should it end in a panic, nobody knows: all that it took stays taken.
-func (b *Broker) call(w *work, c call, do func() (imm.Tokens, error)) (imm.Tokens, error) {
-	held, err := b.limits.hold(c, b.now())
+func (b *Broker) call(r *request, generate bool, do func() (imm.Tokens, error)) (
+	imm.Tokens, error) {
+	held, err := b.limits.hold(r, generate, b.now())
 	if err != nil {
 		return imm.Tokens{}, err
 	}
-	before := w.maybeBilled
-	w.maybeBilled = true
+	before := r.maybeBilled
+	r.maybeBilled = true
 	tokens, err := do()
 	unsure := imm.MaybeBilled(err)
-	w.maybeBilled = before || unsure || tokens.MaybeBilled
+	r.maybeBilled = before || unsure || tokens.MaybeBilled
 	if err == nil {
-		w.billed++
+		r.billed++
 	}
 	b.limits.settle(held, err == nil || imm.RefusedToken(err), err == nil || unsure,
 		tokens.MaybeBilled)
@@ -162,44 +167,21 @@ func (b *Broker) call(w *work, c call, do func() (imm.Tokens, error)) (imm.Token
 }
 
 // seal turns IMM's tokens into an answer.
-func (b *Broker) seal(w *work, r ruling, t imm.Tokens) (Answer, error) {
-	w.immRequestID = t.RequestID
-	w.token = fingerprint(t.AccessToken)
-	q := r.question
-	s := session.Session{
-		ID:           r.document,
-		Access:       t.Access,
-		RefreshToken: t.RefreshToken,
-		Issuer:       q.Caller.IssuerURL,
-		Subject:      identity(q.Caller),
-		Start:        q.Start,
-		Issued:       b.now(),
-		Asked:        q.Asked,
-		Decision:     r.digest,
-	}
-	if q.Caller.User.ID == "" {
-		s.Guest = q.Guest
-	}
+func (b *Broker) seal(r *request, t imm.Tokens) (Answer, error) {
+	r.immRequestID, r.token = t.RequestID, fingerprint(t.AccessToken)
+	s := r.Session
+	s.Access, s.RefreshToken, s.Issued, s.Decision = t.Access, t.RefreshToken, b.now(), r.digest
 	sealed, err := b.sealer.Seal(s)
 	if err != nil {
 		return Answer{}, weboffice.AsError(err)
 	}
-	return r.answer(t.Access, sealed, t.Life), nil
+	return r.answer(t.Access, sealed, 0), nil
 }
 
-// answer gives tokens with what was decided, and the life that they have left.
-func (r ruling) answer(a weboffice.Access, token session.Sealed, left time.Duration) Answer {
-	a.Life = max(left, 0)
+// answer gives tokens of some age with what was decided.
+func (r *request) answer(a weboffice.Access, token session.Sealed, age time.Duration) Answer {
+	a.Life = max(a.Life-max(age, 0), 0)
 	return Answer{a, token, *r.decision.Request.Permission}
-}
-
-// identity is what a sealed token knows its caller by, within an issuer: a share link without a
-// subject is its own. Package caller refuses a subject that begins so.
-func identity(c caller.Caller) string {
-	if c.Link != nil && c.Subject == "" {
-		return "link " + c.Link.ID
-	}
-	return c.Subject
 }
 
 // digest is a decision in 32 bytes, without what is only for display: a new picture is no reason to

@@ -98,10 +98,10 @@ func TestYoungTokensComeBackForNothing(t *testing.T) {
 
 // Should IMM's clock say that a token is over when it comes, the page is not told so.
 func TestLifeIsNeverNegative(t *testing.T) {
-	r := ruling{decision: policy.Decision{
+	r := request{decision: policy.Decision{
 		Request: weboffice.Request{Permission: &weboffice.Permission{Copy: true}}}}
 	for left, want := range map[time.Duration]time.Duration{-1: 0, time.Second: time.Second} {
-		answer := r.answer(weboffice.Access{}, session.Sealed{}, left)
+		answer := r.answer(weboffice.Access{Life: left}, session.Sealed{}, 0)
 		if answer.Life != want || !answer.Permission.Copy {
 			t.Errorf("%+v", answer)
 		}

@@ -12,157 +12,116 @@ import (
 const (
 	// remembered bounds each memory of one instance, in entries.
 	remembered = 10_000
-	// openDocuments bounds the memory of calls for open documents.
-	openDocuments = 5 * remembered
 	// crowds is how many buckets those share who come while a memory is full.
 	crowds = 1024
-	// sweepEvery is how often a full memory is searched for what may be forgotten.
-	sweepEvery = time.Second
+	// sweepEvery is how often a full memory is searched for what may be forgotten, in nanoseconds.
+	sweepEvery = int64(time.Second)
 )
-
-// limit is a number of events at once, and the time after which there is room for one more.
-type limit struct {
-	size  int
-	every time.Duration
-}
-
-func limitOf(r policy.Rate) limit { return limit{r.Events, r.Per / time.Duration(r.Events)} }
-
-// span is how long an empty bucket takes to fill.
-func (l limit) span() time.Duration { return l.every * time.Duration(l.size) }
-
-// times gives a limit of so many times the size, refilled at so many times the rate.
-func (l limit) times(size, rate int) limit {
-	return limit{l.size * size, l.every / time.Duration(rate)}
-}
-
-// share gives a part of a limit, at least one event.
-func (l limit) share(part, of int) limit {
-	size := max(l.size*part/of, 1)
-	return limit{size, l.span() / time.Duration(size)}
-}
 
 // id is what somebody or something is known by in a memory.
 type id [sha256.Size]byte
 
 func idOf(text string) id { return sha256.Sum256([]byte(text)) }
 
-// buckets is the memory of one kind of events: for each id the time at which its bucket will be
-// full again. A bucket that is full says nothing, and only such a one is forgotten: however many
-// strangers come, an exhausted bucket stays exhausted. Whoever comes while none can be forgotten
-// shares a bucket with others that do.
+// buckets counts one kind of events: for each id it keeps the times, in Unix nanoseconds, at which
+// its buckets will be full again. Full ones say nothing, and only such are forgotten: however many
+// strangers come, an exhausted bucket stays exhausted.
 type buckets struct {
-	fullAt map[id]time.Time
-	swept  time.Time
+	name   string      // for the log
+	rate   policy.Rate // so many events at once, and in each Per
+	each   int         // buckets of an id: an event needs room in any one of them
+	most   int         // ids
+	crowds int         // so many ids are shared while there are most; 0: newcomers are not counted
+	fullAt map[id][callsPerLife]int64
+	swept  int64
 }
 
-// own returns the id whose bucket is to be used.
-func (b *buckets) own(who id, now time.Time) id {
-	if b.fullAt == nil {
-		b.fullAt = map[id]time.Time{}
-	}
-	if _, known := b.fullAt[who]; known || len(b.fullAt) < remembered {
-		return who
-	}
-	sweep(b.fullAt, &b.swept, now, func(fullAt time.Time) bool { return !fullAt.After(now) })
-	if len(b.fullAt) < remembered {
-		return who
-	}
-	crowd := (int(who[0])<<8 | int(who[1])) % crowds
-	return id{0: byte(crowd >> 8), 1: byte(crowd), 31: 'c'}
+func newBuckets(name string, rate policy.Rate) *buckets {
+	return &buckets{name: name, rate: rate, each: 1, most: remembered, crowds: crowds,
+		fullAt: map[id][callsPerLife]int64{}}
 }
 
-// sweep forgets what is over, unless it did so a moment ago.
-func sweep[V any](memory map[id]V, swept *time.Time, now time.Time, over func(V) bool) {
-	if now.Sub(*swept) >= sweepEvery || now.Before(*swept) {
-		*swept = now
-		maps.DeleteFunc(memory, func(_ id, value V) bool { return over(value) })
+// draw gives an event of this id that came now. It counts for a shared id where all are taken.
+func (b *buckets) draw(who id, now time.Time) draw {
+	d := draw{from: b, who: who, now: now.UnixNano(), rate: b.rate}
+	_, known := b.fullAt[who]
+	if !known && len(b.fullAt) >= b.most && (d.now-b.swept >= sweepEvery || d.now < b.swept) {
+		b.swept = d.now
+		maps.DeleteFunc(b.fullAt, func(_ id, at [callsPerLife]int64) bool {
+			return slices.Max(at[:]) <= d.now
+		})
 	}
+	if !known && len(b.fullAt) >= b.most && b.crowds > 0 {
+		crowd := (int(who[0])<<8 | int(who[1])) % b.crowds
+		d.who = id{0: byte(crowd >> 8), 1: byte(crowd), 31: 'c'}
+	}
+	return d
 }
 
 // draw is one event that a bucket must have room for.
 type draw struct {
-	from  *buckets
-	who   id
-	limit limit
-	name  string // of the limit, for the log
+	from *buckets
+	who  id
+	now  int64
+	rate policy.Rate
+	of   int // which of the id's buckets
 }
 
-// wait is how long it takes until there is room, 0 when there is.
-func (d *draw) wait(now time.Time) time.Duration {
-	d.who = d.from.own(d.who, now)
-	return max(d.filled(now).Sub(now)-d.limit.span(), 0)
-}
+// every is the time after which there is room for one event more.
+func (d *draw) every() int64 { return int64(d.rate.Per) / int64(d.rate.Events) }
 
-// filled is when the bucket will be full again with one event more. Where the clock was put back,
-// the bucket counts as empty from now on, so that nobody is kept out until the clock has caught up.
-func (d *draw) filled(now time.Time) time.Time {
-	fullAt := d.from.fullAt[d.who]
-	if empty := now.Add(d.limit.span()); fullAt.After(empty) {
-		fullAt = empty
-		d.from.fullAt[d.who] = empty
+// filled is when the fullest bucket will be full again with one event more. Where the clock was put
+// back it counts as empty from now on, so that nobody is kept out until the clock has caught up.
+func (d *draw) filled() int64 {
+	all := d.from.fullAt[d.who]
+	fullest := slices.Min(all[:d.from.each])
+	d.of = slices.Index(all[:], fullest)
+	if empty := d.now + d.every()*int64(d.rate.Events); fullest > empty {
+		fullest = empty
+		d.set(empty)
 	}
-	if fullAt.Before(now) {
-		fullAt = now
-	}
-	return fullAt.Add(d.limit.every)
+	return max(fullest, d.now) + d.every()
 }
 
-func (d *draw) take(now time.Time) { d.from.fullAt[d.who] = d.filled(now) }
-
-func (d *draw) giveBack() {
-	if fullAt, known := d.from.fullAt[d.who]; known {
-		d.from.fullAt[d.who] = fullAt.Add(-d.limit.every)
+func (d *draw) set(fullAt int64) {
+	all, known := d.from.fullAt[d.who]
+	if known || len(d.from.fullAt) < d.from.most+d.from.crowds {
+		all[d.of] = fullAt
+		d.from.fullAt[d.who] = all
 	}
 }
 
-// windows remembers the last calls of each open document, for spans of an access token's life.
-// Only what no span reaches any more is forgotten. While none can be, those that come new are not
-// counted here: a document that is open must not be lost to a memory that strangers filled, and its
-// visitor's bucket holds all the same.
-type windows struct {
-	calls map[id]window
-	swept time.Time
-}
+// draws are events that count together.
+type draws []draw
 
-// window is the last calls of one document, the oldest first.
-type window struct {
-	at   [callsPerLife]time.Time
-	life time.Duration
-}
-
-// wait is how long it takes until one more call fits into the span before it, 0 when it does.
-func (w *windows) wait(document id, life time.Duration, now time.Time) time.Duration {
-	oldest := w.calls[document].at[0]
-	if oldest.IsZero() {
-		return 0
-	}
-	return min(max(oldest.Add(life).Sub(now)+1, 0), life)
-}
-
-func (w *windows) take(document id, life time.Duration, now time.Time) {
-	if w.calls == nil {
-		w.calls = map[id]window{}
-	}
-	known, there := w.calls[document]
-	if !there && len(w.calls) >= openDocuments {
-		sweep(w.calls, &w.swept, now, func(known window) bool {
-			return known.at[callsPerLife-1].Add(known.life).Before(now)
-		})
-		if len(w.calls) >= openDocuments {
-			return
+// room is an error where one of the buckets has none.
+func (all draws) room() error {
+	for i := range all {
+		d := &all[i]
+		if wait := d.filled() - d.now - d.every()*int64(d.rate.Events); wait > 0 {
+			return throttled(d.from.name, time.Duration(wait))
 		}
 	}
-	copy(known.at[:], known.at[1:])
-	known.at[callsPerLife-1], known.life = now, max(life, known.life)
-	w.calls[document] = known
+	return nil
 }
 
-func (w *windows) giveBack(document id, at time.Time) {
-	known := w.calls[document]
-	if i := slices.IndexFunc(known.at[:], at.Equal); i >= 0 {
-		copy(known.at[1:], known.at[:i])
-		known.at[0] = time.Time{}
-		w.calls[document] = known
+// count counts the events in all of the buckets, or in none where one has no room.
+func (all draws) count() error {
+	err := all.room()
+	if err == nil {
+		all.take()
+	}
+	return err
+}
+
+func (all draws) take() {
+	for i := range all {
+		all[i].set(all[i].filled())
+	}
+}
+
+func (all draws) giveBack() {
+	for _, d := range all {
+		d.set(d.from.fullAt[d.who][d.of] - d.every())
 	}
 }

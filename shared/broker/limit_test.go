@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"weboffice-functions/shared/policy"
-	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -125,7 +124,7 @@ func TestEachOpenDocumentHasItsOwnLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLimits(t, twoAMinute)
 			exhaust(t, l, v) // what is open stays open when nothing more may be opened
-			for _, s := range []session.Session{{ID: "one"}, {ID: "other"}} {
+			for _, s := range []string{"one", "other"} {
 				for range 2 {
 					if err := l.admitRequest(v, s, noon); err != nil {
 						t.Fatal(err)

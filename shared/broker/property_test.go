@@ -15,15 +15,16 @@ import (
 // meter counts events as a bucket that leaks does: it never holds more than its size where the
 // limit is kept.
 type meter struct {
-	limit limit
+	limit policy.Rate
 	level float64
 	at    time.Time
 }
 
 func (m *meter) add(n int, now time.Time) (kept bool) {
-	m.level = max(m.level-float64(now.Sub(m.at))/float64(m.limit.every), 0) + float64(n)
+	leaked := now.Sub(m.at).Seconds() * float64(m.limit.Events) / m.limit.Per.Seconds()
+	m.level = max(m.level-leaked, 0) + float64(n)
 	m.at = now
-	return m.level <= float64(m.limit.size)+1e-6
+	return m.level <= float64(m.limit.Events)+1e-6
 }
 
 // banked is a sealed token that an adversary, or a page, keeps.
@@ -50,11 +51,11 @@ const propertyTotal = 150 // a minute
 
 func newAdversary(b *site, seed uint64) *adversary {
 	a := &adversary{site: b, dice: rand.New(rand.NewPCG(seed, 1)), outcomes: map[string]int{}}
-	anyone, staff := limit{10, 6 * time.Second}, limit{60, time.Second}
-	add := func(v Visitor, own limit) {
+	anyone, staff := b.policy.Limits().Anyone, b.policy.Limits().Caller
+	add := func(v Visitor, own policy.Rate) {
 		a.visitors = append(a.visitors, v)
 		a.opens = append(a.opens, &meter{limit: own})
-		a.renews = append(a.renews, &meter{limit: own.times(refreshesAtOnce, refreshRate)})
+		a.renews = append(a.renews, &meter{limit: times(own, refreshesAtOnce, refreshesAtOnce/refreshRate)})
 	}
 	for n := range 4 {
 		add(Visitor{Address: numbered(n)}, anyone)
@@ -69,7 +70,7 @@ func newAdversary(b *site, seed uint64) *adversary {
 	rates := b.policy.Limits()
 	rates.Total = total
 	b.Broker.limits, b.Broker.log = NewLimits(rates, b.logger()), slog.New(slog.DiscardHandler)
-	a.all = &meter{limit: limitOf(total)}
+	a.all = &meter{limit: total}
 	return a
 }
 

@@ -7,70 +7,46 @@ import (
 	"time"
 
 	"weboffice-functions/shared/imm"
-	"weboffice-functions/shared/policy"
-	"weboffice-functions/shared/session"
 	"weboffice-functions/shared/weboffice"
 )
 
-// renewal is one refresh: the session that was sealed, what is decided of it now, and what this
-// instance knows of the token.
-type renewal struct {
-	session.Session
-	sealed session.Sealed
-	ruling
-	visitor  Visitor
-	spent    bool // the refresh token may already have been spent by this instance
-	answered bool // and a page got an answer for it
-}
-
-// call is what a call to IMM for this renewal counts as.
-func (r *renewal) call() call {
-	return call{visitor: r.visitor, opened: &r.Session, answered: r.answered}
-}
+const (
+	// replayFor is how long a refresh is answered again from memory: an answer that was lost, or a
+	// second tab.
+	replayFor = time.Minute
+	// flightTime bounds the work that several requests wait for, where no platform sets a deadline.
+	flightTime = 20 * time.Second
+)
 
 // Refresh is a new decision: open the sealed token, check the caller, decide anew, check the end.
 // The errors are *weboffice.Error.
 func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.RefreshRequest) (
 	answer Answer, err error) {
-	rec := record{function: "refresh", visitor: v, start: b.now(),
+	r := &request{function: "refresh", visitor: v, came: b.now(),
 		work: work{token: fingerprint(tokens.AccessToken)}}
-	defer b.conclude(ctx, &rec, &err)
-	s, sealed, err := b.sealer.Open(tokens)
+	defer b.conclude(ctx, r, &err)
+	if r.Session, r.sealed, err = b.sealer.Open(tokens); err != nil {
+		return Answer{}, err
+	}
+	document, err := r.parse()
 	if err != nil {
 		return Answer{}, err
 	}
-	rec.asked = s.Asked
-	parsed, err := rec.parse(s.Asked.SourceURI)
-	if err != nil {
-		return Answer{}, err
-	}
-	if !s.BelongsTo(v.IssuerURL, identity(v.Caller)) {
+	if !r.BelongsTo(v.IssuerURL, v.identity()) {
 		return Answer{}, weboffice.ErrRefreshToken.New()
 	}
-	if err := b.limits.admitRequest(v, s, b.now()); err != nil {
+	if err := b.limits.admitRequest(v, r.ID, r.came); err != nil {
 		return Answer{}, err
 	}
-	decided, err := b.decide(&rec, s.ID, policy.Question{Caller: v.Caller, Document: parsed,
-		Asked: s.Asked, Start: s.Start, Guest: s.Guest})
-	if err != nil {
+	if err := b.decide(r, document); err != nil {
 		return Answer{}, err
 	}
-	r := renewal{Session: s, sealed: sealed, ruling: decided, visitor: v}
-	if answer, ok := b.sameTokens(r); ok {
-		rec.outcome = "early"
-		return answer, nil
+	// The page's own tokens are good for over two thirds of their life.
+	if age := b.now().Sub(r.Issued); r.Decision == r.digest && 3*max(age, 0) < r.Life {
+		r.outcome = "early"
+		return r.answer(r.Access, r.sealed, age), nil
 	}
-	return b.renewOnce(ctx, &rec, r)
-}
-
-// sameTokens gives the page's own tokens back while they are good for over two thirds of their life
-// under an unchanged decision.
-func (b *Broker) sameTokens(r renewal) (Answer, bool) {
-	left := r.Life - max(b.now().Sub(r.Issued), 0)
-	if r.Decision != r.digest || 3*left <= 2*r.Life {
-		return Answer{}, false
-	}
-	return r.answer(r.Access, r.sealed, left), true
+	return b.renewOnce(ctx, r)
 }
 
 // earlier is what an instance remembers of a sealed token: the Answer, with what is needed to give
@@ -87,43 +63,46 @@ func (e earlier) answered() bool { return !e.at.IsZero() }
 // renewOnce makes one renewal of any number of requests with the same sealed token: those that come
 // together wait for one call, those within a minute get its answer from memory. The call goes on
 // when the request that began it is given up, since its token is spent.
-func (b *Broker) renewOnce(ctx context.Context, rec *record, r renewal) (Answer, error) {
+func (b *Broker) renewOnce(ctx context.Context, r *request) (Answer, error) {
 	token := idOf(r.sealed.Reveal())
-	var leading atomic.Bool
+	flying, leading := *r, atomic.Bool{}
 	flight := b.flights.DoChan(string(token[:])+string(r.digest[:]), func() (any, error) {
 		known, seen := b.earlier.Get(token)
 		if known.digest == r.digest && known.answered() && b.now().Sub(known.at) < replayFor {
 			return known, nil
 		}
 		leading.Store(true)
-		r.spent, r.answered = seen, known.answered()
-		done, err := b.detached(ctx, r)
+		flying.spent, flying.answered = seen, known.answered()
+		answer, err := b.detached(ctx, &flying)
+		done := earlier{answer, flying.digest, b.now(), flying.work}
 		switch {
 		case err == nil:
 			b.earlier.Add(token, done)
-		case done.work.spent:
+		case flying.spent:
 			b.earlier.ContainsOrAdd(token, earlier{}) // an answer stays
 		}
 		return done, err
 	})
 	select {
 	case <-ctx.Done():
-		rec.maybeBilled = leading.Load()
+		r.maybeBilled = leading.Load()
 		return Answer{}, weboffice.ErrIMMLate.Because(ctx.Err())
 	case result := <-flight:
-		done, _ := result.Val.(earlier)
-		rec.take(done.work, leading.Load())
+		done := result.Val.(earlier)
+		r.work = done.work
+		if !leading.Load() { // who led counts the calls
+			r.outcome, r.billed, r.maybeBilled = "replayed", 0, false
+		}
 		if result.Err != nil {
 			return Answer{}, result.Err
 		}
-		done.Life = max(done.Life-max(b.now().Sub(done.at), 0), 0)
-		return done.Answer, nil
+		return r.answer(done.Access, done.RefreshToken, b.now().Sub(done.at)), nil
 	}
 }
 
 // detached does the work of a flight, with the deadline of the request that began it but not its
 // cancellation. A panic would end the process, since a flight has a goroutine of its own.
-func (b *Broker) detached(ctx context.Context, r renewal) (done earlier, err error) {
+func (b *Broker) detached(ctx context.Context, r *request) (answer Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			weboffice.LogPanic(ctx, b.log, p)
@@ -136,43 +115,38 @@ func (b *Broker) detached(ctx context.Context, r renewal) (done earlier, err err
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	done.digest = r.digest
-	done.Answer, err = b.refreshOrGenerate(ctx, &done.work, r, time.Until(deadline)/2)
-	done.at = b.now()
-	return done, err
+	return b.refreshOrGenerate(ctx, r, time.Until(deadline)/2)
 }
 
 // refreshOrGenerate spends the refresh token within patience, or generates where the right has
 // changed or the token is no longer good.
-func (b *Broker) refreshOrGenerate(ctx context.Context, w *work, r renewal,
-	patience time.Duration) (Answer, error) {
-	switch {
-	case r.Decision != r.digest:
-		w.outcome = "regenerated"
-		return b.generate(ctx, w, r.ruling, r.call())
-	case r.spent:
-		w.outcome = "fallback"
-		return b.generate(ctx, w, r.ruling, r.call())
+func (b *Broker) refreshOrGenerate(ctx context.Context, r *request, patience time.Duration) (
+	Answer, error) {
+	if r.Decision != r.digest {
+		r.outcome = "regenerated"
+		return b.generate(ctx, r)
 	}
-	request := r.decision.Request
-	refreshing, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	renewed, err := b.call(w, r.call(), func() (imm.Tokens, error) {
-		w.spent = true // should the call end in a panic
-		return b.imm.Refresh(refreshing, request.ProjectName, r.AccessToken, r.RefreshToken,
-			request.CredentialConfig)
-	})
-	w.spent = w.spent && (err == nil || imm.MaybeDone(err) || imm.RefusedToken(err))
-	switch {
-	case err == nil:
-		renewed.WebofficeURL = r.WebofficeURL
-		return b.seal(w, r.ruling, renewed)
-	case imm.RefusedToken(err) || imm.NoAnswer(err):
-		w.outcome = "fallback"
+	if !r.spent {
+		request := r.decision.Request
+		refreshing, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		renewed, err := b.call(r, false, func() (imm.Tokens, error) {
+			r.spent = true // should the call end in a panic
+			return b.imm.Refresh(refreshing, request.ProjectName, r.AccessToken, r.RefreshToken,
+				request.CredentialConfig)
+		})
+		r.spent = r.spent && (err == nil || imm.MaybeDone(err) || imm.RefusedToken(err))
+		switch {
+		case err == nil:
+			renewed.WebofficeURL = r.WebofficeURL
+			return b.seal(r, renewed)
+		case !imm.RefusedToken(err) && !imm.NoAnswer(err):
+			return Answer{}, err
+		}
 		b.log.WarnContext(ctx, "the refresh failed, generating instead",
 			"requestId", weboffice.RequestID(ctx), "document", request.SourceURI,
 			"cause", weboffice.AsError(err).Cause)
-		return b.generate(ctx, w, r.ruling, r.call())
 	}
-	return Answer{}, err
+	r.outcome = "fallback"
+	return b.generate(ctx, r)
 }

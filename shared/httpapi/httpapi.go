@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,68 +55,57 @@ func (e Endpoint[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx = weboffice.WithRequestID(ctx, weboffice.NewRequestID())
 		r = r.WithContext(ctx)
 	}
-	decided := false
 	defer func() {
 		if p := recover(); p != nil {
 			weboffice.LogPanic(ctx, e.Edge.Logger, p)
 			writeError(w, ctx, weboffice.AsError(errors.New("panic")))
 		}
 	}()
-	err := e.serve(w, r, &decided)
+	used, err := e.serve(w, r)
 	if err != nil {
 		writeError(w, ctx, err)
 	}
-	if !decided { // the use case logs what reached it
+	if !used { // the use case logs what reached it
 		e.Edge.log(ctx, e.Name, r, err, e.Edge.Now().Sub(start))
 	}
 }
 
-func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request, decided *bool) error {
-	preflight, err := e.Edge.cors(w, r)
-	if err != nil || preflight {
-		return err
-	}
-	if err := e.Edge.method(w, r); err != nil {
-		return err
+func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request) (used bool, err error) {
+	if err := e.Edge.admit(w, r); err != nil || r.Method == http.MethodOptions {
+		return false, err
 	}
 	visitor, err := e.Edge.visitor(r)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if !visitor.Guest() {
-		return e.handle(w, r, visitor, decided)
+	if visitor.Guest() {
+		// Nobody pays for what a refused guest's request costs: before it is read, see whether its
+		// address was refused over and over. Whoever bears a proof there is not held up.
+		count, over := e.Edge.Limits.AdmitStranger(e.Name, visitor.Address, e.Edge.Now())
+		if over != nil {
+			return false, over
+		}
+		defer func() {
+			if refused(err) {
+				count()
+			}
+		}()
 	}
-	// Nobody pays for what a refused guest's request costs: before it is read, see whether its
-	// address was refused over and over. Whoever bears a proof there is not held up.
-	limits, now := e.Edge.Limits, e.Edge.Now()
-	if err := limits.AdmitStranger(e.Name, visitor.Address, now); err != nil {
-		return err
+	parameters, err := e.parameters(w, r, visitor)
+	if err != nil {
+		return false, err
 	}
-	err = e.handle(w, r, visitor, decided)
-	if refused(err) {
-		limits.StrangerRefused(e.Name, visitor.Address, now)
+	answer, err := e.Use(r.Context(), visitor, parameters)
+	if err == nil {
+		err = writeAnswer(w, r.Context(), answer)
 	}
-	return err
+	return true, err
 }
 
-func (e Endpoint[T]) handle(w http.ResponseWriter, r *http.Request, v broker.Visitor,
-	decided *bool) error {
-	parameters, err := e.parameters(w, r, v)
-	if err != nil {
-		return err
-	}
-	*decided = true
-	answer, err := e.Use(r.Context(), v, parameters)
-	if err != nil {
-		return err
-	}
-	return writeAnswer(w, r.Context(), answer)
-}
-
-// cors admits exactly the policy's origins. A request that a browser made for another site's page
-// and that says no Origin (an image, a link) is refused too: it could read nothing, but it would be
-// billed.
-func (e *Edge) cors(w http.ResponseWriter, r *http.Request) (preflight bool, err error) {
+// admit lets exactly the policy's origins and the served methods pass, and answers a preflight. A
+// request that a browser made for another site's page and that says no Origin (an image, a link) is
+// refused too: it could read nothing, but it would be billed.
+func (e *Edge) admit(w http.ResponseWriter, r *http.Request) error {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Origin")
@@ -125,37 +115,31 @@ func (e *Edge) cors(w http.ResponseWriter, r *http.Request) (preflight bool, err
 		header.Set("Access-Control-Allow-Origin", origins[0])
 		header.Set("Access-Control-Expose-Headers", "Retry-After")
 	case len(origins) > 0, len(site) > 0 && !(len(site) == 1 && site[0] == "same-origin"):
-		return false, weboffice.ErrOrigin.New()
+		return weboffice.ErrOrigin.New()
 	}
-	if r.Method != http.MethodOptions {
-		return false, nil
-	}
-	header.Set("Access-Control-Allow-Methods", e.methods())
-	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
-	header.Set("Access-Control-Max-Age", "86400") // a preflight is an invocation too
-	header.Set("Allow", e.methods())
-	w.WriteHeader(http.StatusNoContent)
-	return true, nil
-}
-
-func (e *Edge) methods() string {
+	methods := "POST, OPTIONS"
 	if e.QuickStart {
-		return "POST, GET, OPTIONS"
+		methods = "POST, GET, OPTIONS"
 	}
-	return "POST, OPTIONS"
-}
-
-func (e *Edge) method(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost || r.Method == http.MethodGet && e.QuickStart {
 		return nil
 	}
-	w.Header().Set("Allow", e.methods())
-	return weboffice.ErrMethod.New(e.methods())
+	header.Set("Allow", methods)
+	if r.Method != http.MethodOptions {
+		return weboffice.ErrMethod.New(methods)
+	}
+	header.Set("Access-Control-Allow-Methods", methods)
+	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	header.Set("Access-Control-Max-Age", "86400") // a preflight is an invocation too
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
-// visitor verifies the proof, if there is one.
-func (e *Edge) visitor(r *http.Request) (broker.Visitor, error) {
-	v := broker.Visitor{Address: clientAddress(r)}
+// visitor verifies the proof, if there is one. Its address is the connection's, which the platform
+// sets; a header could say anything.
+func (e *Edge) visitor(r *http.Request) (v broker.Visitor, err error) {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr) // none: all such are one guest
+	v.Address = address.Addr()
 	proofs := r.Header.Values("Authorization")
 	if len(proofs) == 0 {
 		return v, nil
@@ -164,17 +148,8 @@ func (e *Edge) visitor(r *http.Request) (broker.Visitor, error) {
 	if len(proofs) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return v, caller.Unauthenticated("Authorization is not one Bearer token")
 	}
-	var err error
 	v.Caller, err = e.Verifier.Verify(r.Context(), weboffice.Secret(token))
 	return v, err
-}
-
-// clientAddress is what the platform says; a header could say anything.
-func clientAddress(r *http.Request) netip.Addr {
-	if address, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return address.Addr()
-	}
-	return netip.Addr{}
 }
 
 func (e Endpoint[T]) parameters(w http.ResponseWriter, r *http.Request, v broker.Visitor) (
@@ -275,4 +250,34 @@ func writeJSON(w http.ResponseWriter, status int, body any) error {
 	w.WriteHeader(status)
 	_, _ = w.Write(text.Bytes()) // the client may be gone; there is nobody to tell
 	return nil
+}
+
+// defaultRetry is what a throttled page is told when IMM names no time.
+const defaultRetry = 2 * time.Second
+
+func writeError(w http.ResponseWriter, ctx context.Context, err error) {
+	public := weboffice.AsError(err)
+	if public.Kind == weboffice.Unauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	wait := public.RetryAfter
+	if wait <= 0 && public.Kind == weboffice.Throttled {
+		wait = defaultRetry
+	}
+	if wait > 0 {
+		seconds := (wait + time.Second - 1) / time.Second
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
+	_ = writeJSON(w, public.Kind.Status, public.Body(ctx))
+}
+
+// refused says whether a request failed because of what it asked or how often, and not because of
+// what lies behind the functions.
+func refused(err error) bool {
+	if err == nil {
+		return false
+	}
+	kind := weboffice.AsError(err).Kind
+	return errors.As(err, new(broker.OverLimit)) || kind.Status < 500 &&
+		kind != weboffice.Throttled && kind != weboffice.NotFound
 }
