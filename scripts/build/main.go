@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	policyFile := flags.String("policy", "functions/policy.yaml",
 		"the policy that is put beside the programs")
 	out := flags.String("out", "dist", "the folder for the packages; those in it are replaced")
-	if err := command.Parse(flags, args, stdout); err != nil {
+	if err := command.ParseAll(flags, args, stdout); err != nil {
 		return err
 	}
 	if _, err := os.Stat("go.mod"); err != nil {

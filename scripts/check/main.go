@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, _ func(string) string, stdout io.Wr
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "only what needs no network")
 	update := flags.Bool("update", false, "write scripts/check/dependencies.txt anew")
-	if err := command.Parse(flags, args, stdout); err != nil {
+	if err := command.ParseAll(flags, args, stdout); err != nil {
 		return err
 	}
 	names, err := fileNames(ctx)

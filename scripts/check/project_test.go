@@ -150,11 +150,12 @@ func TestFileNamesWithoutGit(t *testing.T) {
 func TestFlags(t *testing.T) {
 	var out bytes.Buffer
 	err := run(t.Context(), []string{"-udpate"}, os.Getenv, &out)
-	if err == nil || !strings.Contains(out.String(), "-update") {
+	if err == nil || !strings.Contains(err.Error(), "-udpate: see -h") || out.Len() > 0 {
 		t.Errorf("an unknown flag: %v\n%s", err, out.String())
 	}
-	if err := run(t.Context(), []string{"-h"}, os.Getenv, &out); !errors.Is(err, flag.ErrHelp) {
-		t.Errorf("-h: %v", err)
+	if err := run(t.Context(), []string{"-h"}, os.Getenv, &out); !errors.Is(err, flag.ErrHelp) ||
+		!strings.Contains(out.String(), "-update") {
+		t.Errorf("-h: %v\n%s", err, out.String())
 	}
 }
 

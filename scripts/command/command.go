@@ -29,17 +29,27 @@ func Main(run func(ctx context.Context, args []string, getenv func(string) strin
 	}
 }
 
-// Parse reads flags, and nothing behind them. Their use is printed to out.
+// Parse reads flags. -h prints their use to out; what is wrong with them is said once, by Main.
 func Parse(flags *flag.FlagSet, args []string, out io.Writer) error {
 	flags.Init(flags.Name(), flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
 	flags.SetOutput(out)
-	if err := flags.Parse(args); err != nil {
-		return err
+	if errors.Is(err, flag.ErrHelp) {
+		flags.Usage()
+	} else if err != nil {
+		err = fmt.Errorf("%w: see -h", err)
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is not a flag: see -h", flags.Arg(0))
+	return err
+}
+
+// ParseAll is Parse where nothing may stand behind the flags.
+func ParseAll(flags *flag.FlagSet, args []string, out io.Writer) error {
+	err := Parse(flags, args, out)
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("%q is not a flag: see -h", flags.Arg(0))
 	}
-	return nil
+	return err
 }
 
 // Proof reads a caller's proof from a file, in which it may stand as in its header.

@@ -17,29 +17,20 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/standin/local"
 )
 
 //go:embed policy.yaml
 var policy []byte
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdout); err != nil &&
-		!errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	o, site, err := options(args, getenv)
@@ -84,11 +75,8 @@ func options(args []string, getenv func(string) string) (local.Options, *example
 		"that is meant for production runs as it is")
 	name := flags.String("example", "", "a small site to copy in place of the sample page: "+
 		"`plain`, backend or react")
-	if err := flags.Parse(args); err != nil {
+	if err := command.ParseAll(flags, args, os.Stdout); err != nil {
 		return o, nil, err
-	}
-	if flags.NArg() > 0 {
-		return o, nil, fmt.Errorf("%s is not a flag: see -h", flags.Arg(0))
 	}
 	if *file != "" {
 		text, err := os.ReadFile(*file)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/credentials"
@@ -132,10 +133,9 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 	if d.token == "" {
 		return
 	}
-	token, err := os.ReadFile(d.token)
+	proof, err := command.Proof(d.token)
 	if err == nil {
-		d.caller, err = verifier.Verify(ctx,
-			weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(token)), "Bearer ")))
+		d.caller, err = verifier.Verify(ctx, proof)
 	}
 	if err != nil {
 		d.add(failure, "-token", fmt.Sprint(weboffice.AsError(err).Cause),

@@ -25,32 +25,22 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"text/template"
 	"time"
 
 	"go.yaml.in/yaml/v4"
 
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/policy"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run) }
 
 // doctor is one run: its settings, and what a check found out for those behind it.
 type doctor struct {
@@ -75,7 +65,6 @@ type doctor struct {
 
 func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	flags.SetOutput(d.out)
 	for _, f := range []struct {
 		value             *string
 		name, usual, says string
@@ -113,7 +102,7 @@ func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	d := &doctor{now: time.Now, log: slog.New(slog.DiscardHandler), out: stdout,
 		counts: map[string]int{}}
-	if err := d.flags(getenv).Parse(args); err != nil {
+	if err := command.ParseAll(d.flags(getenv), args, stdout); err != nil {
 		return err
 	}
 	given := map[string]string{"WEBOFFICE_POLICY_FILE": d.file, "WEBOFFICE_REGION": d.region,

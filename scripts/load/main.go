@@ -12,32 +12,21 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"weboffice-functions/scripts/command"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	if getenv(servesVariable) != "" {
 		return serve(ctx, getenv, stdout)
 	}
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	flags.SetOutput(stdout)
 	pages := flags.Int("pages", 100, "`N` virtual pages")
-	if err := flags.Parse(args); err != nil {
+	if err := command.ParseAll(flags, args, stdout); err != nil {
 		return err
 	}
 	if *pages < 1 || *pages > 100_000 {

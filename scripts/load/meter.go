@@ -30,14 +30,6 @@ func (m *meter) add(kind string, took time.Duration, code string) {
 	}
 }
 
-// measure times one request; ok says whether it was answered with tokens.
-func (m *meter) measure(kind string, request func() (tokens, string)) (got tokens, ok bool) {
-	begin := time.Now()
-	got, code := request()
-	m.add(kind, time.Since(begin), code)
-	return got, code == ""
-}
-
 func (m *meter) print(w io.Writer, took time.Duration) {
 	for _, kind := range slices.Sorted(maps.Keys(m.times)) {
 		times := m.times[kind]
@@ -71,26 +63,10 @@ func (s *site) costs(ctx context.Context, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		var all sync.WaitGroup
-		m, next := newMeter(), make(chan int)
-		for range atOnce {
-			all.Go(func() {
-				for i := range next {
-					held[i], _ = m.measure(kind, func() (tokens, string) {
-						if kind == "generate" {
-							return s.generate(ctx)
-						}
-						return s.refresh(ctx, held[i])
-					})
-				}
-			})
-		}
-		begin := time.Now()
-		for i := range sample {
-			next <- i
-		}
-		close(next)
-		all.Wait()
+		m, begin := newMeter(), time.Now()
+		each(sample, func(i int) {
+			held[i], _ = s.ask(ctx, m, kind, held[i], time.Now())
+		})
 		took := time.Since(begin)
 		after, err := s.used(ctx)
 		if err != nil {
@@ -99,7 +75,7 @@ func (s *site) costs(ctx context.Context, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "processor time of a %s: %.3f ms\n", kind,
 			(after.Processor-before.Processor).Seconds()*1000/sample)
 		m.print(stdout, took)
-		s.clock.set(s.clock.now().Add(25 * time.Minute).UnixNano()) // it is time to refresh
+		s.clock.Add(int64(25 * time.Minute)) // it is time to refresh
 	}
 	return ctx.Err()
 }
@@ -142,10 +118,7 @@ func (s *site) openLoop(ctx context.Context, rate int, length time.Duration) (*m
 		due := begin.Add(time.Duration(i) * time.Second / time.Duration(rate))
 		time.Sleep(time.Until(due))
 		lates = append(lates, time.Since(due))
-		all.Go(func() {
-			_, code := s.generate(ctx)
-			m.add("generate", time.Since(due)-immTakes, code)
-		})
+		all.Go(func() { s.ask(ctx, m, "generate", tokens{}, due.Add(immTakes)) })
 	}
 	all.Wait()
 	slices.Sort(lates)

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -17,34 +16,36 @@ const (
 	nap    = 2 * time.Hour
 	early  = 5 * time.Minute // before a token's end, as the real SDK refreshes
 	atOnce = 64              // requests under way
-	ahead  = time.Minute     // how far the clock may be from the oldest of them
 )
 
 // page lives one day: it opens within the first hour, refreshes ahead of each token's end, is
 // reloaded five times (a reload asks refresh whether its tokens are still good) and sleeps once.
+// Times are whole minutes, of the day or of the page's own life.
 type page struct {
-	next    time.Time // when it does something
-	kind    string    // what it does then
-	opened  time.Time
-	sleep   time.Duration    // after it opened; 0: it has slept
-	reloads [5]time.Duration // after it opened
+	next    time.Duration // of the day, when it does something
+	kind    string        // what it does then
+	opened  time.Duration
+	sleep   time.Duration    // of its life; 0: it has slept
+	reloads [5]time.Duration // of its life
 	held    tokens
 }
 
-func newPage(begin time.Time) *page {
-	p := &page{kind: "generate", next: begin.Add(rand.N(time.Hour)), sleep: 1 + rand.N(day-nap)}
-	p.opened = p.next
+func newPage() *page {
+	minutes := func(most time.Duration) time.Duration { return rand.N(most).Truncate(time.Minute) }
+	p := &page{kind: "generate", opened: minutes(time.Hour), sleep: time.Minute + minutes(day-nap)}
+	p.next = p.opened
 	for i := range p.reloads {
-		p.reloads[i] = rand.N(day)
+		p.reloads[i] = minutes(day)
 	}
 	return p
 }
 
-// plan says what comes after an answer at now; ok is false when the day is over.
-func (p *page) plan(now time.Time, held tokens) (ok bool) {
+// plan says what comes after the answer; ok is false when the day is over.
+func (p *page) plan(held tokens) (ok bool) {
+	age := p.next - p.opened
+	life := time.Duration(held.Timeout) * time.Millisecond
+	next := age + max(life-early, time.Minute).Truncate(time.Minute)
 	p.held, p.kind = held, "refresh"
-	age := now.Sub(p.opened)
-	next := age + time.Duration(held.Timeout)*time.Millisecond - early
 	if p.sleep > 0 && next > p.sleep {
 		next, p.sleep = max(next, p.sleep+nap), 0
 	}
@@ -53,72 +54,40 @@ func (p *page) plan(now time.Time, held tokens) (ok bool) {
 			next, p.kind = at, "reload"
 		}
 	}
-	p.next = p.opened.Add(next)
+	p.next = p.opened + next
 	return next <= day
 }
 
-// pages are those that will do something, the next one first.
-type pages []*page
-
-func (p pages) Len() int           { return len(p) }
-func (p pages) Less(i, j int) bool { return p[i].next.Before(p[j].next) }
-func (p pages) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
-func (p *pages) Push(x any)        { *p = append(*p, x.(*page)) }
-func (p *pages) Pop() any {
-	last := (*p)[len(*p)-1]
-	*p = (*p)[:len(*p)-1]
-	return last
-}
-
-// days lets all pages live a day. The clock stands at the next thing that a page does; it waits
-// while requests queue, so that nobody is late on a slow machine.
+// days lets all pages live a day, minute by minute: the clock waits until all requests of a minute
+// are answered, so that nobody is late on a slow machine.
 func (s *site) days(ctx context.Context, n int, stdout io.Writer) error {
-	waiting, begin, m := pages{}, time.Now(), newMeter()
+	agenda, begin, started, m := map[time.Duration][]*page{}, s.clock.now(), time.Now(), newMeter()
 	for range n {
-		waiting = append(waiting, newPage(s.clock.now()))
+		p := newPage()
+		agenda[p.next] = append(agenda[p.next], p)
 	}
-	heap.Init(&waiting)
-	var mu sync.Mutex
-	changed := sync.NewCond(&mu)
-	var underWay []time.Time
-	mu.Lock()
-	for len(waiting)+len(underWay) > 0 && ctx.Err() == nil {
-		if len(waiting) == 0 || len(underWay) == atOnce || len(underWay) > 0 &&
-			waiting[0].next.After(slices.MinFunc(underWay, time.Time.Compare).Add(ahead)) {
-			changed.Wait()
-			continue
-		}
-		p := heap.Pop(&waiting).(*page)
-		s.clock.set(p.next.UnixNano())
-		underWay = append(underWay, p.next)
-		go func() {
-			held, ok := m.measure(p.kind, func() (tokens, string) {
-				if p.kind == "generate" {
-					return s.generate(ctx)
-				}
-				return s.refresh(ctx, p.held)
-			})
-			mu.Lock()
-			defer mu.Unlock()
-			i := slices.Index(underWay, p.next)
-			underWay = slices.Delete(underWay, i, i+1)
-			if ok && p.plan(p.next, held) {
-				heap.Push(&waiting, p)
+	for now := time.Duration(0); len(agenda) > 0 && ctx.Err() == nil; now += time.Minute {
+		s.clock.Store(begin.Add(now).UnixNano())
+		due := agenda[now]
+		delete(agenda, now)
+		more := make([]bool, len(due))
+		each(len(due), func(i int) {
+			held, ok := s.ask(ctx, m, due[i].kind, due[i].held, time.Now())
+			more[i] = ok && due[i].plan(held)
+		})
+		for i, p := range due {
+			if more[i] {
+				agenda[p.next] = append(agenda[p.next], p)
 			}
-			changed.Signal()
-		}()
-	}
-	mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
+		}
 	}
 	u, err := s.used(ctx)
 	if err != nil {
 		return err
 	}
 	calls := s.local.IMM.Calls()
-	fmt.Fprintf(stdout, "%d pages lived %v in %.1f s\n", n, day, time.Since(begin).Seconds())
-	m.print(stdout, time.Since(begin))
+	fmt.Fprintf(stdout, "%d pages lived %v in %.1f s\n", n, day, time.Since(started).Seconds())
+	m.print(stdout, time.Since(started))
 	fmt.Fprintf(stdout, "  billed    %.1f calls a page and day (generate %.1f, refresh %.1f)\n",
 		float64(calls.Generate+calls.Refresh)/float64(n), float64(calls.Generate)/float64(n),
 		float64(calls.Refresh)/float64(n))
@@ -128,4 +97,14 @@ func (s *site) days(ctx context.Context, n int, stdout io.Writer) error {
 		return errors.New("some requests failed: the day says nothing")
 	}
 	return nil
+}
+
+// each does n things, some at once.
+func each(n int, do func(i int)) {
+	var all errgroup.Group
+	all.SetLimit(atOnce)
+	for i := range n {
+		all.Go(func() error { do(i); return nil })
+	}
+	_ = all.Wait()
 }

@@ -26,8 +26,6 @@ import (
 	"weboffice-functions/shared/standin/local"
 )
 
-// A request may be as of a minute before another that was counted already: the limits' spans are
-// far longer, so that nobody is refused for it.
 const policy = `
 standIn: true
 project: test-project
@@ -38,22 +36,13 @@ rules: [{name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant
 
 const (
 	servesVariable = "WEBOFFICE_LOAD_SERVES" // the process is the functions'
-	nowHeader      = "X-Virtual-Now"         // nanoseconds since 1970
+	nowHeader      = "X-Virtual-Now"         // the clock
 )
 
-// clock is everybody's. It only goes forward.
-type clock struct{ nanoseconds atomic.Int64 }
+// clock is everybody's, in nanoseconds since 1970. It goes forward while no request is under way.
+type clock struct{ atomic.Int64 }
 
-func (c *clock) now() time.Time { return time.Unix(0, c.nanoseconds.Load()) }
-
-func (c *clock) set(nanoseconds int64) {
-	for {
-		old := c.nanoseconds.Load()
-		if nanoseconds <= old || c.nanoseconds.CompareAndSwap(old, nanoseconds) {
-			return
-		}
-	}
-}
+func (c *clock) now() time.Time { return time.Unix(0, c.Load()) }
 
 // used is what the functions' process has used so far.
 type used struct {
@@ -66,7 +55,7 @@ type used struct {
 func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
 	app.Tune(getenv)
 	c := &clock{}
-	c.set(time.Now().UnixNano())
+	c.Store(time.Now().UnixNano())
 	logger := slog.New(slog.NewJSONHandler(io.Discard, nil)) // written, and thrown away
 	a, err := app.New(getenv, c.now, logger)
 	if err != nil {
@@ -97,7 +86,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) er
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var at int64
 		if _, err := fmt.Sscan(r.Header.Get(nowHeader), &at); err == nil {
-			c.set(at)
+			c.Store(at)
 		}
 		functions.ServeHTTP(w, r)
 	})
@@ -118,7 +107,7 @@ type site struct {
 func start(ctx context.Context) (*site, error) {
 	s := &site{clock: &clock{}, client: &http.Client{Timeout: 30 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
-	s.clock.set(time.Now().UnixNano())
+	s.clock.Store(time.Now().UnixNano())
 	var err error
 	s.local, err = local.Start(local.Options{Now: s.clock.now, Policy: []byte(policy),
 		Generate: generate.New, Refresh: refresh.New,
@@ -168,50 +157,45 @@ type tokens struct {
 	Timeout                   int64 // milliseconds
 }
 
-// post asks a function, as of the site's clock. code is "" for an answer with tokens.
-func (s *site) post(ctx context.Context, path string, body any) (t tokens, code string) {
+// ask sends what a page does, as of the site's clock, and measures the time since begin; ok says
+// whether it was answered with tokens.
+func (s *site) ask(ctx context.Context, m *meter, kind string, held tokens, begin time.Time) (
+	got tokens, ok bool) {
+	path, body := "/refresh", map[string]string{"AccessToken": held.AccessToken,
+		"RefreshToken": held.RefreshToken}
+	if kind == "generate" {
+		path, body = "/generate",
+			map[string]string{"SourceURI": "oss://test-bucket/test-object.docx"}
+	}
 	text, _ := json.Marshal(body) // texts always marshal
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path,
-		bytes.NewReader(text))
-	if err != nil {
-		return t, err.Error()
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set(nowHeader, fmt.Sprint(s.clock.nanoseconds.Load()))
-	response, err := s.client.Do(request)
-	if err != nil {
-		return t, "no answer"
-	}
-	defer response.Body.Close()
 	var answer struct {
 		tokens
 		Code string
 	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return t, "an answer that is no JSON"
+	err := s.send(ctx, http.MethodPost, path, bytes.NewReader(text), &answer)
+	if err != nil {
+		answer.Code = "no answer in JSON"
 	}
-	return answer.tokens, answer.Code
-}
-
-func (s *site) generate(ctx context.Context) (tokens, string) {
-	return s.post(ctx, "/generate", map[string]string{
-		"SourceURI": "oss://test-bucket/test-object.docx"})
-}
-
-func (s *site) refresh(ctx context.Context, t tokens) (tokens, string) {
-	return s.post(ctx, "/refresh", map[string]string{"AccessToken": t.AccessToken,
-		"RefreshToken": t.RefreshToken})
+	m.add(kind, time.Since(begin), answer.Code)
+	return answer.tokens, answer.Code == ""
 }
 
 func (s *site) used(ctx context.Context) (u used, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/used", nil)
+	err = s.send(ctx, http.MethodGet, "/used", nil, &u)
+	return u, err
+}
+
+func (s *site) send(ctx context.Context, method, path string, body io.Reader, answer any) error {
+	request, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
 	if err != nil {
-		return u, err
+		return err
 	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(nowHeader, fmt.Sprint(s.clock.Load()))
 	response, err := s.client.Do(request)
 	if err != nil {
-		return u, err
+		return err
 	}
 	defer response.Body.Close()
-	return u, json.NewDecoder(response.Body).Decode(&u)
+	return json.NewDecoder(response.Body).Decode(answer)
 }

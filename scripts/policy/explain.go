@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/weboffice"
@@ -71,7 +71,7 @@ func questionOf(uri, permission string) (policy.Question, error) {
 // inspect reads a proof without its signature. It prints why the functions would refuse it, where
 // they would.
 func (t *tool) inspect(p *policy.Policy, file string) (caller.Caller, error) {
-	text, err := os.ReadFile(file)
+	proof, err := command.Proof(file)
 	if err != nil {
 		return caller.Caller{}, err
 	}
@@ -84,8 +84,7 @@ func (t *tool) inspect(p *policy.Policy, file string) (caller.Caller, error) {
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	c, err := v.Inspect(weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)),
-		"Bearer ")))
+	c, err := v.Inspect(proof)
 	if err != nil && c.Guest() {
 		return c, fmt.Errorf("the proof is refused (401) before any rule: %w", err)
 	}

@@ -27,17 +27,17 @@ import (
 	"path/filepath"
 	"strings"
 
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/weboffice"
 )
 
 func main() {
-	err := run(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "policy:", err)
-		os.Exit(1)
-	}
+	command.Main(func(_ context.Context, args []string, getenv func(string) string,
+		stdout io.Writer) error {
+		return run(args, getenv, stdout, os.Stderr)
+	})
 }
 
 // tool is what the commands share.
@@ -68,8 +68,7 @@ var commands = []struct {
 		" functions/policy.schema.json.", (*tool).schema},
 }
 
-func run(_ context.Context, args []string, getenv func(string) string,
-	stdout, stderr io.Writer) error {
+func run(args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	var help strings.Builder
 	for _, c := range commands {
 		fmt.Fprintf(&help, "policy %s %s\n", c.name, c.use)
@@ -81,17 +80,11 @@ func run(_ context.Context, args []string, getenv func(string) string,
 		t.StringVar(&t.policy, "policy", "functions/policy.yaml", "the policy `FILE`")
 		t.BoolVar(&t.standIn, "stand-in", false,
 			"the policy is for a stand-in on this machine: it may say standIn")
-		t.SetOutput(io.Discard) // an error is printed once, by main
 		t.Usage = func() {
-			fmt.Fprintf(stdout, "policy %s %s\n%s\n", c.name, c.use, c.about)
-			t.SetOutput(stdout)
+			fmt.Fprintf(t.Output(), "policy %s %s\n%s\n", c.name, c.use, c.about)
 			t.PrintDefaults()
 		}
-		err := c.run(t, args[1:])
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
+		return c.run(t, args[1:])
 	}
 	if len(args) == 1 && (args[0] == "-h" || args[0] == "help") {
 		_, err := io.WriteString(stdout, help.String())
@@ -100,16 +93,7 @@ func run(_ context.Context, args []string, getenv func(string) string,
 	return errors.New("say what to do (each takes -h):\n" + strings.TrimSpace(help.String()))
 }
 
-// parse reads the flags of a command. Only asking for -h prints its use.
-func (t *tool) parse(args []string) error {
-	usage := t.Usage
-	t.Usage = func() {}
-	err := t.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		usage()
-	}
-	return err
-}
+func (t *tool) parse(args []string) error { return command.Parse(t.FlagSet, args, t.stdout) }
 
 // given says whether a flag stands in the command.
 func (t *tool) given(name string) (given bool) {

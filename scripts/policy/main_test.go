@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -41,19 +43,19 @@ func write(t *testing.T, name, text string) string {
 	return file
 }
 
-// command runs the tool with an environment and returns what it prints.
-func command(t *testing.T, environment map[string]string, args ...string) (string, error) {
+// call runs the tool with an environment and returns what it prints.
+func call(t *testing.T, environment map[string]string, args ...string) (string, error) {
 	t.Helper()
 	out, _, err := printed(t, environment, args...)
 	return out, err
 }
 
-// printed is command with what goes to standard error.
+// printed is call with what goes to standard error.
 func printed(t *testing.T, environment map[string]string, args ...string) (out, messages string,
 	err error) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	err = run(t.Context(), args, func(name string) string { return environment[name] }, &stdout,
+	err = run(args, func(name string) string { return environment[name] }, &stdout,
 		&stderr)
 	return stdout.String(), stderr.String(), err
 }
@@ -102,7 +104,7 @@ func TestTestOfPolicies(t *testing.T) {
 		"stand-in": {[]string{"../dev/policy.yaml"}, "1 of 1", []string{"standIn"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := command(t, nil, append([]string{"test"}, c.files...)...)
+			out, err := call(t, nil, append([]string{"test"}, c.files...)...)
 			if c.fails == "" && err != nil || c.fails != "" &&
 				(err == nil || !strings.HasPrefix(err.Error(), c.fails)) {
 				t.Errorf("error %v, want %q", err, c.fails)
@@ -110,14 +112,14 @@ func TestTestOfPolicies(t *testing.T) {
 			shows(t, out, c.want...)
 		})
 	}
-	if out, err := command(t, nil, "test", "-stand-in", "../dev/policy.yaml"); err != nil {
+	if out, err := call(t, nil, "test", "-stand-in", "../dev/policy.yaml"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestTestLooksForTheFunctionsPolicies(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if _, err := command(t, nil, "test"); err == nil || !strings.Contains(err.Error(), "go.mod") {
+	if _, err := call(t, nil, "test"); err == nil || !strings.Contains(err.Error(), "go.mod") {
 		t.Errorf("without a policy: %v", err)
 	}
 	if err := os.Mkdir("functions", 0o700); err != nil {
@@ -128,7 +130,7 @@ func TestTestLooksForTheFunctionsPolicies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := command(t, nil, "test")
+	out, err := call(t, nil, "test")
 	if err != nil {
 		t.Error(err)
 	}
@@ -176,7 +178,7 @@ func TestExplain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := command(t, environment, append([]string{"explain", "-policy", file},
+			out, err := call(t, environment, append([]string{"explain", "-policy", file},
 				c.args...)...)
 			if err != nil {
 				t.Fatal(err)
@@ -198,13 +200,13 @@ func TestExplainReadsATokenWithoutTrustingIt(t *testing.T) {
 		}
 		return write(t, "token", "Bearer "+provider.Token(claims).Reveal()+"\n")
 	}
-	out, err := command(t, nil, "explain", "-policy", file, "-token", token(nil), red)
+	out, err := call(t, nil, "explain", "-policy", file, "-token", token(nil), red)
 	if err != nil {
 		t.Fatal(err)
 	}
 	shows(t, out, "signature was not looked at", `"ann" of staff`, "teams: decides", "not", "401")
 
-	out, err = command(t, nil, "explain", "-policy", file, "-token",
+	out, err = call(t, nil, "explain", "-policy", file, "-token",
 		token(map[string]any{"aud": "another"}), red)
 	if err != nil {
 		t.Fatal(err)
@@ -212,12 +214,12 @@ func TestExplainReadsATokenWithoutTrustingIt(t *testing.T) {
 	shows(t, out, "The proof is refused (401) before any rule", "aud", "Were it good",
 		"teams: decides")
 
-	if out, err := command(t, nil, "explain", "-policy", file, "-token",
+	if out, err := call(t, nil, "explain", "-policy", file, "-token",
 		write(t, "token", "no token"), red); err == nil || strings.Contains(out, "rule") {
 		t.Errorf("no token at all: %v\n%s", err, out)
 	}
 	provider.SetURL("https://evil.example")
-	if out, err := command(t, nil, "explain", "-policy", file, "-token", token(nil),
+	if out, err := call(t, nil, "explain", "-policy", file, "-token", token(nil),
 		"oss://team-docs/handbook/x.docx"); err == nil || strings.Contains(out, "handbook") {
 		t.Errorf("another issuer's token was explained as a guest's: %v\n%s", err, out)
 	}
@@ -246,13 +248,13 @@ func TestAWatermarkNeedsALinksName(t *testing.T) {
 			`"Value": "Ann"`, "not", "refused"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token, err := command(t, environment,
+			token, err := call(t, environment,
 				append([]string{"link", "-document", "oss://team-docs/a.docx", "-grant", "view"},
 					c.flags...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			explained, err := command(t, nil, "explain", "-policy", file, "-token",
+			explained, err := call(t, nil, "explain", "-policy", file, "-token",
 				write(t, "token", token), "oss://team-docs/a.docx")
 			if err != nil {
 				t.Fatal(err)
@@ -267,7 +269,7 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 	key, encoded := linkKey("first")
 	_, second := linkKey("second")
 	environment := map[string]string{"WEBOFFICE_LINK_KEYS": encoded + "," + second}
-	out, err := command(t, environment, "link", "-document", "oss://team-docs/a.docx", "-grant",
+	out, err := call(t, environment, "link", "-document", "oss://team-docs/a.docx", "-grant",
 		"view,copy", "-sub", "ann", "-name", "Ann", "-expires", "2h", "-id", "j1")
 	if err != nil {
 		t.Fatal(err)
@@ -288,13 +290,13 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 		t.Errorf("got %+v %+v", c, c.Link)
 	}
 	token := write(t, "token", out)
-	explained, err := command(t, nil, "explain", "-policy", file, "-token", token,
+	explained, err := call(t, nil, "explain", "-policy", file, "-token", token,
 		"oss://team-docs/a.docx")
 	if err != nil {
 		t.Fatal(err)
 	}
 	shows(t, explained, "links: decides", "granted   view copy")
-	explained, err = command(t, nil, "explain", "-policy", file, "-token", token,
+	explained, err = call(t, nil, "explain", "-policy", file, "-token", token,
 		"oss://team-docs/handbook/x.docx")
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +304,7 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 	shows(t, explained, "links: the link is for other documents",
 		"handbook: a share link is decided by rules for links alone", "refused   Forbidden")
 	revoked := write(t, "policy.yaml", "revokedLinks: [j1]\n"+team)
-	if explained, err = command(t, nil, "explain", "-policy", revoked, "-token", token,
+	if explained, err = call(t, nil, "explain", "-policy", revoked, "-token", token,
 		"oss://team-docs/a.docx"); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +317,7 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 		!regexp.MustCompile(`^jti [A-Z2-7]{26}\n$`).MatchString(jti) {
 		t.Errorf("two links are one: %v %v, or their ids are not shown: %q", err, err2, jti)
 	}
-	if explained, err = command(t, nil, "explain", "-policy", file, "-token",
+	if explained, err = call(t, nil, "explain", "-policy", file, "-token",
 		write(t, "token", again), "oss://team-docs/other.docx"); err != nil {
 		t.Fatal(err)
 	}
@@ -327,14 +329,14 @@ func TestLinkToADocumentNamedLikeAPattern(t *testing.T) {
 	file := write(t, "policy.yaml", strings.Replace(team, `set: {Watermark: {Value: "${name}"}}`,
 		"set: {Hidecmb: true}", 1))
 	_, encoded := linkKey("first")
-	out, err := command(t, map[string]string{"WEBOFFICE_LINK_KEYS": encoded}, "link", "-document",
+	out, err := call(t, map[string]string{"WEBOFFICE_LINK_KEYS": encoded}, "link", "-document",
 		"oss://team-docs/uploads/*.docx", "-grant", "view", "-policy", file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, opens := range map[string]string{"*.docx": "links: decides",
 		"other.docx": "links: the link is for other documents"} {
-		explained, err := command(t, nil, "explain", "-policy", file, "-token",
+		explained, err := call(t, nil, "explain", "-policy", file, "-token",
 			write(t, "token", out), "oss://team-docs/uploads/"+name)
 		if err != nil {
 			t.Fatal(err)
@@ -351,7 +353,7 @@ func TestDiffSaysWhoGainsAndWhoLoses(t *testing.T) {
 		"callers: anyone, grant: [view]}", "callers: {issuer: partners}, grant: [view]}",
 		"rules:\n", "  partners: {url: https://id.partners.example, audience: weboffice}\nrules:\n",
 		"expect: handbook", "expect: refused").Replace(team))
-	out, err := command(t, nil, "diff", "-from", old, "-policy", changed)
+	out, err := call(t, nil, "diff", "-from", old, "-policy", changed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,14 +367,14 @@ func TestDiffSaysWhoGainsAndWhoLoses(t *testing.T) {
 			"    loses all: view\n    such as {\"as\":\"anyone\",\"open\":\"oss://team-docs/",
 		"no rule before, rule \"handbook\" now\n  partners, in oss://team-docs/handbook/**\n"+
 			"    gains all: view\n", "not", "pay", "links", "nothing changes")
-	if out, err = command(t, nil, "diff", "-from", old, "-policy", old); err != nil ||
+	if out, err = call(t, nil, "diff", "-from", old, "-policy", old); err != nil ||
 		out != "nothing changes: every request is decided as before\n" {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestSchemaIsTheOneThatEditorsRead(t *testing.T) {
-	out, err := command(t, nil, "schema")
+	out, err := call(t, nil, "schema")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,25 +388,25 @@ func TestSchemaIsTheOneThatEditorsRead(t *testing.T) {
 // What keeps a function from starting keeps a policy from going out.
 func TestTestFailsForWhatAFunctionWouldNotStartWith(t *testing.T) {
 	homeless := write(t, "policy.yaml", strings.Replace(team, "project: team-project\n", "", 1))
-	out, err := command(t, nil, "test", "-policy", homeless)
+	out, err := call(t, nil, "test", "-policy", homeless)
 	if err == nil {
 		t.Error("a policy without a project is ok")
 	}
 	shows(t, out, "no IMM project: set WEBOFFICE_PROJECT")
 	_, encoded := linkKey("first")
-	out, err = command(t, map[string]string{"WEBOFFICE_PROJECT": "p",
+	out, err = call(t, map[string]string{"WEBOFFICE_PROJECT": "p",
 		"WEBOFFICE_LINK_KEYS": encoded}, "test", "-policy", homeless)
 	if err != nil {
 		t.Error(err)
 	}
 	shows(t, out, "4 rules, 1 tests, ok", "not", "note")
-	out, err = command(t, map[string]string{"WEBOFFICE_PROJECT": "p"}, "test", homeless)
+	out, err = call(t, map[string]string{"WEBOFFICE_PROJECT": "p"}, "test", homeless)
 	if err != nil {
 		t.Error(err)
 	}
 	shows(t, out, "note: it has rules for share links: the functions do not start without"+
 		" WEBOFFICE_LINK_KEYS")
-	if _, err = command(t, map[string]string{"WEBOFFICE_PROJECT": "p",
+	if _, err = call(t, map[string]string{"WEBOFFICE_PROJECT": "p",
 		"WEBOFFICE_LINK_KEYS": "short"}, "test", homeless); err == nil {
 		t.Error("a bad link key is ok")
 	}
@@ -485,20 +487,20 @@ func TestWrongArguments(t *testing.T) {
 			"nothing behind its flags"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := command(t, c.environment, c.args...)
+			out, err := call(t, c.environment, c.args...)
 			if err == nil || !strings.Contains(err.Error(), c.want) || out != "" {
 				t.Errorf("error %v, want one with %q; printed %q", err, c.want, out)
 			}
 		})
 	}
 	for _, c := range commands {
-		out, err := command(t, nil, c.name, "-h")
-		if err != nil || !strings.HasPrefix(out, "policy "+c.name) ||
+		out, err := call(t, nil, c.name, "-h")
+		if !errors.Is(err, flag.ErrHelp) || !strings.HasPrefix(out, "policy "+c.name) ||
 			!strings.Contains(out, "-policy FILE") {
 			t.Errorf("%s -h: %v\n%s", c.name, err, out)
 		}
 	}
-	if out, err := command(t, nil, "-h"); err != nil ||
+	if out, err := call(t, nil, "-h"); err != nil ||
 		!strings.Contains(out, "policy diff -from") {
 		t.Errorf("-h: %v\n%s", err, out)
 	}

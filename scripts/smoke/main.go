@@ -15,28 +15,18 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/standin/local"
 	"weboffice-functions/shared/weboffice"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run) }
 
 // target is what is checked.
 type target struct {
@@ -46,11 +36,11 @@ type target struct {
 	origin            string           // an allowed one, "" when not known
 	local             *local.Local     // nil for deployed functions
 	client            *http.Client
+	names             map[string]string // what cases.yaml is filled with
 }
 
 func run(ctx context.Context, args []string, _ func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
-	flags.SetOutput(stdout)
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	t := target{client: &http.Client{Timeout: 30 * time.Second, CheckRedirect: stay}}
 	flags.StringVar(&t.generate, "generate", "", "the `URL` of a deployed generate")
@@ -60,7 +50,7 @@ func run(ctx context.Context, args []string, _ func(string) string, stdout io.Wr
 	tokenFile := flags.String("token", "",
 		"a `file` with the caller's proof; none: the document is open to anyone")
 	asJSON := flags.Bool("json", false, "a JSON object for each case")
-	if err := flags.Parse(args); err != nil {
+	if err := command.ParseAll(flags, args, stdout); err != nil {
 		return err
 	}
 	if t.generate+t.refresh+t.document != "" {
@@ -92,36 +82,38 @@ func (t *target) look(ctx context.Context, tokenFile string) error {
 		return fmt.Errorf("-document: %s", weboffice.AsError(err).Message)
 	}
 	if tokenFile != "" {
-		text, err := os.ReadFile(tokenFile)
-		if err != nil {
+		var err error
+		if t.token, err = command.Proof(tokenFile); err != nil {
 			return fmt.Errorf("-token: %w", err)
 		}
-		proof := strings.TrimPrefix(strings.TrimSpace(string(text)), "Bearer ")
-		if t.token = weboffice.Secret(proof); !jwt.MatchString(proof) {
+		if !jwt.MatchString(t.token.Reveal()) {
 			return fmt.Errorf("-token: %s holds no JWT: three parts, with dots between them, and "+
 				"nothing else", tokenFile)
 		}
 	}
 	for _, f := range []struct {
 		flag, address, other string
-		refresh              bool
-	}{{"-generate", t.generate, "refresh", false}, {"-refresh", t.refresh, "generate", true}} {
+		exchange
+	}{
+		{"-generate", t.generate, "refresh",
+			exchange{Body: `{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`}},
+		{"-refresh", t.refresh, "generate",
+			exchange{Body: `{"AccessToken":"a","RefreshToken":"b"}`, Refresh: true}},
+	} {
 		parsed, err := url.Parse(f.address)
 		if err != nil || parsed.Host == "" ||
 			parsed.Scheme != "https" && !weboffice.Loopback(parsed.Hostname()) {
 			return fmt.Errorf("%s is not the https URL of a function", f.flag)
 		}
-		body := map[bool]string{false: `{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`,
-			true: `{"AccessToken":"a","RefreshToken":"b"}`}
-		got, err := t.send(ctx, exchange{refresh: f.refresh, body: body[f.refresh], proof: true})
+		got, err := t.send(ctx, f.exchange)
 		switch {
 		case err != nil && got.status == 0:
 			return fmt.Errorf("%s cannot be reached: %w", f.flag, err)
 		case err != nil || got.body.RequestId == "":
 			return fmt.Errorf("%s answers %d, and not as a function of this project does: look at "+
 				"the URL and at the function's log", f.flag, got.status)
-		case strings.HasPrefix(got.body.Code, "InvalidArgument.SourceURI") && !f.refresh,
-			strings.HasPrefix(got.body.Code, "InvalidArgument.AccessToken") && f.refresh:
+		case strings.HasPrefix(got.body.Code, "InvalidArgument.SourceURI") && !f.Refresh,
+			strings.HasPrefix(got.body.Code, "InvalidArgument.AccessToken") && f.Refresh:
 			return fmt.Errorf("%s is the URL of %s", f.flag, f.other)
 		}
 	}

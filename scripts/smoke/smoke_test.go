@@ -116,9 +116,9 @@ func TestAnswersThatMayBeCachedFail(t *testing.T) {
 		status int
 		failed bool
 	}{
-		{"a gateway's 403 to PUT", exchange{want: "405 403", gateway: true}, 403, false},
-		{"a cacheable 405 to PUT", exchange{want: "405 403", gateway: true}, 405, true},
-		{"a cacheable 403 to a document", exchange{want: "401 403"}, 403, true},
+		{"a gateway's 403 to PUT", exchange{Want: "405 403", Gateway: true}, 403, false},
+		{"a cacheable 405 to PUT", exchange{Want: "405 403", Gateway: true}, 405, true},
+		{"a cacheable 403 to a document", exchange{Want: "401 403"}, 403, true},
 	} {
 		if r := judge(c.e, answer{status: c.status}, nil); (r.Failed != "") != c.failed {
 			t.Errorf("%s: %+v", c.name, r)
@@ -193,7 +193,7 @@ func TestThrottledCasesAreSentOnceMore(t *testing.T) {
 							return w.Result(), nil
 						})}}
 				begin := time.Now()
-				got, err := s.send(t.Context(), exchange{body: "the body"})
+				got, err := s.send(t.Context(), exchange{Body: "the body"})
 				if err != nil || requests != c.requests || got.status != c.status ||
 					time.Since(begin) != c.waited {
 					t.Errorf("%d requests, status %d after %v, %v", requests, got.status,
@@ -215,7 +215,7 @@ func TestNoAnswerSaysWhyWithoutTheURL(t *testing.T) {
 	} {
 		refused.generate = address
 		got, err := refused.send(t.Context(), exchange{})
-		r := judge(exchange{want: "403"}, got, err)
+		r := judge(exchange{Want: "403"}, got, err)
 		if !strings.Contains(r.Failed, why) || strings.Contains(r.Failed, "hidden") {
 			t.Errorf("%s: %q, want %q", address, r.Failed, why)
 		}
