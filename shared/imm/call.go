@@ -104,6 +104,7 @@ func (p parameters) structure(name string, value any, present bool) {
 
 func (p parameters) encode() string {
 	var query strings.Builder
+	query.Grow(512) // an ordinary request
 	for name, value := range p {
 		if query.Len() > 0 {
 			query.WriteByte('&')

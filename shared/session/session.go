@@ -137,7 +137,7 @@ func NewSealer(keys [][]byte, project, region string) (*Sealer, error) {
 
 // Seal returns the token of a session.
 func (s *Sealer) Seal(session Session) (Sealed, error) {
-	head := make([]byte, header, 2<<10) // an ordinary token grows into it
+	head := make([]byte, header, 1<<10) // an ordinary token grows into it
 	head[0] = version
 	copy(head[1:], s.ids[0][:])
 	_, _ = rand.Read(head[1+keyIDSize:]) // never fails
