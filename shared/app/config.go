@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"weboffice-functions/shared/imm"
@@ -32,7 +31,10 @@ type Config struct {
 	Listen      platform.Listen
 }
 
-const makeKey = "make one with `openssl rand -base64 32`"
+const (
+	sessionKeys, linkKeys = "WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS"
+	makeKey               = "make one with `openssl rand -base64 32`"
+)
 
 var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
 
@@ -40,35 +42,36 @@ var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
 // with its variable and its fix and without its value. No network.
 func ReadConfig(getenv func(string) string) (Config, error) {
 	r := &configReader{getenv: getenv}
+	program, _ := os.Executable() // where nobody knows, "" stands for the working directory
 	c := Config{
+		SessionKeys: keys[[]byte](r, sessionKeys),
+		LinkKeys:    keys[weboffice.Secret](r, linkKeys),
 		UserSalt:    weboffice.Secret(getenv("WEBOFFICE_USER_SALT")),
-		PolicyFile:  cmp.Or(getenv("WEBOFFICE_POLICY_FILE"), besideProgram("policy.yaml")),
-		Project:     getenv("WEBOFFICE_PROJECT"),
-		Region:      cmp.Or(getenv("WEBOFFICE_REGION"), getenv("FC_REGION")),
-		IMMEndpoint: getenv("WEBOFFICE_IMM_ENDPOINT"),
+		PolicyFile: cmp.Or(getenv("WEBOFFICE_POLICY_FILE"),
+			filepath.Join(filepath.Dir(program), "policy.yaml")),
+		Project: getenv("WEBOFFICE_PROJECT"),
+		Region:  cmp.Or(getenv("WEBOFFICE_REGION"), getenv("FC_REGION")),
 	}
-	c.SessionKeys = r.keys("WEBOFFICE_SESSION_KEYS")
-	if len(c.SessionKeys) == 0 && getenv("WEBOFFICE_SESSION_KEYS") == "" {
-		r.problem("WEBOFFICE_SESSION_KEYS is not set: %s, the same for both functions", makeKey)
+	if getenv(sessionKeys) == "" {
+		r.problem("%s is not set: %s, the same for both functions", sessionKeys, makeKey)
 	}
-	c.LinkKeys = r.linkKeys(c.SessionKeys)
-	if !regionName.MatchString(c.Region) {
+	knownRegion := regionName.MatchString(c.Region)
+	if !knownRegion {
 		r.problem("WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai" +
 			" (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
 	}
-	if c.IMMEndpoint == "" {
-		c.IMMEndpoint = "imm." + c.Region + ".aliyuncs.com"
-	}
-	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && regionName.MatchString(c.Region) {
+	c.IMMEndpoint = cmp.Or(getenv("WEBOFFICE_IMM_ENDPOINT"), "imm."+c.Region+".aliyuncs.com")
+	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && knownRegion {
 		r.problem("WEBOFFICE_IMM_ENDPOINT: %v", err)
 	}
 	if level := getenv("LOG_LEVEL"); level != "" && c.LogLevel.UnmarshalText([]byte(level)) != nil {
 		r.problem("LOG_LEVEL is DEBUG, INFO, WARN or ERROR")
 	}
-	if debug := getenv("DEBUG"); debug != "" {
-		// what the SDK's packages look for
-		if prints, _ := regexp.MatchString(`(?i)dara|tea|sdk|credential|signer`, debug); prints {
+	debug := strings.ToLower(getenv("DEBUG")) // the SDK's packages look for these in it
+	for _, part := range []string{"dara", "tea", "sdk", "credential", "signer"} {
+		if strings.Contains(debug, part) {
 			r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
+			break
 		}
 	}
 	var err error
@@ -89,21 +92,14 @@ func (c Config) PolicyOptions() policy.Options {
 // variable at hand. Not set: none, and no error.
 func LinkKeys(getenv func(string) string) ([]weboffice.Secret, error) {
 	r := &configReader{getenv: getenv}
-	keys := r.linkKeys(r.keys("WEBOFFICE_SESSION_KEYS"))
-	return keys, errors.Join(r.problems...)
-}
-
-func besideProgram(name string) string {
-	program, err := os.Executable()
-	if err != nil {
-		return name
-	}
-	return filepath.Join(filepath.Dir(program), name)
+	keys[[]byte](r, sessionKeys) // which none may equal
+	return keys[weboffice.Secret](r, linkKeys), errors.Join(r.problems...)
 }
 
 type configReader struct {
 	getenv   func(string) string
 	problems []error
+	keys     map[string]string // the variable that holds a key
 }
 
 func (r *configReader) problem(format string, args ...any) {
@@ -111,12 +107,15 @@ func (r *configReader) problem(format string, args ...any) {
 }
 
 // keys reads comma-separated base64 of 32 bytes each, standard or URL alphabet.
-func (r *configReader) keys(variable string) [][]byte {
-	if r.getenv(variable) == "" {
+func keys[Key []byte | weboffice.Secret](r *configReader, variable string) (keys []Key) {
+	given := r.getenv(variable)
+	if given == "" {
 		return nil
 	}
-	var keys [][]byte
-	for i, text := range strings.Split(r.getenv(variable), ",") {
+	if r.keys == nil {
+		r.keys = map[string]string{}
+	}
+	for i, text := range strings.Split(given, ",") {
 		text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(
 			strings.TrimSpace(text)), "=")
 		key, err := base64.RawStdEncoding.DecodeString(text)
@@ -125,23 +124,14 @@ func (r *configReader) keys(variable string) [][]byte {
 			r.problem("%s: key %d is not the base64 of 32 bytes: %s", variable, i+1, makeKey)
 		case weak(key):
 			r.problem("%s: key %d does not look random: %s", variable, i+1, makeKey)
-		case slices.ContainsFunc(keys, func(k []byte) bool { return string(k) == string(key) }):
+		case r.keys[string(key)] == variable:
 			r.problem("%s: key %d is there twice: drop it", variable, i+1)
-		default:
-			keys = append(keys, key)
+		case r.keys[string(key)] != "":
+			r.problem("%s holds a session key: whoever mints links could open sealed tokens; %s",
+				variable, makeKey)
 		}
-	}
-	return keys
-}
-
-func (r *configReader) linkKeys(sessionKeys [][]byte) (keys []weboffice.Secret) {
-	for _, key := range r.keys("WEBOFFICE_LINK_KEYS") {
-		if slices.ContainsFunc(sessionKeys,
-			func(s []byte) bool { return string(s) == string(key) }) {
-			r.problem("WEBOFFICE_LINK_KEYS holds a session key: whoever mints links could open"+
-				" sealed tokens; %s", makeKey)
-		}
-		keys = append(keys, weboffice.Secret(key))
+		r.keys[string(key)] = variable
+		keys = append(keys, Key(key))
 	}
 	return keys
 }
