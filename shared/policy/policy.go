@@ -170,7 +170,7 @@ func (p *Policy) Decide(q Question, now time.Time) (Decision, error) {
 		return Decision{}, err
 	}
 	a := newAsk(&q)
-	r, judged := p.judge(a, false)
+	r, steps := p.judge(a, false)
 	d, err := Decision{}, error(nil)
 	switch {
 	case r != nil && !r.deny:
@@ -184,60 +184,46 @@ func (p *Policy) Decide(q Question, now time.Time) (Decision, error) {
 		d, err = Decision{Rule: r.name}, weboffice.ErrSessionEnded.New()
 	}
 	if err != nil {
-		d.Steps = steps(judged)
+		d.Steps = steps
 	}
 	return d, err
 }
 
 // Explain gives every rule up to the one that decides, those for other documents included.
 func (p *Policy) Explain(q Question) []Step {
-	_, judged := p.judge(newAsk(&q), true)
-	return steps(judged)
+	_, steps := p.judge(newAsk(&q), true)
+	return steps
 }
 
-// judged is a rule and what failed first in it.
-type judged struct {
-	*rule
-	first failure
-}
-
-// judge finds the first rule that matches, or nil, and what was made of the rules up to it: of
-// those whose documents match, or of all.
-func (p *Policy) judge(a *ask, all bool) (*rule, []judged) {
-	var looked []judged
+// judge finds the first rule that matches, or nil, and what the rules up to it made of the
+// question: those whose documents match, or all.
+func (p *Policy) judge(a *ask, all bool) (decides *rule, steps []Step) {
 	for _, r := range p.rules {
 		if !all && !strings.HasPrefix(a.uri, r.pattern.prefix) { // most of a long policy
 			continue
 		}
-		first, documents := a.firstFailing(r)
+		why, documents := a.firstFailing(r)
 		if documents || all {
-			looked = append(looked, judged{r, first})
+			steps = append(steps, Step{r.name, why == holds, r.deny, why})
 		}
-		if first == holds {
-			return r, looked
+		if why == holds {
+			return r, steps
 		}
 	}
-	return nil, looked
-}
-
-func steps(looked []judged) []Step {
-	var all []Step
-	for _, j := range looked {
-		all = append(all, Step{j.name, j.first == holds, j.deny, j.first.String()})
-	}
-	return all
+	return nil, steps
 }
 
 // grant settles what the matching rule gives.
 func (p *Policy) grant(r *rule, a *ask) (Decision, error) {
 	asked := a.q.Asked
 	set, unfilled := a.fill(r)
-	given := r.taken(asked).With(set)
-	given.ProjectName = cmp.Or(given.ProjectName, p.projectOf(r))
-	given.User = p.user(*a.q, given.User)
+	user, given := p.user(*a.q), set
+	given.ProjectName, given.User = cmp.Or(set.ProjectName, p.projectOf(r)), over(user, set.User)
 	if err := cmp.Or(r.admit(asked, set, given), unfilled); err != nil {
 		return Decision{}, err
 	}
+	given = given.With(asked).With(set)
+	given.User = over(user, given.User)
 	granted := r.grant
 	if link := a.q.Caller.Link; link != nil {
 		linked, err := weboffice.PermissionOf(link.Grant)
@@ -265,8 +251,8 @@ func (p *Policy) grant(r *rule, a *ask) (Decision, error) {
 	return Decision{Rule: r.name, Request: request, End: a.q.Start.Add(r.session)}, nil
 }
 
-// user completes the User of the request: what the rule sets or accepts first, then the caller.
-func (p *Policy) user(q Question, given *weboffice.User) *weboffice.User {
+// user is the User that a caller is to the editor.
+func (p *Policy) user(q Question) weboffice.User {
 	user, person := q.Guest, q.Caller.User
 	if person.ID != "" {
 		user = weboffice.User{Id: weboffice.UserID(p.options.Salt, q.Caller.IssuerURL, person.ID),
@@ -275,6 +261,11 @@ func (p *Policy) user(q Question, given *weboffice.User) *weboffice.User {
 	if person.ID != "" || person.Name != "" { // a share link may name its guest
 		user.Name = weboffice.CleanName(person.Name)
 	}
+	return user
+}
+
+// over puts what a rule sets or accepts of a User over that of the caller.
+func over(user weboffice.User, given *weboffice.User) *weboffice.User {
 	if given != nil {
 		user.Id, user.Avatar = cmp.Or(given.Id, user.Id), cmp.Or(given.Avatar, user.Avatar)
 		if given.Name != "" {

@@ -51,17 +51,13 @@ func (r *rule) forAnyone() bool {
 // kind is made to say here what it does to a question, and in narrow to the questions that remain
 // where it holds or fails: warnings and diff know no other way to a rule.
 type condition interface {
-	failing(a *ask, deny bool) failure
+	// failing says for the log, without values, why the condition does not hold
+	failing(a *ask, deny bool) string
 	narrow(d *demands, deny, holds bool)
 }
 
-// failure is what the log shows of a condition that does not hold, without values: a sentence, in
-// which {} stands for the claim's name. The zero value says that it holds.
-type failure struct{ sentence, claim string }
-
-func (f failure) String() string { return strings.Replace(f.sentence, "{}", f.claim, 1) }
-
-var holds failure
+// holds is what a condition that holds says of itself.
+const holds = ""
 
 // claimIs holds where a claim, or one element of a list claim, is one of the wanted values.
 type claimIs struct {
@@ -81,31 +77,31 @@ type segmentIs struct {
 // linkCovers holds where the share link is for the document.
 type linkCovers struct{}
 
-func (c *claimIs) failing(a *ask, deny bool) failure {
+func (c *claimIs) failing(a *ask, deny bool) string {
 	switch value := a.claim(c.claim); {
 	case c.holds(value, deny):
 		return holds
 	case value != nil:
-		return failure{"the claim {} does not hold", c.claim}
+		return "the claim " + c.claim + " does not hold"
 	case c.claim == "email" && a.q.Caller.EmailIgnored != "":
-		return failure{a.q.Caller.EmailIgnored, ""}
+		return a.q.Caller.EmailIgnored
 	}
-	return failure{"the claim {} is missing or of another type", c.claim}
+	return "the claim " + c.claim + " is missing or of another type"
 }
 
-func (s segmentIs) failing(a *ask, deny bool) failure {
+func (s segmentIs) failing(a *ask, deny bool) string {
 	is := claimIs{texts: a.segments[s.at : s.at+1], exact: true}
 	if is.holds(a.claim(s.claim), deny) {
 		return holds
 	}
-	return failure{"the segment ${{}} is not the caller's", s.claim}
+	return "the segment ${" + s.claim + "} is not the caller's"
 }
 
-func (linkCovers) failing(a *ask, _ bool) failure {
-	if a.linkCovers() {
+func (linkCovers) failing(a *ask, _ bool) string {
+	if a.linked {
 		return holds
 	}
-	return failure{sentence: "the link is for other documents"}
+	return "the link is for other documents"
 }
 
 // holds compares a claim, in the form that Find gives it. For a deny rule it holds as well where
@@ -146,40 +142,29 @@ func lower(text string) string {
 	}, text)
 }
 
-func newAsk(q *Question) *ask { return &ask{q: q, uri: q.Document.String()} }
-
 // ask is one question while rules look at it.
 type ask struct {
 	q        *Question
 	uri      string
-	segments []string // of the document's key, once a pattern matched
-	claims   []found  // those that were looked up
-	link     *bool    // whether the share link covers the document, once it was looked at
+	segments []string       // of the document's key, once a pattern matched
+	claims   map[string]any // those that were looked up
+	linked   bool           // the share link covers the document
 }
 
-type found struct {
-	name  string
-	value any
+func newAsk(q *Question) *ask {
+	uri := q.Document.String()
+	return &ask{q: q, uri: uri, linked: linkMatches(q.Caller.Link, uri),
+		claims: map[string]any{}}
 }
 
 // claim returns a claim as conditions compare it.
 func (a *ask) claim(name string) any {
-	for _, f := range a.claims {
-		if f.name == name {
-			return f.value
-		}
+	value, seen := a.claims[name]
+	if !seen {
+		value = a.q.Caller.Claims.Find(name)
+		a.claims[name] = value
 	}
-	value := a.q.Caller.Claims.Find(name)
-	a.claims = append(a.claims, found{name, value})
 	return value
-}
-
-func (a *ask) linkCovers() bool {
-	if a.link == nil {
-		covers := linkMatches(a.q.Caller.Link, a.uri)
-		a.link = &covers
-	}
-	return *a.link
 }
 
 func linkMatches(link *caller.Link, uri string) bool {
@@ -198,11 +183,11 @@ func linkMatches(link *caller.Link, uri string) bool {
 }
 
 // firstFailing says which condition of the rule fails first, and whether its documents match.
-func (a *ask) firstFailing(r *rule) (first failure, documents bool) {
+func (a *ask) firstFailing(r *rule) (first string, documents bool) {
 	if a.segments, documents = r.pattern.match(a.uri); !documents {
-		return failure{sentence: "the documents do not match"}, false
+		return "the documents do not match", false
 	}
-	first.sentence = "the caller is not of this issuer"
+	first = "the caller is not of this issuer"
 	for _, c := range r.callers {
 		switch {
 		case c.admits(a.q.Caller.Issuer, r.deny):
@@ -210,13 +195,13 @@ func (a *ask) firstFailing(r *rule) (first failure, documents bool) {
 				return holds, true
 			}
 		case c.anyone:
-			first.sentence = "a share link is decided by rules for links alone"
+			first = "a share link is decided by rules for links alone"
 		}
 	}
 	return first, true
 }
 
-func (a *ask) failingOf(c callers, deny bool) failure {
+func (a *ask) failingOf(c callers, deny bool) string {
 	for _, condition := range c.conditions {
 		if failing := condition.failing(a, deny); failing != holds {
 			return failing
@@ -230,22 +215,12 @@ func (a *ask) failingOf(c callers, deny bool) failure {
 var sendable = []string{"SourceURI", "Filename", "Password", "Permission", "Hidecmb",
 	"PreviewPages"}
 
-// taken is what the rule takes of a request: parameters that a caller may send.
-func (r *rule) taken(asked weboffice.Request) weboffice.Request {
-	for _, name := range asked.Sent() {
-		if !r.takes(name) {
-			reflect.ValueOf(&asked).Elem().FieldByName(name).SetZero()
-		}
-	}
-	return asked
-}
-
 func (r *rule) takes(parameter string) bool {
 	return slices.Contains(sendable, parameter) || slices.Contains(r.accept, parameter)
 }
 
 // admit refuses parameters that only the policy may set. given is what IMM would be sent if the
-// caller sent nothing that it may not: a caller may repeat that, and ask for fewer PreviewPages.
+// caller sent nothing: a caller may repeat that, and ask for fewer PreviewPages.
 func (r *rule) admit(asked, set, given weboffice.Request) error {
 	for _, name := range asked.Sent() {
 		sent := reflect.ValueOf(asked).FieldByName(name).Interface()
