@@ -15,17 +15,6 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// work is what was done at IMM.
-type work struct {
-	outcome string // "" until something other than the ordinary happens
-	billed  int    // calls that IMM charges for
-	// one call more may have been charged: it got no answer, or a 4xx, which the vendor charges
-	maybeBilled  bool
-	spent        bool // the refresh token is of no use any more, or may be
-	immRequestID string
-	token        string // fingerprint of the access token
-}
-
 // fingerprint names an access token in the log: the start of its hash, too short to find the token.
 func fingerprint(access weboffice.Secret) string {
 	sum := sha256.Sum256([]byte(access.Reveal()))
@@ -68,8 +57,7 @@ func (b *Broker) conclude(ctx context.Context, r *request, result *error) {
 			l.text(attribute.Key, attribute.Value.String())
 		}
 	}
-	ordinary := map[string]string{"generate": "opened", "refresh": "refreshed"}
-	l.text("outcome", cmp.Or(outcome, ordinary[r.function]))
+	l.text("outcome", outcome)
 	l.text("immRequestId", r.immRequestID)
 	l.steps(r.decision.Steps)
 	l.attributes = append(l.attributes, slog.Int("billed", r.billed),

@@ -274,11 +274,11 @@ func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
 	exhaust(t, l, passerBy)
 	exhaust(t, l, ann)
 	for n := range 10 * remembered {
-		_ = l.admit(Visitor{Address: numbered(n * 31)}, noon)
-		_ = l.admit(person("https://a.example", fmt.Sprint(n)), noon)
+		_ = admit(l, Visitor{Address: numbered(n * 31)}, noon)
+		_ = admit(l, person("https://a.example", fmt.Sprint(n)), noon)
 	}
-	wantThrottled(t, l.admit(passerBy, noon), 30*time.Second)
-	wantThrottled(t, l.admit(ann, noon), 30*time.Second)
+	wantThrottled(t, admit(l, passerBy, noon), 30*time.Second)
+	wantThrottled(t, admit(l, ann, noon), 30*time.Second)
 	if kept := len(l.generates.address.fullAt); kept > remembered+crowds {
 		t.Errorf("%d buckets", kept)
 	}
@@ -296,11 +296,11 @@ func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
 func TestCrowdAtAFullMemoryIsBounded(t *testing.T) {
 	l := newLimits(t, twoAMinute)
 	for n := range remembered {
-		_ = l.admit(Visitor{Address: numbered(n)}, noon)
+		_ = admit(l, Visitor{Address: numbered(n)}, noon)
 	}
 	let := 0
 	for n := range 10 * remembered {
-		if l.admit(Visitor{Address: numbered(remembered + n)}, noon) == nil {
+		if admit(l, Visitor{Address: numbered(remembered + n)}, noon) == nil {
 			let++
 		}
 	}
@@ -341,7 +341,7 @@ func TestDocumentsCallsAreRemembered(t *testing.T) {
 // refreshing is a request for an open document.
 func refreshing(v Visitor, id string) *request {
 	r := &request{visitor: v, Session: session.Session{ID: id}}
-	r.Issued = noon
+	r.Issued, r.came = noon, noon
 	return r
 }
 
@@ -354,8 +354,8 @@ func holding(l *Limits, r *request, now time.Time) error {
 func TestClockThatIsPutBackLocksNobodyOut(t *testing.T) {
 	l := newLimits(t, twoAMinute)
 	exhaustAt(t, l, ann, noon.Add(24*time.Hour))
-	wantThrottled(t, l.admit(ann, noon), 30*time.Second)
-	if err := l.admit(ann, noon.Add(30*time.Second)); err != nil {
+	wantThrottled(t, admit(l, ann, noon), 30*time.Second)
+	if err := admit(l, ann, noon.Add(30*time.Second)); err != nil {
 		t.Error(err)
 	}
 }

@@ -80,11 +80,22 @@ type request struct {
 	came            time.Time
 	document        string          // the URI, "" until it is known to be one
 	session.Session                 // of the open document: as it was sealed, or as it begins
-	sealed          session.Sealed  // the token that was shown; none where the document is opened
+	sealed          session.Sealed  // the token that was shown
 	decision        policy.Decision // of now, or what is known of a refusal
 	digest          [32]byte        // of that decision; Session.Decision is of the one before
 	answered        bool            // this instance has answered the sealed token before
 	work
+}
+
+// work is what was done at IMM.
+type work struct {
+	outcome string // of an error its Code stands in the line instead
+	billed  int    // calls that IMM charges for
+	// one call more may have been charged: it got no answer, or a 4xx, which the vendor charges
+	maybeBilled  bool
+	spent        bool // the refresh token is of no use any more, or may be
+	immRequestID string
+	token        string // fingerprint of the access token
 }
 
 // opens says whether the request opens a document, and is no refresh.
@@ -94,38 +105,36 @@ func (r *request) opens() bool { return r.Issued.IsZero() }
 // *weboffice.Error.
 func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (
 	answer Answer, err error) {
-	r := &request{function: "generate", visitor: v, came: b.now()}
+	r := &request{function: "generate", visitor: v, came: b.now(), work: work{outcome: "opened"}}
 	defer b.conclude(ctx, r, &err)
 	r.Session = session.Session{Issuer: v.IssuerURL, Subject: v.identity(), Start: r.came,
 		Asked: asked}
-	document, bad := r.parse()
-	if err := b.limits.admit(v, r.came); err != nil {
-		return Answer{}, err
-	}
-	if bad != nil {
-		return Answer{}, bad
-	}
-	if r.ID = session.NewID(); v.User.ID == "" {
-		r.Guest = weboffice.NewGuest()
-	}
-	if err := b.decide(r, document); err != nil {
+	if err := b.decide(r); err != nil {
 		return Answer{}, err
 	}
 	return b.generate(ctx, r)
 }
 
-// parse reads the document's URI. Only what is one reaches the log: anything else may be a signed
-// URL.
-func (r *request) parse() (weboffice.Document, error) {
-	document, err := weboffice.ParseSourceURI(r.Asked.SourceURI)
-	if err == nil {
+// decide admits a request and asks the policy. A document's URI reaches the log when it is known to
+// be one: anything else may be a signed URL.
+func (b *Broker) decide(r *request) error {
+	document, bad := weboffice.ParseSourceURI(r.Asked.SourceURI)
+	if bad == nil {
 		r.document = r.Asked.SourceURI
 	}
-	return document, err
-}
-
-// decide asks the policy.
-func (b *Broker) decide(r *request, document weboffice.Document) (err error) {
+	if !r.opens() && !r.BelongsTo(r.visitor.IssuerURL, r.visitor.identity()) {
+		return weboffice.ErrRefreshToken.New()
+	}
+	if err := b.limits.admit(r); err != nil {
+		return err
+	}
+	if bad != nil {
+		return bad
+	}
+	if r.opens() && r.visitor.User.ID == "" {
+		r.Guest = weboffice.NewGuest()
+	}
+	var err error
 	r.decision, err = b.policy.Decide(policy.Question{Caller: r.visitor.Caller,
 		Document: document, Asked: r.Asked, Start: r.Start, Guest: r.Guest}, b.now())
 	if err == nil {
@@ -170,6 +179,9 @@ func (b *Broker) call(r *request, generate bool, do func() (imm.Tokens, error)) 
 func (b *Broker) seal(r *request, t imm.Tokens) (Answer, error) {
 	r.immRequestID, r.token = t.RequestID, fingerprint(t.AccessToken)
 	s := r.Session
+	if r.opens() {
+		s.ID = session.NewID()
+	}
 	s.Access, s.RefreshToken, s.Issued, s.Decision = t.Access, t.RefreshToken, b.now(), r.digest
 	sealed, err := b.sealer.Seal(s)
 	if err != nil {

@@ -123,23 +123,19 @@ func (b visitors) of(v Visitor, now time.Time) draws {
 	return all
 }
 
-// admit counts one generate.
-func (l *Limits) admit(v Visitor, now time.Time) error {
+// admit counts a request: one that opens a document as a generate of its visitor, any other, billed
+// or not, for its document. Open documents do not take each other's.
+func (l *Limits) admit(r *request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.generates.of(v, now).count()
-}
-
-// admitRequest counts one request for one open document, billed or not. Open documents do not take
-// each other's.
-func (l *Limits) admitRequest(v Visitor, document string, now time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if r.opens() {
+		return l.generates.of(r.visitor, r.came).count()
+	}
 	requests := l.requests.caller
-	if v.Guest() {
+	if r.visitor.Guest() {
 		requests = l.requests.address
 	}
-	return draws{requests.draw(idOf(document), now)}.count()
+	return draws{requests.draw(idOf(r.ID), r.came)}.count()
 }
 
 // AdmitStranger says whether a request of this address, which bears no proof, may be read: 429

@@ -16,6 +16,10 @@ var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 var twoAMinute = policy.Limits{Anyone: policy.Rate{Events: 2, Per: time.Minute},
 	Caller: policy.Rate{Events: 2, Per: time.Minute}}
 
+func admit(l *Limits, v Visitor, now time.Time) error {
+	return l.admit(&request{visitor: v, came: now})
+}
+
 func newLimits(t *testing.T, rates policy.Limits) *Limits {
 	return NewLimits(rates, slog.New(slog.NewJSONHandler(t.Output(), nil)))
 }
@@ -26,11 +30,11 @@ func exhaust(t *testing.T, l *Limits, v Visitor) { t.Helper(); exhaustAt(t, l, v
 func exhaustAt(t *testing.T, l *Limits, v Visitor, now time.Time) {
 	t.Helper()
 	for range 2 {
-		if err := l.admit(v, now); err != nil {
+		if err := admit(l, v, now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantThrottled(t, l.admit(v, now), 30*time.Second)
+	wantThrottled(t, admit(l, v, now), 30*time.Second)
 }
 
 func wantThrottled(t *testing.T, err error, wait time.Duration) {
@@ -74,7 +78,7 @@ func TestGuestWhoChangesAddressesIsOneGuest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLimits(t, twoAMinute)
 			exhaust(t, l, from(c.first))
-			wantThrottled(t, l.admit(from(c.second), noon), 30*time.Second)
+			wantThrottled(t, admit(l, from(c.second), noon), 30*time.Second)
 		})
 	}
 }
@@ -82,11 +86,11 @@ func TestGuestWhoChangesAddressesIsOneGuest(t *testing.T) {
 func TestLimitRefills(t *testing.T) {
 	l := newLimits(t, twoAMinute)
 	exhaust(t, l, ann)
-	wantThrottled(t, l.admit(ann, noon.Add(10*time.Second)), 20*time.Second)
-	if err := l.admit(ann, noon.Add(30*time.Second)); err != nil {
+	wantThrottled(t, admit(l, ann, noon.Add(10*time.Second)), 20*time.Second)
+	if err := admit(l, ann, noon.Add(30*time.Second)); err != nil {
 		t.Error(err)
 	}
-	wantThrottled(t, l.admit(ann, noon.Add(30*time.Second)), 30*time.Second)
+	wantThrottled(t, admit(l, ann, noon.Add(30*time.Second)), 30*time.Second)
 	exhaustAt(t, l, ann, noon.Add(time.Hour))
 }
 
@@ -99,7 +103,7 @@ func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 5000 {
-				if l.admit(ann, noon) == nil {
+				if admit(l, ann, noon) == nil {
 					admitted.Add(1)
 				}
 			}
@@ -109,8 +113,8 @@ func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 	if admitted.Load() != 2 {
 		t.Errorf("%d were let in", admitted.Load())
 	}
-	wantThrottled(t, l.admit(ann, noon), 30*time.Second)
-	if err := l.admit(ann, noon.Add(30*time.Second)); err != nil {
+	wantThrottled(t, admit(l, ann, noon), 30*time.Second)
+	if err := admit(l, ann, noon.Add(30*time.Second)); err != nil {
 		t.Error(err)
 	}
 }
@@ -126,11 +130,11 @@ func TestEachOpenDocumentHasItsOwnLimit(t *testing.T) {
 			exhaust(t, l, v) // what is open stays open when nothing more may be opened
 			for _, s := range []string{"one", "other"} {
 				for range 2 {
-					if err := l.admitRequest(v, s, noon); err != nil {
+					if err := l.admit(refreshing(v, s)); err != nil {
 						t.Fatal(err)
 					}
 				}
-				wantThrottled(t, l.admitRequest(v, s, noon), 30*time.Second)
+				wantThrottled(t, l.admit(refreshing(v, s)), 30*time.Second)
 			}
 		})
 	}
