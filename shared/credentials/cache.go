@@ -27,11 +27,15 @@ type cache struct {
 
 	mu       sync.Mutex
 	current  Credentials
-	renewAt  time.Time
-	running  chan struct{}    // closed at the end of the exchange under way; nil: none
 	failure  *weboffice.Error // what to say when current is not valid
-	failures int
-	retryAt  time.Time
+	failures int              // one after the other
+	next     time.Time        // no exchange before
+	running  chan struct{}    // closed at the end of the exchange under way; nil: none
+}
+
+func (v *environment) renewed(name string,
+	fetch func(context.Context) (Credentials, error)) Source {
+	return &cache{fetch: fetch, name: name, now: v.Now, log: v.Logger}
 }
 
 func (c *cache) String() string { return c.name }
@@ -42,21 +46,19 @@ func (c *cache) String() string { return c.name }
 // wait.
 func (c *cache) Credentials(ctx context.Context) (Credentials, error) {
 	c.mu.Lock()
-	now, current, mine := c.now(), c.current, false
-	if c.running == nil && !now.Before(c.renewAt) && !now.Before(c.retryAt) {
-		c.running, mine = make(chan struct{}), true
+	now := c.now()
+	valid, mine := now.Before(c.current.Expires), c.running == nil && !now.Before(c.next)
+	if mine {
+		c.running = make(chan struct{})
 		go c.renew()
 	}
 	running := c.running
 	c.mu.Unlock()
-
-	var enough <-chan time.Time
-	if valid := now.Before(current.Expires); valid && !mine {
-		return current, nil
-	} else if valid {
-		enough = time.After(patience)
-	}
-	if running != nil { // else it is too early to try again
+	if running != nil && (mine || !valid) {
+		var enough <-chan time.Time
+		if valid {
+			enough = time.After(patience)
+		}
 		select {
 		case <-running:
 		case <-enough:
@@ -72,22 +74,21 @@ func (c *cache) renew() {
 	got, err := c.fetch(context.Background())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer func() { close(c.running); c.running = nil }()
+	close(c.running)
+	c.running = nil
 	now := c.now()
-	ended := unavailable("check that this machine's clock is right",
+	c.failure = unavailable("check that this machine's clock is right",
 		errors.New("the credentials have ended already"))
-	if err == nil && got.Expires.After(now) {
-		c.current, c.renewAt = got, got.Expires.Add(-min(renewEarly, got.Expires.Sub(now)/2))
-		c.failure, c.failures = ended, 0
+	if life := got.Expires.Sub(now); err == nil && life > 0 {
+		c.current, c.failures, c.next = got, 0, got.Expires.Add(-min(renewEarly, life/2))
 		c.log.Debug("credentials renewed", "source", c.name, "expires", got.Expires)
 		return
 	}
-	c.failure = ended
 	if err != nil {
 		c.failure = weboffice.AsError(err)
 	}
 	wait := min(firstRetry<<min(c.failures, 10), lastRetry)
-	c.failures, c.retryAt = c.failures+1, now.Add(wait)
+	c.failures, c.next = c.failures+1, now.Add(wait)
 	c.log.Warn("credentials not renewed", "source", c.name, "fix", c.failure.Fix,
 		"cause", c.failure.Cause, "retryIn", wait, "stillValid", now.Before(c.current.Expires))
 }
@@ -106,6 +107,6 @@ func (c *cache) result(ctx context.Context) (Credentials, error) {
 		return Credentials{}, gone
 	}
 	failure := *c.failure // a copy for each caller, who may fill in more
-	failure.RetryAfter = max(c.retryAt.Sub(now), 0)
+	failure.RetryAfter = max(c.next.Sub(now), 0)
 	return Credentials{}, &failure
 }

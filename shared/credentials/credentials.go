@@ -23,13 +23,13 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// Credentials are the temporary credentials of a RAM role. SecurityToken is never empty: without
-// one they would be a long-lived AccessKey, which is refused.
+// Credentials are the temporary credentials of a RAM role, in JSON as Alibaba's servers give them.
+// SecurityToken is never empty: without one they would be a long-lived AccessKey, which is refused.
 type Credentials struct {
-	AccessKeyID     string
+	AccessKeyID     string `json:"AccessKeyId"`
 	AccessKeySecret weboffice.Secret
 	SecurityToken   weboffice.Secret
-	Expires         time.Time // zero: not known, the platform renews them
+	Expires         time.Time `json:"Expiration"` // zero: not known, the platform renews them
 }
 
 // Source gives credentials that are valid now. It honours ctx, and is safe for concurrent use.
@@ -54,21 +54,28 @@ func (c Credentials) complete() bool {
 	return c.AccessKeyID != "" && c.AccessKeySecret != "" && c.SecurityToken != ""
 }
 
-// Static returns a Source of STS credentials that nobody renews. Incomplete ones are refused when
-// they are asked for.
-func Static(c Credentials) Source { return static(c) }
+// given is a Source of credentials that somebody else renews.
+type given struct {
+	name, fix string
+	get       func(context.Context) Credentials
+}
 
-type static Credentials
-
-func (s static) Credentials(context.Context) (Credentials, error) {
-	if c := Credentials(s); c.complete() {
+func (g given) Credentials(ctx context.Context) (Credentials, error) {
+	if c := g.get(ctx); c.complete() {
 		return c, nil
 	}
-	return Credentials{}, unavailable("give all three parts of STS credentials; "+noLongLivedKeys,
+	return Credentials{}, unavailable(g.fix+"; "+noLongLivedKeys,
 		errors.New("STS credentials not complete"))
 }
 
-func (static) String() string { return "fixed STS credentials" }
+func (g given) String() string { return g.name }
+
+// Static returns a Source of STS credentials that nobody renews. Incomplete ones are refused when
+// they are asked for.
+func Static(c Credentials) Source {
+	return given{"fixed STS credentials", "give all three parts of STS credentials",
+		func(context.Context) Credentials { return c }}
+}
 
 // Describe says in words which source was chosen, without a secret.
 func Describe(s Source) string {

@@ -3,53 +3,56 @@ package credentials
 import (
 	"context"
 	"errors"
-	"time"
-
-	"github.com/aliyun/credentials-go/credentials/providers"
-
-	"weboffice-functions/shared/weboffice"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
 )
 
-// ecsLife is how long the provider's credentials live at least: it renews them when 180 seconds are
-// left, and does not say when they end.
-const ecsLife = 3 * time.Minute
-
-// ecsRole asks an ECS instance's metadata service through the vendor's provider, which takes no
-// context and races when it renews: inside the cache it runs once at a time and is waited for with
-// a context. It reads two variables by itself, ALIBABA_CLOUD_ECS_METADATA_DISABLED and
-// ALIBABA_CLOUD_IMDSV1_DISABLED.
-func (v *variables) ecsRole(o Options) Source {
+// ecsRole asks an ECS instance's metadata service for the credentials of its role, with a token of
+// the service's own or, where it gives none, in the older way without.
+func (v *environment) ecsRole() Source {
+	const service = "http://100.100.100.200/latest/"
+	isTrue := func(name string) bool { return strings.EqualFold(v.Getenv(name), "true") }
 	role := v.need("ALIBABA_CLOUD_ECS_METADATA", noSpaces,
 		"give the name of the RAM role that is attached to the instance")
-	provider, err := providers.NewECSRAMRoleCredentialsProviderBuilder().WithRoleName(role).Build()
-	if err != nil {
+	if isTrue("ALIBABA_CLOUD_ECS_METADATA_DISABLED") {
 		v.problem("ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: " +
 			"unset it to use the instance's role")
 	}
-	name := "RAM role " + role + " of the ECS instance"
-	return &cache{fetch: ecsMetadata{provider, o.Now}.fetch, name: name, now: o.Now, log: o.Logger}
-}
-
-type ecsMetadata struct {
-	provider providers.CredentialsProvider
-	now      func() time.Time
-}
-
-func (m ecsMetadata) fetch(context.Context) (c Credentials, err error) {
-	started := m.now()
-	defer func() {
-		// The provider follows fields that an answer may lack, and its errors quote the answer.
-		if recover() != nil || err != nil || !c.complete() {
-			c, err = Credentials{}, unavailable("attach the RAM role that "+
-				"ALIBABA_CLOUD_ECS_METADATA names to the instance, and let the function reach the "+
-				"metadata service",
-				errors.New("no credentials from the ECS metadata service"))
+	fetch := func(ctx context.Context) (c Credentials, err error) {
+		defer func() {
+			if err != nil {
+				err = unavailable("attach the RAM role that ALIBABA_CLOUD_ECS_METADATA names to "+
+					"the instance, and let the function reach the metadata service",
+					fmt.Errorf("ECS metadata service: %w", err))
+			}
+		}()
+		started, header := v.Now(), http.Header{"X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds": {"60"}}
+		ask := func(method, path string) (*http.Response, []byte, error) {
+			return call(ctx, v.Client, method, service+path, "", func(r *http.Request) error {
+				r.Header = header
+				return nil
+			})
 		}
-	}()
-	got, err := m.provider.GetCredentials()
-	if err != nil {
+		_, token, err := ask(http.MethodPut, "api/token")
+		header = http.Header{}
+		if err == nil {
+			header.Set("X-Aliyun-Ecs-Metadata-Token", string(token))
+		} else if isTrue("ALIBABA_CLOUD_IMDSV1_DISABLED") {
+			return c, fmt.Errorf("its token: %w", err)
+		}
+		res, body, err := ask(http.MethodGet,
+			"meta-data/ram/security-credentials/"+url.PathEscape(role))
+		if err != nil {
+			return c, err
+		}
+		c, code, err := parseAnswer(body)
+		if err == nil && code != "Success" {
+			err = errors.New("an answer that is no success")
+		}
+		c.Expires = expiry(c.Expires, res.Header.Get("Date"), started)
 		return c, err
 	}
-	return Credentials{got.AccessKeyId, weboffice.Secret(got.AccessKeySecret),
-		weboffice.Secret(got.SecurityToken), started.Add(ecsLife)}, nil
+	return v.renewed("RAM role "+role+" of the ECS instance", fetch)
 }

@@ -4,118 +4,96 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/aliyun/credentials-go/credentials/providers"
 )
 
-// metadata is an ECS instance's metadata service, reached through a proxy on loopback since its
-// address is fixed.
+// metadata is the way to an ECS instance's metadata service.
 type metadata struct {
-	server *httptest.Server
-	calls  atomic.Int64 // for credentials
-	answer http.HandlerFunc
+	calls atomic.Int64 // for credentials
+	older bool         // it gives no tokens
+	answer
 }
 
-func newMetadata(t *testing.T) *metadata {
-	m := new(metadata)
-	m.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.Method + " " + r.URL.String() {
-		case "PUT http://100.100.100.200/latest/api/token?":
-			_, _ = fmt.Fprint(w, "s3cr3t-metadata-token")
-		case "GET http://100.100.100.200/latest/meta-data/ram/security-credentials/weboffice?":
-			m.calls.Add(1)
-			m.answer(w, r)
-		default:
-			t.Errorf("unknown request %s %s", r.Method, r.URL)
+// answer is a status and a body.
+type answer struct {
+	status int
+	body   string
+}
+
+func (m *metadata) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	switch token := r.Header.Get("X-Aliyun-Ecs-Metadata-Token"); r.Method + " " + r.URL.String() {
+	case "PUT http://100.100.100.200/latest/api/token":
+		if m.older || r.Header.Get("X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds") == "" {
+			w.WriteHeader(http.StatusNotFound)
 		}
-	}))
-	t.Cleanup(m.server.Close)
-	m.answer = func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(w, `{"Code":"Success","AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t",`+
-			`"SecurityToken":"s3cr3t","Expiration":%q}`,
-			time.Now().Add(6*time.Hour).UTC().Format(time.RFC3339))
+		_, _ = fmt.Fprint(w, "s3cr3t-metadata-token")
+	case "GET http://100.100.100.200/latest/meta-data/ram/security-credentials/weboffice":
+		m.calls.Add(1)
+		if m.older != (token == "") || !m.older && token != "s3cr3t-metadata-token" {
+			w.WriteHeader(http.StatusForbidden)
+		} else {
+			w.WriteHeader(m.status)
+		}
+		_, _ = fmt.Fprint(w, m.body)
+	default:
+		return nil, fmt.Errorf("unknown request %s %s", r.Method, r.URL)
 	}
-	return m
+	return w.Result(), nil
 }
 
-func (m *metadata) source(t *testing.T) *cache {
+// instance is the source of an ECS instance with this metadata service.
+func (m *metadata) instance(t *testing.T, changes ...string) Source {
 	t.Helper()
-	provider, err := providers.NewECSRAMRoleCredentialsProviderBuilder().WithRoleName("weboffice").
-		WithHttpOptions(&providers.HttpOptions{Proxy: m.server.URL, ReadTimeout: 10_000}).Build()
+	source, err := choose(t, Options{Client: &http.Client{Transport: m}}, with(ecs, changes...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cache{fetch: ecsMetadata{provider, time.Now}.fetch, name: "ecs", now: time.Now,
-		log: logger(t)}
+	return source
 }
 
 func TestECSRole(t *testing.T) {
-	m := newMetadata(t)
-	source := m.source(t)
-	all100(t, source, "STS.ecs").Wait()
-	if m.calls.Load() != 1 {
-		t.Errorf("%d calls of the metadata service", m.calls.Load())
+	ends := time.Now().Add(50 * time.Minute).UTC().Truncate(time.Second)
+	good := answer{200, fmt.Sprintf(`{"Code":"Success","AccessKeyId":"STS.ecs",`+
+		`"AccessKeySecret":"s3cr3t","SecurityToken":"s3cr3t","Expiration":%q}`,
+		ends.Format(time.RFC3339))}
+	m := &metadata{answer: good}
+	source := m.instance(t)
+	hundred(t, source, "STS.ecs")
+	if got := get(t, source); m.calls.Load() != 1 || !got.Expires.Equal(ends) {
+		t.Errorf("%v after %d calls of the metadata service", got, m.calls.Load())
 	}
-	if left := time.Until(get(t, source).Expires); left > ecsLife || left < ecsLife/2 {
-		t.Errorf("valid for %v", left)
+	older := &metadata{answer: good, older: true}
+	get(t, older.instance(t))
+	says(t, fails(t, older.instance(t, "ALIBABA_CLOUD_IMDSV1_DISABLED", "TRUE")),
+		"attach the RAM role", "its token: status 404")
+	if older.calls.Load() != 1 {
+		t.Error("a service without tokens was asked")
 	}
 }
 
-// The provider's errors quote what it was answered, and incomplete answers make it panic.
 func TestECSMetadataThatIsWrong(t *testing.T) {
-	with := func(members string) http.HandlerFunc {
-		return text(200, `{"AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t",`+members+`}`)
+	const incomplete = "an answer without complete credentials"
+	with := func(members ...string) answer {
+		return answer{200, `{"AccessKeyId":"STS.ecs","AccessKeySecret":"s3cr3t",` +
+			strings.Join(members, ",") + `}`}
 	}
-	const code, token = `"Code":"Success",`, `"SecurityToken":"s3cr3t"`
-	const end = `,"Expiration":"2099-01-01T00:00:00Z"`
-	for name, answer := range map[string]http.HandlerFunc{
-		"no role attached":           text(404, "<html>s3cr3t</html>"),
-		"HTML":                       text(200, "<html>s3cr3t</html>"),
-		"no Code":                    with(token + end),
-		"no Expiration":              with(code + token),
-		"Expiration in words":        with(code + token + `,"Expiration":"s3cr3t"`),
-		"a failure":                  with(`"Code":"s3cr3t",` + token + end),
-		"an AccessKey without token": with(code + `"SecurityToken":""` + end),
-		"cut": cut(
-			"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"s3cr3t"),
+	const code, token = `"Code":"Success"`, `"SecurityToken":"s3cr3t"`
+	const end = `"Expiration":"2099-01-01T00:00:00Z"`
+	for cause, answers := range map[string][]answer{
+		"status 404": {{404, "<html>s3cr3t</html>"}}, // no role attached
+		incomplete: {{200, "<html>s3cr3t</html>"}, {200, ""}, with(code, token),
+			with(code, token, `"Expiration":"s3cr3t"`), with(code, end, `"SecurityToken":""`)},
+		"no success": {with(token, end), with(`"Code":"s3cr3t"`, token, end)},
+		"than 16 KB": {{200, strings.Repeat(" ", maxAnswer+1)}},
+		"status 500": {{500, with(code, token, end).body}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			m := newMetadata(t)
-			m.answer = answer
-			says(t, fails(t, m.source(t)), "attach the RAM role",
-				"no credentials from the ECS metadata service")
-		})
+		for _, wrong := range answers {
+			m := &metadata{answer: wrong}
+			says(t, fails(t, m.instance(t)), "attach the RAM role", cause)
+		}
 	}
-}
-
-// provided is a provider that answers as credentials-go's do.
-type provided func() (*providers.Credentials, error)
-
-func (p provided) GetCredentials() (*providers.Credentials, error) { return p() }
-func (provided) GetProviderName() string                           { return "provided" }
-
-func TestECSRoleIsLookedAtAgainInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		calls := 0
-		metadata := ecsMetadata{provided(func() (*providers.Credentials, error) {
-			calls++
-			return &providers.Credentials{AccessKeyId: fmt.Sprintf("STS.%d", calls),
-				AccessKeySecret: "s3cr3t", SecurityToken: "s3cr3t"}, nil
-		}), time.Now}
-		c := &cache{fetch: metadata.fetch, name: "ecs", now: time.Now, log: logger(t)}
-		for minute := range 10 {
-			if got := get(t, c); got.AccessKeyID == "" || !got.Expires.After(time.Now()) {
-				t.Errorf("minute %d: %v", minute, got)
-			}
-			time.Sleep(time.Minute)
-		}
-		// Credentials are good for three minutes: asked again at each second minute.
-		if calls != 5 {
-			t.Errorf("%d calls in ten minutes", calls)
-		}
-	})
 }

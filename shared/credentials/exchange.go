@@ -3,6 +3,7 @@ package credentials
 import (
 	"context"
 	"crypto/tls"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,63 +28,65 @@ const (
 	maxWait       = 5 * time.Second // for each answer
 )
 
-// assumeRole gives an OIDC token to Alibaba's STS for credentials of a RAM role. The call,
+// oidcRole gives OIDC tokens to Alibaba's STS for credentials of a RAM role. The call,
 // AssumeRoleWithOIDC, needs no signature. The client is our own: the OIDC provider of
 // credentials-go takes no context, races when it renews, and puts the raw answer into its errors.
-type assumeRole struct {
-	client                   *http.Client
-	now                      func() time.Time
-	endpoint, role, provider string
-	tokens                   tokenSource
+func (v *environment) oidcRole() Source {
+	const action = "AssumeRoleWithOIDC"
+	tokens, host := v.tokens(), "sts.aliyuncs.com"
+	if v.anySet("WEBOFFICE_REGION") {
+		host = "sts." + v.need("WEBOFFICE_REGION", hostLabel,
+			"give an Alibaba Cloud region, such as cn-hangzhou") + ".aliyuncs.com"
+	}
+	endpoint := v.endpoint("WEBOFFICE_STS_ENDPOINT", "https://"+host)
+	role := v.need("ALIBABA_CLOUD_ROLE_ARN", roleARN,
+		"give the RAM role to assume, acs:ram::ACCOUNT:role/NAME")
+	provider := v.need("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", providerARN,
+		"give RAM's identity provider, acs:ram::ACCOUNT:oidc-provider/NAME")
+	fetch := func(ctx context.Context) (Credentials, error) {
+		token, err := tokens.token(ctx)
+		if err != nil {
+			return Credentials{}, err
+		}
+		started := v.Now()
+		query := url.Values{"Action": {action}, "Version": {"2015-04-01"}, "Format": {"JSON"},
+			"Timestamp": {started.UTC().Format(time.RFC3339)}}
+		form := url.Values{"RoleArn": {role}, "OIDCProviderArn": {provider},
+			"OIDCToken": {token.Reveal()}, "RoleSessionName": {sessionName},
+			"DurationSeconds": {strconv.Itoa(int(sessionLength.Seconds()))}}
+		res, body, err := call(ctx, v.Client, http.MethodPost, endpoint+"?"+query.Encode(),
+			form.Encode(), nil)
+		got, code, wrong := parseAnswer(body)
+		switch {
+		case res != nil && res.StatusCode != http.StatusOK:
+			return Credentials{}, refusal(action, res.StatusCode, code)
+		case err != nil:
+			return Credentials{}, unavailable("let the function reach Alibaba's STS: check "+
+				"WEBOFFICE_REGION, DNS, internet access", fmt.Errorf("%s: %w", action, err))
+		case wrong != nil:
+			return Credentials{}, unavailable("a proxy answered instead of Alibaba's STS: allow "+
+				"direct access to it", fmt.Errorf("%s: %w", action, wrong))
+		}
+		got.Expires = expiry(got.Expires, res.Header.Get("Date"), started)
+		return got, nil
+	}
+	return v.renewed("RAM role "+role+" for "+tokens.name, fetch)
 }
 
-// fetch makes one exchange. Expires is by our clock.
-func (x assumeRole) fetch(ctx context.Context) (Credentials, error) {
-	token, err := x.tokens.token(ctx)
-	if err != nil {
-		return Credentials{}, err
-	}
-	started := x.now()
-	query := url.Values{"Action": {"AssumeRoleWithOIDC"}, "Version": {"2015-04-01"},
-		"Format": {"JSON"}, "Timestamp": {started.UTC().Format(time.RFC3339)}}
-	form := url.Values{"RoleArn": {x.role}, "OIDCProviderArn": {x.provider},
-		"OIDCToken": {token.Reveal()}, "RoleSessionName": {sessionName},
-		"DurationSeconds": {strconv.Itoa(int(sessionLength.Seconds()))}}
-	res, body, err := request(ctx, x.client, x.endpoint+"?"+query.Encode(), form.Encode(),
-		nil)
-	if err != nil {
-		return Credentials{}, unavailable(
-			"let the function reach Alibaba's STS: check WEBOFFICE_REGION, DNS, internet access",
-			fmt.Errorf("AssumeRoleWithOIDC: %w", err))
-	}
-	got, code, err := parseAnswer(body)
-	if res.StatusCode != http.StatusOK {
-		return Credentials{}, refusal("AssumeRoleWithOIDC", res.StatusCode, code, alibabaFixes)
-	}
-	if err != nil {
-		return Credentials{}, unavailable(
-			"a proxy answered instead of Alibaba's STS: allow direct access to it", err)
-	}
-	got.Expires = expiry(got.Expires, res.Header.Get("Date"), started)
-	return got, nil
-}
-
-// parseAnswer reads a success, or an error's code. It is an error unless the credentials are
+// parseAnswer reads credentials, or an error's code. It is an error unless the credentials are
 // complete. Messages are not read: they may quote the token.
 func parseAnswer(body []byte) (c Credentials, code string, err error) {
 	var answer struct {
 		Code        string
-		Credentials struct {
-			AccessKeyID     string `json:"AccessKeyId"`
-			AccessKeySecret weboffice.Secret
-			SecurityToken   weboffice.Secret
-			Expires         time.Time `json:"Expiration"`
-		}
+		Credentials             // as the metadata service gives them
+		OfSTS       Credentials `json:"Credentials"`
 	}
 	err = json.Unmarshal(body, &answer)
-	c = Credentials(answer.Credentials)
+	if c = answer.Credentials; !c.complete() {
+		c = answer.OfSTS
+	}
 	if err != nil || !c.complete() || c.Expires.IsZero() {
-		err = errors.New("AssumeRoleWithOIDC: an answer without complete credentials")
+		err = errors.New("an answer without complete credentials")
 	}
 	return c, answer.Code, err
 }
@@ -101,53 +104,27 @@ func expiry(expiration time.Time, date string, started time.Time) time.Time {
 	return expiration
 }
 
+// fixes says what an operator can do about an STS's error code.
+//
+//go:embed fixes.txt
+var fixes string
+
 // refusal is an STS's error answer. Only what looks like a code gets into it.
-func refusal(action string, status int, code string, fixes [][2]string) *weboffice.Error {
+func refusal(action string, status int, code string) *weboffice.Error {
 	if plain, _ := regexp.MatchString(`^[A-Za-z0-9._-]+$`, code); len(code) > 80 || !plain {
 		code = "unknown"
 	}
 	cause := fmt.Errorf("%s: status %d, code %s", action, status, code)
-	for _, fix := range fixes {
-		if strings.HasPrefix(code, fix[0]) {
-			return unavailable(fix[1], cause)
+	for entry := range strings.SplitSeq(strings.TrimSpace(fixes), "\n\n") {
+		codes, fix, _ := strings.Cut(entry, "\n\t")
+		for beginning := range strings.FieldsSeq(codes) {
+			if fix != "" && strings.HasPrefix(code, beginning) {
+				return unavailable(strings.ReplaceAll(fix, "\n\t", " "), cause)
+			}
 		}
 	}
 	return unavailable("STS failed and is tried again by itself; look up the code if it stays so",
 		cause)
-}
-
-const (
-	trustFix = "trust policy: the RAM role must allow sts:AssumeRole to " +
-		"ALIBABA_CLOUD_OIDC_PROVIDER_ARN for the token's iss, aud and sub"
-	printFix = "thumbprint: add the fingerprint of the issuer's certificate to RAM's provider"
-)
-
-// alibabaFixes has the beginnings of codes, from the vendor's table of STS errors and its guide to
-// roles for ACK; the first counts.
-var alibabaFixes = [][2]string{
-	{"AuthenticationFail.OIDCToken.AudienceNotMatch",
-		"audience: RAM's provider must list the token's aud as client ID " +
-			"(AWS takes it from ALIBABA_CLOUD_OIDC_AUDIENCE)"},
-	{"AuthenticationFail.OIDCToken.Expired",
-		"the OIDC token has expired: renew what ALIBABA_CLOUD_OIDC_TOKEN_FILE names, check the " +
-			"clock"},
-	{"AuthenticationFail.OIDCToken.Issuer",
-		"issuer: the URL of RAM's provider must be the token's iss, its discovery public"},
-	{"AuthenticationFail.OIDCToken.PublicKeyFingerprint", printFix},
-	{"AuthenticationFail.OIDCToken.HttpsUrlInvalid", printFix},
-	{"AuthenticationFail.OIDCToken.InvalidSignature",
-		"issuer: the token's key is not one of the issuer that RAM's provider names"},
-	{"AuthenticationFail.OIDCToken",
-		"token: it must be a JWT signed RS256 by the issuer that RAM's identity provider names"},
-	{"AuthenticationFail", trustFix},
-	{"NoPermission", trustFix},
-	{"EntityNotExist.Role",
-		"ALIBABA_CLOUD_ROLE_ARN: there is no such RAM role; create it or correct the ARN"},
-	{"EntityNotExist", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN: RAM has no such identity provider; " +
-		"create it or correct the ARN"},
-	{"InvalidParameter", "check ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN; " +
-		"the code names the parameter"},
-	{"InvalidTimeStamp", "check that this machine's clock is right"},
 }
 
 // boundedClient bounds what servers can do: answers in time and of a size, no cookies and no
@@ -172,14 +149,11 @@ func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// request gets, or posts a form where there is one, signed where sign is not nil. Its errors quote
-// nothing of either side.
-func request(ctx context.Context, client *http.Client, target, form string,
-	sign func(*http.Request) error) (*http.Response, []byte, error) {
-	method := http.MethodGet
-	if form != "" {
-		method = http.MethodPost
-	}
+// call sends a request, with a form where there is one, and reads the answer, which is an error where
+// its status is not 200. prepare, if any, signs it or adds what it needs. Errors quote nothing of
+// either side.
+func call(ctx context.Context, client *http.Client, method, target, form string,
+	prepare func(*http.Request) error) (*http.Response, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(form))
 	if err != nil {
 		return nil, nil, errors.New("the URL cannot be used")
@@ -187,8 +161,8 @@ func request(ctx context.Context, client *http.Client, target, form string,
 	if form != "" {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	if sign != nil {
-		if err := sign(req); err != nil {
+	if prepare != nil {
+		if err := prepare(req); err != nil {
 			return nil, nil, errors.New("the request cannot be signed")
 		}
 	}
@@ -198,6 +172,9 @@ func request(ctx context.Context, client *http.Client, target, form string,
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		return res, body, fmt.Errorf("status %d", res.StatusCode)
+	}
 	return res, body, reason(err)
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -121,6 +122,9 @@ func fromEnvironment(t testing.TB, env map[string]string) (Source, error) {
 
 func choose(t testing.TB, o Options, env map[string]string) (Source, error) {
 	o.Getenv, o.Logger = func(name string) string { return env[name] }, logger(t)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	source, err := FromEnvironment(o)
 	if hunt(t, err); err == nil {
 		hunt(t, errors.New(Describe(source)))
@@ -150,23 +154,49 @@ func tokenIn(t *testing.T, content string) string {
 // rig is the STS of AWS and that of Alibaba Cloud on loopback, with one clock. Each checks what it
 // is asked strictly, on the wire.
 type rig struct {
-	t                      *testing.T
-	nanoseconds            atomic.Int64  // the time of the callers
-	skew, life             time.Duration // Alibaba's clock against the callers', life by its own
-	aws, alibaba           *httptest.Server
-	awsCalls, alibabaCalls atomic.Int64
-	awsSession             atomic.Value // the session token that AWS expects
-	instead, insteadAWS    atomic.Value // http.HandlerFunc: what Alibaba and AWS answer
+	t            *testing.T
+	nanoseconds  atomic.Int64  // the time of the callers
+	skew, life   time.Duration // Alibaba's clock against the callers', life by its own
+	aws, alibaba server
+	awsSession   atomic.Value // the session token that AWS expects
+	token        atomic.Value // the OIDC token that Alibaba got last
+}
+
+// server counts the requests that it gets.
+type server struct {
+	*httptest.Server
+	count   atomic.Int64
+	instead atomic.Value // http.HandlerFunc: what it answers
+}
+
+// answer sets what a server answers, for good; nil: a success.
+func (s *server) answer(h http.HandlerFunc) { s.instead.Store(h) }
+
+func (r *rig) serve(s *server, check, success http.HandlerFunc) {
+	s.answer(nil)
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		s.count.Add(1)
+		if err := q.ParseForm(); err != nil {
+			r.t.Error(err)
+		}
+		check(w, q)
+		if h := s.instead.Load().(http.HandlerFunc); h != nil {
+			h(w, q)
+		} else {
+			success(w, q)
+		}
+	}))
+	r.t.Cleanup(s.Close)
 }
 
 func newRig(t *testing.T) *rig {
 	r := &rig{t: t, life: time.Hour}
 	r.nanoseconds.Store(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC).UnixNano())
 	r.awsSession.Store("s3cr3t-aws-session")
-	r.aws = httptest.NewServer(http.HandlerFunc(r.answerAWS))
-	r.alibaba = httptest.NewServer(http.HandlerFunc(r.answerAlibaba))
-	t.Cleanup(r.aws.Close)
-	t.Cleanup(r.alibaba.Close)
+	r.serve(&r.aws, r.checkAWS, r.giveToken)
+	r.serve(&r.alibaba, r.checkAlibaba, func(w http.ResponseWriter, _ *http.Request) {
+		give(w, fmt.Sprint("STS.", r.alibaba.count.Load()), r.now().Add(r.skew+r.life))
+	})
 	return r
 }
 
@@ -185,7 +215,7 @@ func (r *rig) lambda(changes ...string) map[string]string {
 	}, changes...)
 }
 
-// source is that of an environment, by default Lambda's.
+// source is that of an environment.
 func (r *rig) source(env map[string]string, client *http.Client) Source {
 	r.t.Helper()
 	source, err := choose(r.t, Options{Client: client, Now: r.now}, env)
@@ -195,20 +225,22 @@ func (r *rig) source(env map[string]string, client *http.Client) Source {
 	return source
 }
 
+// onLambda is the source of Lambda's environment, with changes.
+func (r *rig) onLambda(changes ...string) Source {
+	r.t.Helper()
+	return r.source(r.lambda(changes...), nil)
+}
+
 func (r *rig) is(what, got, want string) {
 	if got != want {
 		r.t.Errorf("%s is %q, not %q", what, got, want)
 	}
 }
 
-// answer and answerForAWS set what the two answer, for good; nil: a success.
-func (r *rig) answer(h http.HandlerFunc)       { r.instead.Store(h) }
-func (r *rig) answerForAWS(h http.HandlerFunc) { r.insteadAWS.Store(h) }
-
 // calls checks how many exchanges the two have seen.
 func (r *rig) calls(aws, alibaba int64) {
 	r.t.Helper()
-	if a, b := r.awsCalls.Load(), r.alibabaCalls.Load(); a != aws || b != alibaba {
+	if a, b := r.aws.count.Load(), r.alibaba.count.Load(); a != aws || b != alibaba {
 		r.t.Errorf("%d calls of AWS and %d of Alibaba, not %d and %d", a, b, aws, alibaba)
 	}
 }
@@ -217,27 +249,14 @@ var sigV4 = regexp.MustCompile(
 	`^AWS4-HMAC-SHA256 Credential=ASIALAMBDA/\d{8}/us-east-1/sts/aws4_request, ` +
 		`SignedHeaders=[a-z0-9;-]*;host;[a-z0-9;-]*x-amz-security-token, Signature=[0-9a-f]{64}$`)
 
-func (r *rig) answerAWS(w http.ResponseWriter, q *http.Request) {
-	r.awsCalls.Add(1)
-	if err := q.ParseForm(); err != nil {
-		r.t.Error(err)
-	}
-	r.is("method", q.Method, "POST")
-	r.is("query", q.URL.RawQuery, "")
-	for name, want := range map[string]string{"Action": "GetWebIdentityToken",
-		"Version": "2011-06-15", "Audience.member.1": "weboffice", "Audience.member.2": "",
-		"SigningAlgorithm": "RS256", "DurationSeconds": "300"} {
-		r.is(name, q.PostForm.Get(name), want)
-	}
+func (r *rig) checkAWS(_ http.ResponseWriter, q *http.Request) {
+	r.is("request", q.Method+" "+q.URL.String(), "POST /")
+	r.is("form", q.PostForm.Encode(), "Action=GetWebIdentityToken&Audience.member.1=weboffice&"+
+		"DurationSeconds=300&SigningAlgorithm=RS256&Version=2011-06-15")
 	r.is("session", q.Header.Get("X-Amz-Security-Token"), r.awsSession.Load().(string))
 	if !sigV4.MatchString(q.Header.Get("Authorization")) {
 		r.t.Errorf("not signed: %q", q.Header.Get("Authorization"))
 	}
-	if instead, _ := r.insteadAWS.Load().(http.HandlerFunc); instead != nil {
-		instead(w, q)
-		return
-	}
-	r.giveToken(w, q)
 }
 
 func (r *rig) giveToken(w http.ResponseWriter, _ *http.Request) {
@@ -248,57 +267,23 @@ func (r *rig) giveToken(w http.ResponseWriter, _ *http.Request) {
 		oidc, r.now().Add(5*time.Minute).UTC().Format(time.RFC3339))
 }
 
-var sessionShape = regexp.MustCompile(`^[A-Za-z0-9.@_-]{2,32}$`)
-
-func (r *rig) answerAlibaba(w http.ResponseWriter, q *http.Request) {
-	call := r.alibabaCalls.Add(1)
-	if err := q.ParseForm(); err != nil {
-		r.t.Error(err)
-	}
-	query := q.URL.Query()
-	for name, want := range map[string]string{"Action": "AssumeRoleWithOIDC",
-		"Version": "2015-04-01", "Format": "JSON"} {
-		r.is(name, query.Get(name), want)
-	}
-	if at, err := time.Parse("2006-01-02T15:04:05Z", query.Get("Timestamp")); err != nil ||
-		r.now().Sub(at).Abs() > time.Minute || len(query) != 4 {
-		r.t.Errorf("query %v", query)
-	}
-	r.is("request", q.Method+" "+q.URL.Path, "POST /")
+func (r *rig) checkAlibaba(w http.ResponseWriter, q *http.Request) {
+	w.Header().Set("Date", r.now().Add(r.skew).UTC().Format(http.TimeFormat))
+	at := url.QueryEscape(r.now().UTC().Format("2006-01-02T15:04:05Z"))
+	r.is("request", q.Method+" "+q.URL.String(),
+		"POST /?Action=AssumeRoleWithOIDC&Format=JSON&Timestamp="+at+"&Version=2015-04-01")
 	r.is("Authorization", q.Header.Get("Authorization"), "")
 	r.is("Content-Type", q.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
-	for name, want := range map[string]string{"RoleArn": role, "OIDCProviderArn": provider,
-		"DurationSeconds": "3600"} {
-		r.is(name, q.PostForm.Get(name), want)
-	}
-	name, token := q.PostForm.Get("RoleSessionName"), q.PostForm.Get("OIDCToken")
-	if !sessionShape.MatchString(name) || !regexp.MustCompile(jwtShape).MatchString(token) {
-		r.t.Errorf("RoleSessionName %q, OIDCToken %q", name, token)
-	}
-	server := r.now().Add(r.skew)
-	w.Header().Set("Date", server.UTC().Format(http.TimeFormat))
-	if instead, _ := r.instead.Load().(http.HandlerFunc); instead != nil {
-		instead(w, q)
-		return
-	}
-	give(w, fmt.Sprintf("STS.%d", call), "s3cr3t-security-token", server.Add(r.life))
+	token := q.PostForm.Get("OIDCToken")
+	r.token.Store(token)
+	r.is("form", q.PostForm.Encode(), url.Values{"DurationSeconds": {"3600"}, "OIDCToken": {token},
+		"OIDCProviderArn": {provider}, "RoleArn": {role},
+		"RoleSessionName": {"weboffice-functions"}}.Encode())
 }
 
-// gives answers with credentials for an hour by the callers' clock.
-func (r *rig) gives(keyID string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		give(w, keyID, "s3cr3t-security-token", r.now().Add(time.Hour))
-	}
-}
-
-func give(w http.ResponseWriter, keyID, securityToken string, expires time.Time) {
-	expiration := ""
-	if !expires.IsZero() {
-		expiration = expires.UTC().Format(time.RFC3339)
-	}
-	w.Header().Set("Content-Type", "application/json;charset=utf-8")
+func give(w http.ResponseWriter, keyID string, expires time.Time) {
 	_, _ = fmt.Fprintf(w, `{"RequestId":"3D57EAD2-8723-1F26-B69C-F8707D8B565D",`+
 		`"AssumedRoleUser":{"Arn":"%s/x","AssumedRoleId":"1:x"},"Credentials":{"AccessKeyId":%q,`+
-		`"AccessKeySecret":"s3cr3t-key","SecurityToken":%q,"Expiration":%q}}`,
-		role, keyID, securityToken, expiration)
+		`"AccessKeySecret":"s3cr3t-key","SecurityToken":"s3cr3t-security-token","Expiration":%q}}`,
+		role, keyID, expires.UTC().Format(time.RFC3339))
 }

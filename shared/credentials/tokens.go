@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,7 +33,7 @@ const jwtShape = `^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`
 // be sent to Alibaba.
 func (t tokenSource) token(ctx context.Context) (weboffice.Secret, error) {
 	raw, err := t.get(ctx)
-	if refused := (*weboffice.Error)(nil); errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*weboffice.Error](err); ok {
 		return "", refused
 	}
 	token := strings.TrimSpace(raw)
@@ -43,6 +44,32 @@ func (t tokenSource) token(ctx context.Context) (weboffice.Secret, error) {
 		return "", unavailable(t.fix, fmt.Errorf("OIDC token: %w", err))
 	}
 	return weboffice.Secret(token), nil
+}
+
+// tokens is where the environment has OIDC tokens.
+func (v *environment) tokens() tokenSource {
+	const variable = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
+	location := v.Getenv(variable)
+	if location == "" {
+		return v.awsTokens("Lambda sets it; elsewhere give an OIDC token in " + variable +
+			", a file or an https URL")
+	}
+	if !strings.Contains(location, "://") {
+		return tokenFile(location)
+	}
+	// url.Parse's error would quote the URL, whose query may hold a secret
+	u, err := url.Parse(location)
+	if err != nil || u.Host == "" || u.Scheme != "https" && !loopback(location) {
+		v.problem("%s is neither a file nor an https URL (http on loopback only): correct it",
+			variable)
+		return tokenSource{}
+	}
+	return tokenSource{"an OIDC token from " + u.Host, variable + " must name a URL that gives an " +
+		"OIDC token as plain text within 5 s, without a redirect",
+		func(ctx context.Context) (string, error) {
+			_, body, err := call(ctx, v.Client, http.MethodGet, location, "", nil)
+			return string(body), err
+		}}
 }
 
 // tokenFile is a file that somebody else renews, such as a Kubernetes projected token. Its name is
@@ -62,71 +89,46 @@ func tokenFile(name string) tokenSource {
 	}}
 }
 
-// tokenURL is a server of the operator's that answers with an OIDC token as plain text.
-func tokenURL(client *http.Client, u *url.URL) tokenSource {
-	const fix = "ALIBABA_CLOUD_OIDC_TOKEN_FILE must name a URL that gives an OIDC token as plain " +
-		"text within 5 s, without a redirect"
-	return tokenSource{"an OIDC token from " + u.Host, fix,
-		func(ctx context.Context) (string, error) {
-			res, body, err := request(ctx, client, u.String(), "", nil)
-			if err == nil && res.StatusCode != http.StatusOK {
-				err = fmt.Errorf("status %d", res.StatusCode)
-			}
-			return string(body), err
-		}}
-}
-
 // awsTokens asks AWS's STS for a token that names the Lambda function's role: GetWebIdentityToken,
 // which the global endpoint does not know. The signature is by AWS's own signer. Its client of STS
 // would read a table of all endpoints at each cold start, on every platform: 0.3 ms of five.
 // template.yml's IAM statement must allow this algorithm and duration.
-func awsTokens(o Options, client *http.Client, region, audience, endpoint string) tokenSource {
-	form := url.Values{"Action": {"GetWebIdentityToken"}, "Version": {"2011-06-15"},
+func (v *environment) awsTokens(elsewhere string) tokenSource {
+	const action = "GetWebIdentityToken"
+	keys := []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+	for _, name := range keys {
+		v.need(name, noSpaces, elsewhere)
+	}
+	region := v.need("AWS_REGION", hostLabel, elsewhere)
+	host := "https://sts." + region + ".amazonaws.com"
+	if strings.HasPrefix(region, "cn-") {
+		host += ".cn"
+	}
+	endpoint := v.endpoint("AWS_ENDPOINT_URL_STS", host) + "/"
+	audience := v.need("ALIBABA_CLOUD_OIDC_AUDIENCE", noSpaces,
+		"give a client ID of RAM's identity provider, which AWS puts into the token")
+	form := url.Values{"Action": {action}, "Version": {"2011-06-15"},
 		"Audience.member.1": {audience}, "SigningAlgorithm": {"RS256"},
 		"DurationSeconds": {"300"}}.Encode()
 	sum := sha256.Sum256([]byte(form))
 	sign := func(r *http.Request) error {
-		own := aws.Credentials{AccessKeyID: o.Getenv("AWS_ACCESS_KEY_ID"),
-			SecretAccessKey: o.Getenv("AWS_SECRET_ACCESS_KEY"),
-			SessionToken:    o.Getenv("AWS_SESSION_TOKEN")}
+		own := aws.Credentials{AccessKeyID: v.Getenv(keys[0]), SecretAccessKey: v.Getenv(keys[1]),
+			SessionToken: v.Getenv(keys[2])}
 		return v4.NewSigner().SignHTTP(r.Context(), own, r, hex.EncodeToString(sum[:]), "sts",
-			region, o.Now())
+			region, v.Now())
 	}
-	if endpoint == "" {
-		endpoint = "https://sts." + region + ".amazonaws.com"
-		if strings.HasPrefix(region, "cn-") {
-			endpoint += ".cn"
-		}
-	}
-	const fix = "let the function reach AWS's STS in AWS_REGION directly, not through a proxy " +
-		"that answers in its place"
-	return tokenSource{"an OIDC token from AWS STS in " + region, fix,
+	return tokenSource{"an OIDC token from AWS STS in " + region, "let the function reach " +
+		"AWS's STS in AWS_REGION directly, not through a proxy that answers in its place",
 		func(ctx context.Context) (string, error) {
-			res, body, err := request(ctx, client, endpoint+"/", form, sign)
-			if err != nil {
-				return "", err
-			}
+			res, body, err := call(ctx, v.Client, http.MethodPost, endpoint, form, sign)
 			var answer struct {
 				Code  string `xml:"Error>Code"`
 				Token string `xml:"GetWebIdentityTokenResult>WebIdentityToken"`
 			}
-			err = xml.Unmarshal(body, &answer)
-			if res.StatusCode != http.StatusOK {
-				return "", refusal("GetWebIdentityToken", res.StatusCode, answer.Code, awsFixes)
+			wrong := xml.Unmarshal(body, &answer)
+			if res != nil && res.StatusCode != http.StatusOK {
+				return "", refusal(action, res.StatusCode, answer.Code)
 			}
-			return answer.Token, reason(err)
+			return answer.Token, cmp.Or(err, reason(wrong))
 		}}
-}
-
-const ownFix = "AWS does not accept Lambda's own credentials: leave the AWS_ variables to " +
-	"Lambda, check the clock"
-
-var awsFixes = [][2]string{
-	{"OutboundWebIdentityFederationDisabled",
-		"run once for the AWS account: aws iam enable-outbound-web-identity-federation"},
-	{"AccessDenied", "the Lambda role must allow sts:GetWebIdentityToken for " +
-		"ALIBABA_CLOUD_OIDC_AUDIENCE, RS256 and 300 seconds"},
-	{"ExpiredToken", ownFix},
-	{"InvalidClientTokenId", ownFix},
-	{"SignatureDoesNotMatch", ownFix},
 }
