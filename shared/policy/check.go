@@ -142,25 +142,21 @@ func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	name, _ := claims["issuer"].(string)
 	claims = maps.Clone(claims)
 	delete(claims, "issuer")
-	return p.callerOf(name, claims)
-}
-
-func (p *Policy) callerOf(issuer string, claims map[string]any) (caller.Caller, error) {
-	if _, named := claims["jti"]; issuer == caller.LinkIssuer && !named {
-		claims = maps.Clone(claims)
-		claims["jti"] = "any" // every link has one, and no rule looks at it
+	known, _ := p.issuer(name)
+	switch {
+	case name == caller.LinkIssuer:
+		known = caller.Issuer{Name: name, URL: name}
+		if claims["jti"] == nil {
+			claims["jti"] = "any" // every link has one, and no rule looks at it
+		}
+	case known.Name == "":
+		return caller.Caller{}, errors.New("issuer must be " + issuerNames(p))
 	}
 	body, err := json.Marshal(claims)
 	if err != nil {
 		return caller.Caller{}, errors.New("the claims cannot be read")
 	}
-	for _, known := range append(p.Issuers(),
-		caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}) {
-		if known.Name == issuer {
-			return known.CallerFor(body)
-		}
-	}
-	return caller.Caller{}, errors.New("issuer must be " + issuerNames(p))
+	return known.CallerFor(body)
 }
 
 // run says how a test failed, "" where it passed. A request that is no good for any rule is not a

@@ -33,62 +33,24 @@ type Difference struct {
 // each file, and each kind of caller it looks for a question that both decide, and asks Decide of
 // both files whether that comes to the same.
 func Diff(old, new *Policy) Difference {
-	d := newDiffer(old, new)
+	d := differ{old: old, new: new, endings: endings()}
+	was, is := settingsOf(old), settingsOf(new)
+	d.out.Settings = append(without("- ", was, is), without("+ ", is, was)...)
+	kinds := kindsOf(old, new)
 	for i := range len(old.rules) + 1 {
 		for j := range len(new.rules) + 1 {
-			d.pair(i, j)
+			for _, kind := range kinds {
+				d.pair(kind, i, j)
+			}
 		}
 	}
 	return d.out
 }
 
-// side is one of the two policies, with what makes most pairs of rules need no search.
-type side struct {
-	*Policy
-	first map[string]int // the first rule with these conditions
-	asks  []string       // of each rule, what it asks of a question
-	gives []string       // of each rule, what it gives
-}
-
 type differ struct {
-	old, new side
-	kinds    []*meeting
+	old, new *Policy
+	endings  []string
 	out      Difference
-}
-
-func newDiffer(old, new *Policy) *differ {
-	d := &differ{old: newSide(old), new: newSide(new), kinds: kindsOf(old)}
-	for _, kind := range kindsOf(new) {
-		i := slices.IndexFunc(d.kinds, func(k *meeting) bool { return k.issuer == kind.issuer })
-		if i < 0 {
-			i, d.kinds = len(d.kinds), append(d.kinds, kind)
-		}
-		d.kinds[i].required = append(d.kinds[i].required, kind.required...)
-	}
-	was, is := settingsOf(old), settingsOf(new)
-	d.out.Settings = append(without("- ", was, is), without("+ ", is, was)...)
-	return d
-}
-
-func newSide(p *Policy) side {
-	s := side{Policy: p, first: map[string]int{}}
-	for i, r := range p.rules {
-		asks := fmt.Sprint(r.pattern.text, r.deny)
-		for _, c := range r.callers {
-			asks += fmt.Sprint("\n", c.anyone, c.issuer)
-			for _, condition := range c.conditions {
-				asks += fmt.Sprintf(" %T%+v", condition, condition)
-			}
-		}
-		if _, seen := s.first[asks]; !seen {
-			s.first[asks] = i
-		}
-		set, _ := json.Marshal(r.set) // a Request always marshals
-		s.asks = append(s.asks, asks)
-		s.gives = append(s.gives, fmt.Sprint(r.deny, r.grant, string(set), r.set.Password.Reveal(),
-			r.accept, p.projectOf(r), r.session))
-	}
-	return s
 }
 
 // settingsOf lists what stands beside the rules.
@@ -104,10 +66,9 @@ func settingsOf(p *Policy) []string {
 	return settings
 }
 
-// without lists, with a sign before each, the settings of one policy that another has not.
-func without(sign string, settings, other []string) []string {
-	var rest []string
-	for _, text := range settings {
+// without lists, with a sign before each, what is in one list and not in another.
+func without(sign string, list, other []string) (rest []string) {
+	for _, text := range list {
 		if !slices.Contains(other, text) {
 			rest = append(rest, sign+text)
 		}
@@ -115,134 +76,97 @@ func without(sign string, settings, other []string) []string {
 	return rest
 }
 
-// rule returns rule i of a policy, or nil for none, and those before it.
-func (s side) rule(i int) (*rule, []*rule) {
-	if i == len(s.rules) {
-		return nil, s.rules
+// upTo returns rule i as callers of an issuer meet it, or nil for none, and the rules before it. It
+// is not there for callers whose proof the policy refuses.
+func (p *Policy) upTo(i int, issuer string) (r *rule, before []*rule, there bool) {
+	switch _, known := p.issuer(issuer); {
+	case !known:
+		return nil, nil, i == len(p.rules)
+	case i == len(p.rules):
+		return nil, p.rules, true
 	}
-	return s.rules[i], s.rules[:i]
+	return p.rules[i], p.rules[:i], true
 }
 
-// decides says whether rule i of a policy may decide a question that a rule with these conditions
-// matches: not behind one that asks the same.
-func (s side) decides(i int, asks string) bool {
-	first, known := s.first[asks]
-	return !known || first >= i
+// issuer returns an issuer, and whether a proof of it, or none, is more than a 401.
+func (p *Policy) issuer(name string) (issuer caller.Issuer, known bool) {
+	i := slices.IndexFunc(p.issuers, func(i caller.Issuer) bool { return i.Name == name })
+	if i >= 0 {
+		issuer = p.issuers[i]
+	}
+	return issuer, i >= 0 || name == "" || name == caller.LinkIssuer
 }
 
 // pair compares what rule i of the old file and rule j of the new one make of the questions that
 // they decide.
-func (d *differ) pair(i, j int) {
-	before, above := d.old.rule(i)
-	after, over := d.new.rule(j)
+func (d *differ) pair(kind *meeting, i, j int) {
+	before, above, thereBefore := d.old.upTo(i, kind.issuer)
+	after, over, thereAfter := d.new.upTo(j, kind.issuer)
 	refused := func(r *rule) bool { return r == nil || r.deny }
-	switch {
-	case refused(before) && refused(after),
-		before != nil && !d.new.decides(j, d.old.asks[i]),
-		after != nil && !d.old.decides(i, d.new.asks[j]),
-		before != nil && after != nil && (d.old.gives[i] == d.new.gives[j] ||
-			!before.pattern.mayMeet(after.pattern)):
+	if !thereBefore || !thereAfter || refused(before) && refused(after) ||
+		before != nil && (slices.ContainsFunc(over, before.asksLike) ||
+			after != nil && d.alike(before, after)) ||
+		after != nil && slices.ContainsFunc(above, after.asksLike) {
 		return
 	}
-	var in []*rule
-	for _, r := range []*rule{before, after} {
-		if r != nil {
-			in = append(in, r)
+	in := slices.DeleteFunc([]*rule{before, after}, func(r *rule) bool { return r == nil })
+	for _, one := range alternatives(in, kind.issuer) {
+		c := Change{Who: whoAre(one), Documents: documentsOf(kind, one)}
+		if before != nil {
+			c.Old = before.name
 		}
-	}
-	for _, kind := range d.kinds {
-		var out []*rule
-		if d.old.knows(kind.issuer) {
-			out = append(out, above...)
-		} else if before != nil {
-			continue
+		if after != nil {
+			c.New = after.name
 		}
-		if d.new.knows(kind.issuer) {
-			out = append(out, over...)
-		} else if after != nil {
-			continue
-		}
-		out = slices.DeleteFunc(out, func(r *rule) bool {
-			return !r.pattern.mayMeet(in[0].pattern) || r.pattern.bucket != in[0].pattern.bucket
-		})
-		for _, one := range alternatives(in, kind.issuer) {
-			d.compare(kind, one, out, before, after)
-		}
+		d.compare(*kind, one, slices.Concat(above, over), c)
 	}
 }
 
-// issuer returns an issuer, or the zero value for one that the policy does not know.
-func (s side) issuer(name string) (known caller.Issuer) {
-	for _, i := range s.issuers {
-		if i.Name == name {
-			known = i
-		}
-	}
-	return known
+// asksLike says whether two rules match the same questions, at a look.
+func (r *rule) asksLike(other *rule) bool {
+	return r.pattern.text == other.pattern.text && r.deny == other.deny &&
+		reflect.DeepEqual(r.callers, other.callers)
 }
 
-// knows says whether a proof of this issuer is more than a 401.
-func (s side) knows(issuer string) bool {
-	return issuer == "" || issuer == caller.LinkIssuer || s.issuer(issuer).Name != ""
-}
-
-// alternatives gives the rules with one alternative of callers each, in every combination that
-// admits callers of this issuer.
-func alternatives(rules []*rule, issuer string) [][]*rule {
-	if len(rules) == 0 {
-		return [][]*rule{nil}
+// alike says whether two rules give the same to whoever they match.
+func (d *differ) alike(before, after *rule) bool {
+	was, is := *before, *after
+	was.project, is.project = d.old.projectOf(before), d.new.projectOf(after)
+	for _, r := range []*rule{&was, &is} {
+		r.name, r.line, r.column, r.pattern, r.callers = "", 0, 0, nil, nil
 	}
-	var all [][]*rule
-	for _, c := range rules[0].callers {
-		if !c.admits(issuer, rules[0].deny) {
-			continue
-		}
-		one := *rules[0]
-		one.callers = []callers{c}
-		for _, rest := range alternatives(rules[1:], issuer) {
-			all = append(all, append([]*rule{&one}, rest...))
-		}
-	}
-	return all
+	return reflect.DeepEqual(was, is)
 }
 
 // compare looks for a question that the rules of in decide, and that the policies decide otherwise:
 // in documents of every format, with claims of every form.
-func (d *differ) compare(kind *meeting, in, out []*rule, before, after *rule) {
-	m := *kind
-	var named []string
-	for _, r := range in {
-		for _, pieces := range r.filled {
-			for _, p := range pieces {
-				if p.name != "" && !strings.HasPrefix(p.name, "document.") {
-					named = append(named, p.name)
-				}
-			}
-		}
+func (d *differ) compare(m meeting, in, out []*rule, c Change) {
+	if slices.ContainsFunc(d.out.Changes, func(o Change) bool {
+		return o.Old == c.Old && o.New == c.New && o.Who == c.Who
+	}) {
+		return
 	}
-	for _, m.ending = range endings() {
-		for _, m.extra = range [][]string{named, nil} {
-			for _, m.lists = range []bool{false, true} {
-				q, sure := m.find(in, out)
-				if !sure {
-					d.unsure(in)
-					return
-				}
-				if q != nil && d.show(*q, in, before, after) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func (d *differ) unsure(in []*rule) {
 	var names []string
 	for _, r := range in {
 		names = append(names, fmt.Sprintf("%q", r.name))
+		m.extra = append(m.extra, r.filledFrom()...)
 	}
-	if pair := strings.Join(names, " and "); !slices.Contains(d.out.Unsure, pair) {
-		d.out.Unsure = append(d.out.Unsure, pair)
+	for _, m.ending = range d.endings {
+		for m.form = range 3 {
+			q, sure := m.find(in, out)
+			switch pair := strings.Join(names, " and "); {
+			case !sure:
+				if !slices.Contains(d.out.Unsure, pair) {
+					d.out.Unsure = append(d.out.Unsure, pair)
+				}
+				return
+			case q == nil && m.ending == "": // nor is there one with any ending
+				return
+			case q != nil && d.shows(*q, &c):
+				d.out.Changes = append(d.out.Changes, c)
+				return
+			}
+		}
 	}
 }
 
@@ -262,68 +186,46 @@ func asked() []weboffice.Request {
 	return all
 }
 
-// show notes what the policies make of a question, and says whether they differ.
-func (d *differ) show(q Question, in []*rule, before, after *rule) bool {
-	c := Change{Who: whoAre(in), Documents: documentsOf(in)}
-	if before != nil {
-		c.Old = before.name
-	}
-	if after != nil {
-		c.New = after.name
-	}
-	for _, request := range asked() {
-		request.SourceURI = q.Document.String()
-		q.Asked, q.Start = request, time.Unix(0, 0)
-		q.Guest = weboffice.User{Id: "GUEST", Name: "Guest"}
+// shows notes what the policies make of a question, and says whether they differ.
+func (d *differ) shows(q Question, c *Change) bool {
+	q.Start, q.Guest = time.Unix(0, 0), weboffice.User{Id: "GUEST", Name: "Guest"}
+	for _, q.Asked = range asked() {
+		q.Asked.SourceURI = q.Document.String()
 		was, wasErr := d.decide(d.old, q)
 		is, isErr := d.decide(d.new, q)
-		what := unlikeDecisions(q, was, is, wasErr, isErr)
-		if len(what) == 0 {
-			continue
-		}
-		if c.Example == "" {
+		what := unlike(q, was, is, wasErr, isErr)
+		if len(what) > 0 && c.Example == "" {
 			c.Example = exampleOf(q)
 		}
-		for _, line := range what {
-			if !slices.Contains(c.What, line) {
-				c.What = append(c.What, line)
-			}
-		}
-		if (wasErr == nil) != (isErr == nil) && len(request.Sent()) == 1 {
+		c.What = append(c.What, without("", what, c.What)...)
+		if (wasErr == nil) != (isErr == nil) && len(q.Asked.Sent()) == 1 {
 			break // who is refused gets nothing, whatever is asked
 		}
 	}
-	if c.Example == "" {
-		return false
-	}
-	if !slices.ContainsFunc(d.out.Changes, func(o Change) bool {
-		return o.Old == c.Old && o.New == c.New && o.Who == c.Who
-	}) {
-		d.out.Changes = append(d.out.Changes, c)
-	}
-	return true
+	return c.Example != ""
 }
 
 // decide answers for one policy, to which the caller may be nobody.
-func (d *differ) decide(s side, q Question) (Decision, error) {
-	if q.Caller.Guest() {
-		return s.Decide(q, q.Start)
+func (d *differ) decide(p *Policy, q Question) (decision Decision, err error) {
+	issuer := q.Caller.Issuer
+	if issuer != "" {
+		if q.Caller, err = p.CallerOf(proofOf(q)); err != nil {
+			return Decision{}, err
+		}
 	}
-	var err error
-	if q.Caller, err = s.callerOf(q.Caller.Issuer, claimsOf(q)); err != nil {
-		return Decision{}, err
-	}
-	decision, err := s.Decide(q, q.Start)
-	was, is := d.old.issuer(q.Caller.Issuer), d.new.issuer(q.Caller.Issuer)
+	decision, err = p.Decide(q, q.Start)
+	was, _ := d.old.issuer(issuer)
+	is, _ := d.new.issuer(issuer)
 	if was.URL != is.URL || was.User != is.User {
 		decision.Request.User = nil // it is another for everybody: the settings say so
 	}
 	return decision, err
 }
 
-// claimsOf is what a proof of the question's caller says.
-func claimsOf(q Question) map[string]any {
+// proofOf is what a test of a policy says of the question's caller: its claims and issuer.
+func proofOf(q Question) map[string]any {
 	claims := maps.Clone(map[string]any(q.Caller.Claims))
+	claims["issuer"] = q.Caller.Issuer
 	if claims["email"] != nil && claims["email_verified"] == nil {
 		claims["email_verified"] = true
 	}
@@ -333,15 +235,13 @@ func claimsOf(q Question) map[string]any {
 	return claims
 }
 
+// exampleOf writes a question as `tests` do.
 func exampleOf(q Question) string {
 	example := map[string]any{"as": "anyone", "open": q.Document.String()}
 	if !q.Caller.Guest() {
-		claims := claimsOf(q)
-		claims["issuer"] = q.Caller.Issuer
-		example["as"] = claims
+		example["as"] = proofOf(q)
 	}
-	q.Asked.SourceURI = ""
-	if len(q.Asked.Sent()) > 0 {
+	if q.Asked.SourceURI = ""; len(q.Asked.Sent()) > 0 {
 		example["ask"] = q.Asked
 	}
 	var text strings.Builder
@@ -351,51 +251,36 @@ func exampleOf(q Question) string {
 	return strings.TrimSpace(text.String())
 }
 
-// unlikeDecisions says what is unlike in two decisions of a question.
-func unlikeDecisions(q Question, was, is Decision, wasErr, isErr error) []string {
-	switch {
-	case wasErr != nil && isErr != nil:
+// unlike says what is unlike in two decisions of a question.
+func unlike(q Question, was, is Decision, wasErr, isErr error) (what []string) {
+	if wasErr != nil && isErr != nil {
 		return nil
-	case wasErr != nil || isErr != nil:
-		sent := slices.DeleteFunc(q.Asked.Sent(), func(name string) bool {
-			return name == "SourceURI" || name == "Permission"
-		})
-		verb, grants := "gains ", is.Request.Permission
+	}
+	if wasErr != nil || isErr != nil {
+		verb, decision := "gains ", is
 		if isErr != nil {
-			verb, grants = "loses ", was.Request.Permission
+			verb, decision = "loses ", was
 		}
+		sent := without("", q.Asked.Sent(), []string{"SourceURI", "Permission"})
 		if len(sent) > 0 {
 			return []string{verb + "the right to send " + strings.Join(sent, ", ")}
 		}
-		return []string{verb + "all: " + strings.Join(grants.Grants(), ", ")}
+		return []string{verb + "all: " + strings.Join(decision.Request.Permission.Grants(), ", ")}
 	}
-	var what []string
 	before, after := was.Request.Permission.Grants(), is.Request.Permission.Grants()
-	for _, change := range []struct {
-		verb     string
-		from, to []string
-	}{{"gains ", after, before}, {"loses ", before, after}} {
-		if rest := slices.DeleteFunc(slices.Clone(change.from), func(g string) bool {
-			return slices.Contains(change.to, g)
-		}); len(rest) > 0 {
-			what = append(what, change.verb+strings.Join(rest, ", "))
-		}
+	if gained := without("", after, before); gained != nil {
+		what = append(what, "gains "+strings.Join(gained, ", "))
+	}
+	if lost := without("", before, after); lost != nil {
+		what = append(what, "loses "+strings.Join(lost, ", "))
+	}
+	if was.Request.Password != is.Request.Password {
+		what = append(what, "Password is another")
 	}
 	was.Request.Permission, is.Request.Permission = nil, nil
-	shown := func(r weboffice.Request, name string) string {
-		value := reflect.ValueOf(r).FieldByName(name)
-		if value.IsZero() {
-			return "none"
-		}
-		text, _ := json.Marshal(value.Interface())
-		return string(text)
-	}
+	was.Request.Password, is.Request.Password = "", ""
 	for _, name := range weboffice.ParameterNames() {
-		a, b := shown(was.Request, name), shown(is.Request, name)
-		switch {
-		case name == "Password" && was.Request.Password != is.Request.Password:
-			what = append(what, "Password is another")
-		case a != b:
+		if a, b := shown(was.Request, name), shown(is.Request, name); a != b {
 			what = append(what, name+": "+a+" → "+b)
 		}
 	}
@@ -406,25 +291,33 @@ func unlikeDecisions(q Question, was, is Decision, wasErr, isErr error) []string
 	return what
 }
 
+// shown is the value of a parameter, without secrets.
+func shown(r weboffice.Request, name string) string {
+	value := reflect.ValueOf(r).FieldByName(name)
+	if value.IsZero() {
+		return "none"
+	}
+	text, _ := json.Marshal(value.Interface()) // a Request always marshals
+	return string(text)
+}
+
 // whoAre says who the rules with one alternative each are for.
 func whoAre(in []*rule) string {
-	var all []string
-	for _, r := range in {
-		if text := r.callers[0].String(); !slices.Contains(all, text) {
-			all = append(all, text)
-		}
+	first, last := in[0].callers[0].String(), in[len(in)-1].callers[0].String()
+	switch {
+	case first == last, last == "anyone": // a rule for anyone meets others too
+		return first
+	case first == "anyone":
+		return last
 	}
-	if len(all) > 1 { // whom a rule for anyone meets too
-		all = slices.DeleteFunc(all, func(text string) bool { return text == "anyone" })
-	}
-	return strings.Join(all, " and ")
+	return first + " and " + last
 }
 
 func (c callers) String() string {
 	switch {
 	case c.anyone:
 		return "anyone"
-	case c.issuer == caller.LinkIssuer:
+	case c.links():
 		return "share links"
 	}
 	var claims []string
@@ -442,14 +335,13 @@ func (c callers) String() string {
 
 // documentsOf says which documents the rules have in common: one of the patterns, where it says
 // all, or both.
-func documentsOf(in []*rule) string {
-	first, last := in[0], in[len(in)-1]
-	l := linter{kinds: []*meeting{{known: map[string]string{}}}}
+func documentsOf(m *meeting, in []*rule) string {
+	first, last := in[0].pattern, in[len(in)-1].pattern
 	switch {
-	case l.covers(first, last):
-		return last.pattern.text
-	case l.covers(last, first):
-		return first.pattern.text
+	case m.covers(first, last):
+		return last.text
+	case m.covers(last, first):
+		return first.text
 	}
-	return first.pattern.text + " and " + last.pattern.text
+	return first.text + " and " + last.text
 }

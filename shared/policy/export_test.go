@@ -16,10 +16,13 @@ func Match(text, uri string) (bool, error) {
 func Between(in, out string) (key string, sure bool) {
 	p, errP := parsePattern(in)
 	q, errQ := parsePattern(out)
-	m := &meeting{known: map[string]string{}}
 	if errP != nil || errQ != nil {
 		return "", false
 	}
-	key = m.document(draft{in: []*pattern{p}, out: []*pattern{q}}, nil)
-	return key, !m.gaveUp
+	found, sure := kindsOf()[0].find([]*rule{{pattern: p, callers: []callers{{}}}},
+		[]*rule{{pattern: q, callers: []callers{{}}}})
+	if found == nil {
+		return "", sure
+	}
+	return found.Document.Key, true
 }

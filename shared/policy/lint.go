@@ -3,14 +3,9 @@ package policy
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-
-	"weboffice-functions/shared/caller"
-	"weboffice-functions/shared/weboffice"
 )
 
 // linter looks for what a policy allows and its author probably does not mean.
@@ -32,26 +27,13 @@ func (l *linter) lint(text file, r *reader) []Finding {
 		l.rule(later)
 		hidden := l.hidden(later, l.policy.rules[:j])
 		for _, earlier := range l.policy.rules[:j] {
-			if earlier.pattern.bucket == later.pattern.bucket || earlier.forAnyone() {
-				l.pair(earlier, later, hidden)
-			}
+			l.pair(earlier, later, hidden)
 		}
 	}
 	slices.SortStableFunc(l.warnings, func(a, b Finding) int {
 		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
 	})
 	return l.warnings
-}
-
-// kindsOf makes a search for each kind of caller that a policy tells apart.
-func kindsOf(p *Policy) []*meeting {
-	known := map[string]string{}
-	kinds := []*meeting{{known: known}}
-	for _, i := range p.issuers {
-		kinds = append(kinds, &meeting{issuer: i.Name, known: known,
-			required: slices.Compact([]string{"sub", cmp.Or(i.User.ID, "sub")})})
-	}
-	return append(kinds, &meeting{issuer: caller.LinkIssuer, known: known})
 }
 
 func (l *linter) warnAt(line, column int, format string, args ...any) {
@@ -62,74 +44,60 @@ func (l *linter) warn(r *rule, format string, args ...any) {
 	l.warnAt(r.line, r.column, "rule %q "+format, append([]any{r.name}, args...)...)
 }
 
+// find looks for a question of any kind of caller, for a docx where there is one.
+func (l *linter) find(in, out []*rule) (q *Question, sure bool) {
+	sure = true
+	for _, kind := range l.kinds {
+		q, sureOf := kind.find(in, out)
+		if q != nil {
+			named := *kind
+			named.ending = docx
+			better, _ := named.find(in, out)
+			return cmp.Or(better, q), true
+		}
+		sure = sure && sureOf
+	}
+	return nil, sure
+}
+
 // hidden says whether the rules before a rule decide all that it could.
 func (l *linter) hidden(r *rule, before []*rule) bool {
-	near := slices.DeleteFunc(slices.Clone(before), func(b *rule) bool {
-		return b.pattern.bucket != r.pattern.bucket || !b.pattern.mayMeet(r.pattern)
-	})
-	if len(near) == 0 || !l.decidesNothing(r, near) {
+	by := func(rules ...*rule) bool {
+		q, sure := l.find([]*rule{r}, rules)
+		return q == nil && sure
+	}
+	if len(before) == 0 || !by(before...) {
 		return false
 	}
-	for _, b := range near {
-		if l.decidesNothing(r, []*rule{b}) {
-			l.warn(r, "is hidden by %q before it (line %d): it changes nothing. Put it first, or"+
-				" remove it", b.name, b.line)
-			return true
-		}
+	who := "the rules before it together"
+	if i := slices.IndexFunc(before, func(b *rule) bool { return by(b) }); i >= 0 {
+		who = fmt.Sprintf("%q before it (line %d)", before[i].name, before[i].line)
 	}
-	l.warn(r, "is hidden by the rules before it together: it changes nothing. Put it first, or"+
-		" remove it")
+	l.warn(r, "is hidden by %s: it changes nothing. Put it first, or remove it", who)
 	return true
-}
-
-func (l *linter) decidesNothing(r *rule, before []*rule) bool {
-	return !slices.ContainsFunc(l.kinds, func(kind *meeting) bool {
-		q, sure := kind.find([]*rule{r}, before)
-		return q != nil || !sure
-	})
-}
-
-// meet returns a question that both rules match, or nil: one for a docx where there is any.
-func (l *linter) meet(a, b *rule) *Question {
-	for _, kind := range l.kinds {
-		if q, _ := kind.find([]*rule{a, b}, nil); q != nil {
-			named := *kind
-			named.ending = endings()[0]
-			better, _ := named.find([]*rule{a, b}, nil)
-			return cmp.Or(better, q)
-		}
-	}
-	return nil
 }
 
 // pair compares two rules.
 func (l *linter) pair(earlier, later *rule, hidden bool) {
+	covers := func() bool { return l.kinds[0].covers(earlier.pattern, later.pattern) }
 	if earlier.forAnyone() && !earlier.deny && !onlyLinks(later) &&
-		(!later.forAnyone() || later.deny && l.covers(earlier, later)) {
+		(!later.forAnyone() || later.deny && covers()) {
 		l.warn(earlier, "is for anyone and stands before %q (line %d): anyone comes last",
 			later.name, later.line)
 		return
 	}
-	if !earlier.pattern.mayMeet(later.pattern) {
-		return
-	}
-	both := func(t *Question) bool {
-		return newAsk(t).matches(earlier) && newAsk(t).matches(later)
-	}
-	switch {
-	case hidden:
-	case later.deny && !earlier.deny:
-		if q := l.meet(earlier, later); q != nil && !l.expected(earlier, both) {
-			l.warn(later, "denies what %q (line %d) allows before it, such as %s for %s: put the"+
-				" deny first, or add a test of such a document that expects %[2]q", earlier.name,
-				earlier.line, q.Document, who(*q))
+	less := earlier.grant.And(later.grant) != later.grant
+	if !hidden && !earlier.deny && (later.deny || less && covers()) &&
+		!l.expected(earlier, func(a *ask) bool { return a.matches(earlier) && a.matches(later) }) {
+		if q, _ := l.find([]*rule{earlier, later}, nil); q != nil && later.deny {
+			l.warn(later, "denies what %q (line %d) allows before it, such as %s: put the deny"+
+				" first, or add a test of such a document that expects %[2]q", earlier.name,
+				earlier.line, exampleOf(*q))
+		} else if q != nil {
+			l.warn(earlier, "grants less than %q (line %d) behind it, whose documents it covers:"+
+				" whoever fits both gets less. Put %[2]q first, or add a test of such a caller"+
+				" that expects %[1]q", later.name, later.line)
 		}
-	case !later.deny && !earlier.deny && earlier.grant.And(later.grant) != later.grant &&
-		l.covers(earlier, later) && l.meet(earlier, later) != nil &&
-		!l.expected(earlier, both):
-		l.warn(earlier, "grants less than %q (line %d) behind it, whose documents it covers:"+
-			" whoever fits both gets less. Put %[2]q first, or add a test of such a caller that"+
-			" expects %[1]q", later.name, later.line)
 	}
 	if later.forAnyone() && !later.deny && !earlier.forAnyone() {
 		l.evaded(earlier, later)
@@ -140,81 +108,50 @@ func (l *linter) pair(earlier, later *rule, hidden bool) {
 func (l *linter) evaded(known, anyone *rule) {
 	what := "denies"
 	if !known.deny {
-		if what = "sets " + unlike(known.set, anyone.set); what == "sets " {
+		var others []string
+		for _, name := range known.set.Sent() {
+			if shown(known.set, name) != shown(anyone.set, name) {
+				others = append(others, name)
+			}
+		}
+		if what = "sets " + strings.Join(others, ", "); others == nil {
 			return
 		}
 	}
-	both := draft{in: []*pattern{known.pattern, anyone.pattern}}
-	named := *l.kinds[0]
-	named.ending = endings()[0]
-	key := cmp.Or(named.document(both, nil), l.kinds[0].document(both, nil))
-	if key == "" || l.expected(anyone, func(t *Question) bool {
-		_, first := known.pattern.match(t.Document.String())
-		_, second := anyone.pattern.match(t.Document.String())
-		return first && second && t.Caller.Guest()
+	q, _ := l.find([]*rule{documents(known.pattern), anyone}, nil)
+	if q == nil || l.expected(anyone, func(a *ask) bool {
+		_, documents := a.firstFailing(known)
+		return documents && a.matches(anyone) && a.q.Caller.Guest()
 	}) {
 		return
 	}
 	l.warn(known, "%s for callers that it knows, but %q (line %d) opens the same documents to"+
-		" anyone, such as oss://%s/%s: whoever leaves the proof out is anyone. Deny `callers:"+
+		" anyone, such as %s: whoever leaves the proof out is anyone. Deny `callers:"+
 		" anyone` there too, or add a test `as: anyone` of such a document that expects %[3]q",
-		what, anyone.name, anyone.line, known.pattern.bucket, key)
-}
-
-// unlike lists the parameters that a sets and b does not set to the same.
-func unlike(a, b weboffice.Request) string {
-	return strings.Join(slices.DeleteFunc(a.Sent(), func(name string) bool {
-		return reflect.DeepEqual(reflect.ValueOf(a).FieldByName(name).Interface(),
-			reflect.ValueOf(b).FieldByName(name).Interface())
-	}), ", ")
+		what, anyone.name, anyone.line, q.Document)
 }
 
 // expected says whether a test asks such a question and expects the rule.
-func (l *linter) expected(r *rule, such func(*Question) bool) bool {
+func (l *linter) expected(r *rule, such func(*ask) bool) bool {
 	return slices.ContainsFunc(l.tests, func(t test) bool {
-		return t.expect == r.name && such(&t.question)
+		return t.expect == r.name && such(newAsk(&t.question))
 	})
-}
-
-func (a *ask) matches(r *rule) bool {
-	first, _ := a.firstFailing(r)
-	return first == holds
-}
-
-// covers says whether every document of b is one of a. What a says in ${…} b must say too.
-func (l *linter) covers(a, b *rule) bool {
-	for at, segment := range a.pattern.segments {
-		if placeholder(segment) != "" && (at >= len(b.pattern.segments) ||
-			b.pattern.segments[at] != segment) {
-			return false
-		}
-	}
-	m := l.kinds[0]
-	m.gaveUp = false
-	return a.pattern.bucket == b.pattern.bucket &&
-		m.document(draft{in: []*pattern{b.pattern}, out: []*pattern{a.pattern}}, nil) == "" &&
-		!m.gaveUp
 }
 
 func onlyLinks(r *rule) bool {
 	return !slices.ContainsFunc(r.callers, func(c callers) bool { return !c.links() })
 }
 
-// who says in a few words who asks.
-func who(q Question) string {
-	switch q.Caller.Issuer {
-	case "":
-		return "anyone"
-	case caller.LinkIssuer:
-		return "a share link"
-	}
-	var claims []string
-	for _, name := range slices.Sorted(maps.Keys(q.Caller.Claims)) {
-		if name != "sub" {
-			claims = append(claims, fmt.Sprintf("%s: %v", name, q.Caller.Claims[name]))
+// filledFrom lists the claims that set is filled from.
+func (r *rule) filledFrom() (claims []string) {
+	for _, pieces := range r.filled {
+		for _, p := range pieces {
+			if p.name != "" && !strings.HasPrefix(p.name, "document.") {
+				claims = append(claims, p.name)
+			}
 		}
 	}
-	return strings.TrimSuffix(q.Caller.Issuer+" with "+strings.Join(claims, ", "), " with ")
+	return claims
 }
 
 // dotted says whether a claim's name may be meant as a path: realm_access.roles, and not a URL.
@@ -237,14 +174,9 @@ func (l *linter) rule(r *rule) {
 			}
 		}
 	}
-	for _, pieces := range r.filled {
-		for _, p := range pieces {
-			if p.name != "document.key" && p.name != "document.bucket" {
-				named = append(named, p.name)
-			}
-		}
-	}
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(named))) {
+	named = append(named, r.filledFrom()...)
+	slices.Sort(named)
+	for _, name := range slices.Compact(named) {
 		if dotted(name) {
 			l.warn(r, "names a claim %s: dots are part of a claim's name. If it is nested, write"+
 				" /%s", name, strings.ReplaceAll(name, ".", "/"))
@@ -289,30 +221,30 @@ func (l *linter) served(r *rule) {
 		"edit":  "a format that can be edited, and neither PreviewPages nor CachePreview",
 		"print": "no CachePreview",
 	}
-	never := r.grant.Grants()
-	m, opens := *l.kinds[0], false
-	for _, m.ending = range endings() {
-		key := m.document(draft{in: []*pattern{r.pattern}}, nil)
-		request := r.set
-		request.Permission = &r.grant
-		request, err := request.Settle(weboffice.Document{Bucket: r.pattern.bucket, Key: key},
-			r.set.Filename != "")
-		if key == "" || err != nil {
+	never, opens, guest := r.grant.Grants(), false, *l.kinds[0]
+	for _, guest.ending = range endings() {
+		if opens && len(never) == 0 {
+			break
+		}
+		q, _ := guest.find([]*rule{documents(r.pattern)}, nil)
+		if q == nil {
 			continue
 		}
-		opens = true
-		served := request.Permission.Grants()
-		never = slices.DeleteFunc(never, func(g string) bool { return slices.Contains(served, g) })
+		request := r.set
+		request.Permission = &r.grant
+		if request, err := request.Settle(q.Document, r.set.Filename != ""); err == nil {
+			opens, never = true, without("", never, request.Permission.Grants())
+		}
 	}
 	if !opens && !slices.Contains(r.accept, "Filename") {
 		l.warn(r, "matches no document with a supported extension, such as docx, xlsx, pptx and"+
 			" pdf: correct its documents")
+	}
+	if !opens {
 		return
 	}
 	for _, grant := range never {
-		if grant != "view" {
-			l.warn(r, "grants %s, which is never served: it needs %s", grant, needs[grant])
-		}
+		l.warn(r, "grants %s, which is never served: it needs %s", grant, needs[grant])
 	}
 	notified := r.set.Notification != nil || r.set.NotifyTopicName != "" ||
 		slices.Contains(r.accept, "Notification") || slices.Contains(r.accept, "NotifyTopicName")

@@ -1,8 +1,10 @@
 package policy
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
+	"regexp"
+	re "regexp/syntax"
 	"slices"
 	"strings"
 
@@ -17,76 +19,124 @@ import (
 
 // meeting is the search for such questions among callers of one kind.
 type meeting struct {
-	issuer   string            // "" for guests
-	required []string          // claims that every such caller has as text
-	extra    []string          // claims to add that no condition asks for
-	lists    bool              // claims are lists where they can be
-	ending   ending            // of the document's name
-	draws    int               // of this search, so far
-	gaveUp   bool              // this search took too long: what it did not find may exist
-	known    map[string]string // keys that were found, by what was wanted
-}
-
-// ending is how the names of documents of one format end; the zero value is any name.
-type ending struct {
-	format weboffice.Format
-	any    []glob
-}
-
-// endings are those that IMM treats alike, and any name.
-func endings() []ending {
-	var all []ending
-	for _, extension := range append([]string{"docx"}, weboffice.Extensions()...) {
-		format, _ := weboffice.FormatOf("x." + extension)
-		i := slices.IndexFunc(all, func(e ending) bool { return e.format == format })
-		if i < 0 { // the one to try first has a name that reads well
-			first := append(glob{anyText, {segment: true}}, literal("."+extension)...)
-			i, all = len(all), append(all, ending{format, []glob{first}})
-		}
-		all[i].any = append(all[i].any, starred("*."+extension, anyText, true))
-	}
-	return append(all, ending{})
-}
-
-// find finds a key with this ending; most patterns leave room for the first.
-func (e ending) find(w wanted) string {
-	if e.any == nil {
-		return w.text()
-	}
-	one := w
-	one.groups = append(slices.Clip(w.groups), e.any[:1])
-	if key := one.text(); key != "" {
-		return key
-	}
-	w.groups = append(slices.Clip(w.groups), e.any)
-	return w.text()
-}
-
-// impossible is a quick look at whether a pattern says another ending by itself.
-func (e ending) impossible(p *pattern) bool {
-	last := p.segments[len(p.segments)-1]
-	format, known := weboffice.FormatOf(last)
-	return e.any != nil && !strings.Contains(last, "*") && placeholder(last) == "" &&
-		(!known || format != e.format)
+	*finder
+	issuer   string   // "" for guests
+	required []string // claims that every such caller has as text
+	extra    []string // claims to add that no condition asks for
+	form     int      // of claims: 0 prefers texts, 1 leaves them out, 2 prefers lists
+	ending   string   // what the document's name must match, or "": any
+	draws    int      // of this search, so far
 }
 
 // maxDraws bounds a search. Policies that people write need a few.
 const maxDraws = 4000
 
-// draft is what must hold and what must fail.
-type draft struct {
-	in, out []*pattern
-	marks   []mark
+// kindsOf makes a search for each kind of caller that some policies tell apart: guests first.
+func kindsOf(policies ...*Policy) []*meeting {
+	f := &finder{map[string]*re.Prog{}, map[string]string{}, false}
+	kinds := []*meeting{{finder: f}}
+	for _, p := range policies {
+		for _, i := range p.issuers {
+			at := slices.IndexFunc(kinds, func(m *meeting) bool { return m.issuer == i.Name })
+			if at < 0 {
+				at, kinds = len(kinds), append(kinds, &meeting{finder: f, issuer: i.Name})
+			}
+			kinds[at].required = append(kinds[at].required, "sub", cmp.Or(i.User.ID, "sub"))
+		}
+	}
+	return append(kinds, &meeting{finder: f, issuer: caller.LinkIssuer})
 }
 
-// mark says of one condition of a rule whether it shall hold.
-type mark struct {
-	condition
+// docx is an ending of documents that reads well.
+const docx = `.*[^/]\.docx`
+
+// endings are expressions for all documents, and for those that IMM treats alike.
+func endings() []string {
+	all, formats := []string{"", docx}, map[weboffice.Format]*claimIs{}
+	for _, extension := range weboffice.Extensions() {
+		format, _ := weboffice.FormatOf("x." + extension)
+		if formats[format] == nil {
+			formats[format] = &claimIs{fold: true}
+		}
+		formats[format].texts = append(formats[format].texts, "*."+extension)
+	}
+	for _, names := range formats {
+		all = append(all, names.expression())
+	}
+	slices.Sort(all[2:])
+	return all
+}
+
+// demands are what a question must be like.
+type demands struct {
+	in, out  []*pattern // of the document
+	segments []string   // expressions for some of its segments
+	claims   map[string][]need
+	equal    map[int][]*claimIs // what shall compare a claim with the segment at a place
+}
+
+// need is one comparison of a claim, and whether it shall hold.
+type need struct {
+	is          *claimIs
 	deny, holds bool
 }
 
-func (d draft) with(m mark) draft {
-	d.marks = append(slices.Clip(d.marks), m)
+// expression matches the texts that the condition compares with.
+func (c *claimIs) expression() string {
+	var all []string
+	for _, text := range c.texts {
+		text = regexp.QuoteMeta(text)
+		if !c.exact {
+			text = strings.ReplaceAll(text, `\*`, ".*")
+		}
+		if c.fold {
+			for letter := 'a'; letter <= 'z'; letter++ {
+				both := string([]rune{'[', letter, letter + 'A' - 'a', ']'})
+				text = strings.ReplaceAll(text, string(letter), both)
+			}
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, "|")
+}
+
+// expression matches the URIs of the pattern's documents; a ${claim} may be any segment.
+func (p *pattern) expression() string {
+	all := regexp.QuoteMeta("oss://" + p.bucket)
+	for _, segment := range p.segments {
+		switch {
+		case segment == "**":
+			all += "/.*"
+		case placeholder(segment) != "":
+			all += "/[^/]*"
+		default:
+			all += "/" + strings.ReplaceAll(regexp.QuoteMeta(segment), `\*`, "[^/]*")
+		}
+	}
+	return all
+}
+
+func (c *claimIs) narrow(d *demands, deny, holds bool) {
+	d.claims[c.claim] = append(slices.Clip(d.claims[c.claim]), need{c, deny, holds})
+}
+
+func (s segmentIs) narrow(d *demands, deny, holds bool) {
+	is := &claimIs{claim: s.claim, exact: true}
+	is.narrow(d, deny, holds)
+	d.equal[s.at] = append(slices.Clip(d.equal[s.at]), is)
+}
+
+// linked is a claim of our own: whether the link covers the document.
+const linked = "$linked"
+
+func (linkCovers) narrow(d *demands, _, holds bool) {
+	(&claimIs{claim: linked, truths: []bool{true}}).narrow(d, false, holds)
+}
+
+// with is these demands and one more.
+func (d demands) with(c condition, deny, holds bool) demands {
+	d.claims, d.equal = maps.Clone(d.claims), maps.Clone(d.equal)
+	c.narrow(&d, deny, holds)
 	return d
 }
 
@@ -94,40 +144,25 @@ func (d draft) with(m mark) draft {
 // there is none then. in has at least one rule.
 func (m *meeting) find(in, out []*rule) (q *Question, sure bool) {
 	m.draws, m.gaveUp = 0, false
-	if q = m.choose(draft{}, in, out); q == nil {
-		return nil, !m.gaveUp
+	if !in[0].pattern.mayMeet(in[len(in)-1].pattern) {
+		return nil, true
 	}
-	a := newAsk(q)
-	for _, r := range in { // nested claims may be in each other's way
-		if !a.matches(r) {
-			return nil, false
+	for _, rules := range alternatives(in, m.issuer) {
+		d := demands{claims: map[string][]need{}, equal: map[int][]*claimIs{}}
+		for _, name := range slices.Concat(m.required, m.extra) {
+			d.claims[name] = nil
+		}
+		for _, r := range rules {
+			d.in = append(d.in, r.pattern)
+			for _, c := range r.callers[0].conditions {
+				d = d.with(c, r.deny, true)
+			}
+		}
+		if q := m.draw(d, out); q != nil {
+			return q, true
 		}
 	}
-	return q, true
-}
-
-// choose tries each alternative of callers by which the rules of in may match.
-func (m *meeting) choose(d draft, in, out []*rule) *Question {
-	if len(in) == 0 {
-		return m.draw(d, out)
-	}
-	r := in[0]
-	if len(d.in) > 0 && !d.in[0].mayMeet(r.pattern) {
-		return nil
-	}
-	for _, c := range r.callers {
-		if !c.admits(m.issuer, r.deny) {
-			continue
-		}
-		chosen := draft{append(slices.Clip(d.in), r.pattern), d.out, d.marks}
-		for _, condition := range c.conditions {
-			chosen = chosen.with(mark{condition, r.deny, true})
-		}
-		if q := m.choose(chosen, in[1:], out); q != nil {
-			return q
-		}
-	}
-	return nil
+	return nil, !m.gaveUp
 }
 
 // mayMeet is a cheap first look at whether two patterns have documents in common.
@@ -135,123 +170,163 @@ func (p *pattern) mayMeet(q *pattern) bool {
 	return strings.HasPrefix(p.prefix, q.prefix) || strings.HasPrefix(q.prefix, p.prefix)
 }
 
+// alternatives gives the rules with one alternative of callers each, in every combination that
+// admits callers of this issuer.
+func alternatives(rules []*rule, issuer string) (all [][]*rule) {
+	if len(rules) == 0 {
+		return [][]*rule{nil}
+	}
+	for _, c := range rules[0].callers {
+		if !c.admits(issuer, rules[0].deny) {
+			continue
+		}
+		one := *rules[0]
+		one.callers = []callers{c}
+		for _, rest := range alternatives(rules[1:], issuer) {
+			all = append(all, append([]*rule{&one}, rest...))
+		}
+	}
+	return all
+}
+
 // draw draws a question and mends it until no rule of out matches.
-func (m *meeting) draw(d draft, out []*rule) *Question {
-	q := m.question(d)
+func (m *meeting) draw(d demands, out []*rule) *Question {
+	q := m.choose(d, slices.Sorted(maps.Keys(d.equal)), nil)
 	if q == nil {
 		return nil
 	}
 	a := newAsk(q)
-	for _, r := range out {
-		var documents bool
-		if a.segments, documents = r.pattern.match(a.uri); !documents {
+	i := slices.IndexFunc(out, a.matches)
+	if i < 0 {
+		return q
+	}
+	for _, one := range alternatives(out[i:i+1], m.issuer) {
+		if !a.matches(one[0]) {
 			continue
 		}
-		i := slices.IndexFunc(r.callers, func(c callers) bool {
-			return c.admits(m.issuer, r.deny) && a.failingOf(c, r.deny) == holds
-		})
-		if i < 0 {
-			continue
-		}
-		if slices.Contains(d.out, r.pattern) { // it says of a document what its glob does not
-			m.gaveUp = true
-			return nil
-		}
-		for _, condition := range r.callers[i].conditions {
-			if mended := m.draw(d.with(mark{condition, r.deny, false}), out); mended != nil {
+		for _, c := range one[0].callers[0].conditions {
+			if mended := m.draw(d.with(c, one[0].deny, false), out); mended != nil {
 				return mended
 			}
 		}
-		d.out = append(slices.Clip(d.out), r.pattern)
-		return m.draw(d, out)
+		break
 	}
-	return q
+	d.out = append(slices.Clip(d.out), out[i].pattern)
+	return m.draw(d, out)
 }
 
-// demands are what the marks of a draft ask of a question.
-type demands struct {
-	claims   map[string][]need
-	segments []segmentNeed
-	link     map[bool]bool // whether the link must cover the document, or must not
+// covers says whether every document of q is one of p. What p says in ${…} q must say too.
+func (m *meeting) covers(p, q *pattern) bool {
+	guest := meeting{finder: m.finder}
+	found, sure := guest.find([]*rule{documents(q)}, []*rule{documents(p)})
+	return found == nil && sure
 }
 
-// need is one comparison of a claim.
-type need struct {
-	is          *claimIs
-	deny, holds bool
+// documents is a rule for guests, if they had claims, and these documents.
+func documents(p *pattern) *rule {
+	return &rule{pattern: p, callers: []callers{{conditions: p.conditions()}}}
 }
 
-// segmentNeed asks the same of a claim and the segment of the document at a place.
-type segmentNeed struct {
-	at          int
-	claim       string
-	deny, holds bool
+func (a *ask) matches(r *rule) bool {
+	first, _ := a.firstFailing(r)
+	return first == holds
 }
 
-func (c *claimIs) narrow(d *demands, deny, holds bool) {
-	d.claims[c.claim] = append(d.claims[c.claim], need{c, deny, holds})
-}
-
-func (s segmentIs) narrow(d *demands, deny, holds bool) {
-	d.segments = append(d.segments, segmentNeed{s.at, s.claim, deny, holds})
-	if d.claims[s.claim] == nil {
-		d.claims[s.claim] = []need{}
+// choose draws a question, with texts for the segments at these places that are compared with
+// claims.
+func (m *meeting) choose(d demands, places []int, texts []string) *Question {
+	if len(places) == 0 {
+		return m.question(d)
 	}
+	if texts == nil {
+		texts = m.texts(d)
+	}
+	for _, text := range texts {
+		one := d
+		one.segments = append(slices.Clip(d.segments), "oss://[^/]+/"+
+			strings.Repeat("[^/]+/", places[0])+regexp.QuoteMeta(text)+"(/.*)?")
+		for _, is := range d.equal[places[0]] {
+			is.texts = []string{text}
+		}
+		if q := m.choose(one, places[1:], texts); q != nil || m.draws > maxDraws {
+			return q
+		}
+	}
+	return nil
 }
 
-func (linkCovers) narrow(d *demands, _, holds bool) { d.link[holds] = true }
-
-// question draws a question that meets a draft, or nil.
-func (m *meeting) question(d draft) *Question {
-	wants := &demands{claims: map[string][]need{}, link: map[bool]bool{}}
-	for _, name := range slices.Concat(m.required, m.extra) {
-		wants.claims[name] = nil
+// texts are texts of segments that are compared with claims: of every way in which the patterns and
+// conditions at hand can tell texts apart, two.
+func (m *meeting) texts(d demands) (texts []string) {
+	about := []string{}
+	for _, p := range slices.Concat(d.in, d.out) {
+		for _, segment := range p.segments {
+			if segment != "**" && placeholder(segment) == "" {
+				about = append(about, (&claimIs{texts: []string{segment}}).expression())
+			}
+		}
 	}
-	for _, k := range d.marks {
-		k.narrow(wants, k.deny, k.holds)
+	for _, equal := range d.equal {
+		for _, n := range d.claims[equal[0].claim] {
+			if !n.is.exact {
+				about = append(about, n.is.expression())
+			}
+		}
 	}
-	if len(wants.link) > 1 {
-		return nil
+	slices.Sort(about)
+	about = slices.Compact(about)
+	for range 2 {
+		seen := map[string]bool{}
+		m.each([]string{oneSegment}, about, func(text, way string) bool {
+			if !seen[way] && !slices.Contains(texts, text) {
+				texts = append(texts, text)
+			}
+			seen[way] = true
+			return false
+		})
+		about = append(about, (&claimIs{texts: texts, exact: true}).expression())
 	}
-	places := map[int]bool{}
-	for _, s := range wants.segments {
-		places[s.at] = true
-	}
-	var found *Question
-	m.eachSegments(d, wants, slices.Sorted(maps.Keys(places)), func(fixed map[int]string) bool {
-		found = m.fit(d, wants, fixed)
-		return found != nil || m.gaveUp
-	})
-	return found
+	return texts
 }
 
-// fit draws a question whose document has these segments.
-func (m *meeting) fit(d draft, wants *demands, fixed map[int]string) *Question {
+const (
+	oneSegment = `([^/ .]([^/]*[^/ ])?|\.[^/ .]|\.[^/]+[^/ ])`
+	anyURI     = `oss://[^/]+/` + oneSegment + `(/` + oneSegment + `)*`
+)
+
+// question draws a question that meets the demands, or nil.
+func (m *meeting) question(d demands) *Question {
 	if m.draws++; m.draws > maxDraws {
 		m.gaveUp = true
 		return nil
 	}
-	key := m.document(d, fixed)
-	if key == "" {
+	in, out := append([]string{anyURI}, d.segments...), []string(nil)
+	if m.ending != "" {
+		in = append(in, m.ending)
+	}
+	for _, p := range d.in {
+		in = append(in, p.expression())
+	}
+	for _, p := range d.out {
+		out = append(out, p.expression())
+	}
+	q := &Question{}
+	q.Asked.SourceURI = m.text(in, out)
+	var err error
+	if q.Document, err = weboffice.ParseSourceURI(q.Asked.SourceURI); err != nil {
+		m.gaveUp = m.gaveUp || q.Asked.SourceURI != ""
 		return nil
 	}
-	q := &Question{Document: weboffice.Document{Bucket: d.in[0].bucket, Key: key}}
-	q.Asked.SourceURI = q.Document.String()
-	if q.Caller.Issuer = m.issuer; m.issuer == "" {
-		return q
-	}
-	needs := maps.Clone(wants.claims)
-	for _, s := range wants.segments {
-		is := &claimIs{texts: []string{fixed[s.at]}, exact: true}
-		needs[s.claim] = append(slices.Clip(needs[s.claim]), need{is, s.deny, s.holds})
-	}
-	q.Caller.Claims = caller.Claims{}
-	for _, name := range slices.Sorted(maps.Keys(needs)) {
-		value, ok := m.value(name, needs[name])
+	q.Caller.Issuer, q.Caller.Claims = m.issuer, caller.Claims{}
+	for _, name := range slices.Sorted(maps.Keys(d.claims)) {
+		value, ok := m.value(name, d.claims[name])
 		if !ok {
 			return nil
 		}
-		if value != nil && !put(q.Caller.Claims, name, value) {
+		put(q.Caller.Claims, name, value)
+	}
+	for name, needs := range d.claims { // nested claims may be in each other's way
+		if !meets(q.Caller.Claims.Find(name), needs) {
 			m.gaveUp = true
 			return nil
 		}
@@ -259,176 +334,60 @@ func (m *meeting) fit(d draft, wants *demands, fixed map[int]string) *Question {
 	if m.issuer == caller.LinkIssuer {
 		q.Caller.Link = &caller.Link{ID: "any", Document: q.Asked.SourceURI,
 			Grant: weboffice.Grants()}
-		if wants.link[false] {
+		if q.Caller.Claims[linked] != true {
 			q.Caller.Link.Document += ".other"
 		}
+		delete(q.Caller.Claims, linked)
 	}
 	return q
-}
-
-// document finds an object's key.
-func (m *meeting) document(d draft, fixed map[int]string) string {
-	w := wanted{key: true, gaveUp: &m.gaveUp}
-	var about strings.Builder
-	for _, p := range d.in {
-		if p.bucket != d.in[0].bucket || m.ending.impossible(p) {
-			return ""
-		}
-		w.groups = append(w.groups, []glob{p.glob()})
-		about.WriteString(p.text + "\n")
-	}
-	for _, p := range d.out {
-		if p.bucket == d.in[0].bucket {
-			w.avoid = append(w.avoid, p.glob())
-			about.WriteString("not " + p.text + "\n")
-		}
-	}
-	fmt.Fprintln(&about, m.ending.any != nil, m.ending.format)
-	for _, at := range slices.Sorted(maps.Keys(fixed)) {
-		var g glob
-		for range at {
-			g = append(g, token{segment: true}, anySegment, token{letter: '/'})
-		}
-		g = append(g, literal(fixed[at])...)
-		w.groups = append(w.groups, []glob{g, append(slices.Clip(g), token{letter: '/'}, anyText)})
-		fmt.Fprintln(&about, at, fixed[at])
-	}
-	key, seen := m.known[about.String()]
-	if !seen {
-		if key = m.ending.find(w); !m.gaveUp {
-			m.known[about.String()] = key
-		}
-	}
-	return key
-}
-
-// eachSegments tries texts for the segments that are compared with claims: of every way in which
-// the patterns and conditions at hand can tell texts apart, two.
-func (m *meeting) eachSegments(d draft, wants *demands, places []int,
-	try func(fixed map[int]string) (enough bool)) {
-	if len(places) == 0 {
-		try(nil)
-		return
-	}
-	w := wanted{key: true, gaveUp: &m.gaveUp}
-	for _, p := range slices.Concat(d.in, d.out) {
-		for _, segment := range p.segments {
-			if segment != "**" && placeholder(segment) == "" {
-				w.avoid = append(w.avoid, starred(segment, anySegment, false))
-			}
-		}
-	}
-	for _, s := range wants.segments {
-		for _, n := range wants.claims[s.claim] {
-			w.avoid = append(w.avoid, n.is.globs()...)
-		}
-	}
-	w.avoid = append(w.avoid, glob{anyText, token{letter: '/'}, anyText})
-	var texts []string
-	for range 2 {
-		seen := map[string]bool{}
-		w.search(func(text string, matched []bool) bool {
-			way := fmt.Sprint(matched)
-			if !matched[len(matched)-1] && !seen[way] && !slices.Contains(texts, text) {
-				texts = append(texts, text)
-			}
-			seen[way] = true
-			return false
-		})
-		for _, text := range texts {
-			w.avoid = slices.Insert(w.avoid, 0, literal(text))
-		}
-	}
-	choice := make([]int, len(places))
-	for {
-		fixed := map[int]string{}
-		for i, at := range places {
-			fixed[at] = texts[choice[i]]
-		}
-		if len(texts) == 0 || try(fixed) {
-			return
-		}
-		i := 0
-		for ; i < len(choice); i++ {
-			if choice[i]++; choice[i] < len(texts) {
-				break
-			}
-			choice[i] = 0
-		}
-		if i == len(choice) {
-			return
-		}
-	}
-}
-
-// globs are the texts that the condition compares with, to find others.
-func (c *claimIs) globs() []glob {
-	var all []glob
-	for _, text := range c.texts {
-		if c.exact {
-			all = append(all, literal(text))
-		} else {
-			all = append(all, starred(text, anyText, c.fold))
-		}
-	}
-	return all
 }
 
 // value finds what a claim may be, and nil for a claim that is missing: it tries every form that
 // Find tells apart.
 func (m *meeting) value(name string, needs []need) (value any, ok bool) {
-	w := wanted{gaveUp: &m.gaveUp, groups: [][]glob{{{token{}, anyText}}}}
+	whole, out, list := []string{".+"}, []string(nil), []any(nil)
 	if name == "email" { // of which caller lets only plain addresses through
-		w.groups = [][]glob{{{token{}, anyText, token{letter: '@'}, token{}, anyText}}}
-		w.avoid = []glob{starred("*@*@*", anyText, false)}
+		whole[0] = "[^@]+@[^@]+"
 	}
 	for _, n := range needs {
-		if !n.holds {
-			w.avoid = append(w.avoid, n.is.globs()...)
+		if !n.holds && len(n.is.texts) > 0 {
+			out = append(out, n.is.expression())
 		}
 	}
-	var elements, odd []any
-	whole := w
 	for _, n := range needs {
 		if n.holds && len(n.is.texts) > 0 {
-			one := w
-			one.groups = append(slices.Clip(w.groups), n.is.globs())
-			whole.groups = append(slices.Clip(whole.groups), n.is.globs())
-			text := any(one.text())
-			if !slices.Contains(elements, text) {
-				elements = append(elements, text)
-			}
-			if !n.deny {
-				odd = append(odd, text)
+			whole = append(whole, n.is.expression())
+			element := any(m.text([]string{whole[0], n.is.expression()}, out))
+			if element != "" && !slices.Contains(list, element) {
+				list = append(list, element)
 			}
 		}
 	}
-	text := whole.text()
+	text := m.text(whole, out)
 	if len(needs) == 0 {
 		text = example(name)
+		list = []any{text}
 	}
-	forms := []any{text, elements, nil, true, false, append(odd, 0.5)}
+	forms := []any{text, nil, list, true, false, append(slices.Clip(list), 0.5)}
 	switch {
 	case slices.Contains(m.required, name):
 		forms = forms[:1]
 	case name == "email":
-		forms = []any{text, nil}
-	case m.lists && elements == nil:
-		forms[0] = []any{text}
-	case m.lists:
-		forms[0], forms[1] = forms[1], forms[0]
+		forms = forms[:2]
+	}
+	if m.form < len(forms) {
+		forms[0], forms[m.form] = forms[m.form], forms[0]
 	}
 	for _, form := range forms {
-		if form != "" && meets(form, needs) {
+		if form != "" && meets(caller.Claims{"": form}.Find(""), needs) {
 			return form, true
 		}
 	}
 	return nil, false
 }
 
-// meets says whether a claim of this value is what is needed.
-func meets(value any, needs []need) bool {
-	found := caller.Claims{"": value}.Find("")
+// meets says whether a claim is what is needed.
+func meets(found any, needs []need) bool {
 	return !slices.ContainsFunc(needs, func(n need) bool {
 		return n.is.holds(found, n.deny) != n.holds
 	})
@@ -445,28 +404,20 @@ func example(name string) string {
 	return name[strings.LastIndexAny(name, "/:.")+1:] + "-1"
 }
 
-// put makes claims in which Find gives value for name, and says whether it could.
-func put(claims caller.Claims, name string, value any) bool {
-	if !strings.HasPrefix(name, "/") {
-		claims[name] = value
-		return true
+// put makes claims in which Find gives value for name, unless another claim is in its way.
+func put(claims map[string]any, name string, value any) {
+	if steps := strings.Split(name, "/"); steps[0] == "" { // a pointer
+		for _, step := range steps[1 : len(steps)-1] {
+			inner, isObject := claims[unescaped.Replace(step)].(map[string]any)
+			if !isObject {
+				inner = map[string]any{}
+				claims[unescaped.Replace(step)] = inner
+			}
+			claims = inner
+		}
+		name = unescaped.Replace(steps[len(steps)-1])
 	}
-	object := map[string]any(claims)
-	steps := strings.Split(name[1:], "/")
-	for i, step := range steps {
-		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
-		if i == len(steps)-1 {
-			object[step] = value
-			break
-		}
-		if object[step] == nil {
-			object[step] = map[string]any{}
-		}
-		inner, isObject := object[step].(map[string]any)
-		if !isObject {
-			return false
-		}
-		object = inner
-	}
-	return true
+	claims[name] = value
 }
+
+var unescaped = strings.NewReplacer("~1", "/", "~0", "~")
