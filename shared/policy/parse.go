@@ -205,14 +205,6 @@ func (r *reader) rules(texts []ruleText, p *Policy) {
 	}
 }
 
-// place is where a node begins.
-func place(node *yaml.Node) (line, column int) {
-	if node.Kind == yaml.MappingNode && len(node.Content) > 0 {
-		node = node.Content[0]
-	}
-	return node.Line, node.Column
-}
-
 // limit reads N/s, N/m and N/h.
 func (r *reader) limit(text rateText, otherwise Rate, key string) Rate {
 	if text == "" {
