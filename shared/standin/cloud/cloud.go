@@ -61,8 +61,12 @@ type Runtime struct {
 type call struct {
 	path    string // as a custom runtime would be asked: /invoke, /initialize or /pre-stop
 	payload []byte
-	answer  chan []byte
-	failure chan []byte
+	outcome chan outcome
+}
+
+type outcome struct {
+	answer []byte
+	err    error
 }
 
 const (
@@ -155,15 +159,9 @@ func (r *Runtime) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	return r.call(ctx, "/invoke", event)
 }
 
-// Initialize calls the initializer hook, as Function Compute does once per instance where one is
-// configured. Lambda and containers have none.
-func (r *Runtime) Initialize(ctx context.Context) error { return r.hook(ctx, "/initialize") }
-
-// PreStop calls the pre-stop hook, as Function Compute does before it ends an instance. Lambda and
-// containers have none.
-func (r *Runtime) PreStop(ctx context.Context) error { return r.hook(ctx, "/pre-stop") }
-
-func (r *Runtime) hook(ctx context.Context, path string) error {
+// Hook calls /initialize, as Function Compute does once per instance where that is configured, or
+// /pre-stop, before it ends an instance. Lambda and containers have no hooks.
+func (r *Runtime) Hook(ctx context.Context, path string) error {
 	if r.platform == lambda || r.platform == container {
 		return nil
 	}
@@ -178,7 +176,7 @@ func (r *Runtime) call(ctx context.Context, path string, payload []byte) ([]byte
 	case container:
 		return nil, errors.New("a container has no invocations")
 	}
-	c := &call{path, payload, make(chan []byte, 1), make(chan []byte, 1)}
+	c := &call{path, payload, make(chan outcome, 1)}
 	select {
 	case r.queue <- c:
 	case <-r.closed:
@@ -187,10 +185,8 @@ func (r *Runtime) call(ctx context.Context, path string, payload []byte) ([]byte
 		return nil, fmt.Errorf("no process took the invocation: %w", ctx.Err())
 	}
 	select {
-	case answer := <-c.answer:
-		return answer, nil
-	case failure := <-c.failure:
-		return nil, fmt.Errorf("the invocation failed: %s", failure)
+	case o := <-c.outcome:
+		return o.answer, o.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no answer: %w", ctx.Err())
 	}
@@ -228,9 +224,9 @@ func (r *Runtime) runtimeAPI(w http.ResponseWriter, req *http.Request) {
 			http.Error(w, "no such invocation is running", http.StatusBadRequest)
 			return
 		case action == "response":
-			c.answer <- body
+			c.outcome <- outcome{answer: body}
 		default:
-			c.failure <- body
+			c.outcome <- outcome{err: fmt.Errorf("the invocation failed: %s", body)}
 		}
 		w.WriteHeader(accepted)
 	default:
@@ -251,25 +247,23 @@ func (r *Runtime) tell(header http.Header, path string) (id string) {
 		return id
 	}
 	id = fmt.Sprintf("1-5f0c1d2e-%012x", n)
-	functionType := map[string]string{"/invoke": "0", "/initialize": "1", "/pre-stop": "2"}[path]
-	for name, value := range map[string]string{
-		"request-id": id, "function-deadline": deadline, "function-type": functionType,
+	told := map[string]string{
+		"request-id": id, "access-key-id": r.Role.AccessKeyID,
+		"access-key-secret": r.Role.AccessKeySecret, "security-token": r.Role.SecurityToken,
 		"function-timeout": strconv.Itoa(int((r.Timeout + time.Second - 1) / time.Second)),
-		"access-key-id":    r.Role.AccessKeyID, "access-key-secret": r.Role.AccessKeySecret,
-		"security-token": r.Role.SecurityToken,
-		"region":         "cn-shanghai", "account-id": "1234567890123456",
-		"function-name":    "test-function",
-		"function-handler": "bootstrap",
-		"function-memory":  "128", "qualifier": "LATEST", "version-id": "", "service-name": "",
-		"retry-count": "0", "control-path": path,
-	} {
-		header.Set("X-Fc-"+name, value)
+		"region":           "cn-shanghai", "account-id": "1234567890123456", "function-memory": "128",
+		"function-name": "test-function", "function-handler": "bootstrap", "qualifier": "LATEST",
+		"version-id": "", "service-name": "", "retry-count": "0",
 	}
-	if r.platform == customRuntime {
-		header.Del("X-Fc-Function-Deadline") // a custom runtime is told the timeout alone
-		header.Del("X-Fc-Function-Type")
+	if r.platform == customRuntime { // which is told no deadline
+		told["control-path"] = path
 	} else {
-		header.Del("X-Fc-Control-Path")
+		told["function-deadline"] = deadline
+		told["function-type"] = map[string]string{"/invoke": "0", "/initialize": "1",
+			"/pre-stop": "2"}[path]
+	}
+	for name, value := range told {
+		header.Set("X-Fc-"+name, value)
 	}
 	return id
 }

@@ -32,11 +32,7 @@ func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
 		return r.forward(req, header, body)
 	}
 	header.Set("Host", req.URL.Host)
-	event := r.functionComputeEvent(req, header, body)
-	if r.platform == lambda {
-		event = r.lambdaEvent(req, header, body)
-	}
-	payload, err := json.Marshal(event)
+	payload, err := json.Marshal(r.event(req, header, body))
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +57,9 @@ func (r *Runtime) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		answer.StatusCode, answer.Headers, content = http.StatusBadGateway, nil, []byte(err.Error())
 	}
-	out := http.Header{}
+	out := http.Header{"Set-Cookie": answer.Cookies}
 	for name, value := range answer.Headers {
 		out.Set(name, value)
-	}
-	for _, cookie := range answer.Cookies {
-		out.Add("Set-Cookie", cookie)
 	}
 	return &http.Response{
 		Status:     strconv.Itoa(answer.StatusCode) + " " + http.StatusText(answer.StatusCode),
@@ -93,41 +86,15 @@ func (r *Runtime) forward(req *http.Request, header http.Header, body []byte) (*
 	return answer, err
 }
 
-// functionComputeEvent is an HTTP trigger's event, version v1.
-func (r *Runtime) functionComputeEvent(req *http.Request, header http.Header,
-	body []byte) map[string]any {
-	event := r.event(req, "v1", joined(header), body)
-	event["queryParameters"] = joined(req.URL.Query())
-	return event
-}
-
-// lambdaEvent is a function URL's event, payload version 2.0: header names in lower case, cookies
-// apart.
-func (r *Runtime) lambdaEvent(req *http.Request, header http.Header, body []byte) map[string]any {
-	cookies := []string{}
-	for _, line := range header.Values("Cookie") {
-		cookies = append(cookies, strings.Split(line, "; ")...)
-	}
-	header.Del("Cookie")
-	lower := map[string]string{}
-	for name, value := range joined(header) {
-		lower[strings.ToLower(name)] = value
-	}
-	event := r.event(req, "2.0", lower, body)
-	maps.Copy(event, map[string]any{"routeKey": "$default", "rawQueryString": req.URL.RawQuery,
-		"cookies": cookies})
-	return event
-}
-
-// event has what both platforms' events have.
-func (r *Runtime) event(req *http.Request, version string, headers map[string]string,
-	body []byte) map[string]any {
+// event is an HTTP trigger's, version v1, or a function URL's, payload version 2.0: with header
+// names in lower case and cookies apart.
+func (r *Runtime) event(req *http.Request, header http.Header, body []byte) map[string]any {
 	text, isBase64 := string(body), !utf8.Valid(body)
 	if isBase64 {
 		text = base64.StdEncoding.EncodeToString(body)
 	}
-	return map[string]any{
-		"version": version, "rawPath": req.URL.EscapedPath(), "headers": headers, "body": text,
+	event := map[string]any{
+		"version": "v1", "rawPath": req.URL.EscapedPath(), "headers": joined(header), "body": text,
 		"isBase64Encoded": isBase64,
 		"requestContext": map[string]any{
 			"accountId": "1234567890123456", "domainName": req.URL.Host, "domainPrefix": "function",
@@ -139,6 +106,21 @@ func (r *Runtime) event(req *http.Request, version string, headers map[string]st
 			},
 		},
 	}
+	if r.platform == functionCompute {
+		event["queryParameters"] = joined(req.URL.Query())
+		return event
+	}
+	lower, cookies := map[string]string{}, []string{}
+	for name, value := range joined(header) {
+		lower[strings.ToLower(name)] = value
+	}
+	for _, line := range header.Values("Cookie") {
+		cookies = append(cookies, strings.Split(line, "; ")...)
+	}
+	delete(lower, "cookie")
+	maps.Copy(event, map[string]any{"version": "2.0", "routeKey": "$default", "headers": lower,
+		"rawQueryString": req.URL.RawQuery, "cookies": cookies})
+	return event
 }
 
 // joined gives each name one value, as the platforms do.

@@ -56,9 +56,7 @@ const (
 // Options are what a Provider needs. Each may be left out.
 type Options struct {
 	Now       func() time.Time // default time.Now; the clock of iat and exp
-	Audience  string           // default "weboffice"
 	Algorithm string           // RS256 (default), ES256, ES384 or EdDSA
-	Lifetime  time.Duration    // of a token, default an hour
 	RSA       *rsa.PrivateKey  // the first key for RS256, default made: which takes time
 	Shape     string           // one of Shapes, whose URL, key set and tokens it has; default none
 }
@@ -79,7 +77,7 @@ type Provider struct {
 	target   string         // of Redirect
 	changed  chan struct{}  // closed when the fault changes
 	requests map[string]int // by path
-	arrived  chan struct{}  // closed when a request arrives
+	arrived  chan struct{}  // has something after a request arrived; for one that waits
 }
 
 // New returns a provider that has no URL yet: call Start, or mount it somewhere and call SetURL.
@@ -87,10 +85,8 @@ func New(o Options) *Provider {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	o.Audience = cmp.Or(o.Audience, "weboffice")
 	o.Algorithm = cmp.Or(o.Algorithm, "RS256")
-	o.Lifetime = cmp.Or(o.Lifetime, time.Hour)
-	p := &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}),
+	p := &Provider{options: o, changed: make(chan struct{}), arrived: make(chan struct{}, 1),
 		requests: map[string]int{}, discovery: DiscoveryPath, path: KeysPath}
 	if o.Shape != "" {
 		p.shape = shapes()[o.Shape]
@@ -117,20 +113,18 @@ func (p *Provider) Start() error {
 // Close ends what Start began, open requests included.
 func (p *Provider) Close() error { return p.server.Close() }
 
-// SetURL says under which URL the provider is mounted. It is the issuer of the tokens signed from
-// now on.
-func (p *Provider) SetURL(url string) {
+func (p *Provider) locked(do func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.url = url
+	do()
 }
 
+// SetURL says under which URL the provider is mounted. It is the issuer of the tokens signed from
+// now on.
+func (p *Provider) SetURL(url string) { p.locked(func() { p.url = url }) }
+
 // URL is the issuer.
-func (p *Provider) URL() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.url
-}
+func (p *Provider) URL() (url string) { p.locked(func() { url = p.url }); return url }
 
 // SetFault makes the provider fail, or work again with None. Requests that Slow holds go on.
 func (p *Provider) SetFault(f Fault) { p.setFault(f, "") }
@@ -139,50 +133,40 @@ func (p *Provider) SetFault(f Fault) { p.setFault(f, "") }
 func (p *Provider) RedirectTo(url string) { p.setFault(Redirect, url) }
 
 func (p *Provider) setFault(f Fault, target string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fault, p.target = f, target
-	close(p.changed)
-	p.changed = make(chan struct{})
+	p.locked(func() {
+		p.fault, p.target = f, target
+		close(p.changed)
+		p.changed = make(chan struct{})
+	})
 }
 
 // Rotate replaces the signing key. The old one leaves the key set at once.
-func (p *Provider) Rotate() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.signer = nil
-}
+func (p *Provider) Rotate() { p.locked(func() { p.signer = nil }) }
 
 // Requests says how many requests a path has had.
-func (p *Provider) Requests(path string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.requests[path]
+func (p *Provider) Requests(path string) (n int) {
+	p.locked(func() { n = p.requests[path] })
+	return n
 }
 
 // AwaitRequests waits until a path has had n requests.
 func (p *Provider) AwaitRequests(ctx context.Context, path string, n int) error {
-	for {
-		p.mu.Lock()
-		count, arrived := p.requests[path], p.arrived
-		p.mu.Unlock()
-		if count >= n {
-			return nil
-		}
+	for p.Requests(path) < n {
 		select {
-		case <-arrived:
+		case <-p.arrived:
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d requests for %s: %w", count, n, path, ctx.Err())
+			return fmt.Errorf("fewer than %d requests for %s: %w", n, path, ctx.Err())
 		}
 	}
+	return nil
 }
 
-// Token signs a token with iss, aud, sub "ann", iat and exp, or with the claims of the shape. The
-// claims are added; one that is nil is left out.
+// Token signs a token of an hour with iss, aud "weboffice", sub "ann", iat and exp, or with the
+// claims of the shape. The claims are added; one that is nil is left out.
 func (p *Provider) Token(claims map[string]any) weboffice.Secret {
 	now := p.options.Now()
-	all := map[string]any{"aud": p.options.Audience, "sub": "ann", "iat": now.Unix(),
-		"exp": now.Add(p.options.Lifetime).Unix()}
+	all := map[string]any{"aud": "weboffice", "sub": "ann", "iat": now.Unix(),
+		"exp": now.Add(time.Hour).Unix()}
 	if p.shape != nil {
 		all = p.shape.claims(now.Unix())
 	}
@@ -295,8 +279,10 @@ func (p *Provider) arrive(path string) (Fault, string, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.requests[path]++
-	close(p.arrived)
-	p.arrived = make(chan struct{})
+	select {
+	case p.arrived <- struct{}{}:
+	default:
+	}
 	return p.fault, p.target, p.changed
 }
 

@@ -8,7 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
+
+	"weboffice-functions/shared/weboffice"
 )
 
 // The actions that the stand-in knows.
@@ -24,7 +25,7 @@ const (
 
 // serveAPI answers one API request: proof, fault before the work, the work, fault after it.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
-	request := &Request{Time: s.options.Now(), ID: newRequestID(),
+	request := &Request{Time: s.options.Now(), ID: weboffice.NewRequestID(),
 		Action: r.Header.Get("X-Acs-Action")}
 	defer func() {
 		s.options.Logger.Info("imm stand-in", "action", request.Action, "code", request.Code,
@@ -132,8 +133,38 @@ func queryParameters(raw string) (map[string]string, *apiError) {
 	return parameters, nil
 }
 
-// newRequestID returns a RequestId in the vendor's form.
-func newRequestID() string {
-	id := strings.ToUpper(randomHex(16))
-	return id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
+// apiError is an answer that refuses.
+type apiError struct {
+	status        int
+	code, message string
+}
+
+func badRequest(code, message string) *apiError {
+	return &apiError{http.StatusBadRequest, code, message}
+}
+
+func missing(parameter string) *apiError {
+	return badRequest("Missing"+parameter, parameter+" is mandatory for this action.")
+}
+
+func invalid(parameter string) *apiError {
+	return badRequest("Invalid"+parameter, "Specified parameter "+parameter+" is not valid.")
+}
+
+func argument(parameter, message string) *apiError {
+	return badRequest("InvalidArgument."+parameter, message)
+}
+
+func notFound(resource string) *apiError {
+	return &apiError{http.StatusNotFound, "ResourceNotFound", "The specified resource " + resource +
+		" is not found"}
+}
+
+// body is the vendor's error body.
+func (e *apiError) body(host, id string) map[string]string {
+	return map[string]string{
+		"RequestId": id, "HostId": host, "Code": e.code, "Message": e.message,
+		"Recommend": "https://api.alibabacloud.com/troubleshoot?q=" + url.QueryEscape(e.code) +
+			"&product=imm&requestId=" + id,
+	}
 }

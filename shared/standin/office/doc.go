@@ -23,7 +23,7 @@
 //     and fails on demand (Fail).
 //
 // Where the vendor documents nothing it chooses: a spent, expired or unknown refresh token is 400
-// InvalidRefreshToken, and Switches.OldTokensDie says whether a refresh ends the old access token.
+// InvalidRefreshToken, and a refresh leaves the old access token its life.
 // Limits: it keeps state in memory, shows text only (of any other file its name, size, pages and
 // a picture), knows two actions, and has one account, whose keys are no secrets.
 package office

@@ -1,6 +1,7 @@
 package office
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
@@ -46,10 +47,8 @@ func (p Picture) MarshalJSON() ([]byte, error) {
 // document is a Document as the editor changes it. Versions number its saves, starting with 1 for
 // what was there.
 type document struct {
-	title    string
+	Document
 	pages    []string
-	password string
-	file     *File
 	versions []version
 	openings int
 }
@@ -103,11 +102,9 @@ func sample(extension string) Document {
 }
 
 func newDocument(object string, from Document) *document {
-	d := &document{title: from.Title, pages: strings.Split(from.Text, "\f"),
-		password: from.Password, file: from.File, versions: []version{{Version: 1}}}
-	if d.title == "" {
-		d.title = path.Base(object)
-	}
+	d := &document{Document: from, pages: strings.Split(from.Text, "\f"),
+		versions: []version{{Version: 1}}}
+	d.Title = cmp.Or(d.Title, path.Base(object))
 	if from.File != nil {
 		from.Pages = from.File.Pages
 	}
@@ -150,21 +147,21 @@ func (s *Server) find(uri string) *document {
 
 // Openings counts the frames that opened a document; 0 for one that is not there.
 func (s *Server) Openings(uri string) (n int) {
-	s.locked(func() {
-		if found := s.documents[uri]; found != nil {
-			n = found.openings
-		}
-	})
+	s.look(uri, func(d *document) { n = d.openings })
 	return n
 }
 
 // Text returns a document's text as it was saved last, pages divided by form feeds; "" for one that
 // is not there.
 func (s *Server) Text(uri string) (text string) {
+	s.look(uri, func(d *document) { text = strings.Join(d.pages, "\f") })
+	return text
+}
+
+func (s *Server) look(uri string, at func(*document)) {
 	s.locked(func() {
 		if found := s.documents[uri]; found != nil {
-			text = strings.Join(found.pages, "\f")
+			at(found)
 		}
 	})
-	return text
 }

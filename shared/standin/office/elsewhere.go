@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"weboffice-functions/shared/weboffice"
 )
 
 // elsewhere is set in a process that StartElsewhere started.
@@ -24,15 +27,9 @@ const elsewhere = "WEBOFFICE_STANDIN_ELSEWHERE"
 func StartElsewhere(ctx context.Context) (url string, stop func(), err error) {
 	child := exec.CommandContext(ctx, os.Args[0])
 	child.Env, child.Stderr = append(os.Environ(), elsewhere+"=1"), os.Stderr
-	input, err := child.StdinPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	output, err := child.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := child.Start(); err != nil {
+	input, errInput := child.StdinPipe()
+	output, errOutput := child.StdoutPipe()
+	if err := errors.Join(errInput, errOutput, child.Start()); err != nil {
 		return "", nil, err
 	}
 	stop = func() {
@@ -69,10 +66,7 @@ func answerAtOnce(w http.ResponseWriter, r *http.Request) {
 		now = time.Now().UTC()
 	}
 	w.Header().Set("Date", now.Format(http.TimeFormat))
-	answer := tokens{RequestId: newRequestID(), AccessToken: randomHex(16) + "v3",
-		RefreshToken:            randomHex(16) + "v3",
-		AccessTokenExpiredTime:  now.Add(fullAccessLife).Format(time.RFC3339Nano),
-		RefreshTokenExpiredTime: now.Add(24 * time.Hour).Format(time.RFC3339Nano)}
+	answer := newTokens(weboffice.NewRequestID(), now.Add(fullAccessLife), now.Add(refreshLife))
 	if r.Header.Get("X-Acs-Action") == Generate {
 		answer.WebofficeURL = "https://office.example.com/office/w/0?_w_tokentype=1"
 	}

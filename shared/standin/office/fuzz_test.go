@@ -109,7 +109,7 @@ func FuzzGenerate(f *testing.F) {
 		if failure != nil {
 			return
 		}
-		given := s.tokens.access[answer.AccessToken].grant
+		given := s.access.tokens[answer.AccessToken].grant
 		if _, err := url.Parse(answer.WebofficeURL); err != nil || s.documents[given.uri] == nil ||
 			given.History && given.preview() || given.Export && !given.Print ||
 			given.UserID == "" || given.UserName == "" {

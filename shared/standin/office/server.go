@@ -19,23 +19,18 @@ type Options struct {
 	// the clock of tokens, Date headers and documents; default time.Now
 	Now func() time.Time
 	// the clock that x-acs-date is held against; default Now. The official SDK signs by time.Now.
-	SignatureNow     func() time.Time
-	AccessTokenLife  time.Duration // default 30 minutes
-	RefreshTokenLife time.Duration // default 24 hours
-	Credentials      Credentials   // default STS.local, local-secret, local-token
+	SignatureNow    func() time.Time
+	AccessTokenLife time.Duration // default 30 minutes
+	Credentials     Credentials   // default STS.local, local-secret, local-token
 	// what a WebofficeURL starts with; default http:// and the Host of the request
 	PublicURL string
 	// one line per API request, never with a parameter's value; default none
 	Logger *slog.Logger
 }
 
-// Switches are the behaviours that the vendor leaves open, or that differ between projects. They
-// may change at any time.
+// Switches are the behaviours that the vendor leaves open. They may change at any time.
 type Switches struct {
 	UserNameStrict bool // User.Name outside [A-Za-z0-9-_+/=@] is refused, as documented
-	OldTokensDie   bool // a refresh ends the access token that it was made with, at once
-	// each Generate has a WebofficeURL of its own, not one per document and Filename
-	NewURLEachTime bool
 }
 
 // Server is the stand-in. It is safe for concurrent use.
@@ -44,7 +39,6 @@ type Server struct {
 	mux     *http.ServeMux
 
 	mu          sync.Mutex // guards all below
-	publicURL   string
 	credentials Credentials
 	switches    Switches
 	faults      []*injected
@@ -52,7 +46,8 @@ type Server struct {
 	buckets     map[string]bool      // whose objects are all there
 	documents   map[string]*document // by SourceURI
 	nonces      nonces
-	tokens      issued
+	access      issued
+	refresh     issued
 	ledger      ledger
 }
 
@@ -66,15 +61,14 @@ func New(o Options) *Server {
 		o.SignatureNow = o.Now
 	}
 	o.AccessTokenLife = cmp.Or(o.AccessTokenLife, fullAccessLife)
-	o.RefreshTokenLife = cmp.Or(o.RefreshTokenLife, 24*time.Hour)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	o.Credentials = cmp.Or(o.Credentials,
 		Credentials{AccessKeyID: "STS.local", Secret: "local-secret", SecurityToken: "local-token"})
 	s := &Server{
-		options: o, mux: http.NewServeMux(), publicURL: o.PublicURL, credentials: o.Credentials,
+		options: o, mux: http.NewServeMux(), credentials: o.Credentials,
 		projects: map[string]bool{"test-project": true}, buckets: map[string]bool{},
 		documents: sampleDocuments(), nonces: nonces{recent: map[string]bool{}},
-		tokens: issued{access: map[string]*accessToken{}, refresh: map[string]*refreshToken{}},
+		access: issued{tokens: map[string]*token{}}, refresh: issued{tokens: map[string]*token{}},
 	}
 	s.mux.HandleFunc("/{$}", s.serveAPI)
 	s.handleEditor()
@@ -92,10 +86,6 @@ func (s *Server) locked(do func()) {
 	defer s.mu.Unlock()
 	do()
 }
-
-// SetPublicURL sets what a WebofficeURL starts with, for servers that know their address only once
-// they listen.
-func (s *Server) SetPublicURL(base string) { s.locked(func() { s.publicURL = base }) }
 
 // SetSwitches replaces all switches.
 func (s *Server) SetSwitches(to Switches) { s.locked(func() { s.switches = to }) }

@@ -64,14 +64,14 @@ func (s *Server) session(request frameRequest) frameAnswer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answer := frameAnswer{State: "unknown", Life: s.options.AccessTokenLife.Milliseconds()}
-	token, now := s.tokens.access[request.Token], s.options.Now()
+	token, now := s.access.tokens[request.Token], s.options.Now()
 	if token == nil || token.grant.file != request.File {
 		return answer
 	}
 	given, shown := token.grant, s.documents[token.grant.uri]
 	opening := request.Action == "open" || request.Action == "renew" && given.frame == ""
 	switch {
-	case token.ended || !now.Before(token.expires):
+	case !now.Before(token.expires):
 		answer.State = "expired"
 		return answer
 	case !opening && given.frame != request.Frame:
@@ -87,23 +87,19 @@ func (s *Server) session(request frameRequest) frameAnswer {
 		answer.State = "locked"
 		return answer
 	}
-	switch request.Action {
-	case "open", "renew":
+	name := strings.TrimSpace(request.Name)
+	switch action := request.Action; {
+	case action == "open" || action == "renew":
 		answer.View = given.view(shown)
-	case "save":
-		if given.viewOnly(shown) || len(request.Pages) != len(shown.pages) {
-			answer.State = "refused"
-			return answer
-		}
+	case action == "save" && (given.viewOnly(shown) || len(request.Pages) != len(shown.pages)),
+		action == "rename" && (!given.Rename || name == "" ||
+			utf8.RuneCountInString(request.Name) > 255):
+		answer.State = "refused"
+	case action == "save":
 		shown.save(request.Pages, now, given.UserName)
 		answer.Version = shown.version()
-	case "rename": // as at IMM, only announced: the object keeps its name
-		if !given.Rename || utf8.RuneCountInString(request.Name) > 255 ||
-			strings.TrimSpace(request.Name) == "" {
-			answer.State = "refused"
-			return answer
-		}
-		shown.title = strings.TrimSpace(request.Name)
+	case action == "rename": // as at IMM, only announced: the object keeps its name
+		shown.Title = name
 	}
 	return answer
 }
@@ -112,23 +108,23 @@ func (s *Server) session(request frameRequest) frameAnswer {
 // or what the reader typed, is right. A Password for a document that has none protects this
 // preview, and the reader must type it.
 func (g *grant) unlocked(d *document, typed string) bool {
-	if d.password != "" {
-		return g.password == d.password || typed == d.password
+	if d.Password != "" {
+		return g.password == d.Password || typed == d.Password
 	}
 	return g.password == "" || typed == g.password
 }
 
 // viewOnly says whether the frame must refuse edits: as asked, because pages or a cache limit what
 // is shown, or because the stand-in cannot read the file.
-func (g *grant) viewOnly(d *document) bool { return g.preview() || d.file != nil }
+func (g *grant) viewOnly(d *document) bool { return g.preview() || d.File != nil }
 
 func (g *grant) view(d *document) *view {
 	pages := d.pages
 	if g.Cached {
 		pages = g.snapshot
 	}
-	v := &view{settings: g.settings, Title: d.title, Kind: editorKind(extension(g.Name)),
-		Readonly: g.viewOnly(d), Pages: pages, TotalPages: len(pages), File: d.file}
+	v := &view{settings: g.settings, Title: d.Title, Kind: editorKind(extension(g.Name)),
+		Readonly: g.viewOnly(d), Pages: pages, TotalPages: len(pages), File: d.File}
 	if g.previewPages > 0 {
 		v.Pages = pages[:min(g.previewPages, len(pages))]
 	}

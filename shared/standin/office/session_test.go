@@ -144,13 +144,9 @@ func TestFrameTokens(t *testing.T) {
 	w.pass(10 * time.Minute)
 	w.frames(t, first, "check one: expired")
 	w.frames(t, second, "renew one: open")
-	w.SetSwitches(office.Switches{OldTokensDie: true})
-	third := refreshed(t, client, second)
-	w.frames(t, second, "check one: expired")
-	w.frames(t, third, "renew one: open")
 	w.frames(t, &session{WebofficeURL: tea.String(w.web.URL + "/office/w/0000"),
-		AccessToken: third.AccessToken}, "open two: unknown")
-	w.frames(t, &session{WebofficeURL: third.WebofficeURL, AccessToken: tea.String("guessed")},
+		AccessToken: second.AccessToken}, "open two: unknown")
+	w.frames(t, &session{WebofficeURL: second.WebofficeURL, AccessToken: tea.String("guessed")},
 		"open two: unknown")
 }
 

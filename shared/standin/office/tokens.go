@@ -1,6 +1,7 @@
 package office
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
@@ -12,6 +13,8 @@ import (
 // WebofficeURL, for its JS-SDK.
 const fullAccessLife = 30 * time.Minute
 
+const refreshLife = 24 * time.Hour
+
 // tokens is the answer of both actions; a refresh has no WebofficeURL.
 type tokens struct {
 	RequestId               string
@@ -20,6 +23,14 @@ type tokens struct {
 	RefreshToken            string
 	AccessTokenExpiredTime  string
 	RefreshTokenExpiredTime string
+}
+
+func newTokens(requestID string, end, refreshEnd time.Time) *tokens {
+	return &tokens{
+		RequestId: requestID, AccessToken: randomHex(16) + "v3", RefreshToken: randomHex(16) + "v3",
+		AccessTokenExpiredTime:  end.Format(time.RFC3339Nano),
+		RefreshTokenExpiredTime: refreshEnd.Format(time.RFC3339Nano),
+	}
 }
 
 // grant is what one Generate gave. All tokens that come from it share it, and with it the one frame
@@ -31,31 +42,33 @@ type grant struct {
 	snapshot []string // what a cached preview shows
 }
 
-type accessToken struct {
+// token is an access token or a refresh token.
+type token struct {
 	grant   *grant
+	access  string // with a refresh token: the access token that it came with
 	expires time.Time
-	ended   bool // by a refresh, where Switches.OldTokensDie
+	spent   bool // a refresh token
 }
 
-type refreshToken struct {
-	grant   *grant
-	access  string // the access token that it came with, and that must be sent with it
-	expires time.Time
-	spent   bool
-}
-
-// issued are all tokens that may still be asked for.
+// issued are all tokens of a kind that may still be asked for.
 type issued struct {
-	access                    map[string]*accessToken
-	refresh                   map[string]*refreshToken
-	accessQueue, refreshQueue []string // in the order of their issue, which is that of their end
+	tokens map[string]*token
+	queue  []string // in the order of their issue, which is that of their end
+}
+
+// add takes a new token in and forgets those that ended long ago.
+func (i *issued) add(name string, t *token, now time.Time, kept time.Duration) {
+	i.tokens[name] = t
+	i.queue = append(i.queue, name)
+	for now.After(i.tokens[i.queue[0]].expires.Add(kept)) {
+		delete(i.tokens, i.queue[0])
+		i.queue = i.queue[1:]
+	}
 }
 
 // generateTokens does the work of GenerateWebofficeToken; the caller holds the lock.
 func (s *Server) generateTokens(request *Request, base string) (*tokens, *apiError) {
-	if s.publicURL != "" {
-		base = strings.TrimSuffix(s.publicURL, "/")
-	}
+	base = strings.TrimSuffix(cmp.Or(s.options.PublicURL, base), "/")
 	values, failure := s.parse(request, "ProjectName", "SourceURI")
 	if failure != nil {
 		return nil, failure
@@ -69,9 +82,6 @@ func (s *Server) generateTokens(request *Request, base string) (*tokens, *apiErr
 		return nil, notFound(chosen.uri)
 	}
 	given := &grant{settings: chosen, file: fileID(chosen)}
-	if s.switches.NewURLEachTime {
-		given.file = randomHex(20)
-	}
 	if chosen.Cached {
 		given.snapshot = found.pages
 	}
@@ -99,7 +109,7 @@ func (s *Server) refreshTokens(request *Request, _ string) (*tokens, *apiError) 
 		"RefreshToken"); failure != nil {
 		return nil, failure
 	}
-	token := s.tokens.refresh[sent["RefreshToken"]]
+	token := s.refresh.tokens[sent["RefreshToken"]]
 	switch {
 	case token == nil || token.grant.project != sent["ProjectName"] ||
 		!s.options.Now().Before(token.expires):
@@ -112,34 +122,16 @@ func (s *Server) refreshTokens(request *Request, _ string) (*tokens, *apiError) 
 		return nil, invalid("AccessToken")
 	}
 	token.spent = true
-	if old := s.tokens.access[token.access]; old != nil && s.switches.OldTokensDie {
-		old.ended = true
-	}
 	return s.issue(token.grant, request.ID), nil
 }
 
-// issue makes a new pair of tokens for a grant and forgets those that ended long ago; the caller
-// holds the lock.
+// issue makes a new pair of tokens for a grant; the caller holds the lock.
 func (s *Server) issue(given *grant, requestID string) *tokens {
-	now, i := s.options.Now().UTC(), &s.tokens
-	end, refreshEnd := now.Add(s.options.AccessTokenLife), now.Add(s.options.RefreshTokenLife)
-	answer := &tokens{
-		RequestId: requestID, AccessToken: randomHex(16) + "v3", RefreshToken: randomHex(16) + "v3",
-		AccessTokenExpiredTime:  end.Format(time.RFC3339Nano),
-		RefreshTokenExpiredTime: refreshEnd.Format(time.RFC3339Nano),
-	}
-	i.access[answer.AccessToken] = &accessToken{grant: given, expires: end}
-	i.refresh[answer.RefreshToken] = &refreshToken{grant: given, access: answer.AccessToken,
-		expires: refreshEnd}
-	i.accessQueue = append(i.accessQueue, answer.AccessToken)
-	i.refreshQueue = append(i.refreshQueue, answer.RefreshToken)
-	for now.After(i.access[i.accessQueue[0]].expires.Add(s.options.AccessTokenLife)) {
-		delete(i.access, i.accessQueue[0])
-		i.accessQueue = i.accessQueue[1:]
-	}
-	for now.After(i.refresh[i.refreshQueue[0]].expires) {
-		delete(i.refresh, i.refreshQueue[0])
-		i.refreshQueue = i.refreshQueue[1:]
-	}
+	now, life := s.options.Now().UTC(), s.options.AccessTokenLife
+	end, refreshEnd := now.Add(life), now.Add(refreshLife)
+	answer := newTokens(requestID, end, refreshEnd)
+	s.access.add(answer.AccessToken, &token{grant: given, expires: end}, now, life)
+	s.refresh.add(answer.RefreshToken, &token{grant: given, access: answer.AccessToken,
+		expires: refreshEnd}, now, 0)
 	return answer
 }

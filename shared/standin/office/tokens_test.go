@@ -13,9 +13,10 @@ import (
 	"weboffice-functions/shared/standin/office"
 )
 
-func TestSameDocumentHasOneURLUntilSwitched(t *testing.T) {
-	w := start(t, func(o *office.Options) { o.AccessTokenLife = time.Minute })
-	w.SetPublicURL("https://office.example.com/")
+func TestSameDocumentHasOneURL(t *testing.T) {
+	w := start(t, func(o *office.Options) {
+		o.AccessTokenLife, o.PublicURL = time.Minute, "https://office.example.com/"
+	})
 	client := w.client(t)
 	urlOf := func(change ...func(*params)) string {
 		return tea.StringValue(generate(t, client, change...).WebofficeURL)
@@ -32,10 +33,6 @@ func TestSameDocumentHasOneURLUntilSwitched(t *testing.T) {
 		r.Filename = tea.String("plan.docx")
 	}); other == first {
 		t.Error("another Filename got the same URL")
-	}
-	w.SetSwitches(office.Switches{NewURLEachTime: true})
-	if other := urlOf(); other == first {
-		t.Error("NewURLEachTime gave the same URL")
 	}
 }
 
