@@ -42,9 +42,8 @@ func (d *doctor) checkEnvironment() {
 		d.config.IMMEndpoint = d.getenv("WEBOFFICE_IMM_ENDPOINT") // the default has a hole
 	}
 	if err == nil {
-		d.add(fine, "environment", fmt.Sprintf(
-			"session keys %d, link keys %d, region %s, IMM at %s, no DEBUG",
-			len(config.SessionKeys), len(config.LinkKeys), config.Region, config.IMMEndpoint), "")
+		d.ok("environment", "session keys %d, link keys %d, region %s, IMM at %s, no DEBUG",
+			len(config.SessionKeys), len(config.LinkKeys), config.Region, config.IMMEndpoint)
 	}
 }
 
@@ -53,12 +52,12 @@ const unnamed = "named-where-it-is-deployed"
 
 // readPolicy checks the policy as a function with these settings would read it.
 func (d *doctor) readPolicy() (report policy.Report) {
-	text, err := os.ReadFile(d.file)
+	text, err := os.ReadFile(d.given("policy"))
 	if err != nil {
 		return policy.Report{Mistakes: []policy.Finding{{Text: err.Error()}}}
 	}
 	options := d.config.PolicyOptions()
-	options.Project = cmp.Or(d.project, unnamed)
+	options.Project = cmp.Or(d.given("project"), unnamed)
 	report = policy.Check(text, options)
 	d.text, d.rules = text, report.Policy
 	return report
@@ -68,16 +67,12 @@ func (d *doctor) readPolicy() (report policy.Report) {
 func (d *doctor) checkPolicy() {
 	report := d.readPolicy()
 	for _, found := range report.Mistakes {
+		fix := "correct " + d.given("policy") + " at this line:column"
 		if found.Line == 0 {
-			d.add(failure, "policy", found.Text, "name the policy that is deployed with -policy")
-		} else {
-			d.add(failure, "policy", found.Error(), "correct "+d.file+" at this line:column")
+			fix = "name the policy that is deployed with -policy"
 		}
+		d.add(failure, "policy", found.Error(), fix)
 	}
-	if d.rules == nil {
-		return
-	}
-	rules := report.Policy
 	for _, found := range report.Failures {
 		d.add(failure, "policy test", found.Error(),
 			"correct the rule or the test; go run ./scripts/policy explain says which rule decides")
@@ -85,15 +80,17 @@ func (d *doctor) checkPolicy() {
 	for _, found := range report.Warnings {
 		d.add(warning, "policy", found.Error(), "change the rule, or the order of the rules")
 	}
+	rules := d.rules
 	switch {
+	case rules == nil:
+		return
 	case rules.Rules() == 0:
-		d.add(warning, "policy", "no rules: it opens nothing", "write rules in "+d.file)
+		d.add(warning, "policy", "no rules: it opens nothing", "write rules in "+d.given("policy"))
 	case report.Tests == 0:
 		d.add(warning, "policy", "no tests",
 			"add `tests`, a refusal for each thing that must stay closed")
 	case report.Err() == nil:
-		d.add(fine, "policy", fmt.Sprintf("%d rules, %d tests pass", rules.Rules(),
-			report.Tests), "")
+		d.ok("policy", "%d rules, %d tests pass", rules.Rules(), report.Tests)
 	}
 	if rules.UsesLinks() && d.getenv("WEBOFFICE_LINK_KEYS") == "" {
 		d.addUnseen("WEBOFFICE_LINK_KEYS", "rules let share links in, and no key is set here",
@@ -124,16 +121,16 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 			d.add(failure, "issuer "+issuer.Name, fmt.Sprint(public.Cause), public.Fix)
 			continue
 		}
-		found := issuer.URL + " names itself and its keys"
 		if issuer.Keys != "" {
-			found = issuer.Keys + " has keys"
+			d.ok("issuer "+issuer.Name, "%s has keys", issuer.Keys)
+		} else {
+			d.ok("issuer "+issuer.Name, "%s names itself and its keys", issuer.URL)
 		}
-		d.add(fine, "issuer "+issuer.Name, found, "")
 	}
-	if d.token == "" {
+	if d.given("token") == "" {
 		return
 	}
-	proof, err := command.Proof(d.token)
+	proof, err := command.Proof(d.given("token"))
 	if err == nil {
 		d.caller, err = verifier.Verify(ctx, proof)
 	}
@@ -142,8 +139,8 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 			"put a new proof into the file, of an issuer of the policy and for its audience")
 		return
 	}
-	d.add(fine, "-token", "a proof of issuer "+d.caller.Issuer+" until "+
-		d.caller.Expires.UTC().Format(time.RFC3339), "")
+	d.ok("-token", "a proof of issuer %s until %s", d.caller.Issuer,
+		d.caller.Expires.UTC().Format(time.RFC3339))
 }
 
 // checkClock holds this machine's clock against IMM's, by a request that is neither signed nor
@@ -163,17 +160,19 @@ func (d *doctor) checkClock(ctx context.Context) {
 		return
 	}
 	date, err := http.ParseTime(response.Header.Get("Date"))
-	skew, status, fix := d.now().Sub(date).Round(time.Second), warning,
-		"set this machine's clock: proofs and signatures are refused by time"
+	const fix = "set this machine's clock: proofs and signatures are refused by time"
+	skew := d.now().Sub(date).Round(time.Second)
 	switch {
 	case err != nil:
-		skew, fix = 0, "see that nothing answers in IMM's place: its answer has no Date"
+		d.add(warning, "clock", "nothing to hold it against",
+			"see that nothing answers in IMM's place: its answer has no Date")
 	case skew.Abs() > 15*time.Minute:
-		status = failure
-	case skew.Abs() <= time.Minute:
-		status, fix = fine, ""
+		d.add(failure, "clock", skew.String()+" from IMM's", fix)
+	case skew.Abs() > time.Minute:
+		d.add(warning, "clock", skew.String()+" from IMM's", fix)
+	default:
+		d.ok("clock", "%v from IMM's", skew)
 	}
-	d.add(status, "clock", skew.String()+" from IMM's", fix)
 }
 
 // accessKey signs with a deployer's own AccessKey, which has no security token: doctor alone takes
@@ -218,7 +217,7 @@ func (d *doctor) checkIdentity(ctx context.Context) {
 			d.addError(status, "identity", found+": ", err)
 		} else {
 			d.source = source
-			d.add(fine, "identity", found+", with a security token", "")
+			d.ok("identity", "%s, with a security token", found)
 		}
 	}
 	if d.source == nil && longLived {
@@ -251,7 +250,7 @@ func (d *doctor) checkDocument(ctx context.Context) {
 	client, err := imm.New(imm.Options{Endpoint: d.config.IMMEndpoint, Region: d.config.Region,
 		Credentials: d.source, Now: d.now, Logger: d.log})
 	switch {
-	case d.document == "":
+	case d.given("document") == "":
 		d.addUnseen("document", "whether IMM opens one, and what its role may do", "-document")
 		return
 	case err != nil || d.rules == nil || d.source == nil:
@@ -261,9 +260,9 @@ func (d *doctor) checkDocument(ctx context.Context) {
 	}
 	var decision policy.Decision
 	var tokens imm.Tokens
-	parsed, err := weboffice.ParseSourceURI(d.document)
+	parsed, err := weboffice.ParseSourceURI(d.given("document"))
 	if err == nil {
-		asked := weboffice.Request{SourceURI: d.document,
+		asked := weboffice.Request{SourceURI: d.given("document"),
 			Permission: &weboffice.Permission{Readonly: true}}
 		decision, err = d.rules.Decide(policy.Question{Caller: d.caller, Asked: asked,
 			Document: parsed, Start: d.now(), Guest: weboffice.NewGuest()}, d.now())
@@ -279,10 +278,9 @@ func (d *doctor) checkDocument(ctx context.Context) {
 		d.addError(failure, "document", "", err)
 		return
 	}
-	d.add(fine, "document", fmt.Sprintf(
-		"opens for viewing by rule %q in project %s: one billed call, RequestId %s", decision.Rule,
-		decision.Request.ProjectName, tokens.RequestID), "")
-	if d.outside != "" {
+	d.ok("document", "opens for viewing by rule %q in project %s: one billed call, RequestId %s",
+		decision.Rule, decision.Request.ProjectName, tokens.RequestID)
+	if d.given("outside") != "" {
 		d.checkConfinement(ctx, client, decision)
 	}
 }
@@ -296,18 +294,19 @@ func (d *doctor) checkConfinement(ctx context.Context, c *imm.Client, decision p
 			"leave -outside out, or set what -print-policies prints")
 		return
 	}
-	decision.Request.SourceURI = d.outside
+	outside := d.given("outside")
+	decision.Request.SourceURI = outside
 	_, err := c.Generate(ctx, decision.Request)
 	switch public := weboffice.AsError(err); {
 	case err == nil:
-		d.add(failure, "confinement", "IMM opens "+d.outside+" in the session of another document",
+		d.add(failure, "confinement", "IMM opens "+outside+" in the session of another document",
 			"set ServiceRole beside Policy, as -print-policies prints; if it stays so, the "+
 				"service ignores it: do not rely on it")
 	case public.Kind == weboffice.NotFound:
 		d.add(failure, "confinement", "there is no such document: its refusal proves nothing",
 			"name one with -outside that the project can open")
 	default:
-		d.add(fine, "confinement", "IMM refuses "+d.outside+": "+public.Error(), "")
+		d.ok("confinement", "IMM refuses %s: %v", outside, public)
 	}
 }
 
@@ -320,27 +319,26 @@ type probe struct {
 
 // checkFunctions sends the deployed functions what they must refuse, and a preflight.
 func (d *doctor) checkFunctions(ctx context.Context) {
-	if d.generate+d.refresh == "" {
+	generate, refresh, origin := d.given("generate"), d.given("refresh"), d.given("origin")
+	if generate+refresh == "" {
 		d.addUnseen("functions", "whether they answer, and to whom", "-generate", "-refresh")
 	}
-	origin := d.origin
 	if origin == "" && d.rules != nil {
 		origin = append(d.rules.Origins(), "")[0]
 	}
+	const foreign, refused = "https://doctor.invalid", "Unauthenticated"
 	probes := []probe{
-		{"generate without a proof", d.generate, "POST", origin, "",
-			`{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`, 401, "Unauthenticated"},
-		{"refresh with invented tokens", d.refresh, "POST", origin, "",
+		{"generate without a proof", generate, "POST", origin, "",
+			`{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`, 401, refused},
+		{"refresh with invented tokens", refresh, "POST", origin, "",
 			`{"AccessToken":"a","RefreshToken":"b"}`, 400, "InvalidArgument.RefreshToken"},
 	}
-	for _, f := range [][2]string{{"generate", d.generate}, {"refresh", d.refresh}} {
+	for i, url := range []string{generate, refresh} {
+		name := []string{"generate", "refresh"}[i]
 		probes = append(probes,
-			probe{f[0] + " with a bad proof", f[1], "POST", origin, "Bearer nonsense", "{}", 401,
-				"Unauthenticated"},
-			probe{f[0] + " from a foreign origin", f[1], "OPTIONS", "https://doctor.invalid", "",
-				"", 403, "Forbidden.Origin"},
-			probe{f[0] + " from " + cmp.Or(origin, "no origin"), f[1], "OPTIONS", origin, "", "",
-				204, ""})
+			probe{name + " with a bad proof", url, "POST", origin, "Bearer nonsense", "{}", 401, refused},
+			probe{name + " from a foreign origin", url, "OPTIONS", foreign, "", "", 403, "Forbidden.Origin"},
+			probe{name + " from " + cmp.Or(origin, "no origin"), url, "OPTIONS", origin, "", "", 204, ""})
 	}
 	for _, p := range probes {
 		if p.address == "" {
@@ -392,7 +390,7 @@ func send(ctx context.Context, p probe) (response *http.Response, code string, e
 	return response, code, nil
 }
 
-// judge says what came, and the fix where something else should have.
+// judge says what came and the fix where something else should have.
 func (p probe) judge(response *http.Response, code string, err error) (found, fix string) {
 	if err != nil {
 		return err.Error(),
@@ -408,23 +406,24 @@ func (p probe) judge(response *http.Response, code string, err error) (found, fi
 		header.Get("Access-Control-Allow-Headers"))
 	switch cors := header.Get("Access-Control-Allow-Origin"); {
 	case unexpected && code == "Forbidden.Origin":
-		fix = "add the origin to `origins` in the policy, and deploy"
+		return found, "add the origin to `origins` in the policy, and deploy"
 	case unexpected && got == http.StatusForbidden:
-		fix = "the gateway refused it: OPTIONS and POST in the trigger's methods, authType " +
-			"anonymous; on Lambda AuthType: NONE as a literal"
+		return found, "the gateway refused it: OPTIONS and POST in the trigger's methods, " +
+			"authType anonymous; on Lambda AuthType: NONE as a literal"
 	case unexpected && (got == http.StatusTooManyRequests || got >= http.StatusInternalServerError):
-		fix = "run doctor again in a minute; if it stays so, read the function's log: it names " +
-			"what is wrong, with the fix"
+		return found, "run doctor again in a minute; if it stays so, read the function's log: " +
+			"it names what is wrong, with the fix"
 	case unexpected:
-		fix = "see that this URL is this function's, deployed with this policy, and that nothing " +
-			"answers in its place"
+		return found, "see that this URL is this function's, deployed with this policy, and that " +
+			"nothing answers in its place"
 	case !strings.Contains(header.Get("Cache-Control"), "no-store"):
-		fix = "let nothing change the function's Cache-Control: no-store, tokens would be cached"
+		return found,
+			"let nothing change the function's Cache-Control: no-store, tokens would be cached"
 	case p.code != "Forbidden.Origin" && cors != p.origin, p.status == http.StatusNoContent &&
 		!(strings.Contains(allowed, "post") && strings.Contains(allowed, "authorization") &&
 			strings.Contains(allowed, "content-type")):
-		fix = "let the function alone answer CORS: no CORS settings on the domain, the trigger " +
-			"or the function URL"
+		return found, "let the function alone answer CORS: no CORS settings on the domain, the " +
+			"trigger or the function URL"
 	}
-	return found, fix
+	return found, ""
 }

@@ -44,9 +44,8 @@ func main() { command.Main(run) }
 
 // doctor is one run: its settings, and what a check found out for those behind it.
 type doctor struct {
-	file, generate, refresh, origin, document, outside, token                string
-	account, region, project, awsAccount, awsRegion, audience, issuer, stack string
-	asJSON, lambda, policies                                                 bool
+	settings                 []setting
+	asJSON, lambda, policies bool
 
 	getenv func(string) string // the flags over the environment
 	now    func() time.Time
@@ -63,40 +62,39 @@ type doctor struct {
 	source credentials.Source // nil: none that works
 }
 
+//go:embed flags.yaml
+var flagsText []byte
+
+// setting is an entry of flags.yaml, and what it was set to.
+type setting struct {
+	Name, Default, Use, Form, Such string
+	Shell                          []string
+	Lambda                         bool
+	value                          *string
+}
+
 func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	for _, f := range []struct {
-		value             *string
-		name, usual, says string
-	}{
-		{&d.file, "policy", "functions/policy.yaml", "the policy `file` that is deployed"},
-		{&d.generate, "generate", "", "the `URL` of a deployed generate"},
-		{&d.refresh, "refresh", "", "the `URL` of a deployed refresh"},
-		{&d.origin, "origin", "", "an `origin` that may call; default: the policy's first"},
-		{&d.document, "document", "", "an oss://… `URI` that the caller may open: one billed call"},
-		{&d.outside, "outside", "", "a `URI` that CredentialConfig keeps from -document's session:" +
-			"\none more call, which must fail"},
-		{&d.token, "token", "", "a `file` with the caller's proof; none: open to anyone"},
-		{&d.region, "region", getenv("WEBOFFICE_REGION"), "the IMM project's `region`"},
-		{&d.project, "project", getenv("WEBOFFICE_PROJECT"),
-			"the IMM project's `name`, where the policy names none"},
-		{&d.account, "account", "", "the Alibaba Cloud account's `UID`"},
-		{&d.awsAccount, "aws-account", "", "the AWS account's `ID`"},
-		{&d.awsRegion, "aws-region", cmp.Or(getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION")),
-			"the AWS `region` of the stack"},
-		{&d.issuer, "issuer", "", "the AWS account's issuer, a `URL`"},
-		{&d.audience, "audience", cmp.Or(getenv("ALIBABA_CLOUD_OIDC_AUDIENCE"),
-			"weboffice-functions"), "the `audience` of AWS's tokens"},
-		{&d.stack, "stack", "", "the stack's `name` on AWS"},
-	} {
-		flags.StringVar(f.value, f.name, f.usual, f.says)
+	if err := yaml.Load(flagsText, &d.settings, yaml.WithKnownFields()); err != nil {
+		panic(err) // it is a part of the program
+	}
+	for i, s := range d.settings {
+		for _, name := range slices.Backward(s.Shell) {
+			s.Default = cmp.Or(getenv(name), s.Default)
+		}
+		d.settings[i].value = flags.String(s.Name, s.Default, s.Use)
 	}
 	flags.BoolVar(&d.asJSON, "json", false, "a JSON object for each line")
 	flags.BoolVar(&d.policies, "print-policies", false,
-		"print RAM and IAM policies to paste, and check nothing: with -account, -region\n"+
-			"and -project, for Lambda also with -aws-account, -aws-region, -issuer,\n"+
-			"-audience and -stack")
+		"print RAM and IAM policies to paste, and check nothing: with -account, -region and "+
+			"-project, for Lambda also with -aws-account, -aws-region, -issuer, -audience and -stack")
 	return flags
+}
+
+// given is what a flag was set to.
+func (d *doctor) given(name string) string {
+	i := slices.IndexFunc(d.settings, func(s setting) bool { return s.Name == name })
+	return *d.settings[i].value
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
@@ -105,10 +103,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err := command.ParseAll(d.flags(getenv), args, stdout); err != nil {
 		return err
 	}
-	given := map[string]string{"WEBOFFICE_POLICY_FILE": d.file, "WEBOFFICE_REGION": d.region,
-		"WEBOFFICE_PROJECT": d.project}
+	given := map[string]string{"WEBOFFICE_POLICY_FILE": d.given("policy"),
+		"WEBOFFICE_REGION": d.given("region"), "WEBOFFICE_PROJECT": d.given("project")}
 	d.getenv = func(name string) string { return cmp.Or(given[name], getenv(name)) }
-	d.lambda = d.awsAccount+d.issuer != "" || !d.policies && getenv("ALIBABA_CLOUD_ROLE_ARN") != ""
+	d.lambda = d.given("aws-account")+d.given("issuer") != "" ||
+		!d.policies && getenv("ALIBABA_CLOUD_ROLE_ARN") != ""
 	if d.policies {
 		return d.printPolicies()
 	}
@@ -156,6 +155,11 @@ func (d *doctor) add(status, check, found, fix string) {
 	fmt.Fprintf(d.out, "%-8s %s\n", status, strings.ReplaceAll(text, "\n", "\n         "))
 }
 
+// ok prints what is as it must be.
+func (d *doctor) ok(check, found string, args ...any) {
+	d.add(fine, check, fmt.Sprintf(found, args...), "")
+}
+
 // addUnseen prints what cannot be looked at without what is wanted, variables or flags.
 func (d *doctor) addUnseen(check, found string, wanted ...string) {
 	d.add(unseen, check, found, "to see it, give "+strings.Join(wanted, ", "))
@@ -199,40 +203,44 @@ func (d *doctor) fill(text string) string {
 		return cmp.Or(value[strings.LastIndex(value, "/")+1:], otherwise)
 	}
 	var filled strings.Builder
+	stack := d.given("stack")
 	// neither map nor builder fails
 	_ = template.Must(template.New("").Parse(text)).Execute(&filled, map[string]any{
-		"Account": d.account, "Region": cmp.Or(d.region, d.config.Region), "Projects": d.projects(),
-		"Histories": d.histories(), "Lambda": d.lambda, "Stack": d.stack,
-		"Audience": d.audience, "Issuer": d.issuer,
+		"Account": d.given("account"), "Region": cmp.Or(d.given("region"), d.config.Region),
+		"Projects": d.projects(), "Histories": d.histories(), "Lambda": d.lambda, "Stack": stack,
+		"Audience": d.given("audience"), "Issuer": d.given("issuer"),
 		"Provider": base("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "aws"),
 		"Role":     base("ALIBABA_CLOUD_ROLE_ARN", base("WEBOFFICE_ROLE", "weboffice-functions")),
-		"Subject":  "arn:aws:iam::" + d.awsAccount + ":role/" + d.stack + "-" + d.awsRegion,
+		"Subject": fmt.Sprintf("arn:aws:iam::%s:role/%s-%s", d.given("aws-account"), stack,
+			d.given("aws-region")),
 	})
 	return filled.String()
 }
 
 // projects are the IMM projects of the policy, else the one of the settings.
-func (d *doctor) projects() []string {
-	if d.rules == nil {
-		return []string{d.project}
+func (d *doctor) projects() (all []string) {
+	if d.rules != nil {
+		all = slices.DeleteFunc(d.rules.Projects(), func(p string) bool { return p == unnamed })
 	}
-	all := slices.DeleteFunc(d.rules.Projects(), func(p string) bool { return p == unnamed })
 	if len(all) == 0 {
-		return []string{d.project}
+		return []string{d.given("project")}
 	}
 	return all
 }
 
 // histories says for each bucket of the policy whether a rule shows versions in it.
 func (d *doctor) histories() map[string]bool {
-	var file struct{ Rules []map[string]any }
+	var file struct {
+		Rules []struct {
+			Documents string
+			Grant     []string
+		}
+	}
 	_ = yaml.Load(d.text, &file) // the policy package has said what is wrong with it
 	buckets := map[string]bool{}
 	for _, rule := range file.Rules {
-		documents, _ := rule["documents"].(string)
-		grant, _ := rule["grant"].([]any)
-		bucket, _, _ := strings.Cut(strings.TrimPrefix(documents, "oss://"), "/")
-		buckets[bucket] = buckets[bucket] || slices.Contains(grant, any("history"))
+		bucket, _, _ := strings.Cut(strings.TrimPrefix(rule.Documents, "oss://"), "/")
+		buckets[bucket] = buckets[bucket] || slices.Contains(rule.Grant, "history")
 	}
 	return buckets
 }
@@ -243,7 +251,7 @@ func (d *doctor) listCommands() {
 	if d.config.Region == "" {
 		d.addUnseen("buckets, IMM project and quota", "no region to ask in", "WEBOFFICE_REGION")
 	}
-	if d.lambda && d.stack == "" {
+	if d.lambda && d.given("stack") == "" {
 		d.addUnseen("spending cap", "no stack to ask for", "-stack")
 	}
 	for text := range strings.Lines(d.fill(commandsText)) {
@@ -257,28 +265,18 @@ func (d *doctor) listCommands() {
 // is refused.
 func (d *doctor) printPolicies() error {
 	if report := d.readPolicy(); d.rules == nil {
-		return fmt.Errorf("%s names the projects: %w", d.file, report.Err())
-	}
-	needed := [][4]string{
-		{"account", d.account, `\d{1,20}`, "1234567890123456"},
-		{"region", d.region, `[a-z]{2,4}(-[a-z0-9]+)+`, "cn-shanghai"},
-		{"project", strings.Join(d.projects(), " "), `[\w-]+( [\w-]+)*`, "office-test"},
-	}
-	if d.lambda {
-		needed = append(needed, [][4]string{
-			{"aws-account", d.awsAccount, `\d{12}`, "123456789012"},
-			{"issuer", d.issuer, `https://[\w.-]+(/[\w./~-]*)?`,
-				"https://ID.tokens.sts.global.api.aws"},
-			{"audience", d.audience, `[\w.:/-]{1,128}`, "weboffice-functions"},
-			{"stack", d.stack, `[A-Za-z][A-Za-z0-9-]*`, "weboffice-functions, the stack's own"},
-			{"aws-region", d.awsRegion, `[a-z]{2}(-[a-z]+)+-\d`, "eu-central-1, the stack's own"},
-		}...)
+		return fmt.Errorf("%s names the projects: %w", d.given("policy"), report.Err())
 	}
 	var problems []error
-	for _, n := range needed {
-		if !regexp.MustCompile(`^` + n[2] + `$`).MatchString(n[1]) {
-			problems = append(problems, fmt.Errorf("-print-policies needs -%s, such as %s", n[0],
-				n[3]))
+	for _, s := range d.settings {
+		value := *s.value
+		if s.Name == "project" {
+			value = strings.Join(d.projects(), " ")
+		}
+		if s.Form != "" && (d.lambda || !s.Lambda) &&
+			!regexp.MustCompile(`^(`+s.Form+`)$`).MatchString(value) {
+			problems = append(problems, fmt.Errorf("-print-policies needs -%s, such as %s", s.Name,
+				s.Such))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
