@@ -30,10 +30,8 @@ func (v *environment) ecsRole() Source {
 		}()
 		started, header := v.Now(), http.Header{"X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds": {"60"}}
 		ask := func(method, path string) (*http.Response, []byte, error) {
-			return call(ctx, v.Client, method, service+path, "", func(r *http.Request) error {
-				r.Header = header
-				return nil
-			})
+			return call(ctx, v.Client, method, service+path, "",
+				func(r *http.Request) { r.Header = header })
 		}
 		_, token, err := ask(http.MethodPut, "api/token")
 		header = http.Header{}

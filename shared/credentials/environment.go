@@ -33,7 +33,13 @@ type Options struct {
 // are sent there. The error joins all problems, each naming its variable and its fix and none
 // showing a value. Nothing is fetched.
 func FromEnvironment(o Options) (Source, error) {
-	o.Now, o.Client = weboffice.WallClock(o.Now), boundedClient(o.Client)
+	// no cookies and no redirects: requests and answers hold tokens
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client := &http.Client{Timeout: maxWait, CheckRedirect: stay}
+	if o.Client != nil {
+		client.Transport = o.Client.Transport
+	}
+	o.Now, o.Client = weboffice.WallClock(o.Now), client
 	v := environment{Options: o}
 	if source := v.source(); len(v.problems) == 0 {
 		return source, nil

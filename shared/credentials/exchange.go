@@ -127,33 +127,11 @@ func refusal(action string, status int, code string) *weboffice.Error {
 		cause)
 }
 
-// boundedClient bounds what servers can do: answers in time and of a size, no cookies and no
-// redirects, since the requests and the answers hold tokens.
-func boundedClient(c *http.Client) *http.Client {
-	transport := http.DefaultTransport
-	if c != nil && c.Transport != nil {
-		transport = c.Transport
-	}
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &http.Client{Transport: boundedTransport{transport}, Timeout: maxWait,
-		CheckRedirect: stay}
-}
-
-type boundedTransport struct{ next http.RoundTripper }
-
-func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := b.next.RoundTrip(req)
-	if err == nil {
-		res.Body = http.MaxBytesReader(nil, res.Body, maxAnswer)
-	}
-	return res, err
-}
-
-// call sends a request, with a form where there is one, and reads the answer, which is an error where
-// its status is not 200. prepare, if any, signs it or adds what it needs. Errors quote nothing of
-// either side.
+// call sends a request, with a form where there is one, and reads the answer. One whose status is
+// not 200 is an error too. prepare, if any, signs the request or adds what it needs. Errors quote
+// nothing of either side.
 func call(ctx context.Context, client *http.Client, method, target, form string,
-	prepare func(*http.Request) error) (*http.Response, []byte, error) {
+	prepare func(*http.Request)) (*http.Response, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(form))
 	if err != nil {
 		return nil, nil, errors.New("the URL cannot be used")
@@ -162,16 +140,14 @@ func call(ctx context.Context, client *http.Client, method, target, form string,
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	if prepare != nil {
-		if err := prepare(req); err != nil {
-			return nil, nil, errors.New("the request cannot be signed")
-		}
+		prepare(req)
 	}
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, nil, reason(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
+	body, err := io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
 	if err == nil && res.StatusCode != http.StatusOK {
 		return res, body, fmt.Errorf("status %d", res.StatusCode)
 	}
