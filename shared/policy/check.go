@@ -28,11 +28,7 @@ type Report struct {
 
 // Err joins what keeps the policy from going out: mistakes and failed tests.
 func (r Report) Err() error {
-	var all []error
-	for _, f := range append(r.Mistakes, r.Failures...) {
-		all = append(all, f)
-	}
-	return errors.Join(all...)
+	return joined(append(r.Mistakes, r.Failures...))
 }
 
 // Check reads a policy, runs its own tests and looks for what is probably not meant.

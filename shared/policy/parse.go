@@ -104,15 +104,10 @@ func (*callerText) form() string {
 // Finding, in the order of the file. The policy's own tests are left to Check.
 func Parse(data []byte, o Options) (*Policy, error) {
 	r := newReader()
-	p, _ := r.parse(data, o)
-	if len(r.mistakes) == 0 {
+	if p, _ := r.parse(data, o); len(r.mistakes) == 0 {
 		return p, nil
 	}
-	var all []error
-	for _, mistake := range r.sorted() {
-		all = append(all, mistake)
-	}
-	return nil, errors.Join(all...)
+	return nil, joined(r.sorted())
 }
 
 // parse returns the policy and the file that it was read from. They are to be used only where no
@@ -177,23 +172,25 @@ func (r *reader) policy(text file, o Options) *Policy {
 
 func (r *reader) rules(texts []ruleText, p *Policy) {
 	lines := map[string]int{}
-	list := child(r.root, "rules")
 	for i, t := range texts {
-		out := r.rule(t, p, i)
-		out.line, out.column = place(list.Content[i])
+		problem := func(what string, steps ...any) {
+			r.problem(what, append([]any{"rules", i}, steps...)...)
+		}
+		out := r.rule(t, p, problem)
+		out.line, out.column = place(child(child(r.root, "rules"), i))
 		switch line := lines[t.Name]; {
 		case t.Name == "" || t.Name == refused:
-			r.problem("a rule needs a name of its own, other than "+refused, "rules", i, "name")
+			problem("a rule needs a name of its own, other than "+refused, "name")
 		case line > 0:
-			r.problem(fmt.Sprintf("the rule in line %d has the same name: a rule needs a name of"+
-				" its own", line), "rules", i, "name")
+			problem(fmt.Sprintf("the rule in line %d has the same name: a rule needs a name of its"+
+				" own", line), "name")
 		default:
 			lines[t.Name] = out.line
 		}
 		p.rules = append(p.rules, out)
 		if p.options.NoLinkKeys && slices.ContainsFunc(out.callers, callers.links) {
-			r.problem("WEBOFFICE_LINK_KEYS is not set, but this rule is for share links: make a"+
-				" key with `openssl rand -base64 32`", "rules", i, "callers")
+			problem("WEBOFFICE_LINK_KEYS is not set, but this rule is for share links: make a key"+
+				" with `openssl rand -base64 32`", "callers")
 		}
 	}
 	homeless := func(r *rule) bool {
@@ -241,22 +238,24 @@ func checkOrigin(origin string) error {
 }
 
 func (r *reader) issuer(name string, t issuerText) caller.Issuer {
-	at := func(key ...any) []any { return append([]any{"issuers", name}, key...) }
+	problem := func(what string, key ...any) {
+		r.problem(what, append([]any{"issuers", name}, key...)...)
+	}
 	if name == "" || len(name) > 32 || name == caller.LinkIssuer || name == "anyone" ||
 		name[0] < 'a' || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		r.problem("an issuer's name is at most 32 lower-case letters, digits and -, begins with a"+
-			" letter and is neither links nor anyone", at()...)
+		problem("an issuer's name is at most 32 lower-case letters, digits and -, begins with a" +
+			" letter and is neither links nor anyone")
 	}
 	out := caller.Issuer{
 		Name: name, URL: t.URL, Audience: t.Audience, AudienceClaim: t.AudienceClaim,
 		Keys: t.Keys, TrustEmail: t.TrustEmail, User: caller.UserClaims(t.User),
-		MaxAge: r.duration(cmp.Or(t.MaxAge, "24h"), at("maxAge")...),
+		MaxAge: duration(cmp.Or(t.MaxAge, "24h"), problem, "maxAge"),
 	}
 	if err := out.Validate(); err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			key, _, _ := strings.Cut(strings.TrimSuffix(line, ":"), " ")
 			if key != "an" { // the name's own, which stands above
-				r.problem(line, at(strings.TrimSuffix(key, ":"))...)
+				problem(line, strings.TrimSuffix(key, ":"))
 			}
 		}
 	}
@@ -272,10 +271,13 @@ func issuerNames(p *Policy) string {
 	return "one of " + names + " (`issuers` has their names)"
 }
 
-func (r *reader) duration(text durationText, place ...any) time.Duration {
+// problems takes what is wrong at a place below an issuer or a rule.
+type problems func(what string, steps ...any)
+
+func duration(text durationText, problem problems, key string) time.Duration {
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d < time.Minute || d > 366*24*time.Hour {
-		r.problem("a duration is written as 30m or 8h, at least 1m and at most a year", place...)
+		problem("a duration is written as 30m or 8h, at least 1m and at most a year", key)
 	}
 	return d
 }
@@ -284,46 +286,40 @@ func (r *reader) duration(text durationText, place ...any) time.Duration {
 var guestsNever = []string{"User", "ProjectName", "CredentialConfig", "Notification",
 	"NotifyTopicName"}
 
-func (r *reader) rule(t ruleText, p *Policy, i int) *rule {
-	at := func(steps ...any) []any { return append([]any{"rules", i}, steps...) }
-	out := &rule{
-		name: t.Name, deny: t.Deny, accept: texts(t.Accept), project: t.Project,
-		session: DefaultSession,
-	}
+func (r *reader) rule(t ruleText, p *Policy, problem problems) *rule {
+	out := &rule{name: t.Name, deny: t.Deny, accept: texts(t.Accept), project: t.Project,
+		session: DefaultSession}
 	if t.Session != "" {
-		out.session = r.duration(t.Session, at("session")...)
+		out.session = duration(t.Session, problem, "session")
 	}
 	var err error
 	if out.pattern, err = parsePattern(t.Documents); err != nil {
-		r.problem(err.Error(), at("documents")...)
+		problem(err.Error(), "documents")
 		out.pattern = &pattern{}
 	}
-	r.callers(out, t.Callers, p, at)
+	callersOf(out, t.Callers, p, problem)
 	if out.forAnyone() && len(out.pattern.claims) > 0 {
-		r.problem("${"+out.pattern.claims[0]+"} can never match for callers: anyone",
-			at("documents")...)
+		problem("${"+out.pattern.claims[0]+"} can never match for callers: anyone", "documents")
 	}
 	if out.grant, err = weboffice.PermissionOf(texts(t.Grant)); err != nil {
-		r.problem(err.Error(), at("grant")...)
+		problem(err.Error(), "grant")
 	} else if !t.Deny && !slices.Contains(t.Grant, "view") {
-		r.problem("grant must hold view, the right to open at all (or the rule is a `deny: true`)",
-			at("grant")...)
+		problem("grant must hold view, the right to open at all (or the rule is a `deny: true`)",
+			"grant")
 	}
 	if t.Deny && (t.Grant != nil || t.Set != nil || t.Accept != nil || t.Session != "" ||
 		t.Project != "") {
-		r.problem("a deny rule gives nothing: it has name, documents, callers and deny only",
-			at("deny")...)
+		problem("a deny rule gives nothing: it has name, documents, callers and deny only", "deny")
 	}
 	for j, name := range out.accept {
 		if !slices.Contains(weboffice.ParameterNames(), name) {
-			r.problem("accept: "+name+" is not a parameter of GenerateWebofficeToken",
-				at("accept", j)...)
+			problem("accept: "+name+" is not a parameter of GenerateWebofficeToken", "accept", j)
 		} else if out.forAnyone() && !p.standIn && slices.Contains(guestsNever, name) {
-			r.problem("accept: "+name+" cannot be left to anyone", at("accept", j)...)
+			problem("accept: "+name+" cannot be left to anyone", "accept", j)
 		}
 	}
 	if t.Set != nil {
-		r.set(out, t.Set, at)
+		r.set(out, t.Set, problem)
 	}
 	return out
 }
@@ -336,28 +332,31 @@ func texts[T ~string](typed []T) []string {
 	return plain
 }
 
-// callers reads who a rule is for. The segments and the link's scope belong to each alternative.
-func (r *reader) callers(out *rule, written callersText, p *Policy, at func(...any) []any) {
+// callersOf reads who a rule is for. The segments and the link's scope belong to each alternative.
+func callersOf(out *rule, written callersText, p *Policy, problem problems) {
 	if len(written) == 0 {
-		r.problem((*callerText)(nil).form(), at("callers")...)
+		problem((*callerText)(nil).form(), "callers")
 	}
 	for j, t := range written {
 		c := callers{anyone: t.anyone, issuer: t.Issuer}
 		if t.anyone && len(written) > 1 {
-			r.problem((*callerText)(nil).form(), at("callers", j)...)
+			problem(t.form(), "callers", j)
 		}
 		if !t.anyone && c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
 			func(known caller.Issuer) bool { return known.Name == c.issuer }) {
-			r.problem("issuer must be "+issuerNames(p), at("callers", j, "issuer")...)
+			problem("issuer must be "+issuerNames(p), "callers", j, "issuer")
 		}
 		for _, name := range slices.Sorted(maps.Keys(t.Claims)) {
 			if err := checkClaim(name); err != nil {
-				r.problem(err.Error(), at("callers", j, "claims", name)...)
+				problem(err.Error(), "callers", j, "claims", name)
 			}
-			c.conditions = append(c.conditions, claimOf(name, t.Claims[name],
-				func(i int, what string) {
-					r.problem(what, at("callers", j, "claims", name, i)...)
-				}))
+			is := &claimIs{claim: name, fold: name == "email"}
+			for i, value := range t.Claims[name] {
+				if what := is.or(value); what != "" {
+					problem(what, "callers", j, "claims", name, i)
+				}
+			}
+			c.conditions = append(c.conditions, is)
 		}
 		c.conditions = append(c.conditions, out.pattern.conditions()...)
 		if c.links() && !out.deny {
@@ -367,43 +366,29 @@ func (r *reader) callers(out *rule, written callersText, p *Policy, at func(...a
 	}
 }
 
-// claimOf reads the values that a claim may have, and reports by their number those that are none.
-func claimOf(name string, written wantedText, report func(i int, what string)) *claimIs {
-	const compared = "a claim is compared with text, true, false, a whole number or a list of these"
-	c := &claimIs{claim: name, fold: name == "email"}
-	for i, value := range written {
-		switch v := value.(type) {
-		case bool:
-			c.truths = append(c.truths, v)
-		case string:
-			c.texts = append(c.texts, v)
-		case json.Number:
-			if strings.ContainsAny(v.String(), ".eE") {
-				report(i, compared)
-			}
-			c.texts = append(c.texts, v.String())
-		default:
-			report(i, compared)
-			continue
-		}
-		text, isText := value.(string)
-		switch {
-		case strings.Contains(text, "${"):
-			report(i, "only * is special in a claim pattern: a claim cannot be compared with"+
-				" another one")
-		case name == "email" && (!isText || !emailPattern(text)):
-			report(i, `email takes an address, a pattern such as "*@example.com" or`+
-				` "*@*.example.com", or "*"`)
-		case name == "sub" && value == true || value == false && name == "sub":
-			report(i, "sub is always text")
-		}
+// or adds a value that the claim may have, or says why it cannot be one.
+func (c *claimIs) or(value any) (wrong string) {
+	text, isText := value.(string)
+	truth, isTruth := value.(bool)
+	number, isNumber := value.(json.Number)
+	switch {
+	case !isText && !isTruth && (!isNumber || strings.ContainsAny(number.String(), ".eE")):
+		return "a claim is compared with text, true, false, a whole number or a list of these"
+	case strings.Contains(text, "${"):
+		return "only * is special in a claim pattern: a claim cannot be compared with another one"
+	case c.claim == "email" && (!isText || !emailPattern(text)):
+		return `email takes an address, a pattern such as "*@example.com" or "*@*.example.com",` +
+			` or "*"`
+	case c.claim == "sub" && isTruth:
+		return "sub is always text"
+	case isTruth:
+		c.truths = append(c.truths, truth)
+	case c.fold:
+		c.texts = append(c.texts, lower(text))
+	default:
+		c.texts = append(c.texts, text+number.String()) // one of them is empty
 	}
-	if c.fold {
-		for i, text := range c.texts {
-			c.texts[i] = lower(text)
-		}
-	}
-	return c
+	return ""
 }
 
 // emailPattern says whether a condition may compare addresses with text. "*example.com" would let
@@ -416,13 +401,7 @@ func emailPattern(text string) bool {
 		!strings.ContainsAny(local+domain, "@\"<>(),:;\\[] \t\n")
 }
 
-func (r *reader) set(out *rule, written setText, at func(...any) []any) {
-	for _, never := range []string{"SourceURI", "Permission"} {
-		if _, ok := written[never]; ok {
-			r.problem("set cannot hold "+never+": documents and grant say that",
-				at("set", never)...)
-		}
-	}
+func (r *reader) set(out *rule, written setText, problem problems) {
 	body, err := json.Marshal(written)
 	again := fmt.Sprintf("%v%s", out.forAnyone(), body)
 	if same := r.sets[again]; same != nil {
@@ -438,29 +417,29 @@ func (r *reader) set(out *rule, written setText, at func(...any) []any) {
 	}
 	if err != nil {
 		public := weboffice.AsError(err)
-		r.problem("set: "+public.Message+" "+public.Recommend, at("set")...)
+		problem("set: "+public.Message+" "+public.Recommend, "set")
 		return
 	}
-	sent := out.set.Sent()
 	for name := range written {
-		if !slices.Contains(sent, name) {
-			r.problem("set: "+name+" holds no value, so nothing would be fixed", at("set", name)...)
+		if name == "SourceURI" || name == "Permission" {
+			problem("set cannot hold "+name+": documents and grant say that", "set", name)
+		} else if !slices.Contains(out.set.Sent(), name) {
+			problem("set: "+name+" holds no value, so nothing would be fixed", "set", name)
 		}
 	}
 	if w := out.set.Watermark; w != nil && w.Value == "" && (w.Type == nil || *w.Type != 0) {
-		r.problem("set: Watermark needs a Value, the text to show (or Type: 0 for none)",
-			at("set", "Watermark")...)
+		problem("set: Watermark needs a Value, the text to show (or Type: 0 for none)", "set",
+			"Watermark")
 	}
 	if c := out.set.CredentialConfig; c != nil && c.Policy != "" && !json.Valid([]byte(c.Policy)) {
-		r.problem("set: CredentialConfig.Policy must be JSON, with ${…} inside its quotes",
-			at("set", "CredentialConfig", "Policy")...)
+		problem("set: CredentialConfig.Policy must be JSON, with ${…} inside its quotes", "set",
+			"CredentialConfig", "Policy")
 	}
-	var problems []string
-	out.filled, problems = templates(out.set, out.forAnyone())
-	for _, problem := range problems {
-		r.problem("set: "+problem, at("set")...)
+	filled, wrong := templates(out.set, out.forAnyone())
+	for _, what := range wrong {
+		problem("set: "+what, "set")
 	}
-	if len(r.mistakes) == mistakes {
+	if out.filled = filled; len(r.mistakes) == mistakes {
 		r.sets[again] = out
 	}
 }

@@ -24,6 +24,14 @@ type Finding struct {
 
 func (f Finding) Error() string { return fmt.Sprintf("%d:%d: %s", f.Line, f.Column, f.Text) }
 
+func joined(findings []Finding) error {
+	var all []error
+	for _, f := range findings {
+		all = append(all, f)
+	}
+	return errors.Join(all...)
+}
+
 // reader turns YAML nodes into the structs of a policy file and collects what is wrong.
 type reader struct {
 	root     *yaml.Node
@@ -125,8 +133,8 @@ func (r *reader) read(node *yaml.Node, into reflect.Value) bool {
 	kind, holder := into.Kind(), into
 	switch {
 	case !plain(node) || node.Kind == yaml.AliasNode:
-		return r.note(node, "anchors, aliases and tags are not read: write the value out (text that"+
-			" begins with & * or ! needs quotes)")
+		return r.note(node, "anchors, aliases and tags are not read: write the value out (text"+
+			" that begins with & * or ! needs quotes)")
 	case !isList && kind == reflect.Slice &&
 		into.Type().Implements(reflect.TypeFor[oneOrMany]()):
 		into.Set(reflect.MakeSlice(into.Type(), 1, 1))
