@@ -8,7 +8,6 @@ import (
 
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/session"
-	"weboffice-functions/shared/standin/office"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -175,32 +174,4 @@ func TestAuditNamesTheLimit(t *testing.T) {
 		wantLine(t, b.logged("decision")[10], "outcome", "Throttling", "billed", 0.0,
 			"maybeBilled", false, "cause", "over the limit of generates of one address")
 	})
-}
-
-// The vendor charges for requests that it answers with a 4xx, and not for those with a 5xx.
-func TestAuditSaysWhatMayBeCharged(t *testing.T) {
-	for name, c := range map[string]struct {
-		fault office.Fault
-		maybe bool
-	}{
-		"no such document": {office.Refused(404, "ResourceNotFound",
-			"The specified resource oss://x is not found"), true},
-		"throttled":    {office.Throttled(0), true},
-		"no answer":    {office.Cut(), true},
-		"no right":     {office.NoPermission(), true},
-		"server error": {office.InternalError(), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			at(t, openToAnyone, func(t *testing.T, b *site) {
-				b.office.Fail("", 1, c.fault)
-				if _, err := b.generate(passerBy, document); err == nil {
-					t.Fatal("no error")
-				}
-				b.mustGenerate(passerBy)
-				lines := b.logged("decision")
-				wantLine(t, lines[0], "billed", 0.0, "maybeBilled", c.maybe)
-				wantLine(t, lines[1], "billed", 1.0, "maybeBilled", false)
-			})
-		})
-	}
 }

@@ -1,7 +1,12 @@
 package broker
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,30 +16,24 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
+// The tests of this file are of Limits alone: two events a minute, from noon on.
+
 var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 
 var twoAMinute = policy.Limits{Anyone: policy.Rate{Events: 2, Per: time.Minute},
 	Caller: policy.Rate{Events: 2, Per: time.Minute}}
 
-func admit(l *Limits, v Visitor, now time.Time) error {
-	return l.admit(&request{visitor: v, came: now})
-}
-
 func newLimits(t *testing.T, rates policy.Limits) *Limits {
 	return NewLimits(rates, slog.New(slog.NewJSONHandler(t.Output(), nil)))
 }
 
-// exhaust uses up what a visitor may do.
-func exhaust(t *testing.T, l *Limits, v Visitor) { t.Helper(); exhaustAt(t, l, v, noon) }
+// opening is a visitor's request to open a document, refreshing one for an open document.
+func opening(v Visitor, came time.Time) *request { return &request{visitor: v, came: came} }
 
-func exhaustAt(t *testing.T, l *Limits, v Visitor, now time.Time) {
-	t.Helper()
-	for range 2 {
-		if err := admit(l, v, now); err != nil {
-			t.Fatal(err)
-		}
-	}
-	wantThrottled(t, admit(l, v, now), 30*time.Second)
+func refreshing(v Visitor, document string) *request {
+	r := opening(v, noon)
+	r.ID, r.Issued, r.Life = document, noon, 30*time.Minute
+	return r
 }
 
 func wantThrottled(t *testing.T, err error, wait time.Duration) {
@@ -45,53 +44,94 @@ func wantThrottled(t *testing.T, err error, wait time.Duration) {
 	}
 }
 
-func TestOneVisitorsLimitIsNotAnothers(t *testing.T) {
-	for name, c := range map[string]struct{ loud, other Visitor }{
-		"subjects":                   {ann, person(ann.IssuerURL, "bob")},
-		"issuers":                    {ann, person("https://b.example", "ann")},
-		"the border moved":           {ann, person(ann.IssuerURL+"\x00", "ann")},
-		"a person and a guest":       {ann, from("192.0.2.1")},
-		"two IPv4 addresses":         {from("192.0.2.1"), from("192.0.2.2")},
-		"two IPv6 networks":          {from("2001:db8:0:1::1"), from("2001:db8:0:2::1")},
-		"two people with one link":   {holder("one", "ann"), holder("one", "bob")},
-		"a link and a person":        {holder("one", ""), person("https://a.example", "one")},
-		"a guest of no address":      {Visitor{}, from("192.0.2.1")},
-		"IPv4 and IPv6, both mapped": {from("::ffff:192.0.2.1"), from("::ffff:192.0.2.2")},
+// exhaust does something so many times, and the next time it is refused.
+func exhaust(t *testing.T, times int, wait time.Duration, do func() error) {
+	t.Helper()
+	for range times {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantThrottled(t, do(), wait)
+}
+
+func TestLimitsOfVisitors(t *testing.T) {
+	two := func(one, other Visitor) []*request {
+		return []*request{opening(one, noon), opening(other, noon)}
+	}
+	addresses := func(one, other string) []*request { return two(from(one), from(other)) }
+	holders := func(link string, n int) (all []*request) {
+		for n := range byte(n) {
+			v := holder(link, "")
+			v.Address = netip.AddrFrom4([4]byte{192, 0, 2, n})
+			all = append(all, opening(v, noon))
+		}
+		return all
+	}
+	times := func(after ...time.Duration) (all []*request) {
+		for _, d := range after {
+			all = append(all, opening(ann, noon.Add(d)))
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		let      string // how many of each are let in
+		requests []*request
+	}{
+		"subjects":                 {"22", two(ann, person(ann.IssuerURL, "bob"))},
+		"issuers":                  {"22", two(ann, person("https://b.example", "ann"))},
+		"the border moved":         {"22", two(ann, person(ann.IssuerURL+"\x00", "ann"))},
+		"a person and a guest":     {"22", two(ann, from("192.0.2.1"))},
+		"two people with one link": {"22", two(holder("one", "ann"), holder("one", "bob"))},
+		"a link and a person":      {"22", two(holder("one", ""), person("https://a.b", "one"))},
+		"a guest of no address":    {"22", two(Visitor{}, from("192.0.2.1"))},
+		"two IPv4 addresses":       {"22", addresses("192.0.2.1", "192.0.2.2")},
+		"both mapped":              {"22", addresses("::ffff:192.0.2.1", "::ffff:192.0.2.2")},
+		"two IPv6 networks":        {"22", addresses("2001:db8:0:1::1", "2001:db8:0:2::1")},
+
+		// One holder of a published link does not lock the others out: each address has a limit as
+		// guests have, all together ten times a caller's, and who is named on a link their own.
+		"holders of a link": {"222222222202",
+			append(holders("l", 11), opening(holder("l", "bob"), noon))},
+		"links at one address": {"20", append(holders("l", 1), holders("m", 1)...)},
+
+		// addresses that one client can choose among
+		"within a /64":             {"20", addresses("2001:db8:0:1::1", "2001:db8:0:1:f:f:f:f")},
+		"the same":                 {"20", addresses("192.0.2.1", "192.0.2.1")},
+		"mapped":                   {"20", addresses("192.0.2.1", "::ffff:192.0.2.1")},
+		"with a zone":              {"20", addresses("fe80::1%eth0", "fe80::2%eth1")},
+		"loopback in both clothes": {"20", addresses("127.0.0.1", "::ffff:127.0.0.1")},
+
+		"it refills": {"20112", times(0, 29*time.Second, 30*time.Second, time.Minute,
+			time.Hour)},
+		"the clock was put back": {"201", times(24*time.Hour, 0, 30*time.Second)},
+		// what is open stays open when nothing more may be opened
+		"open documents of one person": {"222", append(times(0), refreshing(ann, "one"),
+			refreshing(ann, "other"))},
+		"open documents of a guest": {"222", []*request{opening(passerBy, noon),
+			refreshing(passerBy, "one"), refreshing(passerBy, "other")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLimits(t, twoAMinute)
-			exhaust(t, l, c.loud)
-			exhaust(t, l, c.other)
+			var wait time.Duration
+			for i, r := range c.requests {
+				n, err := 0, l.admit(r)
+				for ; err == nil; err = l.admit(r) {
+					n++
+				}
+				wait = wantKind(t, err, weboffice.Throttled).RetryAfter
+				if n != int(c.let[i]-'0') {
+					t.Errorf("of number %d %d are let in", i, n)
+				}
+			}
+			last := c.requests[len(c.requests)-1]
+			last.came = last.came.Add(wait - time.Millisecond)
+			wantThrottled(t, l.admit(last), time.Millisecond)
+			if last.came = last.came.Add(time.Millisecond); l.admit(last) != nil {
+				t.Errorf("refused after %v", wait)
+			}
 		})
 	}
-}
-
-// Addresses that one client can choose among are one client.
-func TestGuestWhoChangesAddressesIsOneGuest(t *testing.T) {
-	for name, c := range map[string]struct{ first, second string }{
-		"within a /64":             {"2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff"},
-		"the same":                 {"192.0.2.1", "192.0.2.1"},
-		"mapped":                   {"192.0.2.1", "::ffff:192.0.2.1"},
-		"with a zone":              {"fe80::1%eth0", "fe80::2%eth1"},
-		"loopback in both clothes": {"127.0.0.1", "::ffff:127.0.0.1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := newLimits(t, twoAMinute)
-			exhaust(t, l, from(c.first))
-			wantThrottled(t, admit(l, from(c.second), noon), 30*time.Second)
-		})
-	}
-}
-
-func TestLimitRefills(t *testing.T) {
-	l := newLimits(t, twoAMinute)
-	exhaust(t, l, ann)
-	wantThrottled(t, admit(l, ann, noon.Add(10*time.Second)), 20*time.Second)
-	if err := admit(l, ann, noon.Add(30*time.Second)); err != nil {
-		t.Error(err)
-	}
-	wantThrottled(t, admit(l, ann, noon.Add(30*time.Second)), 30*time.Second)
-	exhaustAt(t, l, ann, noon.Add(time.Hour))
 }
 
 // A crowd that is turned away must not push the time further off at which the visitor may come
@@ -103,7 +143,7 @@ func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 5000 {
-				if admit(l, ann, noon) == nil {
+				if l.admit(opening(ann, noon)) == nil {
 					admitted.Add(1)
 				}
 			}
@@ -113,29 +153,154 @@ func TestCrowdThatIsTurnedAwayLeavesNoDebt(t *testing.T) {
 	if admitted.Load() != 2 {
 		t.Errorf("%d were let in", admitted.Load())
 	}
-	wantThrottled(t, admit(l, ann, noon), 30*time.Second)
-	if err := admit(l, ann, noon.Add(30*time.Second)); err != nil {
+	wantThrottled(t, l.admit(opening(ann, noon)), 30*time.Second)
+	if err := l.admit(opening(ann, noon.Add(30*time.Second))); err != nil {
 		t.Error(err)
 	}
 }
 
-// Open documents do not take each other's refreshes, neither those of one person nor those behind
-// one address.
-func TestEachOpenDocumentHasItsOwnLimit(t *testing.T) {
-	for name, v := range map[string]Visitor{
-		"of one person": ann, "behind one address": from("192.0.2.1"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := newLimits(t, twoAMinute)
-			exhaust(t, l, v) // what is open stays open when nothing more may be opened
-			for _, s := range []string{"one", "other"} {
-				for range 2 {
-					if err := l.admit(refreshing(v, s)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				wantThrottled(t, l.admit(refreshing(v, s)), 30*time.Second)
+// limits.total is every visitor's together; what guests cost must not shut out who is signed in.
+func TestGuestsDoNotStarvePeople(t *testing.T) {
+	var log bytes.Buffer
+	rates := policy.Limits{Anyone: policy.Rate{Events: 300, Per: time.Minute},
+		Caller: policy.Rate{Events: 300, Per: time.Minute},
+		Total:  policy.Rate{Events: 60, Per: time.Minute}}
+	l := NewLimits(rates, slog.New(slog.NewTextHandler(&log, nil)))
+	for _, c := range []struct {
+		who       Visitor
+		generates bool
+		let       int
+	}{{passerBy, true, 30}, {passerBy, false, 10}, {ann, true, 10}, {ann, false, 10}} {
+		let := 0
+		for n := range 300 {
+			if _, err := l.hold(refreshing(c.who, fmt.Sprint(n)), c.generates, noon); err == nil {
+				let++
 			}
-		})
+		}
+		if let != c.let {
+			t.Errorf("guest %v, generates %v: %d calls, want %d", c.who.Guest(), c.generates, let,
+				c.let)
+		}
+	}
+	if _, err := l.hold(refreshing(ann, "one"), true, noon.Add(2*time.Minute)); err != nil {
+		t.Error(err)
+	}
+	lines := strings.Split(log.String(), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[0], "level=ERROR") ||
+		!strings.Contains(lines[0], "limits.total is reached") ||
+		!strings.Contains(lines[1], "has room again\" refused=1140") {
+		t.Error(log.String())
+	}
+}
+
+// What limits.total refuses has not cost its visitor or its document anything.
+func TestRefusalForAllCostsNoVisitorAnything(t *testing.T) {
+	rates := twoAMinute
+	rates.Total = policy.Rate{Events: 1, Per: time.Hour}
+	l := newLimits(t, rates)
+	hold := func() error {
+		_, err := l.hold(refreshing(ann, "one"), false, noon)
+		return err
+	}
+	exhaust(t, 1, time.Hour, hold)
+	for range 100 {
+		wantThrottled(t, hold(), time.Hour)
+	}
+	l.shares = nil
+	exhaust(t, callsPerLife-1, 30*time.Minute, hold)
+}
+
+// numbered is an address of a network of its own: a /64, and every 65,536 a /48.
+func numbered(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0x20, 3: byte(n >> 24), 5: byte(n >> 16), 6: byte(n >> 8),
+		7: byte(n)})
+}
+
+// Strangers fill the memory of limits, but nobody is forgotten because of them. Whoever comes while
+// it is full is bounded all the same.
+func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
+	l, now, let := newLimits(t, twoAMinute), noon, 0
+	admit := func(v Visitor) func() error {
+		return func() error { return l.admit(opening(v, now)) }
+	}
+	exhaust(t, 2, 30*time.Second, admit(passerBy))
+	exhaust(t, 2, 30*time.Second, admit(ann))
+	for n := range 10 * remembered {
+		if admit(Visitor{Address: numbered(n * 31)})() == nil {
+			let++
+		}
+		_ = admit(person("https://a.example", fmt.Sprint(n)))()
+	}
+	exhaust(t, 0, 30*time.Second, admit(passerBy))
+	exhaust(t, 0, 30*time.Second, admit(ann))
+	if let > remembered+2*crowds || let < remembered+crowds {
+		t.Errorf("%d were let in", let)
+	}
+	kept := l.generates.address.fullAt
+	if len(kept) > remembered+crowds {
+		t.Errorf("%d buckets", len(kept))
+	}
+	// The harmless twin: what has refilled is forgotten, and who comes new has a bucket alone.
+	now = noon.Add(2 * time.Minute)
+	for n := range 100 {
+		exhaust(t, 2, 30*time.Second, admit(Visitor{Address: numbered(1<<30*(n%2) + n)}))
+	}
+	if len(kept) > 100 {
+		t.Errorf("%d buckets", len(kept))
+	}
+}
+
+// The calls of a document are forgotten when no span reaches them, and not before.
+func TestDocumentsCallsAreRemembered(t *testing.T) {
+	l, now := newLimits(t, twoAMinute), noon
+	hold := func(n int) func() error {
+		v := person("https://a.example", fmt.Sprint(n))
+		return func() error {
+			_, err := l.hold(refreshing(v, fmt.Sprint(n)), false, now)
+			return err
+		}
+	}
+	exhaust(t, callsPerLife, 30*time.Minute, hold(-1))
+	for n := range openDocuments + 100 {
+		if err := hold(n)(); err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	exhaust(t, 0, 30*time.Minute, hold(-1))
+	if kept := len(l.calls.fullAt); kept != openDocuments {
+		t.Errorf("%d documents", kept)
+	}
+	now = noon.Add(30*time.Minute + time.Second)
+	exhaust(t, callsPerLife, 30*time.Minute, hold(-1))
+	if err := hold(openDocuments + 200)(); err != nil || len(l.calls.fullAt) > 2 {
+		t.Errorf("%v, %d documents", err, len(l.calls.fullAt))
+	}
+}
+
+// Requests without a proof that are refused over and over are not read for a while; what they ask
+// of the other function, and who comes from elsewhere, is.
+func TestRefusedStrangersWait(t *testing.T) {
+	l := newLimits(t, twoAMinute)
+	stranger := func(function, address string, now time.Time) error {
+		refused, err := l.AdmitStranger(function, netip.MustParseAddr(address), now)
+		if err == nil {
+			refused()
+		}
+		return err
+	}
+	exhaust(t, refusals.Events, time.Second, func() error {
+		return stranger("generate", "192.0.2.1", noon)
+	})
+	if err := stranger("generate", "192.0.2.1", noon); !errors.As(err, new(OverLimit)) {
+		t.Error("the log does not learn which limit it was")
+	}
+	for name, err := range map[string]error{
+		"the other function": stranger("refresh", "192.0.2.1", noon),
+		"another address":    stranger("generate", "192.0.2.2", noon),
+		"later":              stranger("generate", "192.0.2.1", noon.Add(time.Second)),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

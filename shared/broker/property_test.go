@@ -3,7 +3,7 @@ package broker
 import (
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,18 +20,27 @@ type meter struct {
 	at    time.Time
 }
 
-func (m *meter) add(n int, now time.Time) (kept bool) {
-	leaked := now.Sub(m.at).Seconds() * float64(m.limit.Events) / m.limit.Per.Seconds()
-	m.level = max(m.level-leaked, 0) + float64(n)
-	m.at = now
-	return m.level <= float64(m.limit.Events)+1e-6
+func (m *meter) add(t *testing.T, n int, of string) {
+	t.Helper()
+	leaked := time.Since(m.at).Seconds() / m.limit.Per.Seconds() * float64(m.limit.Events)
+	m.level, m.at = max(m.level-leaked, 0)+float64(n), time.Now()
+	if m.level > float64(m.limit.Events)+1e-6 {
+		t.Fatalf("%v calls for %s", m.level, of)
+	}
 }
 
-// banked is a sealed token that an adversary, or a page, keeps.
+// suspect is a visitor, with what it opens and its generates for tokens that were answered, and its
+// other calls.
+type suspect struct {
+	Visitor
+	opens, renews meter
+}
+
+// banked is a sealed token that a suspect keeps.
 type banked struct {
 	weboffice.RefreshRequest
-	owner    int
-	document *[]time.Time // when IMM was called for it
+	*suspect
+	calls    *[]time.Time // that IMM answered for the document
 	answered bool
 }
 
@@ -39,38 +48,27 @@ type banked struct {
 type adversary struct {
 	*site
 	dice     *rand.Rand
-	visitors []Visitor
-	opens    []*meter // and generates for tokens that were answered
-	renews   []*meter
-	all      *meter
-	tokens   []banked
+	suspects []*suspect
+	all      meter
+	tokens   []*banked
 	outcomes map[string]int
 }
 
-const propertyTotal = 150 // a minute
-
-func newAdversary(b *site, seed uint64) *adversary {
-	a := &adversary{site: b, dice: rand.New(rand.NewPCG(seed, 1)), outcomes: map[string]int{}}
-	anyone, staff := b.policy.Limits().Anyone, b.policy.Limits().Caller
-	add := func(v Visitor, own policy.Rate) {
-		a.visitors = append(a.visitors, v)
-		a.opens = append(a.opens, &meter{limit: own})
-		a.renews = append(a.renews, &meter{limit: times(own, refreshesAtOnce, refreshesAtOnce/refreshRate)})
-	}
-	for n := range 4 {
-		add(Visitor{Address: numbered(n)}, anyone)
-	}
-	linked := holder("published", "")
-	linked.Address = netip.MustParseAddr("198.51.100.7")
-	add(linked, anyone)
-	add(holder("for bob", "bob"), staff)
-	add(person("https://login.example.com", "ann"), staff)
-	add(person("https://login.example.com", "cy"), staff)
-	total := policy.Rate{Events: propertyTotal, Per: time.Minute}
+func newAdversary(b *site) *adversary {
+	a := &adversary{site: b, dice: rand.New(rand.NewPCG(7, 1)), outcomes: map[string]int{}}
 	rates := b.policy.Limits()
-	rates.Total = total
-	b.Broker.limits, b.Broker.log = NewLimits(rates, b.logger()), slog.New(slog.DiscardHandler)
-	a.all = &meter{limit: total}
+	a.all.limit = rates.Total
+	b.Broker.log = slog.New(slog.DiscardHandler) // 10^5 lines
+	for _, v := range []Visitor{{Address: numbered(1)}, {Address: numbered(2)},
+		{Address: numbered(3)}, {Address: numbered(4)}, holder("published", ""),
+		holder("for bob", "bob"), ann, person(ann.IssuerURL, "cy")} {
+		own := rates.Caller
+		if v.anonymous() {
+			own = rates.Anyone
+		}
+		a.suspects = append(a.suspects, &suspect{v, meter{limit: own},
+			meter{limit: policy.Rate{Events: 30 * own.Events, Per: 15 * own.Per}}})
+	}
 	return a
 }
 
@@ -91,82 +89,72 @@ func (a *adversary) step() {
 		a.office.Fail("", 1, faults[fault])
 	}
 	before := a.office.Calls()
-	opened, token, err := a.act()
+	token, err := a.act()
 	after := a.office.Calls()
 	a.office.ClearFaults()
-	counted := after.Generate + after.Refresh - after.Broken + after.Refused -
-		(before.Generate + before.Refresh - before.Broken + before.Refused)
+	billed := after.Billed() - before.Billed()
+	counted := billed
 	if fault < 2 && after.Failed > before.Failed {
 		counted-- // throttled, or no right
 	}
-	a.outcomes[outcome(err, counted)]++
-	a.hold(opened, token, err, counted, after.Billed()-before.Billed())
+	outcome := [...]string{"free", "one call", "two calls"}[counted]
+	if err != nil {
+		outcome = weboffice.AsError(err).Code
+	}
+	a.outcomes[outcome]++
+	a.all.add(a.t, billed, "all together")
+	a.hold(token, counted, err)
 }
 
 // act opens a document or shows a token.
-func (a *adversary) act() (opened bool, token *banked, err error) {
+func (a *adversary) act() (token *banked, err error) {
 	if len(a.tokens) < 50 || a.dice.IntN(8) == 0 {
-		owner := a.dice.IntN(len(a.visitors))
-		tokens, err := a.generate(a.visitors[owner], document)
+		token = &banked{suspect: a.suspects[a.dice.IntN(len(a.suspects))]}
+		opened, err := a.generate(token.Visitor, document)
 		if err == nil {
-			a.keep(banked{RefreshRequest: tokens, owner: owner, document: &[]time.Time{}})
+			a.keep(&banked{RefreshRequest: opened, suspect: token.suspect, calls: &[]time.Time{}})
 		}
-		return true, &banked{owner: owner}, err
+		return token, err
 	}
-	at := a.dice.IntN(len(a.tokens))
-	token = &a.tokens[at]
-	answer, err := a.Refresh(a.t.Context(), a.visitors[token.owner], token.RefreshRequest)
-	if err == nil && answer.RefreshToken.Reveal() != token.RefreshToken.Reveal() {
-		next := *token
-		next.RefreshRequest, next.answered = shown(answer), false
-		a.keep(next)
+	token = a.tokens[a.dice.IntN(len(a.tokens))]
+	answer, err := a.Refresh(a.t.Context(), token.Visitor, token.RefreshRequest)
+	if err == nil && shown(answer) != token.RefreshRequest {
+		a.keep(&banked{RefreshRequest: shown(answer), suspect: token.suspect, calls: token.calls})
 	}
-	return false, token, err
+	return token, err
 }
 
-func (a *adversary) keep(token banked) {
+func (a *adversary) keep(token *banked) {
 	if len(a.tokens) < 300 {
 		a.tokens = append(a.tokens, token)
 	}
 }
 
-func (a *adversary) hold(opened bool, token *banked, err error, counted, billed int) {
+// hold holds the calls for a token, or for one that was to be, to the bounds of its visitor and its
+// document.
+func (a *adversary) hold(token *banked, counted int, err error) {
 	a.t.Helper()
-	now := time.Now()
-	if !a.all.add(billed, now) {
-		a.t.Fatalf("%v calls of all together", a.all.level)
+	if token.calls == nil || token.answered {
+		token.opens.add(a.t, counted, "generates of "+token.Subject)
+	} else {
+		token.renews.add(a.t, counted, "refreshes of "+token.Subject)
 	}
-	own := a.renews[token.owner]
-	if opened || token.answered {
-		own = a.opens[token.owner]
-	}
-	if !own.add(counted, now) {
-		a.t.Fatalf("visitor %d: %v calls, opened %v", token.owner, own.level, opened)
-	}
-	if opened {
+	if token.calls == nil || counted == 0 {
+		if err != nil && weboffice.AsError(err).Kind == weboffice.SessionEnded {
+			*token = *a.tokens[len(a.tokens)-1]
+			a.tokens = a.tokens[:len(a.tokens)-1]
+		}
 		return
 	}
+	calls := *token.calls
 	for range counted {
-		*token.document = append(*token.document, now)
+		calls = append(calls, time.Now())
 	}
-	if calls := *token.document; len(calls) > callsPerLife &&
-		now.Sub(calls[len(calls)-1-callsPerLife]) <= 30*time.Minute && counted > 0 {
-		a.t.Fatalf("five calls for a document within %v", now.Sub(calls[len(calls)-1-callsPerLife]))
+	*token.calls = calls
+	if n := len(calls); n > 4 && calls[n-1].Sub(calls[n-5]) <= 30*time.Minute {
+		a.t.Fatalf("five calls for a document within %v", calls[n-1].Sub(calls[n-5]))
 	}
-	if counted > 0 && err == nil {
-		token.answered = true
-	}
-	if err != nil && weboffice.AsError(err).Kind == weboffice.SessionEnded {
-		*token = a.tokens[len(a.tokens)-1]
-		a.tokens = a.tokens[:len(a.tokens)-1]
-	}
-}
-
-func outcome(err error, counted int) string {
-	if err != nil {
-		return weboffice.AsError(err).Code
-	}
-	return [...]string{"free", "one call", "two calls"}[counted]
+	token.answered = token.answered || err == nil
 }
 
 // Whoever comes, with whatever tokens, at whatever times: the bounds of limit.go hold for each
@@ -176,8 +164,9 @@ func TestBoundsHoldForRandomVisitors(t *testing.T) {
 	if testing.Short() {
 		steps = 5_000
 	}
-	at(t, tenAMinute, func(t *testing.T, b *site) {
-		a := newAdversary(b, 7)
+	rules := strings.Replace(tenAMinute, "60/m", "60/m, total: 150/m", 1)
+	at(t, rules, func(t *testing.T, b *site) {
+		a := newAdversary(b)
 		for range steps {
 			a.step()
 		}

@@ -37,35 +37,23 @@ rules:
 const document = "oss://test-bucket/test-object.docx"
 
 // pipes is a net.Listener without a network.
-type pipes struct {
-	connections chan net.Conn
-	closed      chan struct{}
-	once        sync.Once
-}
+type pipes chan net.Conn
 
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.connections <- theirs:
-		return ours, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.connections:
+func (p pipes) Accept() (net.Conn, error) {
+	if c, open := <-p; open {
 		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
 	}
+	return nil, net.ErrClosed
 }
 
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	p <- theirs
+	return ours, nil
+}
 
 // site is a broker, the IMM that it calls and what it logs.
 type site struct {
@@ -89,7 +77,7 @@ func at(t *testing.T, rules string, test func(*testing.T, *site)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &site{t: t, office: office.New(office.Options{})}
-		listener := &pipes{connections: make(chan net.Conn), closed: make(chan struct{})}
+		listener := make(pipes)
 		server := &http.Server{Handler: b.office}
 		go func() { _ = server.Serve(listener) }()
 		transport := &http.Transport{DialContext: listener.dial}
@@ -133,25 +121,24 @@ func (b *site) instance(rules string) *Broker {
 		Logger: b.logger()})
 }
 
-var passerBy = from("192.0.2.1")
-
 func from(address string) Visitor { return Visitor{Address: netip.MustParseAddr(address)} }
 
 func person(issuer, subject string) Visitor {
-	return Visitor{Address: netip.MustParseAddr("192.0.2.1"),
-		Caller: caller.Caller{Issuer: "staff", IssuerURL: issuer, Subject: subject,
-			User: caller.User{ID: subject, Name: subject}}}
+	v := from("192.0.2.1")
+	v.Caller = caller.Caller{Issuer: "staff", IssuerURL: issuer, Subject: subject,
+		User: caller.User{ID: subject, Name: subject}}
+	return v
 }
 
 // holder bears a share link; without a subject it is one of many.
 func holder(id, subject string) Visitor {
-	return Visitor{Address: netip.MustParseAddr("192.0.2.1"),
-		Caller: caller.Caller{Issuer: caller.LinkIssuer, IssuerURL: caller.LinkIssuer,
-			Subject: subject, User: caller.User{ID: subject},
-			Link: &caller.Link{ID: id, Document: document, Grant: []string{"view", "edit"}}}}
+	v := person(caller.LinkIssuer, subject)
+	v.Issuer = caller.LinkIssuer
+	v.Link = &caller.Link{ID: id, Document: document, Grant: []string{"view", "edit"}}
+	return v
 }
 
-var ann = person("https://login.example.com", "ann")
+var passerBy, ann = from("192.0.2.1"), person("https://login.example.com", "ann")
 
 // generate opens a document.
 func (b *site) generate(v Visitor, uri string) (weboffice.RefreshRequest, error) {
