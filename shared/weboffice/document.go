@@ -56,12 +56,9 @@ func ParseSourceURI(uri string) (Document, error) {
 		if segment == "" || segment == "." || segment == ".." {
 			return Document{}, ErrKeySegment.New()
 		}
-		first, _ := utf8.DecodeRuneInString(segment)
-		last, _ := utf8.DecodeLastRuneInString(segment)
-		for _, end := range []rune{first, last} {
-			if unicode.IsSpace(end) {
-				return Document{}, ErrKeySpace.New(nameOf(end))
-			}
+		if inner := strings.TrimSpace(segment); inner != segment {
+			around := strings.Replace(segment, inner, "", 1)
+			return Document{}, ErrKeySpace.New(nameOf([]rune(around)[0]))
 		}
 	}
 	return Document{Bucket: bucket, Key: key}, nil

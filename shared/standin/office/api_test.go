@@ -12,6 +12,7 @@ import (
 	"time"
 
 	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
+	imm "github.com/alibabacloud-go/imm-20200930/v4/client"
 	"github.com/alibabacloud-go/tea/tea"
 
 	"weboffice-functions/shared/standin/office"
@@ -25,7 +26,8 @@ func TestOfficialSDKGeneratesAndRefreshes(t *testing.T) {
 		t.Fatal(err)
 	}
 	access, refresh := first.Body.AccessToken, first.Body.RefreshToken
-	second, err := client.RefreshWebofficeToken(refreshRequest(access, refresh))
+	second, err := client.RefreshWebofficeToken(&imm.RefreshWebofficeTokenRequest{
+		ProjectName: tea.String("test-project"), AccessToken: access, RefreshToken: refresh})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +66,7 @@ func TestOfficialSDKGeneratesAndRefreshes(t *testing.T) {
 func TestKeepsTheLastThousandRequests(t *testing.T) {
 	w := start(t)
 	for i := range 1002 {
-		query := plainQuery()
-		query["UserData"] = string(rune('a' + i%26))
+		query := changed("UserData=" + string(rune('a'+i%26)))
 		recorder := httptest.NewRecorder()
 		request := w.request(t, raw{query: query})
 		request.Host = w.host()
@@ -83,7 +84,7 @@ func TestKeepsTheLastThousandRequests(t *testing.T) {
 
 func TestErrorBodyIsTheVendors(t *testing.T) {
 	w := start(t)
-	status, body := w.sendQuery(t, "SourceURI", "oss://test-bucket/absent.docx")
+	status, body := w.sendChanged(t, "SourceURI=oss://test-bucket/absent.docx")
 	if status != 404 || body["Code"] != "ResourceNotFound" || body["HostId"] != w.host() ||
 		len(body["RequestId"]) != 36 ||
 		body["Message"] != "The specified resource oss://test-bucket/absent.docx is not found" ||

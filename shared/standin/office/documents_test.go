@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alibabacloud-go/tea/tea"
-
 	"weboffice-functions/shared/standin/office"
 )
 
@@ -23,7 +21,7 @@ func TestAddDocument(t *testing.T) {
 			t.Errorf("%s: %v", uri, err)
 		}
 	}
-	if status, body := w.sendQuery(t, "SourceURI", "oss://team-docs/a/plan.xlsx"); status != 200 {
+	if status, body := w.sendChanged(t, "SourceURI=oss://team-docs/a/plan.xlsx"); status != 200 {
 		t.Error(status, body)
 	}
 	if w.Text("oss://team-docs/a/plan.xlsx") != "x" || w.Text("oss://team-docs/absent.docx") != "" {
@@ -54,9 +52,8 @@ func TestProjectsAndBucketsOfAPolicy(t *testing.T) {
 		{"office", "oss://test-bucket/plan.docx", 404},
 		{"other", "oss://team-docs/plan.docx", 404},
 	} {
-		query := plainQuery()
-		query["ProjectName"], query["SourceURI"] = c.project, c.uri
-		if status, _ := w.send(t, w.request(t, raw{query: query})); status != c.status {
+		if status, _ := w.sendChanged(t, "ProjectName="+c.project+"; SourceURI="+
+			c.uri); status != c.status {
 			t.Errorf("%+v: %d", c, status)
 		}
 	}
@@ -79,9 +76,7 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	if err := add(uri, office.Document{File: &file}); err != nil {
 		t.Fatal(err)
 	}
-	s := generate(t, w.client(t), editing, func(r *params) {
-		r.SourceURI = tea.String(uri)
-	})
+	s := w.generate(t, editing+"; SourceURI="+uri)
 	got := w.frame(t, s, "open", "one")
 	if v := got.View; v == nil || !v.Readonly || v.TotalPages != 7 || v.File == nil ||
 		v.File.Name != "report.docx" || v.File.Size != 12345 || v.File.Pages != 7 ||

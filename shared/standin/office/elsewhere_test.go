@@ -21,15 +21,13 @@ func TestElsewhere(t *testing.T) {
 	}
 	w := start(t)
 	w.web.URL = url
-	client := w.client(t)
-	first := generate(t, client)
-	second := refreshed(t, client, first)
-	if !strings.HasPrefix(*first.WebofficeURL, "https://") ||
-		*second.AccessToken == *first.AccessToken {
+	first := w.generate(t, "")
+	second := w.refresh(t, first)
+	if !strings.HasPrefix(first.url, "https://") || second.access == first.access {
 		t.Errorf("%v, then %v", first, second)
 	}
 	stop()
-	if _, err := client.GenerateWebofficeToken(plainRequest()); err == nil {
+	if _, err := w.client(t).GenerateWebofficeToken(plainRequest()); err == nil {
 		t.Error("it did not stop")
 	}
 }

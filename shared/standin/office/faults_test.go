@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alibabacloud-go/tea/tea"
-
 	"weboffice-functions/shared/standin/office"
 )
 
@@ -45,12 +43,10 @@ func TestFaultMatrix(t *testing.T) {
 			for _, after := range []bool{c.after, true} {
 				t.Run(fmt.Sprint(name, "/", action, "/after=", after), func(t *testing.T) {
 					w := start(t)
-					query := plainQuery()
+					request := func() *http.Request { return w.request(t, raw{}) }
 					if action == office.Refresh {
-						first := generate(t, w.client(t))
-						query = map[string]string{"ProjectName": "test-project",
-							"AccessToken":  tea.StringValue(first.AccessToken),
-							"RefreshToken": tea.StringValue(first.RefreshToken)}
+						first := w.generate(t, "")
+						request = func() *http.Request { return w.refreshRequest(t, first, "") }
 					}
 					fault, done, billed := c.fault, 0, c.before
 					if after {
@@ -58,11 +54,7 @@ func TestFaultMatrix(t *testing.T) {
 					}
 					before := w.Calls()
 					w.Fail(action, 1, fault)
-					send := func() (int, string) {
-						return w.try(t, w.request(t, raw{query: query,
-							headers: map[string]string{"x-acs-action": action}}))
-					}
-					status, text := send()
+					status, text := w.try(t, request())
 					if status != c.status || !strings.Contains(text, c.text) {
 						t.Errorf("got %d %q, want %d %q", status, text, c.status, c.text)
 					}
@@ -74,7 +66,7 @@ func TestFaultMatrix(t *testing.T) {
 						calls.Failed != 1-done || calls.Billed()-before.Billed() != billed {
 						t.Errorf("counted as %+v, want %d done and %d billed", calls, done, billed)
 					}
-					status, text = send() // the fault is over
+					status, text = w.try(t, request()) // the fault is over
 					if spent := action == office.Refresh && after; spent == (status == 200) {
 						t.Errorf("then %d %s; spent should be %t", status, text, spent)
 					}

@@ -79,48 +79,14 @@ func (w *world) client(t testing.TB) *imm.Client {
 	return client
 }
 
-type params = imm.GenerateWebofficeTokenRequest
-
-// plainRequest is a request that breaks no rule; change makes it another.
-func plainRequest(change ...func(*params)) *params {
-	r := &params{
+// plainRequest is a request that breaks no rule.
+func plainRequest() *imm.GenerateWebofficeTokenRequest {
+	return &imm.GenerateWebofficeTokenRequest{
 		ProjectName: tea.String("test-project"),
 		SourceURI:   tea.String("oss://test-bucket/test-object.docx"),
 		Permission:  &imm.WebofficePermission{Readonly: tea.Bool(true)},
 		User:        &imm.WebofficeUser{Id: tea.String("ann1"), Name: tea.String("Ann Åkesson")},
 	}
-	for _, c := range change {
-		c(r)
-	}
-	return r
-}
-
-func generate(t testing.TB, client *imm.Client,
-	change ...func(*params)) *imm.GenerateWebofficeTokenResponseBody {
-	t.Helper()
-	answer, err := client.GenerateWebofficeToken(plainRequest(change...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.Body
-}
-
-func refreshRequest(access, refresh *string) *imm.RefreshWebofficeTokenRequest {
-	return &imm.RefreshWebofficeTokenRequest{ProjectName: tea.String("test-project"),
-		AccessToken: access, RefreshToken: refresh}
-}
-
-// codeOf is the vendor's Code in an SDK error; "" for none.
-func codeOf(t testing.TB, err error) string {
-	t.Helper()
-	var typed interface{ GetCode() *string }
-	if err != nil && !errors.As(err, &typed) {
-		t.Fatalf("got %T %v, want an SDK error", err, err)
-	}
-	if err == nil {
-		return ""
-	}
-	return tea.StringValue(typed.GetCode())
 }
 
 // raw is a request that is signed by the official SDK's own code and then sent as it is, or as a
@@ -138,6 +104,19 @@ func plainQuery() map[string]string {
 	return map[string]string{"ProjectName": "test-project",
 		"SourceURI":  "oss://test-bucket/test-object.docx",
 		"Permission": `{"Readonly":true}`, "User": `{"Id":"ann1","Name":"Ann"}`}
+}
+
+// changed is a plain query with changes such as "Filename=a.docx; User=-", which leaves User out.
+func changed(changes string) map[string]string {
+	query := plainQuery()
+	for change := range strings.SplitSeq(changes, "; ") {
+		name, value, _ := strings.Cut(change, "=")
+		query[name] = value
+		if value == "-" || name == "" {
+			delete(query, name)
+		}
+	}
+	return query
 }
 
 func (w *world) request(t testing.TB, r raw) *http.Request {
@@ -214,10 +193,39 @@ func (w *world) try(t testing.TB, request *http.Request) (int, string) {
 	return answer.StatusCode, string(text)
 }
 
-// sendQuery sends an ordinary Generate with one parameter set.
-func (w *world) sendQuery(t testing.TB, name, value string) (int, map[string]string) {
+// sendChanged sends an ordinary Generate with changes.
+func (w *world) sendChanged(t testing.TB, changes string) (int, map[string]string) {
 	t.Helper()
-	query := plainQuery()
-	query[name] = value
-	return w.send(t, w.request(t, raw{query: query}))
+	return w.send(t, w.request(t, raw{query: changed(changes)}))
+}
+
+// session is what a page holds.
+type session struct{ url, access, refresh string }
+
+func (w *world) generate(t testing.TB, changes string) *session {
+	t.Helper()
+	status, body := w.sendChanged(t, changes)
+	if status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	return &session{body["WebofficeURL"], body["AccessToken"], body["RefreshToken"]}
+}
+
+// refreshRequest is a Refresh of a session, with changes.
+func (w *world) refreshRequest(t testing.TB, s *session, changes string) *http.Request {
+	t.Helper()
+	query := changed("SourceURI=-; Permission=-; User=-; AccessToken=" + s.access +
+		"; RefreshToken=" + s.refresh + "; " + changes)
+	return w.request(t, raw{query: query,
+		headers: map[string]string{"x-acs-action": office.Refresh}})
+}
+
+// refresh makes s a session with the tokens of a refresh.
+func (w *world) refresh(t testing.TB, s *session) *session {
+	t.Helper()
+	status, body := w.send(t, w.refreshRequest(t, s, ""))
+	if status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	return &session{s.url, body["AccessToken"], body["RefreshToken"]}
 }

@@ -7,9 +7,6 @@ import (
 	"testing"
 	"time"
 
-	imm "github.com/alibabacloud-go/imm-20200930/v4/client"
-	"github.com/alibabacloud-go/tea/tea"
-
 	"weboffice-functions/shared/standin/office"
 )
 
@@ -17,21 +14,15 @@ func TestSameDocumentHasOneURL(t *testing.T) {
 	w := start(t, func(o *office.Options) {
 		o.AccessTokenLife, o.PublicURL = time.Minute, "https://office.example.com/"
 	})
-	client := w.client(t)
-	urlOf := func(change ...func(*params)) string {
-		return tea.StringValue(generate(t, client, change...).WebofficeURL)
-	}
-	first := urlOf()
+	first := w.generate(t, "").url
 	if !strings.HasPrefix(first, "https://office.example.com/office/w/") ||
 		!strings.HasSuffix(first, "?_w_tokentype=1&_w_life=60000") {
 		t.Errorf("WebofficeURL %s lacks the public URL, or the short life for the JS-SDK", first)
 	}
-	if again := urlOf(); again != first {
+	if again := w.generate(t, "").url; again != first {
 		t.Errorf("the same document got %s and %s", first, again)
 	}
-	if other := urlOf(func(r *params) {
-		r.Filename = tea.String("plan.docx")
-	}); other == first {
+	if other := w.generate(t, "Filename=plan.docx").url; other == first {
 		t.Error("another Filename got the same URL")
 	}
 }
@@ -41,23 +32,20 @@ func TestTokensLiveByTheStandInsClock(t *testing.T) {
 	for pass, want := range map[time.Duration]string{31 * time.Minute: "", day - 1: "",
 		day: "InvalidRefreshToken"} {
 		w := start(t)
-		client := w.client(t)
-		first := generate(t, client)
+		first := w.generate(t, "")
 		w.pass(pass)
-		_, err := client.RefreshWebofficeToken(refreshRequest(first.AccessToken,
-			first.RefreshToken))
-		if code := codeOf(t, err); code != want || len(w.DoubleSpends()) != 0 {
-			t.Errorf("after %v: %q, want %q; double spends %v", pass, code, want, w.DoubleSpends())
+		_, body := w.send(t, w.refreshRequest(t, first, ""))
+		if body["Code"] != want || len(w.DoubleSpends()) != 0 {
+			t.Errorf("after %v: %v, want %q; double spends %v", pass, body, want, w.DoubleSpends())
 		}
 	}
 }
 
 func TestForgetsTokensThatEndedLongAgo(t *testing.T) {
 	w := start(t)
-	client := w.client(t)
-	old := generate(t, client)
+	old := w.generate(t, "")
 	w.pass(49 * time.Hour)
-	fresh := generate(t, client)
+	fresh := w.generate(t, "")
 	w.frames(t, old, "open frame: unknown")
 	w.frames(t, fresh, "open frame: open")
 }
@@ -66,14 +54,11 @@ func TestForgetsTokensThatEndedLongAgo(t *testing.T) {
 func TestRefreshTokenSpentByManyAtOnce(t *testing.T) {
 	const many = 20
 	w := start(t)
-	first := generate(t, w.client(t))
+	first := w.generate(t, "")
 	var group sync.WaitGroup
 	won := make(chan bool, many)
-	for range many { // by plain HTTP: the SDK is not safe for concurrent use
-		request := w.request(t, raw{headers: map[string]string{"x-acs-action": office.Refresh},
-			query: map[string]string{"ProjectName": "test-project",
-				"AccessToken":  tea.StringValue(first.AccessToken),
-				"RefreshToken": tea.StringValue(first.RefreshToken)}})
+	for range many {
+		request := w.refreshRequest(t, first, "")
 		group.Go(func() {
 			answer, err := w.web.Client().Do(request)
 			if err == nil {
@@ -92,7 +77,7 @@ func TestRefreshTokenSpentByManyAtOnce(t *testing.T) {
 	}
 	spends := w.DoubleSpends()
 	if winners != 1 || len(spends) != many-1 ||
-		spends[0].Parameters["RefreshToken"] != tea.StringValue(first.RefreshToken) ||
+		spends[0].Parameters["RefreshToken"] != first.refresh ||
 		spends[0].Code != "InvalidRefreshToken" {
 		t.Errorf("%d won and %d double spends were seen, want 1 and %d", winners, len(spends),
 			many-1)
@@ -106,34 +91,21 @@ func TestRefreshTokenSpentByManyAtOnce(t *testing.T) {
 func TestRefreshRefuses(t *testing.T) {
 	w := start(t)
 	w.AddProject("other-project")
-	client := w.client(t)
-	mine, theirs := generate(t, client), generate(t, client)
-	request := func(project string, access, refresh *string) *imm.RefreshWebofficeTokenRequest {
-		return &imm.RefreshWebofficeTokenRequest{ProjectName: &project, AccessToken: access,
-			RefreshToken: refresh}
-	}
-	for name, c := range map[string]struct {
-		project         string
-		access, refresh *string
-		code            string
-	}{
-		"foreign access token":  {"test-project", theirs.AccessToken, mine.RefreshToken, "InvalidAccessToken"},
-		"unknown refresh token": {"test-project", mine.AccessToken, tea.String("0123"), "InvalidRefreshToken"},
-		"access token for it":   {"test-project", mine.AccessToken, mine.AccessToken, "InvalidRefreshToken"},
-		"no access token":       {"test-project", nil, mine.RefreshToken, "MissingAccessToken"},
-		"no refresh token":      {"test-project", mine.AccessToken, nil, "MissingRefreshToken"},
-		"another project":       {"other-project", mine.AccessToken, mine.RefreshToken, "InvalidRefreshToken"},
-		"unknown project":       {"nowhere", mine.AccessToken, mine.RefreshToken, "ResourceNotFound"},
+	mine, theirs := w.generate(t, ""), w.generate(t, "")
+	for changes, code := range map[string]string{
+		"AccessToken=" + theirs.access: "InvalidAccessToken",
+		"RefreshToken=0123":            "InvalidRefreshToken",
+		"RefreshToken=" + mine.access:  "InvalidRefreshToken",
+		"AccessToken=-":                "MissingAccessToken",
+		"RefreshToken=-":               "MissingRefreshToken",
+		"ProjectName=other-project":    "InvalidRefreshToken",
+		"ProjectName=nowhere":          "ResourceNotFound",
 	} {
-		_, err := client.RefreshWebofficeToken(request(c.project, c.access, c.refresh))
-		if code := codeOf(t, err); code != c.code {
-			t.Errorf("%s: got %s, want %s", name, code, c.code)
+		if _, body := w.send(t, w.refreshRequest(t, mine, changes)); body["Code"] != code {
+			t.Errorf("%s: got %v, want %s", changes, body, code)
 		}
 	}
-	if _, err := client.RefreshWebofficeToken(refreshRequest(mine.AccessToken,
-		mine.RefreshToken)); err != nil {
-		t.Errorf("the refusals spent the token: %v", err)
-	}
+	w.refresh(t, mine) // the refusals have not spent the token
 	if len(w.DoubleSpends()) != 0 {
 		t.Errorf("DoubleSpends() = %+v", w.DoubleSpends())
 	}
