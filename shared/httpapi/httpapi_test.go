@@ -23,99 +23,69 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// use is what a test's endpoint does with its parameters, which are the body or the query as text.
-type use func(context.Context, broker.Visitor, string) (broker.Answer, error)
-
-// endpoint is an Endpoint that serves the quick start too, and what it logs.
-func endpoint(t *testing.T, do use) (http.Handler, *bytes.Buffer) {
-	t.Helper()
-	log := &bytes.Buffer{}
-	return serving(t, true, io.MultiWriter(log, t.Output()), do), log
+// edge is an Endpoint whose parameters are the body, or what a query stands for, as text.
+type edge struct {
+	httpapi.Endpoint[string]
+	log bytes.Buffer
 }
 
-func serving(t testing.TB, quickStart bool, log io.Writer, do use) http.Handler {
+// using gives an edge that serves the quick start too; do looks at its visitor and parameters.
+func using(t *testing.T, do func(v broker.Visitor, text string) error) *edge {
 	t.Helper()
-	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	e := &edge{}
+	logger := slog.New(slog.NewTextHandler(io.MultiWriter(&e.log, t.Output()),
+		&slog.HandlerOptions{Level: slog.LevelDebug}))
 	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
 	verifier, err := caller.NewVerifier(caller.Options{Now: now,
 		LinkKeys: []weboffice.Secret{linkKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return httpapi.Endpoint[string]{
-		Edge: &httpapi.Edge{Origins: []string{origin}, QuickStart: quickStart,
-			Verifier: verifier, Now: now, Logger: logger,
-			Limits: broker.NewLimits(policy.Limits{}, logger)},
+	e.Endpoint = httpapi.Endpoint[string]{
+		Edge: &httpapi.Edge{Origins: []string{origin}, QuickStart: true, Verifier: verifier,
+			Now: now, Logger: logger, Limits: broker.NewLimits(policy.Limits{}, logger)},
 		Decode: func(body []byte) (string, error) { return string(body), nil },
-		Use:    do,
+		Use: func(_ context.Context, v broker.Visitor, text string) (broker.Answer, error) {
+			return broker.Answer{}, do(v, text)
+		},
 	}
+	return e
 }
 
-func post(body string) *http.Request { return posting(strings.NewReader(body)) }
+func failing(t *testing.T, err error) *edge {
+	return using(t, func(broker.Visitor, string) error { return err })
+}
 
-func posting(body io.Reader) *http.Request {
+func (e *edge) serve(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w
+}
+
+func post(body io.Reader) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/", body)
 	r.Header.Set("Content-Type", "application/json")
 	return r
 }
 
-func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
-}
-
-func answers(context.Context, broker.Visitor, string) (broker.Answer, error) {
-	return broker.Answer{}, nil
-}
-
-func fails(err error) use { return does(func(broker.Visitor, string) error { return err }) }
-
-// does is a use that looks at its visitor and parameters alone.
-func does(work func(v broker.Visitor, text string) error) use {
-	return func(_ context.Context, v broker.Visitor, text string) (broker.Answer, error) {
-		return broker.Answer{}, work(v, text)
+// post serves a request of a page.
+func (e *edge) post(header ...string) *httptest.ResponseRecorder {
+	r := post(strings.NewReader("{}"))
+	r.Header.Set("Origin", origin)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
 	}
+	return e.serve(r)
 }
 
-type errorBody struct{ RequestId, Code, Message, Recommend string }
-
-func errorOf(t *testing.T, w *httptest.ResponseRecorder) errorBody {
+// errorOf reads an error body, which has these four members and no other.
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) (id, code, message, recommend string) {
 	t.Helper()
-	var members map[string]string
-	var body errorBody
-	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &members),
-		json.Unmarshal(w.Body.Bytes(), &body)); err != nil || len(members) != 4 {
+	var body map[string]string
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || len(body) != 4 {
 		t.Fatalf("%s: %v", w.Body, err)
 	}
-	return body
-}
-
-func TestPanicIsANeutral500WithoutItsValue(t *testing.T) {
-	h, log := endpoint(t, does(func(broker.Visitor, string) error { panic("hunter2-token") }))
-	w := serve(h, post(`{}`))
-	body := errorOf(t, w)
-	if w.Code != 500 || body.Code != "InternalError" || body.RequestId == "" ||
-		strings.Contains(w.Body.String()+log.String(), "hunter2") {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-	if !strings.Contains(log.String(), body.RequestId) ||
-		!strings.Contains(log.String(), "a value of type string") ||
-		!strings.Contains(log.String(), "httpapi_test") {
-		t.Error("the log does not say where the panic was")
-	}
-	if w.Header().Get("Cache-Control") != "no-store" {
-		t.Error("may be cached")
-	}
-}
-
-func TestUnknownErrorIsANeutral500(t *testing.T) {
-	h, _ := endpoint(t, fails(fmt.Errorf("dial https://imm.example/?Password=%s", "hunter2")))
-	w := serve(h, post(`{}`))
-	if body := errorOf(t, w); w.Code != 500 || body.Code != "InternalError" ||
-		strings.Contains(w.Body.String(), "hunter2") {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
+	return body["RequestId"], body["Code"], body["Message"], body["Recommend"]
 }
 
 // readable says whether the page that asked may read an answer, and when to come again.
@@ -124,68 +94,84 @@ func readable(w *httptest.ResponseRecorder) bool {
 		w.Header().Get("Access-Control-Expose-Headers") == "Retry-After"
 }
 
-// A page sees Code, Message and Recommend; Fix and Cause are the operator's.
+func TestUnknownFailureIsANeutral500WithoutItsValue(t *testing.T) {
+	for name, do := range map[string]func(broker.Visitor, string) error{
+		"a panic": func(broker.Visitor, string) error { panic("hunter2-token") },
+		"an error": func(broker.Visitor, string) error {
+			return fmt.Errorf("dial https://imm.example/?Password=%s", "hunter2")
+		},
+	} {
+		e := using(t, do)
+		w := e.post()
+		id, code, _, _ := errorOf(t, w)
+		if w.Code != 500 || code != "InternalError" || id == "" || !readable(w) ||
+			w.Header().Get("Cache-Control") != "no-store" ||
+			strings.Contains(w.Body.String()+e.log.String(), "hunter2") {
+			t.Errorf("%s: %d %s %v", name, w.Code, w.Body, w.Header())
+		}
+		where := strings.Contains(e.log.String(), id) &&
+			strings.Contains(e.log.String(), "a value of type string") &&
+			strings.Contains(e.log.String(), "httpapi_test")
+		if where != (name == "a panic") { // the use case logs its errors
+			t.Errorf("%s: the log has %s", name, &e.log)
+		}
+	}
+}
+
+// A page sees Code, Message and Recommend; Fix and Cause are the operator's, as IMM's RequestId is.
 func TestEveryKindHasItsStatusAndKeepsItsCause(t *testing.T) {
-	statuses := map[weboffice.Kind]int{
+	for kind, status := range map[weboffice.Kind]int{
 		weboffice.Internal: 500, weboffice.Invalid: 400, weboffice.Unauthenticated: 401,
 		weboffice.Forbidden: 403, weboffice.NotFound: 404, weboffice.MethodNotAllowed: 405,
 		weboffice.SessionEnded: 410, weboffice.TooLarge: 413, weboffice.MediaType: 415,
 		weboffice.Throttled: 429, weboffice.BadGateway: 502, weboffice.Unavailable: 503,
 		weboffice.Timeout: 504,
-	}
-	for kind, status := range statuses {
-		h, _ := endpoint(t, fails(&weboffice.Error{Kind: kind, Code: "C", Message: "M",
-			Recommend: "R", Fix: "the fix", Cause: errors.New("the cause")}))
-		r := post(`{}`)
-		r.Header.Set("Origin", origin)
-		w := serve(h, r)
-		body := errorOf(t, w)
+	} {
+		w := failing(t, &weboffice.Error{Kind: kind, Code: "C", Message: "M", Recommend: "R",
+			Fix: "the fix", Cause: errors.New("the cause"), IMMRequestID: "the id"}).post()
+		_, code, message, recommend := errorOf(t, w)
 		if !readable(w) || w.Code != status || strings.Contains(w.Body.String(), "the ") ||
-			body.Code != "C" || body.Message != "M" || body.Recommend != "R" {
-			t.Errorf("%v: %d %s", kind, w.Code, w.Body)
-		}
-		if (w.Header().Get("WWW-Authenticate") == "Bearer") != (status == 401) ||
+			code != "C" || message != "M" || recommend != "R" ||
+			(w.Header().Get("WWW-Authenticate") == "Bearer") != (status == 401) ||
 			(w.Header().Get("Retry-After") != "") != (status == 429) {
-			t.Errorf("%d: %v", status, w.Header())
+			t.Errorf("%v: %d %s %v", kind, w.Code, w.Body, w.Header())
 		}
 	}
 }
 
 func TestRetryAfterIsWholeSecondsRoundedUp(t *testing.T) {
-	for wait, want := range map[time.Duration]string{0: "2", -time.Second: "2",
-		time.Nanosecond: "1", time.Second: "1", 1500 * time.Millisecond: "2", time.Minute: "60"} {
-		h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Throttled, RetryAfter: wait}))
-		if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != want {
-			t.Errorf("%v: %q, want %s", wait, got, want)
+	for _, c := range []struct {
+		kind weboffice.Kind
+		wait time.Duration
+		want string
+	}{
+		{weboffice.Throttled, 0, "2"}, {weboffice.Throttled, -time.Second, "2"},
+		{weboffice.Throttled, time.Nanosecond, "1"}, {weboffice.Throttled, time.Second, "1"},
+		{weboffice.Throttled, 1500 * time.Millisecond, "2"},
+		{weboffice.Throttled, time.Minute, "60"}, {weboffice.Unavailable, 5 * time.Second, "5"},
+	} {
+		w := failing(t, &weboffice.Error{Kind: c.kind, RetryAfter: c.wait}).post()
+		if got := w.Header().Get("Retry-After"); got != c.want {
+			t.Errorf("%v: %q, want %s", c.wait, got, c.want)
 		}
-	}
-	h, _ := endpoint(t, fails(&weboffice.Error{Kind: weboffice.Unavailable,
-		RetryAfter: 5 * time.Second}))
-	if got := serve(h, post(`{}`)).Header().Get("Retry-After"); got != "5" {
-		t.Errorf("503: %q", got)
 	}
 }
 
 func TestRequestIDIsThePlatformsOrOurs(t *testing.T) {
 	var seen string
-	h, _ := endpoint(t, func(ctx context.Context, _ broker.Visitor, _ string) (
-		broker.Answer, error) {
+	e := failing(t, nil)
+	e.Use = func(ctx context.Context, _ broker.Visitor, _ string) (broker.Answer, error) {
 		seen = weboffice.RequestID(ctx)
 		return broker.Answer{}, weboffice.ErrForbidden.New()
-	})
-	r := post(`{}`)
+	}
+	r := post(nil)
 	r = r.WithContext(weboffice.WithRequestID(r.Context(), "1-platform"))
-	if body := errorOf(t, serve(h, r)); body.RequestId != "1-platform" || seen != "1-platform" {
-		t.Errorf("%q, %q", body.RequestId, seen)
+	if id, _, _, _ := errorOf(t, e.serve(r)); id != "1-platform" || seen != id {
+		t.Errorf("%q, %q", id, seen)
 	}
-	own := errorOf(t, serve(h, post(`{}`))).RequestId
-	if len(own) != 36 || own != seen || own == errorOf(t, serve(h, post(`{}`))).RequestId {
-		t.Errorf("our own is %q", own)
-	}
-	h, _ = endpoint(t, fails(&weboffice.Error{Kind: weboffice.Internal,
-		IMMRequestID: "IMM-1"})) // which is for the log
-	if body := errorOf(t, serve(h, r)); body.RequestId != "1-platform" {
-		t.Errorf("%q", body.RequestId)
+	own, _, _, _ := errorOf(t, e.post())
+	if next, _, _, _ := errorOf(t, e.post()); len(own) != 36 || next == own || seen != next {
+		t.Errorf("our own are %q and %q", own, next)
 	}
 }
 
@@ -196,17 +182,17 @@ func TestAddressIsTheConnectionsAndNoHeaders(t *testing.T) {
 		"": "invalid IP", "@": "invalid IP",
 	} {
 		var got string
-		h, _ := endpoint(t, does(func(v broker.Visitor, _ string) error {
+		e := using(t, func(v broker.Visitor, _ string) error {
 			got = v.Address.String()
 			return nil
-		}))
-		r := post(`{}`)
+		})
+		r := post(nil)
 		r.RemoteAddr = remote
 		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded",
 			"X_Forwarded_For", "True-Client-Ip", "X-Fc-Client-Ip"} {
 			r.Header.Set(name, "198.51.100.1")
 		}
-		if w := serve(h, r); w.Code != 200 || got != want {
+		if w := e.serve(r); w.Code != 200 || got != want {
 			t.Errorf("%q: %s, want %s", remote, got, want)
 		}
 	}
@@ -227,12 +213,13 @@ func TestAnswerOnTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, log := endpoint(t, func(context.Context, broker.Visitor, string) (broker.Answer, error) {
+	e := failing(t, nil)
+	e.Use = func(context.Context, broker.Visitor, string) (broker.Answer, error) {
 		return broker.Answer{Access: access, RefreshToken: sealed,
 			Permission: weboffice.Permission{Readonly: true, Copy: true}}, nil
-	})
-	r := post(`{}`)
-	w := serve(h, r.WithContext(weboffice.WithRequestID(r.Context(), "R")))
+	}
+	r := post(nil)
+	w := e.serve(r.WithContext(weboffice.WithRequestID(r.Context(), "R")))
 	want := `{"RequestId":"R","WebofficeURL":"https://office.example.com/w/1?a=1&b=<2>",` +
 		`"AccessToken":"access-1","RefreshToken":"` + sealed.Reveal() + `",` +
 		`"AccessTokenExpiredTime":"2026-01-01T19:04:05.856132358Z",` +
@@ -244,197 +231,172 @@ func TestAnswerOnTheWire(t *testing.T) {
 		w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%d %s%v", w.Code, w.Body, w.Header())
 	}
-	if log.Len() != 0 {
-		t.Errorf("the edge logs what the use case has logged: %s", log)
+	if e.log.Len() != 0 {
+		t.Errorf("the edge logs what the use case has logged: %s", &e.log)
 	}
 }
 
-func TestBodyThatBreaksOffIsA400(t *testing.T) {
-	reached := false
-	h, _ := endpoint(t, does(func(broker.Visitor, string) error { reached = true; return nil }))
-	r := posting(
-		io.MultiReader(strings.NewReader(`{"SourceURI":`), iotest.ErrReader(io.ErrUnexpectedEOF)))
-	if w := serve(h, r); w.Code != 400 || reached {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-	// which is the decoder's to refuse
-	if w := serve(h, post(`{"SourceURI":`)); w.Code != 200 || !reached {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
+// counted is a body, and how much of it was read.
+type counted struct {
+	io.Reader
+	read int
 }
 
-// The largest body passes, one byte more does not, however its length is announced.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
+}
+
+// spaces is a body without an end.
+type spaces struct{}
+
+func (spaces) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte(" "), len(p))), nil }
+
+// The largest body passes, one byte more does not, however its length is announced; no more of it
+// is read than that. What has a body's form, but no sense, is the decoder's to refuse.
 func TestBodyIsBounded(t *testing.T) {
-	var got int
-	h, _ := endpoint(t, does(func(_ broker.Visitor, text string) error {
-		got = len(text)
-		return nil
-	}))
-	for size, status := range map[int]int{httpapi.MaxBody: 200, httpapi.MaxBody + 1: 413} {
-		for _, announced := range []int{size, -1} {
-			r := post(strings.Repeat("x", size))
-			r.ContentLength = int64(announced)
-			got = 0
-			if w := serve(h, r); w.Code != status || (got == size) != (status == 200) {
-				t.Errorf("%d bytes, announced %d: %d", size, announced, w.Code)
-			}
+	text, largest := strings.NewReader, strings.Repeat("x", httpapi.MaxBody)
+	for name, c := range map[string]struct {
+		body      io.Reader
+		announced int64
+		status    int
+	}{
+		"half an object":        {text(`{"SourceURI":`), -1, 200},
+		"the largest":           {text(largest), httpapi.MaxBody, 200},
+		"the largest, silently": {text(largest), -1, 200},
+		"one byte more":         {text(largest + "x"), -1, 413},
+		"announced":             {spaces{}, httpapi.MaxBody + 1, 413},
+		"without an end":        {spaces{}, -1, 413},
+		"broken off": {io.MultiReader(text(`{"SourceURI":`),
+			iotest.ErrReader(io.ErrUnexpectedEOF)), -1, 400},
+	} {
+		got := 0
+		e := using(t, func(_ broker.Visitor, text string) error { got = len(text); return nil })
+		body := &counted{Reader: c.body}
+		r := post(body)
+		r.ContentLength = c.announced
+		if w := e.serve(r); w.Code != c.status || body.read > 2*httpapi.MaxBody ||
+			(got > 0 && got == body.read) != (c.status == 200) {
+			t.Errorf("%s: %d, %d of %d bytes", name, w.Code, got, body.read)
 		}
 	}
 }
 
-// endless is a body of spaces, and how much of it was taken.
-type endless struct{ taken int }
-
-func (e *endless) Read(p []byte) (int, error) {
-	e.taken += len(p)
-	return copy(p, bytes.Repeat([]byte(" "), len(p))), nil
-}
-
-// A body without an end is read up to the bound, and not to its end.
-func TestAttackBodyWithoutAnEnd(t *testing.T) {
-	h, _ := endpoint(t, answers)
-	body := &endless{}
-	r := posting(body)
-	r.ContentLength = -1
-	if w := serve(h, r); w.Code != 413 || body.taken > 2*httpapi.MaxBody {
-		t.Errorf("%d after %d bytes", w.Code, body.taken)
+// What is refused by its head alone is refused before its body costs anything. It has one line in
+// the log, without anything of the query, the headers or the body.
+func TestRefusedByItsHead(t *testing.T) {
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
 	}
-}
-
-// unread is a body that fails the test when somebody reads it.
-type unread struct{ t *testing.T }
-
-func (u unread) Read([]byte) (int, error) {
-	u.t.Error("the body is read")
-	return 0, io.EOF
-}
-
-// What is refused by its head alone is refused before its body costs anything.
-func TestBodyOfARefusedRequestIsNotRead(t *testing.T) {
-	h, _ := endpoint(t, answers)
 	for name, c := range map[string]struct {
-		change func(*http.Request)
-		status int
+		change  func(*http.Request)
+		status  int
+		outcome string
 	}{
-		"origin":       {func(r *http.Request) { r.Header.Set("Origin", "https://a.b") }, 403},
-		"method":       {func(r *http.Request) { r.Method = http.MethodPut }, 405},
-		"proof":        {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401},
-		"length":       {func(r *http.Request) { r.ContentLength = httpapi.MaxBody + 1 }, 413},
-		"content type": {func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 415},
-		"query":        {func(r *http.Request) { r.URL.RawQuery = "a=b" }, 400},
+		"origin": {header("Origin", "https://hunter2.example"), 403, "Forbidden.Origin"},
+		"method": {func(r *http.Request) { r.Method = "PUT" }, 405, "MethodNotAllowed"},
+		"proof":  {header("Authorization", "Bearer hunter2"), 401, "Unauthenticated"},
+		"length": {func(r *http.Request) { r.ContentLength = httpapi.MaxBody + 1 }, 413,
+			"RequestTooLarge"},
+		"media": {header("Content-Type", "text/hunter2"), 415, "UnsupportedMediaType"},
+		"query": {func(r *http.Request) { r.URL.RawQuery = "hunter2=1" }, 400, "InvalidArgument"},
 		"proof before all": {func(r *http.Request) {
-			r.Header.Set("Authorization", "Bearer x")
+			r.Header.Set("Authorization", "Bearer hunter2")
 			r.Header.Set("Content-Type", "text/plain")
 			r.ContentLength = httpapi.MaxBody + 1
-		}, 401},
+		}, 401, "Unauthenticated"},
 	} {
-		r := posting(unread{t})
+		e := using(t, func(broker.Visitor, string) error { t.Error(name); return nil })
+		body := &counted{Reader: strings.NewReader("hunter2")}
+		r := post(body)
 		r.Header.Set("Origin", origin)
 		c.change(r)
-		if w := serve(h, r); w.Code != c.status || readable(w) != (name != "origin") {
-			t.Errorf("%s: %d", name, w.Code)
+		w := e.serve(r)
+		id, _, _, _ := errorOf(t, w)
+		if w.Code != c.status || readable(w) != (name != "origin") || body.read > 0 {
+			t.Errorf("%s: %d, %d bytes read", name, w.Code, body.read)
+		}
+		if line := e.log.String(); strings.Count(line, "\n") != 1 ||
+			!strings.Contains(line, "outcome="+c.outcome+" ") || !strings.Contains(line, id) ||
+			strings.Contains(line, "hunter2") {
+			t.Errorf("%s: %s", name, line)
 		}
 	}
 }
 
-// One line for each request that the use case did not see, without anything of the query, the
-// headers or the body.
-func TestEdgeLogsWhatItRefuses(t *testing.T) {
-	for outcome, c := range map[string]struct{ method, target, header, value string }{
-		"Unauthenticated":  {"POST", "/", "Authorization", "Bearer hunter2"},
-		"MethodNotAllowed": {"PUT", "/?secret=hunter2", "X-Any", "hunter2"},
-		"Forbidden.Origin": {"POST", "/", "Origin", "https://hunter2.example"},
-		"InvalidArgument":  {"POST", "/?hunter2=1", "X-Any", "hunter2"},
+func TestProofs(t *testing.T) {
+	good, notOne := "Bearer "+linkProof(t), "not one Bearer token"
+	for _, c := range []struct {
+		proofs []string
+		status int
+		why    string // in the log
+	}{
+		{[]string{good}, 200, ""}, {nil, 200, ""}, {[]string{good, good}, 401, notOne},
+		{[]string{"Bearer " + strings.Repeat("x", 1<<20)}, 401, "longer than 8192 bytes"},
+		{[]string{"Bearer " + strings.Repeat("x", 9600)}, 401, "longer than 8192 bytes"},
+		{[]string{"Bearer"}, 401, notOne}, {[]string{"Bearer "}, 401, notOne},
+		{[]string{"Basic eDp4"}, 401, notOne}, {[]string{""}, 401, notOne},
+		{[]string{"BearerX"}, 401, notOne}, {[]string{"Token x"}, 401, notOne},
+		{[]string{"bearer  x"}, 401, ""}, {[]string{"Bearer a b"}, 401, ""},
 	} {
-		h, log := endpoint(t, answers)
-		r := httptest.NewRequest(c.method, c.target, nil)
-		r.Header.Set(c.header, c.value)
-		w := serve(h, r)
-		line := log.String()
-		if strings.Count(line, "\n") != 1 || !strings.Contains(line, "outcome="+outcome) ||
-			!strings.Contains(line, errorOf(t, w).RequestId) || strings.Contains(line, "hunter2") {
-			t.Errorf("%s: %s", outcome, line)
+		e, r := failing(t, nil), post(nil)
+		r.Header["Authorization"] = c.proofs
+		if w := e.serve(r); w.Code != c.status || !strings.Contains(e.log.String(), c.why) {
+			t.Errorf("%.30q: %d, logged %.300s", c.proofs, w.Code, &e.log)
 		}
-	}
-}
-
-func TestProofOfAnyLengthIsBounded(t *testing.T) {
-	h, log := endpoint(t, answers)
-	for why, proofs := range map[string][]string{
-		"longer than 8192 bytes": {"Bearer " + strings.Repeat("x", 1<<20),
-			"Bearer " + strings.Repeat("x", 9600)},
-		"not one Bearer token": {"Bearer", "Bearer ", "Basic eDp4", "", "BearerX", "Token x"},
-		"":                     {"bearer  x", "Bearer a b"},
-	} {
-		for _, proof := range proofs {
-			r := post(`{}`)
-			r.Header["Authorization"] = []string{proof}
-			log.Reset()
-			if w := serve(h, r); w.Code != 401 || !strings.Contains(log.String(), why) {
-				t.Errorf("%.20q: %d, logged %.300s", proof, w.Code, log)
-			}
-		}
-	}
-	r := post(`{}`) // each of the two is good
-	r.Header["Authorization"] = []string{"Bearer " + linkProof(t), "Bearer " + linkProof(t)}
-	if w := serve(h, r); w.Code != 401 {
-		t.Errorf("two proofs: %d", w.Code)
-	}
-	if w := serve(h, post(`{}`)); w.Code != 200 {
-		t.Errorf("no proof: %d", w.Code)
 	}
 }
 
 // What nobody has shown a proof for is not read while its address was refused over and over.
-// Colleagues behind that address who bear a proof are served, and so are guests of elsewhere.
+// Colleagues behind that address who bear a proof are served, and so are guests of elsewhere. Only
+// who is at fault is slowed down: not a guest whose request IMM failed or throttled, or whose
+// document is not there.
 func TestRefusedStrangersAreNotRead(t *testing.T) {
-	read := 0
-	h, log := endpoint(t, does(func(v broker.Visitor, _ string) error {
-		if read++; v.Guest() && v.Address.String() == "192.0.2.1" {
-			return weboffice.ErrUnauthenticated.New()
-		}
-		return nil
-	}))
-	request := func(address, proof string) *httptest.ResponseRecorder {
-		r := post(`{}`)
-		r.RemoteAddr = address
-		if proof != "" {
-			r.Header.Set("Authorization", "Bearer "+proof)
-		}
-		return serve(h, r)
-	}
-	refused := 0
-	for range 1000 {
-		switch w := request("192.0.2.1:1", ""); w.Code {
-		case 401:
-			refused++
-		case 429:
-			if w.Header().Get("Retry-After") != "1" {
-				t.Fatal(w.Header())
+	for _, c := range []struct {
+		failure weboffice.Failure
+		slowed  bool
+	}{{weboffice.ErrUnauthenticated, true}, {weboffice.ErrSessionEnded, true},
+		{weboffice.ErrIMMBusy, false}, {weboffice.ErrIMMFailed, false},
+		{weboffice.ErrIMMDocument, false}, {weboffice.ErrInternal, false}} {
+		used := 0
+		e := using(t, func(v broker.Visitor, _ string) error {
+			if used++; v.Guest() && v.Address.String() == "192.0.2.1" {
+				return c.failure.New()
 			}
-		default:
-			t.Fatal(w.Code, w.Body)
+			return nil
+		})
+		request := func(address string) *http.Request {
+			r := post(nil)
+			r.RemoteAddr = address
+			return r
 		}
-	}
-	if refused != read || read > 300 {
-		t.Errorf("%d of 1000 were read, %d refused", read, refused)
-	}
-	if !strings.Contains(log.String(), "refused requests of one address") {
-		t.Error("the log does not say why")
-	}
-	for name, w := range map[string]*httptest.ResponseRecorder{
-		"a colleague": request("192.0.2.1:2", linkProof(t)),
-		"elsewhere":   request("192.0.2.2:1", ""),
-	} {
-		if w.Code != 200 {
-			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		slowed := 0
+		for range 1000 {
+			if w := e.serve(request("192.0.2.1:1")); strings.Contains(w.Body.String(), "Too many") {
+				if slowed++; w.Code != 429 || w.Header().Get("Retry-After") != "1" {
+					t.Fatal(w.Code, w.Header())
+				}
+			}
+		}
+		if used+slowed != 1000 || (used <= 300) != c.slowed || strings.Contains(e.log.String(),
+			"refused requests of one address") != c.slowed {
+			t.Errorf("%s: %d of 1000 were read, %d refused", c.failure.Code, used, slowed)
+		}
+		colleague := request("192.0.2.1:2")
+		colleague.Header.Set("Authorization", "Bearer "+linkProof(t))
+		if w := e.serve(colleague); w.Code != 200 {
+			t.Errorf("a colleague: %d %s", w.Code, w.Body)
+		}
+		if w := e.serve(request("192.0.2.2:1")); w.Code != 200 {
+			t.Errorf("elsewhere: %d %s", w.Code, w.Body)
 		}
 	}
 }
 
 var linkKey = weboffice.Secret("0123456789abcdef0123456789ABCDEF")
 
-func linkProof(t testing.TB) string {
+func linkProof(t *testing.T) string {
 	t.Helper()
 	now := time.Unix(1_800_000_000, 0)
 	link, err := caller.MintLink(linkKey, caller.LinkClaims{ID: "l", Document: "oss://b-1/a.docx",
@@ -443,20 +405,4 @@ func linkProof(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return link.Reveal()
-}
-
-// Only who is at fault is slowed down: not a guest whose request IMM failed or throttled, or whose
-// document is not there.
-func TestFailuresBehindTheFunctionsSlowNobodyDown(t *testing.T) {
-	for _, failure := range []weboffice.Failure{weboffice.ErrIMMBusy, weboffice.ErrIMMFailed,
-		weboffice.ErrIMMDocument, weboffice.ErrInternal, weboffice.ErrSessionEnded} {
-		slowed := false
-		h, _ := endpoint(t, fails(failure.New()))
-		for range 1000 {
-			slowed = slowed || strings.Contains(serve(h, post(`{}`)).Body.String(), "Too many")
-		}
-		if slowed != (failure == weboffice.ErrSessionEnded) {
-			t.Errorf("%s: slowed %v", failure.Code, slowed)
-		}
-	}
 }
