@@ -36,7 +36,7 @@ func (p project) code(r *report) (all []source) {
 		set := token.NewFileSet()
 		file, err := parser.ParseFile(set, name, text, parser.ParseComments)
 		if err != nil {
-			r.add(place{Filename: name, Line: 1}, err.Error(), "")
+			r.add(place{Filename: name, Line: 1}, err.Error(), "correct the Go")
 			continue
 		}
 		all = append(all, source{name, text, set, file})

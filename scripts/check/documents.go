@@ -142,6 +142,7 @@ func (n node) keys() []string { return slices.Sorted(maps.Keys(n.fields)) }
 func (n node) with(over node) node {
 	switch {
 	case over.empty():
+		n.place = cmp.Or(n.place, over.place)
 		return n
 	case n.fields == nil || over.fields == nil:
 		return over

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // shipped are this repository's own templates, with the environments as they ship: the file in use
@@ -27,7 +31,7 @@ func shipped(t testing.TB) map[string]string {
 	return files
 }
 
-// findings runs a check on the files.
+// findings runs a check on a project of these files.
 func findings(t testing.TB, check func(context.Context, project, *report),
 	files map[string]string) (all string) {
 	t.Helper()
@@ -35,7 +39,7 @@ func findings(t testing.TB, check func(context.Context, project, *report),
 	for name, text := range files {
 		system[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	check(t.Context(), project{files: system}, r)
+	check(t.Context(), project{files: system, names: slices.Sorted(maps.Keys(files))}, r)
 	for _, f := range r.findings {
 		if all += f.String() + "\n"; !findingLine.MatchString(f.String()) {
 			t.Errorf("%q is not file:line:column: what — fix", f)
@@ -44,162 +48,46 @@ func findings(t testing.TB, check func(context.Context, project, *report),
 	return all
 }
 
+// expect checks that the findings hold a text, or that there are none.
+func expect(t *testing.T, check func(context.Context, project, *report), files map[string]string,
+	want string) {
+	t.Helper()
+	got := findings(t, check, files)
+	if want == "" && got != "" || !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 var findingLine = regexp.MustCompile(`^[\w./-]+:\d+(:\d+)?: (?s:.+) — .+$`)
 
-// mutation is one change of a file and a piece of the finding that it must cause.
-type mutation struct{ old, new, want string }
-
-func mutate(t *testing.T, check func(context.Context, project, *report), file string,
-	mutations []mutation) {
+// TestMutations: each change of testdata/mutations.yaml alone causes its finding.
+func TestMutations(t *testing.T) {
+	var all map[string][][3]string
+	text, err := os.ReadFile("testdata/mutations.yaml")
+	if err = errors.Join(err, yaml.Load(text, &all)); err != nil || len(all) != 3 {
+		t.Fatalf("%v: %d files", err, len(all))
+	}
 	files := shipped(t)
-	if all := findings(t, check, files); all != "" {
-		t.Errorf("unchanged: %s", all)
+	for file, mutations := range all {
+		check := checkServerless
+		if file == "template.yml" {
+			check = checkTemplate
+		}
+		expect(t, check, files, "")
+		for _, m := range mutations {
+			t.Run(m[1], func(t *testing.T) {
+				changed := maps.Clone(files)
+				changed[file] = strings.Replace(files[file], m[0], m[1], 1)
+				if expect(t, check, changed, m[2]); changed[file] == files[file] {
+					t.Errorf("nothing was changed: there is no %q", m[0])
+				}
+			})
+		}
 	}
-	for _, m := range mutations {
-		t.Run(m.new, func(t *testing.T) {
-			changed := maps.Clone(files)
-			changed[file] = strings.Replace(files[file], m.old, m.new, 1)
-			all := findings(t, check, changed)
-			if changed[file] == files[file] || !strings.Contains(all, m.want) {
-				t.Errorf("%q → %q: no finding with %q in\n%s", m.old, m.new, m.want, all)
-			}
-		})
-	}
-}
-
-func TestMutationsOfServerlessFile(t *testing.T) {
-	const role, keys = "${env('WEBOFFICE_ROLE', 'weboffice-functions')}",
-		"${env('WEBOFFICE_SESSION_KEYS')}"
-	mutate(t, checkServerless, "s.yaml", []mutation{
-		{"authType: anonymous", "authType: bogus", "authType: value must be 'anonymous'"},
-		{"authType: anonymous", "authType: function", "a gateway's own check breaks preflights"},
-		{"memorySize: 256", "memorysize: 256", "props.memorysize: this is not a property"},
-		{"memorySize: 256", "a: 1\n      zed: 1", "generate.props.zed: this is not a property"},
-		{"memorySize: 256", "a: 1\n      zed: 1", "generate.props.a: this is not a property"},
-		{"memorySize: 256", "memorySize: 250", "memorySize: multipleOf: got 250, want 64"},
-		{"memorySize: 256", "memorySize: '256'", "memorySize: got string, want integer"},
-		{"memorySize: 256", "memorySize: 1024", "0.2 vCPU for 1 GB"},
-		{"cpu: 0.2", "cpu: 0.22", "cpu: multipleOf: got 0.22, want 0.05"},
-		{"cpu: 0.2", "cpu: 0.5", "0.5 vCPU for 0.25 GB"},
-		{"diskSize: 512", "diskSize: 1024", "diskSize: value must be"},
-		{"      timeout: 30", "      Timeout: 30", "missing property 'timeout'"},
-		{"timeout: 30", "timeout: 3", "timeout: minimum: got 3, want 10"},
-		{"[OPTIONS, GET, POST]", "[GET, POST]", "list OPTIONS, the gateway answers"},
-		{"[OPTIONS, GET, POST]", "[OPTIONS, GET, PSOT]", "methods.2: value must be one of"},
-		{"handler: bootstrap", "handler: index.handler", "handler: value must be 'bootstrap'"},
-		{"code: ./dist/fc/refresh", "code: ./functions/refresh", "must be './dist/fc/refresh'"},
-		{"code: ./dist/fc/refresh", "code: ./dist/fc/generate", "must be './dist/fc/refresh'"},
-		{"runtime: go1", "runtime: go1.x", "runtime: value must be one of 'go1', 'custom"},
-		{"diskSize: 512", "diskSize: 512\n      instanceConcurrency: 20", "go1 takes one request"},
-		{"region: ${vars.region}", "region: cn-shanghia", "region: value must be one of"},
-		{role, "acs:ram::role/x", "acs:ram::ACCOUNT:role/NAME"},
-		{"      role: " + role, "      endpoint: none", "missing property 'role'"},
-		{keys, "${env('WEBOFFICE_SESSION_KEYS', 'c2VjcmV0')}", "SESSION_KEYS stands in a file"},
-		{keys, "c2VjcmV0", "WEBOFFICE_SESSION_KEYS stands in a file"},
-		{keys, "${env('KEYS', 'c2VjcmV0')}", "WEBOFFICE_SESSION_KEYS stands in a file"},
-		{"WEBOFFICE_SESSION_KEYS: ", "WEBOFFICE_SESION_KEYS: ", "do not read WEBOFFICE_SESION"},
-		{"WEBOFFICE_SESSION_KEYS: ", "WEBOFFICE_SESSION_KEY: ", "WEBOFFICE_SESSION_KEYS is missing"},
-		{"LOG_LEVEL: ", "FC_LOG_LEVEL: ", "FC_LOG_LEVEL is the platform's own"},
-		{"LOG_LEVEL: ", "ALIBABA_CLOUD_ACCESS_KEY_ID: ", "do not read ALIBABA_CLOUD_ACCESS_KEY"},
-		{"reservedConcurrency:", "reserved:", "missing property 'reservedConcurrency'"},
-		{"logConfig: auto", "logConfig: Auto", "logConfig: value must be 'auto'"},
-		{"logConfig: auto", "logConfig: {project: p}", "missing property 'logstore'"},
-		{"functionName: weboffice-refresh", "functionName: weboffice-generate", "is deployed over"},
-		{"triggerType: http", "triggerType: oss", "triggerType: value must be 'http'"},
-		{"edition: 3.0.0", "edition: 2.0.0", "edition: value must be '3.0.0'"},
-		{"component: fc3-domain", "component: fc3-domian", "component: value must be one of"},
-		{"go run ./scripts/build -target", "make", "build before a deployment"},
-		{"[generate, refresh]", "[generate, refersh]", "flow names refersh"},
-		{"<<: *function", "<<: *functoin", "unknown anchor 'functoin'"},
-		{"memorySize: 256", "cpu: 0.1", `mapping key "cpu" already defined`},
-		{"resources:\n", "resources:\n  generate: [\n", "correct the YAML"},
-		{"env: scripts/env.yaml", "env: env.yaml", "env.yaml:1: the file is not there"},
-		{"protocol: HTTPS", "protocol: HTTP", "protocol: value must be 'HTTPS'"},
-		{"minVersion: TLSv1.2", "minVersion: TLSv1.0", "minVersion: value must be one of"},
-		{"${resources.refresh.props.functionName}", "weboffice-refersh", "is no function of this"},
-	})
-}
-
-func TestMutationsOfEnvironments(t *testing.T) {
-	mutate(t, checkServerless, "scripts/env.yaml", []mutation{
-		{"        refresh:\n", "        refersh:\n", "s.yaml has no resource refersh"},
-		{"type: testing", "type: test", "environments.0.type: value must be one of"},
-		{"type: testing", "type: testing\n    region: cn-beijing", "0.region: this is not a property"},
-		{"weboffice-generate-test\n", "weboffice-generate-production\n", "deployed over test/generate"},
-		{"functionName: weboffice-generate-test\n", "props: {functionName: x}\n", "props.props: this is not"},
-		{"reservedConcurrency: 5\n", "reservedConcurrency: five\n", "got string, want integer"},
-		{"LOG_LEVEL: DEBUG", "LOGLEVEL: DEBUG", "do not read LOGLEVEL"},
-		{"LOG_LEVEL: DEBUG", "WEBOFFICE_LINK_KEYS: c2VjcmV0", "WEBOFFICE_LINK_KEYS stands in a file"},
-		{"# instanceConcurrency: 20", "instanceConcurrency: 20", "go1 takes one request per instance"},
-	})
-}
-
-func TestMutationsOfTheTemplate(t *testing.T) {
-	mutate(t, checkTemplate, "template.yml", []mutation{
-		{"AuthType: NONE", "AuthType: AWS_IAM", "AuthType: value must be 'NONE'"},
-		{"AuthType: NONE", "AuthType: !Ref LogLevel", "AuthType: value must be 'NONE'"},
-		{"        AuthType: NONE\n", "", "missing property 'AuthType'"},
-		{"InvokeMode: BUFFERED", "InvokeMode: RESPONSE_STREAM", "InvokeMode: value must be"},
-		{"InvokeMode: BUFFERED", "Cors: {AllowOrigins: ['*']}", "Cors: this is not a property"},
-		{"MemorySize: 256", "MemorySie: 256", "MemorySie: this is not a property"},
-		{"MemorySize: 256", "MemorySie: 256", "missing property 'MemorySize'"},
-		{"MemorySize: 256", "MemorySize: 64", "MemorySize: minimum: got 64, want 128"},
-		{"Timeout: 30", "Timeout: 3", "Timeout: minimum: got 3, want 10"},
-		{"Runtime: provided.al2023", "Runtime: go1.x", "Runtime: value must be 'provided.al2023'"},
-		{"Architectures: [arm64]", "Architectures: [x86_64]", "Architectures.0: value must be 'arm64'"},
-		{"Architectures: [arm64]", "Architectures: []", "Architectures: minItems"},
-		{"Handler: bootstrap", "Handler: main", "Handler: value must be 'bootstrap'"},
-		{"CodeUri: dist/lambda/generate", "CodeUri: .", "value must be 'dist/lambda/generate'"},
-		{"CodeUri: dist/lambda/generate", "CodeUri: dist/lambda/refresh", "value must be 'dist/lambda/gen"},
-		{"    Runtime:", "    CodeUri: .\n    Runtime:", "SAM takes it from each function alone"},
-		{"SkipBuild: true #", "SkipBuild: false #", "SkipBuild: value must be true"},
-		{"    Metadata:\n      SkipBuild: true #", "    #", "missing property 'Metadata'"},
-		{"      Role: !GetAtt FunctionRole.Arn\n", "", "missing property 'Role'"},
-		{"Role: !GetAtt FunctionRole.Arn", "Role: arn:aws:iam::123456789012:role/x", "random name"},
-		{"!If [HasReservedConcurrency, !Ref ReservedConcurrency, !Ref AWS::NoValue]", "10", "none to reserve"},
-		{"!If [HasReservedConcurrency,", "!If [HasReserved,", "HasReserved is no parameter, condition"},
-		{"SESSION_KEYS: !Ref", "SESSION_KEY: !Ref", "WEBOFFICE_SESSION_KEYS is missing in"},
-		{"WEBOFFICE_REGION: ", "WEBOFFICE_REGOIN: ", "the functions do not read WEBOFFICE_REGOIN"},
-		{"        ALIBABA_CLOUD_OIDC_AUDIENCE: !Ref OidcAudience\n", "", "OIDC_AUDIENCE is missing"},
-		{"LOG_LEVEL: !Ref", "AWS_LOG_LEVEL: !Ref", "AWS_LOG_LEVEL is the platform's own"},
-		{"SESSION_KEYS: !Ref SessionKeys", "SESSION_KEYS: c2VjcmV0", "SESSION_KEYS: 'anyOf' failed"},
-		{"SESSION_KEYS: !Ref SessionKeys", "SESSION_KEYS: !Ref Project", "!Ref a parameter with NoEcho"},
-		{"    NoEcho: true\n    Default: none #", "    Default: none #", "LinkKeys: missing property 'NoEcho'"},
-		{"WEBOFFICE_PROJECT: !Ref Project", "WEBOFFICE_PROJECT: !Ref Projcet", "Projcet is no parameter"},
-		{"        WEBOFFICE_PROJECT: !Ref Project\n", "", "nothing uses the parameter Project"},
-		{"WEBOFFICE_PROJECT: !Ref Project", "WEBOFFICE_PROJECT: !Reference Project", "Reference is no intrinsic"},
-		{"RoleName: !Sub ${AWS::StackName}-${AWS::Region}", "Path: /", "missing property 'RoleName'"},
-		{"RoleName: !Sub ${AWS::StackName}", "RoleName: !Sub ${StackName}", "StackName is no parameter"},
-		{"Service: lambda.amazonaws.com", "Service: ec2.amazonaws.com", "Principal.Service: value must be"},
-		{"Action: sts:GetWebIdentityToken #", "Action: 'sts:*' #", "it takes service:Action without *"},
-		{"Action: sts:GetWebIdentityToken #", "Action: sts:GetCallerIdentity #", "allow sts:GetWebIdentityToken"},
-		{"Action: sts:GetWebIdentityToken #", "Action: sts:GetCallerIdentity #", "name the resources"},
-		{"sts:IdentityTokenAudience: !Ref OidcAudience", "sts:IdentityTokenAudience: '*'", "same !Ref OidcAudience"},
-		{"ForAllValues:StringEquals", "StringLike", "missing property 'ForAllValues:StringEquals'"},
-		{"sts:IdentityTokenAudience: 'false'", "sts:IdentityTokenAudience: 'true'", "true of no audience at all"},
-		{"sts:SigningAlgorithm: RS256", "sts:SigningAlgorithm: ES384", "value must be 'RS256'"},
-		{"sts:DurationSeconds: 300", "sts:DurationSeconds: 86400", "got 86,400, want 3,600"},
-		{"NumericLessThanEquals:", "NumericLessThan:", "missing property 'NumericLessThanEquals'"},
-		{"Resource: [!GetAtt GenerateLogs.Arn, !GetAtt RefreshLogs.Arn]", "Resource: '*'", "name the resources"},
-		{"Resource: [!GetAtt GenerateLogs.Arn,", "Resource: [!GetAtt GenerateLog.Arn,", "GenerateLog.Arn is no"},
-		{"!GetAtt GenerateFunctionUrl.FunctionUrl", "!Ref GenerateFunction", "Outputs.GenerateUrl.Value: "},
-		{"    Value: !GetAtt FunctionRole.Arn", "    Value: !Ref SessionKeys", "shows the parameter SessionKeys"},
-		{"    Value: !GetAtt FunctionRole.Arn", "    Value: !Sub 'x-${UserSalt}'", "shows the parameter UserSalt"},
-		{"    Value: !GetAtt FunctionRole.Arn", "    Value: !Ref FunctionRole", "Outputs.RoleArn.Value: "},
-		{"Type: AWS::Logs::LogGroup", "Type: AWS::Logs::LogGruop", "GenerateLogs.Type: value must be"},
-		{"RetentionInDays: !Ref", "Retention: !Ref", "GenerateLogs.Properties.Retention: this is not"},
-		{"Transform: AWS::Serverless-2016-10-31", "Transform: AWS::Serverless", "Transform: value must be"},
-		{"Effect: Allow", "Effect: Permit", "Effect: value must be 'Allow'"},
-		{"    Type: String\n    NoEcho", "    Type: string\n    NoEcho", "SessionKeys.Type: value must be"},
-		{"Outputs:\n", "Output:\n", "Output: this is not a property"},
-	})
 	// The other form in which a secret may reach a function.
-	files := shipped(t)
 	files["template.yml"] = strings.Replace(files["template.yml"], "[HasUserSalt, !Ref UserSalt,",
 		"[HasUserSalt, '{{resolve:secretsmanager:weboffice:SecretString:salt}}',", 1)
-	if all := findings(t, checkTemplate, files); all != "" {
-		t.Error(all)
-	}
+	expect(t, checkTemplate, files, "")
 }
 
 func TestPlacesThroughAnchorsAndMerges(t *testing.T) {
@@ -278,14 +166,11 @@ func TestLinesOfEnvironments(t *testing.T) {
 			files := shipped(t)
 			line := regexp.MustCompile(`(?m)^( +)# ((?:` + c.lines + `): .*)$`)
 			files["scripts/env.yaml"] = line.ReplaceAllString(files["scripts/env.yaml"], "$1$2")
-			if all := findings(t, checkServerless, files); all != "" {
-				t.Error(all)
-			}
-			r, system := &report{}, fstest.MapFS{}
-			for name, text := range files {
-				system[name] = &fstest.MapFile{Data: []byte(text)}
-			}
-			all := environments(system, r)
+			expect(t, checkServerless, files, "")
+			var all []environment
+			findings(t, func(_ context.Context, p project, r *report) {
+				all = environments(p.files, r)
+			}, files)
 			if len(all) != 3 {
 				t.Fatalf("%d environments, want s.yaml's own, test and production", len(all))
 			}

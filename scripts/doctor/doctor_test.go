@@ -6,8 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v4"
 
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
@@ -62,6 +64,7 @@ type deployment struct {
 	// stands before the functions
 	front   func(w http.ResponseWriter, r *http.Request, functions http.Handler)
 	secrets []string
+	sts     string // how an STS refuses; "": not at all
 }
 
 func deploy(t *testing.T) *deployment {
@@ -186,15 +189,6 @@ func find(lines []line, check, status string) (line, bool) {
 	return lines[i], true
 }
 
-func TestAProofMayStandInItsFileAsInItsHeader(t *testing.T) {
-	d := deploy(t)
-	proof := d.file("Bearer " + d.people.Token(
-		map[string]any{"groups": []string{"editors"}}).Reveal())
-	if l, ok := find(d.examine("-token", proof), "-token", fine); !ok {
-		t.Errorf("%+v", l)
-	}
-}
-
 func TestAGoodDeploymentIsOK(t *testing.T) {
 	d := deploy(t)
 	lines := d.examine(append(d.urls(), "-document", forEditors, "-token", d.editor())...)
@@ -263,21 +257,6 @@ func TestTextIsForPeople(t *testing.T) {
 	}
 }
 
-func TestFlagsStandOverTheEnvironment(t *testing.T) {
-	d := deploy(t)
-	d.env["WEBOFFICE_REGION"], d.env["WEBOFFICE_PROJECT"] = "cn-beijing", "other"
-	d.write(strings.Replace(usualPolicy, "project: test-project", "", 1))
-	lines := d.examine("-region", "cn-hangzhou", "-project", "test-project", "-document", openToAll)
-	if l, ok := find(lines, "environment", fine); !ok ||
-		!strings.Contains(l.Found, "region cn-hangzhou") {
-		t.Errorf("%+v", lines)
-	}
-	if l, ok := find(lines, "document", fine); !ok ||
-		!strings.Contains(l.Found, "in project test-project") {
-		t.Errorf("%+v", lines)
-	}
-}
-
 func TestHelpIsNoFailure(t *testing.T) {
 	out, err := deploy(t).run("-h")
 	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(out, "-print-policies") {
@@ -285,391 +264,181 @@ func TestHelpIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestEveryProblemOfTheEnvironmentHasItsLine(t *testing.T) {
-	d := deploy(t)
-	d.env["WEBOFFICE_SESSION_KEYS"] = "c2hvcnQ=," + sessionKeys + "," + sessionKeys
-	d.env["WEBOFFICE_LINK_KEYS"] = sessionKeys
-	d.env["LOG_LEVEL"], d.env["DEBUG"] = "s3cr3t", "s3cr3t-dara"
-	lines := d.examine()
-	for check, fix := range map[string]string{
-		"WEBOFFICE_SESSION_KEYS": "openssl rand", "WEBOFFICE_LINK_KEYS": "openssl rand",
-		"LOG_LEVEL": "WARN", "DEBUG": "unset it",
-	} {
-		if l, ok := find(lines, check, failure); !ok || !strings.Contains(l.Fix, fix) {
-			t.Errorf("%s: %+v", check, l)
-		}
+// scenario is an entry of testdata/deployments.yaml.
+type scenario struct {
+	Name, Args, IMM, Issuer, STS, Ahead, Drops string
+	Env                                        map[string]*string
+	Policy, Header                             map[string]string
+	Answer                                     *struct {
+		Status   int
+		To, Body string
 	}
-	_, err := app.ReadConfig(d.getenv)
-	failures := slices.DeleteFunc(lines, func(l line) bool { return l.Status != failure })
-	if want := len(strings.Split(err.Error(), "\n")); len(failures) != want || want != 5 {
-		t.Errorf("%d lines for %d problems: %+v", len(failures), want, failures)
-	}
+	Failures, Requests *int
+	Want               [][4]string
 }
 
-// The SDK prints what it sends when DEBUG says so: then nothing may be sent that is signed.
-func TestDEBUGLeaksNoCredentials(t *testing.T) {
-	d := deploy(t)
-	d.env["DEBUG"] = "tea"
-	lines := d.examine("-document", openToAll)
-	if _, ok := find(lines, "document", unseen); !ok || len(d.imm.Requests()) > 0 {
-		t.Errorf("%d signed requests, lines %+v", len(d.imm.Requests()), lines)
+func TestDeployments(t *testing.T) {
+	var all []scenario
+	text, err := os.ReadFile("testdata/deployments.yaml")
+	if err = errors.Join(err, yaml.Load(text, &all, yaml.WithKnownFields())); err != nil {
+		t.Fatal(err)
 	}
-	if l, ok := find(lines, "identity", fine); ok {
-		t.Errorf("%+v", l)
-	}
-	d.env["DEBUG"] = "express:*" // somebody else's
-	if lines := d.examine("-document", openToAll); len(d.imm.Requests()) != 1 {
-		t.Errorf("another program's DEBUG counts: %+v", lines)
-	}
-}
-
-// findings are deployments with one thing wrong each: change makes it so, and what is to be found
-// has these parts.
-func TestFindings(t *testing.T) {
-	closed := func() string { // an address where nobody listens
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = listener.Close()
-		return "http://" + listener.Addr().String()
-	}
-	replace := func(old, with string) func(*deployment) []string {
-		return func(d *deployment) []string {
-			d.write(strings.Replace(usualPolicy, old, with, 1))
-			return nil
-		}
-	}
-	fault := func(f issuer.Fault) func(*deployment) []string {
-		return func(d *deployment) []string { d.people.SetFault(f); return nil }
-	}
-	fails := func(f office.Fault) func(*deployment) []string {
-		return func(d *deployment) []string {
-			d.imm.Fail(office.Generate, 0, f)
-			return []string{"-document", openToAll}
-		}
-	}
-	confined := func(faults ...office.Fault) func(*deployment) []string {
-		return func(d *deployment) []string {
-			posts := 0
-			d.env["WEBOFFICE_IMM_ENDPOINT"] = d.serve(http.HandlerFunc(
-				func(w http.ResponseWriter, r *http.Request) {
-					if r.Method == http.MethodPost {
-						posts++
-					}
-					if posts == 2 && len(faults) > 0 { // the first opens -document
-						d.imm.Fail(office.Generate, 1, faults[0])
-					}
-					d.imm.ServeHTTP(w, r)
-				})).URL
-			replace("grant: [view]\n",
-				"grant: [view]\n    set: {CredentialConfig: {Policy: '{}'}}\n")(d)
-			return []string{"-document", openToAll, "-outside", forEditors}
-		}
-	}
-	front := func(h func(http.ResponseWriter, *http.Request, http.Handler)) func(
-		*deployment) []string {
-		return func(d *deployment) []string { d.front = h; return d.urls() }
-	}
-	answers := func(status int, body string, header ...string) func(*deployment) []string {
-		return front(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			for i := 0; i < len(header); i += 2 {
-				w.Header().Set(header[i], header[i+1])
-			}
-			w.WriteHeader(status)
-			_, _ = w.Write([]byte(body))
-		})
-	}
-	for _, c := range []struct {
-		name                      string
-		change                    func(*deployment) []string
-		check, status, found, fix string
-	}{
-		{"no region", func(d *deployment) []string {
-			delete(d.env, "WEBOFFICE_REGION")
-			return nil
-		}, "WEBOFFICE_REGION", unseen, "not set here", "give WEBOFFICE_REGION"},
-		{"an endpoint elsewhere", func(d *deployment) []string {
-			d.env["WEBOFFICE_IMM_ENDPOINT"] = "imm.example.com"
-			return nil
-		}, "WEBOFFICE_IMM_ENDPOINT", failure, "", "aliyuncs.com"},
-
-		{"no policy file", func(d *deployment) []string {
-			return []string{"-policy", d.policy + ".no"}
-		}, "policy", failure, "no such file", "name the policy that is deployed with -policy"},
-		{"a mistake in the policy", replace("grant: [view]", "grant: [look]"), "policy", failure,
-			"13:12: unknown grant", "line:column"},
-		{"a second mistake", replace("grant: [view]", "grant: [look]\n    colour: red"), "policy",
-			failure, "14:5: unknown key", "line:column"},
-		{"a test that fails", replace("expect: refused", "expect: everybody"), "policy test",
-			failure, "expected everybody, got refused", "explain"},
-		{"a hidden rule", replace("rules:",
-			"rules:\n  - {name: x, documents: oss://test-bucket/**, callers: anyone, deny: true}"),
-			"policy", warning, "hidden by", "order"},
-		{"a policy that opens nothing", func(d *deployment) []string {
-			d.write("project: test-project\n")
-			return nil
-		}, "policy", warning, "no rules", "write rules"},
-		{"no tests", func(d *deployment) []string {
-			text, _, _ := strings.Cut(usualPolicy, "tests:")
-			d.write(text)
-			return nil
-		}, "policy", warning, "no tests", "refusal"},
-		{"no project", replace("project: test-project", ""), "IMM project", unseen,
-			"leaves it to WEBOFFICE_PROJECT", "give WEBOFFICE_PROJECT"},
-		{"no project for a document", func(d *deployment) []string {
-			return append(replace("project: test-project", "")(d), "-document", openToAll)
-		}, "document", unseen, "no IMM project to open it in", "give WEBOFFICE_PROJECT"},
-		{"links without keys", func(d *deployment) []string {
-			delete(d.env, "WEBOFFICE_LINK_KEYS")
-			return replace("callers: anyone", "callers: {issuer: links}")(d)
-		}, "WEBOFFICE_LINK_KEYS", unseen, "no key is set here", "give WEBOFFICE_LINK_KEYS"},
-
-		{"an issuer out of service", fault(issuer.Outage), "issuer people", failure, "503",
-			"openid-configuration"},
-		{"an issuer with another name", fault(issuer.WrongIssuer), "issuer people", failure,
-			"another issuer", "openid-configuration"},
-		{"an issuer that is no provider", fault(issuer.Malformed), "issuer people", failure,
-			"no JSON", "openid-configuration"},
-		{"an issuer with too many keys", fault(issuer.Huge), "issuer people", failure, "keys",
-			"openid-configuration"},
-		{"an endless answer", fault(issuer.Endless), "issuer people", failure, "1 MiB",
-			"openid-configuration"},
-		{"a cut connection", fault(issuer.Cut), "issuer people", failure, "EOF",
-			"openid-configuration"},
-		{"an issuer that sends elsewhere",
-			func(d *deployment) []string { d.people.RedirectTo("http://localhost:1"); return nil },
-			"issuer people", failure, "redirected", "openid-configuration"},
-		{"an issuer without a key of use", func(d *deployment) []string {
-			var issuer *httptest.Server
-			issuer = d.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				_,
-					_ = fmt.Fprintf(w,
-					`{"issuer":%q,"jwks_uri":%q,"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`, issuer.URL,
-					issuer.URL)
-			}))
-			d.write(strings.ReplaceAll(usualPolicy, "PEOPLE", issuer.URL))
-			return nil
-		}, "issuer people", failure, "none of use", "openid-configuration"},
-		{"a proof for others", func(d *deployment) []string {
-			return []string{"-token", d.file(
-				d.people.Token(map[string]any{"aud": "others"}).Reveal())}
-		}, "-token", failure, "aud", "audience"},
-		{"a proof with another signature", func(d *deployment) []string {
-			name := d.editor()
-			d.people.Rotate()
-			return []string{"-token", name}
-		}, "-token", failure, "no key", "new proof"},
-		{"no proof in the file", func(d *deployment) []string {
-			return []string{"-token", d.file("s3cr3t")}
-		}, "-token", failure, "no JWT", "new proof"},
-		{"no such file", func(d *deployment) []string {
-			return []string{"-token", d.policy + ".no"}
-		}, "-token", failure, "no such file", "new proof"},
-
-		{"a clock minutes off", func(d *deployment) []string {
-			d.ahead = 200 * time.Second
-			return nil
-		}, "clock", warning, "-3m", "set this machine's clock"},
-		{"a clock too far off", func(d *deployment) []string {
-			d.ahead = -20 * time.Minute
-			return nil
-		}, "clock", failure, "20m", "set this machine's clock"},
-		{"something in IMM's place", func(d *deployment) []string {
-			d.env["WEBOFFICE_IMM_ENDPOINT"] = d.serve(
-				http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-					w.Header()["Date"] = nil
-				})).URL
-			return nil
-		}, "clock", warning, "", "no Date"},
-		{"IMM out of reach", func(d *deployment) []string {
-			d.env["WEBOFFICE_IMM_ENDPOINT"] = closed()
-			return nil
-		}, "IMM endpoint", failure, "refused", "WEBOFFICE_REGION"},
-
-		{"the role lacks the right", fails(office.NoPermission()), "document", failure,
-			"403 NoPermission", `"Resource":"acs:imm:cn-shanghai:*:project/test-project"`},
-		{"the signature is refused", fails(office.SignatureDoesNotMatch()), "document", failure,
-			"SignatureDoesNotMatch", "role"},
-		{"the token has expired", fails(office.SecurityTokenExpired()), "document", failure,
-			"InvalidSecurityToken", "role"},
-		{"IMM is busy", fails(office.Throttled(0)), "document", failure, "Throttling", "again"},
-		{"IMM fails", fails(office.InternalError()), "document", failure, "500", "again"},
-		{"IMM is not activated", fails(office.Refused(403, "OperationDenied.ServiceNotOpen",
-			"not open")), "document", failure, "OperationDenied", "activate Intelligent Media Management"},
-		{"no such project", func(d *deployment) []string {
-			return append(replace("project: test-project", "project: other-project")(d),
-				"-document", openToAll)
-		}, "document", failure, "ResourceNotFound",
-			"IMM knows no project other-project in cn-shanghai"},
-		{"no such document", func(d *deployment) []string {
-			return []string{"-document", "oss://test-bucket/nothing.docx", "-token", d.editor()}
-		}, "document", failure, "ResourceNotFound", "upload it"},
-		{"no document", func(*deployment) []string {
-			return []string{"-document", "test-object.docx"}
-		}, "document", failure, "oss://bucket/object", "correct -document"},
-		{"a document that nobody may open",
-			func(*deployment) []string { return []string{"-document", forEditors} }, "document",
-			failure, "Unauthenticated", "-token"},
-
-		{"a rule that confines nothing", func(*deployment) []string {
-			return []string{"-document", openToAll, "-outside", forEditors}
-		}, "confinement", failure, "sets no CredentialConfig", "-print-policies"},
-		{"a confinement that the service ignores", confined(), "confinement",
-			failure, "IMM opens " + forEditors, "ServiceRole beside Policy"},
-		{"a confinement from what is not there", func(d *deployment) []string {
-			return append(confined()(d), "-outside", "oss://test-bucket/nothing.docx")
-		}, "confinement", failure, "proves nothing", "-outside"},
-		{"a confinement that holds", confined(office.NoPermission()), "confinement", fine,
-			"IMM refuses " + forEditors, ""},
-
-		{"a URL that is not https", func(*deployment) []string {
-			return []string{"-generate", "http://functions.invalid/generate"}
-		}, "generate with a bad proof", failure, "not https", "https"},
-		{"a URL that is none", func(*deployment) []string {
-			return []string{"-refresh", "://s3cr3t"}
-		}, "refresh with a bad proof", failure, "not https", "https"},
-		{"nobody there", func(*deployment) []string {
-			return []string{"-refresh", closed() + "/?key=s3cr3t"}
-		}, "refresh with a bad proof", failure, "refused", "reaches it"},
-		{"a cut answer", front(func(http.ResponseWriter, *http.Request, http.Handler) {
-			panic(http.ErrAbortHandler)
-		}), "generate without a proof", failure, "no usable answer", "reaches it"},
-		{"generate and refresh the wrong way round", func(d *deployment) []string {
-			return []string{"-generate", d.functions.URL + "/refresh", "-refresh", d.functions.URL +
-				"/generate"}
-		}, "generate without a proof", failure,
-			"400 InvalidArgument.SourceURI in place of 401 Unauthenticated", "this URL"},
-		{"an origin that the policy lacks",
-			func(d *deployment) []string {
-				return append(d.urls(), "-origin",
-					"https://new.example.com")
-			},
-			"generate from https://new.example.com", failure,
-			"403 Forbidden.Origin in place of 204", "`origins`"},
-		{"a gateway that refuses OPTIONS", answers(403, "<html>"), "generate from " + usualOrigin,
-			failure, "403 in place of 204", "authType anonymous"},
-		{"a function that cannot start", answers(502, `{"Code":"FunctionNotStarted"}`),
-			"refresh with a bad proof", failure, "502", "log"},
-		{"a limit", answers(429, `{"Code":"Throttling"}`), "generate without a proof", failure,
-			"429", "minute"},
-		{"no function", answers(404, ""), "generate without a proof", failure, "404", "this URL"},
-		{"a code for terminals", answers(400, `{"Code":"\u001b[2J"}`), "generate without a proof",
-			failure, "400 in place of", "this URL"},
-		{"a gateway that asks for a proof of its own", answers(401, `{"Code":"AccessDenied"}`),
-			"generate without a proof", failure, "401 AccessDenied in place of 401 Unauthenticated",
-			"this URL"},
-		{"a redirect", answers(302, "", "Location", "http://127.0.0.1:1/"),
-			"refresh with a bad proof", failure, "302 in place of", "this URL"},
-		{"a gateway that answers CORS for any origin",
-			front(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if r.Method != http.MethodOptions {
-					next.ServeHTTP(w, r)
-					return
-				}
-				w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
-				w.WriteHeader(http.StatusNoContent)
-			}), "refresh from a foreign origin", failure, "204 in place of 403 Forbidden.Origin",
-			"this URL"},
-		{"a gateway that adds a star", front(func(w http.ResponseWriter, r *http.Request,
-			next http.Handler) {
-			next.ServeHTTP(change{w, func(h http.Header) {
-				h.Set("Access-Control-Allow-Origin",
-					"*")
-			}}, r)
-		}), "generate from " + usualOrigin, failure, "204", "answer CORS"},
-		{"a gateway that drops Authorization",
-			front(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				next.ServeHTTP(change{w, func(h http.Header) {
-					h.Set("Access-Control-Allow-Headers",
-						"Content-Type")
-				}}, r)
-			}), "generate from " + usualOrigin, failure, "204", "answer CORS"},
-		{"a gateway that caches", front(func(w http.ResponseWriter, r *http.Request,
-			next http.Handler) {
-			next.ServeHTTP(change{w, func(h http.Header) { h.Set("Cache-Control", "max-age=60") }},
-				r)
-		}), "refresh with invented tokens", failure, "400", "no-store"},
-		{"a function that believes anybody",
-			front(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				r.Header.Del("Authorization")
-				next.ServeHTTP(w, r)
-			}), "generate with a bad proof", failure, "400 MissingSourceURI in place of 401",
-			"this URL"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for _, s := range all {
+		t.Run(s.Name, func(t *testing.T) {
 			d := deploy(t)
-			lines := d.examine(c.change(d)...)
-			for _, l := range lines {
-				if l.Check == c.check && l.Status == c.status &&
-					strings.Contains(l.Found, c.found) && strings.Contains(l.Fix, c.fix) {
-					return
+			lines := d.examine(d.become(s)...)
+			for _, want := range s.Want {
+				check, no := strings.CutPrefix(d.fill(want[0]), "not ")
+				if slices.ContainsFunc(lines, func(l line) bool {
+					return l.Check == check && l.Status == want[1] &&
+						strings.Contains(l.Found, d.fill(want[2])) &&
+						strings.Contains(l.Fix, want[3])
+				}) == no {
+					t.Errorf("%q: %t in\n%+v", want, no, lines)
 				}
 			}
-			t.Errorf("no line %q %s with %q and the fix %q in\n%+v", c.check, c.status, c.found,
-				c.fix, lines)
+			failures := slices.DeleteFunc(lines, func(l line) bool { return l.Status != failure })
+			if s.Failures != nil && *s.Failures != len(failures) {
+				t.Errorf("%d failures, want %d: %+v", len(failures), *s.Failures, failures)
+			}
+			if n := len(d.imm.Requests()); s.Requests != nil && *s.Requests != n {
+				t.Errorf("%d signed requests, want %d", n, *s.Requests)
+			}
 		})
+	}
+}
+
+// become makes the deployment what a scenario says, and returns doctor's arguments.
+func (d *deployment) become(s scenario) []string {
+	d.sts = s.STS
+	for name, value := range s.Env {
+		if delete(d.env, name); value != nil {
+			d.env[name] = d.fill(*value)
+		}
+	}
+	policy := usualPolicy
+	for old, with := range s.Policy {
+		if policy = strings.Replace(policy, old, d.fill(with), 1); old == "." {
+			policy = with
+		}
+	}
+	d.write(policy)
+	if strings.Contains(s.Issuer, "://") {
+		d.people.RedirectTo(s.Issuer)
+	} else {
+		d.people.SetFault(issuer.Fault(s.Issuer))
+	}
+	d.ahead, _ = time.ParseDuration(s.Ahead)
+	if s.IMM != "" {
+		fault, named := map[string]office.Fault{"NoPermission": office.NoPermission(),
+			"SignatureDoesNotMatch": office.SignatureDoesNotMatch(), "Throttled": office.Throttled(0),
+			"SecurityTokenExpired": office.SecurityTokenExpired(),
+			"InternalError":        office.InternalError()}[s.IMM]
+		if !named {
+			fault = office.Refused(403, s.IMM, "refused")
+		}
+		d.imm.Fail(office.Generate, 0, fault)
+	}
+	d.front = func(w http.ResponseWriter, r *http.Request, functions http.Handler) {
+		r.Header.Del(s.Drops)
+		changed := change{w, s.Header}
+		switch {
+		case s.Answer == nil || s.Answer.To != "" && s.Answer.To != r.Method:
+			functions.ServeHTTP(changed, r)
+		case s.Answer.Status == 0:
+			panic(http.ErrAbortHandler)
+		default:
+			changed.WriteHeader(s.Answer.Status)
+			_, _ = io.WriteString(w, s.Answer.Body)
+		}
+	}
+	return strings.Fields(d.fill(s.Args))
+}
+
+// fill fills in the names of a scenario.
+func (d *deployment) fill(text string) string { return os.Expand(text, d.value) }
+
+func (d *deployment) value(name string) string {
+	switch name {
+	case "policy":
+		return d.policy
+	case "functions":
+		return d.functions.URL
+	case "urls":
+		return strings.Join(d.urls(), " ")
+	case "open":
+		return openToAll
+	case "closed":
+		return forEditors
+	case "session":
+		return sessionKeys
+	case "editor":
+		return d.editor()
+	case "proofForOthers":
+		return d.file(d.people.Token(map[string]any{"aud": "others"}).Reveal())
+	case "proofOfAnotherKey":
+		defer d.people.Rotate()
+		return d.editor()
+	case "noProof":
+		return d.file("s3cr3t")
+	case "oidcToken":
+		return d.file("s3cr3t.s3cr3t.s3cr3t")
+	case "nobody":
+		s := httptest.NewServer(nil)
+		s.Close()
+		return s.URL
+	}
+	return d.serve(d.elsewhere(name)).URL
+}
+
+// elsewhere is a server of this name.
+func (d *deployment) elsewhere(name string) http.HandlerFunc {
+	posts := 0
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch name {
+		case "keyless": // an issuer
+			_, _ = fmt.Fprintf(w, `{"issuer":"http://%[1]s","jwks_uri":"http://%[1]s",`+
+				`"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`, r.Host)
+		case "dateless": // in IMM's place
+			w.Header()["Date"] = nil
+		case "confining": // IMM, which opens one document
+			if r.Method == http.MethodPost {
+				posts++
+			}
+			if posts == 2 {
+				d.imm.Fail(office.Generate, 1, office.NoPermission())
+			}
+			d.imm.ServeHTTP(w, r)
+		case "sts":
+			switch {
+			case d.sts == "":
+				_, _ = fmt.Fprintf(w, `{"Credentials":{"AccessKeyId":"STS.local",`+
+					`"AccessKeySecret":"local-secret","SecurityToken":"local-token",`+
+					`"Expiration":%q}}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+			case d.sts[0] == '<':
+				w.WriteHeader(http.StatusForbidden)
+				_, _ = io.WriteString(w, d.sts)
+			default:
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = fmt.Fprintf(w, `{"Code":%q,"Message":"s3cr3t"}`, d.sts)
+			}
+		default:
+			d.t.Errorf("no server is named %s", name)
+		}
 	}
 }
 
 // change changes an answer's header on its way out.
 type change struct {
 	http.ResponseWriter
-	header func(http.Header)
+	header map[string]string
 }
 
 func (c change) WriteHeader(status int) {
-	c.header(c.Header())
+	for name, value := range c.header {
+		c.Header().Set(name, value)
+	}
 	c.ResponseWriter.WriteHeader(status)
-}
-
-func TestCommandsForWhatNeedsAnotherSDK(t *testing.T) {
-	d := deploy(t)
-	usual := d.examine()
-	d.write(strings.Replace(usualPolicy, "edit, history, copy", "edit, copy", 1))
-	withoutHistory := d.examine()
-	d.env["WEBOFFICE_ROLE"] = "acs:ram::123456789012:role/office"
-	named := d.examine()
-	d.env["ALIBABA_CLOUD_ROLE_ARN"] = "acs:ram::123456789012:role/from-lambda"
-	d.env["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"] = "acs:ram::123456789012:oidc-provider/amazon"
-	lambda := d.examine("-stack", "docs")
-
-	has := func(lines []line, check, command string) bool {
-		l, ok := find(lines, check, todo)
-		return ok && strings.Contains(l.Fix, command) && strings.HasPrefix(l.Found, "look for ")
-	}
-	for _, c := range []struct {
-		lines          []line
-		check, command string
-		want           bool
-	}{
-		{usual, "bucket test-bucket",
-			"aliyun oss stat oss://test-bucket --endpoint oss-cn-shanghai.aliyuncs.com", true},
-		{usual, "versions in test-bucket",
-			"aliyun oss bucket-versioning --method get oss://test-bucket", true},
-		{withoutHistory, "versions in test-bucket", "aliyun oss", false},
-		{withoutHistory, "CORS of test-bucket", "aliyun oss cors --method get oss://test-bucket",
-			true},
-		{usual, "IMM project test-project",
-			"aliyun imm GetProject --ProjectName test-project --region cn-shanghai", true},
-		{usual, "trust of role weboffice-functions",
-			"aliyun ram GetRole --RoleName weboffice-functions", true},
-		{usual, "rights of role weboffice-functions",
-			"aliyun ram ListPoliciesForRole --RoleName weboffice-functions", true},
-		{named, "trust of role office", "aliyun ram GetRole --RoleName office", true},
-		{usual, "spending cap", "s generate concurrency get && s refresh concurrency get", true},
-		{lambda, "spending cap",
-			"\"$(aws cloudformation describe-stack-resource --stack-name docs", true},
-		{lambda, "trust of role from-lambda", "aliyun ram GetRole --RoleName from-lambda", true},
-		{lambda, "identity provider amazon", "aliyun ims GetOIDCProvider --OIDCProviderName amazon",
-			true},
-		{lambda, "AWS's issuer", "aws iam get-outbound-web-identity-federation-info", true},
-		{usual, "AWS's issuer", "aws", false},
-	} {
-		if has(c.lines, c.check, c.command) != c.want {
-			t.Errorf("%s: %t expected for %q in %+v", c.check, c.want, c.command, c.lines)
-		}
-	}
 }
 
 // FuzzAddProblem: whatever a problem says, it becomes one line that keeps its words.

@@ -87,7 +87,8 @@ func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
 	flags.BoolVar(&d.asJSON, "json", false, "a JSON object for each line")
 	flags.BoolVar(&d.policies, "print-policies", false,
 		"print RAM and IAM policies to paste, and check nothing: with -account, -region and "+
-			"-project, for Lambda also with -aws-account, -aws-region, -issuer, -audience and -stack")
+			"-project, for Lambda also with -aws-account, -aws-region, -issuer, -audience and "+
+			"-stack")
 	return flags
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/standin/issuer"
 	"weboffice-functions/shared/weboffice"
@@ -73,47 +75,74 @@ func shows(t *testing.T, out string, parts ...string) {
 	}
 }
 
-func TestTestOfPolicies(t *testing.T) {
-	good := write(t, "good.yaml", team)
-	failing := write(t, "failing.yaml", team+
-		"  - {as: anyone, open: oss://team-docs/pay/x.docx, expect: handbook}\n")
-	broken := write(t, "broken.yaml", "project: [p]\nrulez: []\n")
-	warned := write(t, "warned.yaml", strings.NewReplacer("rules:\n",
-		"rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone,"+
-			" grant: [view]}\n",
-		"expect: handbook", "expect: first").Replace(team))
-	for name, c := range map[string]struct {
-		files []string
-		fails string
-		want  []string
-	}{
-		"good": {[]string{good}, "", []string{"good.yaml: 4 rules, 1 tests, ok", "not",
-			"warning"}},
-		"failing": {[]string{failing}, "1 of 1",
-			[]string{
-				"failing.yaml:15:6: test 2: oss://team-docs/pay/x.docx: expected handbook, got refused",
-				"handbook: the documents do not match", "2 tests, 1 failed"}},
-		"broken": {[]string{broken}, "1 of 1", []string{"broken.yaml:1:10: text belongs here",
-			"broken.yaml:2:1: unknown key", "not", "tests, "}},
-		"warned": {[]string{warned}, "",
-			[]string{`warned.yaml:6:6: warning: rule "first" is for anyone and stands before "pay"`,
-				"ok"}},
-		"many": {[]string{broken, good, failing}, "2 of 3",
-			[]string{"broken.yaml:2:1", "good.yaml: 4 rules, 1 tests, ok", "1 failed"}},
-		"missing":  {[]string{"missing.yaml"}, "1 of 1", []string{"missing.yaml"}},
-		"stand-in": {[]string{"../dev/policy.yaml"}, "1 of 1", []string{"standIn"}},
+// use is an entry of testdata/uses.yaml.
+type use struct {
+	Link, Args, Shows, Hides []string
+	Env                      map[string]string
+	Error                    string
+}
+
+func TestUses(t *testing.T) {
+	_, first := linkKey("first")
+	dir, names := t.TempDir(), map[string]string{"$": "$", "first": first,
+		"weak": base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k1"), 16)),
+		"ann":  weboffice.UserID("salt", "https://login.example.com", "ann")}
+	for name, text := range map[string]string{
+		"good":    team,
+		"failing": team + "  - {as: anyone, open: oss://team-docs/pay/x.docx, expect: handbook}\n",
+		"broken":  "project: [p]\nrulez: []\n",
+		"warned": strings.NewReplacer("expect: handbook", "expect: first", "rules:\n",
+			"rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone, grant: [view]}\n",
+		).Replace(team),
+		"unmarked": strings.Replace(team, `Watermark: {Value: "${name}"}`, "Hidecmb: true", 1),
+		"homeless": strings.Replace(team, "project: team-project\n", "", 1),
+		"revoked":  "revokedLinks: [gone]\n" + team,
+		"linkless": "project: p\n",
+		"mistake":  "rulez: []\n",
 	} {
-		t.Run(name, func(t *testing.T) {
-			out, err := call(t, nil, append([]string{"test"}, c.files...)...)
-			if c.fails == "" && err != nil || c.fails != "" &&
-				(err == nil || !strings.HasPrefix(err.Error(), c.fails)) {
-				t.Errorf("error %v, want %q", err, c.fails)
-			}
-			shows(t, out, c.want...)
-		})
+		names[name] = filepath.Join(dir, name)
+		if err := os.WriteFile(names[name], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if out, err := call(t, nil, "test", "-stand-in", "../dev/policy.yaml"); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	fill := func(text string) string {
+		return os.Expand(text, func(name string) string { return names[name] })
+	}
+	filled := func(texts []string) (all []string) {
+		for _, text := range texts {
+			all = append(all, fill(text))
+		}
+		return all
+	}
+	var uses []use
+	text, err := os.ReadFile("testdata/uses.yaml")
+	if err = errors.Join(err, yaml.Load(text, &uses, yaml.WithKnownFields())); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range uses {
+		t.Run(strings.Join(u.Args, " "), func(t *testing.T) {
+			environment := map[string]string{}
+			if len(u.Args) > 0 && u.Args[0] == "link" {
+				environment["WEBOFFICE_LINK_KEYS"] = first
+			}
+			for name, value := range u.Env {
+				environment[name] = fill(value)
+			}
+			if u.Link != nil {
+				link := append([]string{"link", "-grant", "view"}, filled(u.Link)...)
+				token, err := call(t, map[string]string{"WEBOFFICE_LINK_KEYS": first}, link...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				names["link"] = write(t, "link", token)
+			}
+			out, err := call(t, environment, filled(u.Args)...)
+			if (err == nil) != (u.Error == "") || err != nil && (u.Shows == nil && out != "" ||
+				!strings.Contains(err.Error(), u.Error)) {
+				t.Errorf("error %v, want %q; printed %q", err, u.Error, out)
+			}
+			shows(t, out, append(append(filled(u.Shows), "not"), u.Hides...)...)
+		})
 	}
 }
 
@@ -136,56 +165,6 @@ func TestTestLooksForTheFunctionsPolicies(t *testing.T) {
 	}
 	shows(t, filepath.ToSlash(out), "functions/policy.yaml: 4 rules",
 		"functions/policy-test.yaml: 4 rules")
-}
-
-func TestExplain(t *testing.T) {
-	file := write(t, "policy.yaml", team)
-	environment := map[string]string{"WEBOFFICE_USER_SALT": "salt",
-		"WEBOFFICE_PROJECT": "another"}
-	const ann = `{"issuer": "staff", "sub": "ann", "name": "Ann", "team": "red", "employment": "permanent"}`
-	for name, c := range map[string]struct {
-		args []string
-		want []string
-	}{
-		"a person": {
-			[]string{"-claims", ann, "oss://team-docs/teams/red/x.docx"},
-			[]string{
-				`"ann" of staff`, "pay: the documents do not match", "teams: decides\n",
-				"granted   view edit copy\n", "ends 8h0m0s after", `"ProjectName": "team-project"`,
-				"User.Id   " + weboffice.UserID("salt", "https://login.example.com", "ann") + "\n",
-				"not", "handbook",
-			},
-		},
-		"less is asked": {[]string{"-claims", ann, "-permission", "view,copy,print",
-			"oss://team-docs/teams/red/x.docx"}, []string{"granted   view copy\n"}},
-		"another's team": {[]string{"-claims", ann, "oss://team-docs/teams/blue/x.docx"},
-			[]string{"teams: the segment ${team} is not the caller's", "refused   Forbidden:"}},
-		"denied": {
-			[]string{"-claims", `{"issuer": "staff", "sub": "bob"}`, "oss://team-docs/pay/x.docx"},
-			[]string{"pay: decides: refused", "refused   Forbidden:", "not", "teams:"},
-		},
-		"anyone": {[]string{"oss://team-docs/handbook/x.docx"},
-			[]string{"anyone, without a proof", "handbook: decides", "another with each opening"}},
-		"anyone, closed": {[]string{"oss://team-docs/pay/x.docx"},
-			[]string{"pay: the caller is not of this issuer", "refused   Unauthenticated"}},
-		"a watermark without a name": {
-			[]string{"-claims",
-				`{"issuer": "links", "documents": "oss://team-docs/**", "grant": ["view"]}`,
-				"oss://team-docs/x.docx"},
-			[]string{"links: decides", "refused   Forbidden:",
-				"fix       the rule matches, but its `set` cannot be filled",
-				"${name} in Watermark"},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, err := call(t, environment, append([]string{"explain", "-policy", file},
-				c.args...)...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			shows(t, out, c.want...)
-		})
-	}
 }
 
 func TestExplainReadsATokenWithoutTrustingIt(t *testing.T) {
@@ -229,39 +208,6 @@ func TestExplainReadsATokenWithoutTrustingIt(t *testing.T) {
 func linkKey(seed string) (key weboffice.Secret, encoded string) {
 	sum := sha256.Sum256([]byte(seed))
 	return weboffice.Secret(sum[:]), base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// A link without a name is one for which nothing stands: no watermark can be filled with it.
-func TestAWatermarkNeedsALinksName(t *testing.T) {
-	file := write(t, "policy.yaml", team)
-	_, encoded := linkKey("first")
-	environment := map[string]string{"WEBOFFICE_LINK_KEYS": encoded}
-	for name, c := range map[string]struct {
-		flags []string
-		want  []string
-	}{
-		"nobody's": {nil, []string{"links: decides", "refused   Forbidden:",
-			"fix       the rule matches, but its `set` cannot be filled", "${name} in Watermark"}},
-		"somebody's": {[]string{"-sub", "ann"},
-			[]string{"links: decides", "refused   Forbidden:", "${name} in Watermark"}},
-		"with its name": {[]string{"-name", "Ann"}, []string{"links: decides", "granted   view\n",
-			`"Value": "Ann"`, "not", "refused"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			token, err := call(t, environment,
-				append([]string{"link", "-document", "oss://team-docs/a.docx", "-grant", "view"},
-					c.flags...)...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			explained, err := call(t, nil, "explain", "-policy", file, "-token",
-				write(t, "token", token), "oss://team-docs/a.docx")
-			if err != nil {
-				t.Fatal(err)
-			}
-			shows(t, explained, c.want...)
-		})
-	}
 }
 
 func TestLinkOpensExactlyItsDocument(t *testing.T) {
@@ -324,27 +270,6 @@ func TestLinkOpensExactlyItsDocument(t *testing.T) {
 	shows(t, explained, "links: decides")
 }
 
-// A document that somebody uploaded under a name such as *.docx is one document.
-func TestLinkToADocumentNamedLikeAPattern(t *testing.T) {
-	file := write(t, "policy.yaml", strings.Replace(team, `set: {Watermark: {Value: "${name}"}}`,
-		"set: {Hidecmb: true}", 1))
-	_, encoded := linkKey("first")
-	out, err := call(t, map[string]string{"WEBOFFICE_LINK_KEYS": encoded}, "link", "-document",
-		"oss://team-docs/uploads/*.docx", "-grant", "view", "-policy", file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, opens := range map[string]string{"*.docx": "links: decides",
-		"other.docx": "links: the link is for other documents"} {
-		explained, err := call(t, nil, "explain", "-policy", file, "-token",
-			write(t, "token", out), "oss://team-docs/uploads/"+name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shows(t, explained, opens)
-	}
-}
-
 func TestDiffSaysWhoGainsAndWhoLoses(t *testing.T) {
 	old := write(t, "old.yaml", team)
 	changed := write(t, "new.yaml", strings.NewReplacer("grant: [view, edit, copy], session: 8h",
@@ -385,114 +310,7 @@ func TestSchemaIsTheOneThatEditorsRead(t *testing.T) {
 	}
 }
 
-// What keeps a function from starting keeps a policy from going out.
-func TestTestFailsForWhatAFunctionWouldNotStartWith(t *testing.T) {
-	homeless := write(t, "policy.yaml", strings.Replace(team, "project: team-project\n", "", 1))
-	out, err := call(t, nil, "test", "-policy", homeless)
-	if err == nil {
-		t.Error("a policy without a project is ok")
-	}
-	shows(t, out, "no IMM project: set WEBOFFICE_PROJECT")
-	_, encoded := linkKey("first")
-	out, err = call(t, map[string]string{"WEBOFFICE_PROJECT": "p",
-		"WEBOFFICE_LINK_KEYS": encoded}, "test", "-policy", homeless)
-	if err != nil {
-		t.Error(err)
-	}
-	shows(t, out, "4 rules, 1 tests, ok", "not", "note")
-	out, err = call(t, map[string]string{"WEBOFFICE_PROJECT": "p"}, "test", homeless)
-	if err != nil {
-		t.Error(err)
-	}
-	shows(t, out, "note: it has rules for share links: the functions do not start without"+
-		" WEBOFFICE_LINK_KEYS")
-	if _, err = call(t, map[string]string{"WEBOFFICE_PROJECT": "p",
-		"WEBOFFICE_LINK_KEYS": "short"}, "test", homeless); err == nil {
-		t.Error("a bad link key is ok")
-	}
-}
-
-func TestWrongArguments(t *testing.T) {
-	file := write(t, "policy.yaml", team)
-	_, encoded := linkKey("first")
-	key := map[string]string{"WEBOFFICE_LINK_KEYS": encoded}
-	link := []string{"link", "-document", "oss://team-docs/a.docx", "-grant", "view"}
-	for name, c := range map[string]struct {
-		environment map[string]string
-		args        []string
-		want        string
-	}{
-		"nothing":            {nil, nil, "policy explain [flags]"},
-		"an unknown command": {nil, []string{"tests"}, "policy explain [flags]"},
-		"an unknown flag":    {nil, []string{"explain", "-document", "x"}, "not defined"},
-		"no document": {nil, []string{"explain", "-policy", file},
-			"takes one document"},
-		"half a document": {nil, []string{"explain", "-policy", file, "oss://team-docs"},
-			"InvalidArgument.SourceURI"},
-		"a flag behind": {nil,
-			[]string{"explain", "-policy", file, "oss://team-docs/x.docx", "-claims", "{}"},
-			"behind its flags"},
-		"token and claims": {nil, []string{"explain", "-policy", file, "-token", "x",
-			"-claims", "{}", "oss://team-docs/x.docx"}, "one of -token and -claims"},
-		"no such policy": {nil, []string{"explain", "-policy", "missing.yaml",
-			"oss://team-docs/x.docx"}, "missing.yaml"},
-		"no such token": {nil, []string{"explain", "-policy", file, "-token", "missing",
-			"oss://team-docs/x.docx"}, "missing"},
-		"claims that are no JSON": {nil, []string{"explain", "-policy", file, "-claims", "sub",
-			"oss://team-docs/x.docx"}, "-claims: not one JSON"},
-		"claims of nobody": {nil, []string{"explain", "-policy", file, "-claims",
-			`{"sub": "ann"}`, "oss://team-docs/x.docx"}, "-claims: issuer must be"},
-		"an unknown grant": {nil, []string{"explain", "-policy", file, "-permission", "look",
-			"oss://team-docs/x.docx"}, `unknown grant "look"`},
-		"a link without a key": {nil, link, "WEBOFFICE_LINK_KEYS is not set"},
-		"a link with a short key": {map[string]string{"WEBOFFICE_LINK_KEYS": "c2hvcnQ="}, link,
-			"WEBOFFICE_LINK_KEYS: key 1 is not the base64 of 32 bytes"},
-		"a link with a weak key": {map[string]string{
-			"WEBOFFICE_LINK_KEYS": base64.StdEncoding.EncodeToString(
-				bytes.Repeat([]byte("k1"), 16))}, link, "does not look random"},
-		"a link with a session key": {
-			map[string]string{"WEBOFFICE_LINK_KEYS": encoded, "WEBOFFICE_SESSION_KEYS": encoded},
-			link, "holds a session key",
-		},
-		"a link without document": {key, []string{"link", "-grant", "view"}, "-document"},
-		"a link with both": {key, append(link, "-documents", "oss://team-docs/**"),
-			"one of -document URI and -documents PATTERN"},
-		"a link for half a document": {key, []string{"link", "-document", "oss://team-docs",
-			"-grant", "view"}, "-document: a link to it opens nothing: SourceURI must have"},
-		"a link that no rule lets in": {key, []string{"link", "-document",
-			"oss://other-docs/a.docx", "-grant", "view", "-policy", file},
-			"opens nothing for this link: Forbidden"},
-		"a revoked link": {key, append(link, "-id", "gone", "-policy",
-			write(t, "policy.yaml", "revokedLinks: [gone]\n"+team)), "under revokedLinks"},
-		"a link without rules for any": {key, append(link, "-policy",
-			write(t, "policy.yaml", "project: p\n")), "add one with callers: {issuer: links}"},
-		"a diff from nothing":     {nil, []string{"diff", "-policy", file}, "-from OLD"},
-		"a diff from what is not": {nil, []string{"diff", "-from", "no.yaml"}, "no.yaml"},
-		"a diff to what is not": {nil, []string{"diff", "-from", file, "-policy", "no.yaml"},
-			"no.yaml"},
-		"a diff of a mistake": {nil, []string{"diff", "-from",
-			write(t, "policy.yaml", "rulez: []\n"), "-policy", file},
-			"has mistakes, at line:column:\n1:1: unknown key"},
-		"a link for any bucket": {key, []string{"link", "-documents", "oss://*/**", "-grant",
-			"view"}, "a bucket is literal"},
-		"a link for a claim": {key, []string{"link", "-documents",
-			"oss://team-docs/${sub}/x", "-grant", "view"}, "no claim to equal"},
-		"a link without view": {key, []string{"link", "-document", "oss://team-docs/x.docx",
-			"-grant", "edit"}, "-grant with view"},
-		"a link with a misspelt": {key, []string{"link", "-document", "oss://team-docs/x.docx",
-			"-grant", "view,wiev"}, "unknown word"},
-		"a link for a year":   {key, append(link, "-expires", "8760h"), "30 days"},
-		"a link of yesterday": {key, append(link, "-expires", "-24h"), "share link"},
-		"words behind": {key, append(link, "oss://team-docs/b.docx"),
-			"nothing behind its flags"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, err := call(t, c.environment, c.args...)
-			if err == nil || !strings.Contains(err.Error(), c.want) || out != "" {
-				t.Errorf("error %v, want one with %q; printed %q", err, c.want, out)
-			}
-		})
-	}
+func TestHelp(t *testing.T) {
 	for _, c := range commands {
 		out, err := call(t, nil, c.name, "-h")
 		if !errors.Is(err, flag.ErrHelp) || !strings.HasPrefix(out, "policy "+c.name) ||
