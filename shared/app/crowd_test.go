@@ -3,7 +3,6 @@ package app_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"runtime"
@@ -106,50 +105,6 @@ var stormFaults = []office.Fault{
 	office.NoPermission(),
 }
 
-// TestNothingLeaks: a burst of pages, most of which meet a failure or leave before their answer,
-// leaves no goroutine and no descriptor behind. It runs before the package's parallel tests begin.
-func TestNothingLeaks(t *testing.T) {
-	s := start(t)
-	s.open(s.proof("ann"), plan) // what begins with the first request stays
-	s.quiesce()
-	goroutines, files := runtime.NumGoroutine(), descriptors()
-	pages := make([]*page, 120)
-	for i := range pages {
-		pages[i] = s.page()
-	}
-	together(len(pages), func(i int) reply { _, got := pages[i].ask(); return got })
-	s.advance(sdkRefreshes) // what comes now are refreshes
-	for i := range pages {
-		s.IMM.Fail("", 1, stormFaults[i%len(stormFaults)])
-	}
-	during := descriptors()
-	together(len(pages), func(i int) reply {
-		p := pages[i]
-		s.refresh("not a proof", p.last)
-		_, got := p.ask()
-		head, body := raw("/generate", p.proof(), p.body)
-		// a client that leaves, in the middle or before the answer
-		if c, err := net.Dial("tcp", s.address); err == nil {
-			_, _ = fmt.Fprint(c, (head + body)[:len(head)+len(body)*(i%2)])
-			_ = c.Close()
-		}
-		return got
-	})
-	s.gate.settle()
-	if files > 0 && during <= files || s.IMM.Calls().Refresh == 0 {
-		t.Errorf("%d descriptors during the burst, %d before: nothing is measured", during, files)
-	}
-	if !s.settled(goroutines, runtime.NumGoroutine) {
-		var stacks strings.Builder
-		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
-		t.Errorf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), goroutines, &stacks)
-	}
-	if !s.settled(files, descriptors) {
-		t.Errorf("%d descriptors, %d before", descriptors(), files)
-	}
-	s.spentOnce()
-}
-
 // quiesce closes what pools and IMM keep open.
 func (s *instance) quiesce() {
 	s.client.CloseIdleConnections()
@@ -182,9 +137,10 @@ func descriptors() int {
 // soakVariable is how long TestSoak goes on, such as 10m; without it the test makes a few rounds.
 const soakVariable = "FUNCTIONS_TEST_SOAK"
 
-// TestSoak lets pages live their hours while everything around the functions fails at random: each
-// keeps its document or comes back to it, no refresh token is sent twice, and memory and goroutines
-// are as flat at the end as in the middle.
+// TestSoak lets pages live their hours while everything around the functions fails at random, and
+// others leave before their answer: each keeps its document or comes back to it, no refresh token is
+// sent twice, memory and goroutines are as flat at the end as in the middle, and no goroutine or
+// descriptor is left behind. It runs before the package's parallel tests begin.
 func TestSoak(t *testing.T) {
 	length, err := time.ParseDuration(os.Getenv(soakVariable))
 	if err != nil && os.Getenv(soakVariable) != "" {
@@ -192,6 +148,9 @@ func TestSoak(t *testing.T) {
 	}
 	const pages, samples, fewest = 40, 60, 12
 	s := start(t)
+	s.open(s.proof("ann"), plan) // what begins with the first request stays
+	s.quiesce()
+	goroutines, files, most := runtime.NumGoroutine(), descriptors(), 0
 	seed := uint64(time.Now().UnixNano())
 	storm := &storm{instance: s, random: rand.New(rand.NewPCG(seed, seed)),
 		pages: make([]*page, pages)}
@@ -208,23 +167,21 @@ func TestSoak(t *testing.T) {
 	// The memories of an instance drop their older half when they are full, so that the heap goes
 	// up and down: its peaks are compared, of which the first tenth of the time has none yet.
 	var heaps []float64
-	var goroutines []int
+	var running []int
 	begin, rounds := time.Now(), 0
 	for ; !t.Failed() && (rounds < fewest || time.Since(begin) < length); rounds++ {
 		if time.Since(begin) > length/samples*time.Duration(len(heaps)+1) {
 			s.quiesce()
-			heaps = append(heaps, memoryInUse())
-			goroutines = append(goroutines, runtime.NumGoroutine())
+			heaps, running = append(heaps, memoryInUse()), append(running, runtime.NumGoroutine())
 		}
 		storm.round()
+		most = max(most, descriptors())
 	}
 	t.Logf("seed %d, %d rounds, %d requests, %+v, heap in MB %.1f, goroutines %v", seed, rounds,
-		storm.requests.Load(), s.IMM.Calls(), heaps, goroutines)
-	s.spentOnce()
+		storm.requests.Load(), s.IMM.Calls(), heaps, running)
 	if n := len(heaps); !t.Failed() && length >= time.Minute {
-		early, late := heaps[n/10:n/2], heaps[n/2:]
-		if slices.Max(late) > slices.Max(early)*1.2+4 ||
-			slices.Max(goroutines[n/2:]) > slices.Max(goroutines[n/10:n/2])+pages/2 {
+		if slices.Max(heaps[n/2:]) > slices.Max(heaps[n/10:n/2])*1.2+4 ||
+			slices.Max(running[n/2:]) > slices.Max(running[n/10:n/2])+pages/2 {
 			t.Error("memory or goroutines grow")
 		}
 	}
@@ -234,6 +191,17 @@ func TestSoak(t *testing.T) {
 		if state := p.frame("open"); state != "open" {
 			t.Errorf("a page's document is %s", state)
 		}
+	}
+	s.gate.settle()
+	s.spentOnce()
+	if files > 0 && most <= files {
+		t.Errorf("%d descriptors at most, %d before: nothing is measured", most, files)
+	}
+	if !s.settled(goroutines, runtime.NumGoroutine) || !s.settled(files, descriptors) {
+		var stacks strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+		t.Errorf("%d goroutines and %d descriptors, before %d and %d\n%s", runtime.NumGoroutine(),
+			descriptors(), goroutines, files, &stacks)
 	}
 }
 
@@ -262,13 +230,13 @@ func (s *storm) round() {
 	s.IMM.Fail(office.Refresh, s.random.IntN(2)+1, office.Refused(400, "InvalidRefreshToken", "no"))
 	var asking sync.WaitGroup
 	for _, p := range s.pages {
-		if s.random.IntN(2) == 0 {
-			continue
+		switch s.random.IntN(8) {
+		case 0, 1, 2, 3:
+			asking.Go(func() { s.requests.Add(1); p.live() })
+		case 4: // somebody leaves, in the middle or before the answer
+			head, body := (&page{instance: s.instance, proof: p.proof, body: p.body}).due()
+			_ = s.send((head + body)[:len(head)+len(body)*s.random.IntN(2)]).Close()
 		}
-		asking.Go(func() {
-			s.requests.Add(1)
-			p.live()
-		})
 	}
 	asking.Wait()
 	s.IMM.ClearFaults()

@@ -124,7 +124,6 @@ func init() { // repeat looks the others up
 		"hides":    {1, many, (*script).checkHidden},
 		"hunt":     {1, 1, func(s *script, args []string) { s.hunt.add("a hunted text", args[0]) }},
 		"keep":     {1, 1, func(s *script, args []string) { s.held[args[0]] = s.answered }},
-		"like":     {1, 1, (*script).checkLike},
 		"log":      {1, many, (*script).checkLog},
 		"same":     {2, many, func(s *script, args []string) { s.compare(args, true) }},
 		"sent":     {0, many, (*script).checkSent},
@@ -303,15 +302,20 @@ type exchange struct {
 	options []option
 	status  int
 	code    string
+	like    string // a kept answer; "": any
 }
 
 func (s *script) exchange(args []string) exchange {
 	e := exchange{status: http.StatusOK}
 	if i := slices.Index(args, "->"); i >= 0 {
 		if len(args) < i+2 || len(args) > i+3 {
-			s.ts.Fatalf("want: -> STATUS [CODE]")
+			s.ts.Fatalf("want: -> STATUS [CODE], or -> like NAME")
 		}
-		e.status, e.code = s.number(args[i+1]), strings.Join(args[i+2:], "")
+		if args[i+1] == "like" {
+			e.like = args[i+2]
+		} else {
+			e.status, e.code = s.number(args[i+1]), strings.Join(args[i+2:], "")
+		}
 		args = args[:i]
 	}
 	if s.from != "" {
@@ -340,7 +344,9 @@ func (s *script) exchange(args []string) exchange {
 func (s *script) expect(e exchange, got reply, own bool) {
 	got.user = s.last()["User"]
 	s.answered = got
-	if got.status != e.status || e.code != "" && got.Code != e.code {
+	if e.like != "" {
+		s.wantLike(got, s.held[e.like])
+	} else if got.status != e.status || e.code != "" && got.Code != e.code {
 		s.ts.Fatalf("the answer is %v: %s", got, got.Message)
 	}
 	if got.status == http.StatusOK && own {
@@ -513,9 +519,8 @@ func (s *script) compare(args []string, equal bool) {
 	}
 }
 
-// checkLike wants the newest answer to be what another was, but for the RequestId.
-func (s *script) checkLike(args []string) {
-	both := [2]reply{s.answered, s.held[args[0]]}
+// wantLike wants an answer to be what another was, but for the RequestId.
+func (s *script) wantLike(both ...reply) {
 	for i, r := range both {
 		both[i].header, both[i].body = r.header.Clone(), strings.ReplaceAll(r.body, r.RequestId, "")
 		both[i].header.Del("Date")
