@@ -24,34 +24,28 @@ const (
 type clouds struct {
 	t            testing.TB
 	world        *world
-	now          func() time.Time
-	mayAsk       map[string]any // the conditions in the AWS role's policy
-	token        string         // the OIDC token that Alibaba's STS takes
-	aws, alibaba *httptest.Server
-	awsCalls     atomic.Int64
-	alibabaCalls atomic.Int64
+	mayAsk       any    // the conditions in the AWS role's policy
+	token        string // the OIDC token that Alibaba's STS takes
+	aws, alibaba atomic.Int64
+	overrides    map[string]string // move both to loopback
 }
 
-func newClouds(t testing.TB, w *world, now func() time.Time, template *sam) *clouds {
-	c := &clouds{t: t, world: w, now: now, mayAsk: template.mayAsk(), token: awsToken}
-	c.aws = httptest.NewServer(http.HandlerFunc(c.serveAWS))
-	c.alibaba = httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
-	t.Cleanup(c.aws.Close)
-	t.Cleanup(c.alibaba.Close)
+func newClouds(t testing.TB, w *world, mayAsk any) *clouds {
+	c := &clouds{t: t, world: w, mayAsk: mayAsk, token: awsToken}
+	aws := httptest.NewServer(http.HandlerFunc(c.serveAWS))
+	t.Cleanup(aws.Close)
+	alibaba := httptest.NewServer(http.HandlerFunc(c.serveAlibaba))
+	t.Cleanup(alibaba.Close)
+	c.overrides = map[string]string{"AWS_ENDPOINT_URL_STS": aws.URL,
+		"WEBOFFICE_STS_ENDPOINT": alibaba.URL}
 	for _, token := range []string{awsToken, ownToken, "local-aws-secret", "local-aws-token"} {
 		w.hunt.add("a secret of AWS's side", token)
 	}
 	return c
 }
 
-// overrides move both STS to loopback.
-func (c *clouds) overrides() map[string]string {
-	return map[string]string{"WEBOFFICE_STS_ENDPOINT": c.alibaba.URL,
-		"AWS_ENDPOINT_URL_STS": c.aws.URL}
-}
-
 func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
-	c.awsCalls.Add(1)
+	c.aws.Add(1)
 	_ = r.ParseForm() // what cannot be read lacks everything below
 	asked := map[string]any{
 		"ForAllValues:StringEquals": map[string]any{
@@ -79,11 +73,11 @@ func (c *clouds) serveAWS(w http.ResponseWriter, r *http.Request) {
 			`<GetWebIdentityTokenResult><WebIdentityToken>%s</WebIdentityToken>`+
 			`<Expiration>%s</Expiration></GetWebIdentityTokenResult>`+
 			`</GetWebIdentityTokenResponse>`, awsToken,
-		c.now().Add(5*time.Minute).UTC().Format(time.RFC3339))
+		time.Now().Add(5*time.Minute).UTC().Format(time.RFC3339))
 }
 
 func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
-	c.alibabaCalls.Add(1)
+	c.alibaba.Add(1)
 	_ = r.ParseForm()
 	for name, want := range map[string]string{
 		"Action": "AssumeRoleWithOIDC", "RoleArn": ramRole, "OIDCProviderArn": oidcProvider,
@@ -93,18 +87,18 @@ func (c *clouds) serveAlibaba(w http.ResponseWriter, r *http.Request) {
 			c.t.Errorf("Alibaba's STS gets %s %q, not %q", name, r.Form.Get(name), want)
 		}
 	}
-	w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
+	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	keys := c.world.IMM.Credentials()
 	_, _ = fmt.Fprintf(w, `{"RequestId":"1","Credentials":{"AccessKeyId":%q,`+
 		`"AccessKeySecret":%q,"SecurityToken":%q,"Expiration":%q}}`,
 		keys.AccessKeyID, keys.Secret, keys.SecurityToken,
-		c.now().Add(time.Hour).UTC().Format(time.RFC3339))
+		time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 }
 
 // exchanged wants so many exchanges since the start.
 func (c *clouds) exchanged(aws, alibaba int64) {
 	c.t.Helper()
-	if a, b := c.awsCalls.Load(), c.alibabaCalls.Load(); a != aws || b != alibaba {
+	if a, b := c.aws.Load(), c.alibaba.Load(); a != aws || b != alibaba {
 		c.t.Errorf("%d exchanges with AWS and %d with Alibaba Cloud, want %d and %d", a, b, aws,
 			alibaba)
 	}

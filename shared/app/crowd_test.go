@@ -138,8 +138,8 @@ func descriptors() int {
 const soakVariable = "FUNCTIONS_TEST_SOAK"
 
 // TestSoak lets pages live their hours while everything around the functions fails at random, and
-// others leave before their answer: each keeps its document or comes back to it, no refresh token is
-// sent twice, memory and goroutines are as flat at the end as in the middle, and no goroutine or
+// others leave before their answer: each keeps its document or comes back to it, no refresh token
+// is sent twice, memory and goroutines are as flat at the end as in the middle, and no goroutine or
 // descriptor is left behind. It runs before the package's parallel tests begin.
 func TestSoak(t *testing.T) {
 	length, err := time.ParseDuration(os.Getenv(soakVariable))

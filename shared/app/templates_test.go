@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -21,64 +20,63 @@ type function struct {
 	environment              map[string]string
 }
 
-func newFunction(runtime, folder, handler, timeout, environment any) (f function, err error) {
-	f = function{
-		runtime: fmt.Sprint(runtime), folder: strings.TrimPrefix(fmt.Sprint(folder), "./"),
-		handler: fmt.Sprint(handler), environment: map[string]string{},
-	}
-	variables, ok := environment.(map[string]any)
-	if !ok {
-		return f, errors.New("there is no environment")
-	}
-	for name, value := range variables {
+func newFunction(t testing.TB, runtime, folder, handler, timeout, environment any) function {
+	t.Helper()
+	f := function{runtime: fmt.Sprint(runtime), handler: fmt.Sprint(handler),
+		folder:      strings.TrimPrefix(strings.TrimPrefix(fmt.Sprint(folder), "./"), "dist/"),
+		environment: map[string]string{}}
+	for name, value := range environment.(map[string]any) {
 		f.environment[name] = fmt.Sprint(value)
 	}
-	f.timeout, err = time.ParseDuration(fmt.Sprint(timeout) + "s")
-	return f, err
+	var err error
+	if f.timeout, err = time.ParseDuration(fmt.Sprint(timeout) + "s"); err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 // envReference is how s.yaml refers to the shell, with a default or without.
-var envReference = regexp.MustCompile(`\$\{env\('([A-Z_]+)'(?:, '([^']*)')?\)\}`)
+var envReference = regexp.MustCompile(`\$\{env\('([A-Z_]+)'(, '([^']*)')?\)\}`)
 
-// serverlessDevs gives the functions that `s deploy` makes of s.yaml in a shell, with variables
-// that an adopter adds to their environment, on this runtime.
-func serverlessDevs(runtime string, added, shell map[string]string) (map[string]function, error) {
-	text, err := os.ReadFile("../../s.yaml")
-	if err != nil {
-		return nil, err
-	}
-	var missing error
-	expanded := envReference.ReplaceAllStringFunc(string(text), func(written string) string {
-		parts := envReference.FindStringSubmatch(written)
-		if value, set := shell[parts[1]]; set {
-			return value
+// serverlessDevs gives the functions that `s deploy` makes of s.yaml in a shell, with the variables
+// that an adopter adds to their environment who shares links.
+func serverlessDevs(t testing.TB, shell map[string]string) map[string]function {
+	t.Helper()
+	text := envReference.ReplaceAllStringFunc(read(t, "../../s.yaml"), func(found string) string {
+		parts := envReference.FindStringSubmatch(found)
+		value, set := shell[parts[1]]
+		if !set && parts[2] == "" {
+			t.Fatalf("%s is not set", parts[1])
+		} else if !set {
+			return parts[3]
 		}
-		if !strings.Contains(written, ",") {
-			missing = fmt.Errorf("%s is not set", parts[1])
-		}
-		return parts[2]
+		return value
 	})
 	var file struct {
 		Resources map[string]struct{ Props map[string]any }
 	}
-	if err := errors.Join(missing, yaml.Unmarshal([]byte(expanded), &file)); err != nil {
-		return nil, err
+	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
+		t.Fatal(err)
 	}
 	functions := map[string]function{}
-	for _, resource := range []string{"generate", "refresh"} {
-		p := file.Resources[resource].Props
-		f, err := newFunction(p["runtime"], p["code"], p["handler"], p["timeout"],
+	for _, name := range []string{"generate", "refresh"} {
+		p := file.Resources[name].Props
+		f := newFunction(t, p["runtime"], p["code"], p["handler"], p["timeout"],
 			p["environmentVariables"])
-		if err != nil {
-			return nil, err
-		}
-		if runtime != "" {
-			f.runtime = runtime
-		}
-		maps.Copy(f.environment, added)
-		functions[resource] = f
+		f.environment["WEBOFFICE_LINK_KEYS"] = shell["WEBOFFICE_LINK_KEYS"]
+		f.environment["WEBOFFICE_USER_SALT"] = shell["WEBOFFICE_USER_SALT"]
+		functions[name] = f
 	}
-	return functions, nil
+	return functions
+}
+
+func read(t testing.TB, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // sam is template.yml with its parameters' values and its intrinsic functions evaluated. Functions
@@ -86,55 +84,46 @@ func serverlessDevs(runtime string, added, shell map[string]string) (map[string]
 type sam struct {
 	parameters map[string]string
 	conditions map[string]any
-	text       map[string]any // the whole template
+	text       any // the whole template
 }
 
 // newSAM evaluates the template for these parameters, with the defaults of the others. A value that
-// the template would not take is an error.
-func newSAM(given map[string]string) (*sam, error) {
-	text, err := os.ReadFile("../../template.yml")
-	if err != nil {
-		return nil, err
-	}
+// the template would not take ends the test.
+func newSAM(t testing.TB, given map[string]string) *sam {
+	t.Helper()
 	var file struct {
 		Parameters map[string]map[string]any `yaml:"Parameters"`
 		Conditions yaml.Node                 `yaml:"Conditions"`
 	}
 	var whole yaml.Node
-	if err := errors.Join(yaml.Unmarshal(text, &file), yaml.Unmarshal(text, &whole)); err != nil {
-		return nil, err
+	for _, into := range []any{&file, &whole} {
+		if err := yaml.Unmarshal([]byte(read(t, "../../template.yml")), into); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s := &sam{parameters: maps.Clone(given)}
+	s := &sam{parameters: map[string]string{}}
 	for name, p := range file.Parameters {
 		value, set := given[name]
-		if byDefault, ok := p["Default"]; !set && ok {
+		if byDefault, ok := p["Default"]; ok && !set {
 			value, set = fmt.Sprint(byDefault), true
 		}
-		if !set || !allowed(p, value) {
-			err = errors.Join(err, fmt.Errorf("parameter %s is missing or not allowed", name))
+		values, listed := p["AllowedValues"].([]any)
+		known := func(v any) bool { return fmt.Sprint(v) == value }
+		pattern, ok := p["AllowedPattern"].(string)
+		if !set || listed && !slices.ContainsFunc(values, known) ||
+			ok && !regexp.MustCompile("^(?:"+pattern+")$").MatchString(value) {
+			t.Fatalf("parameter %s is missing or not allowed", name)
 		}
 		s.parameters[name] = value
 	}
-	if len(s.parameters) > len(file.Parameters) {
-		err = errors.Join(err, errors.New("there is no such parameter"))
-	}
 	s.conditions = s.value(&file.Conditions).(map[string]any)
-	s.text = s.value(whole.Content[0]).(map[string]any)
-	return s, err
-}
-
-// allowed says whether a parameter may have a value.
-func allowed(parameter map[string]any, value string) bool {
-	values, listed := parameter["AllowedValues"].([]any)
-	known := func(v any) bool { return fmt.Sprint(v) == value }
-	pattern, ok := parameter["AllowedPattern"]
-	return (!listed || slices.ContainsFunc(values, known)) &&
-		(!ok || regexp.MustCompile("^(?:"+fmt.Sprint(pattern)+")$").MatchString(value))
+	s.text = s.value(whole.Content[0])
+	return s
 }
 
 // value is a map, a list, a text, or nil for AWS::NoValue. Names with the value nil are left out of
 // maps.
-func (s *sam) value(n *yaml.Node) (made any) {
+func (s *sam) value(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.MappingNode:
 		members := map[string]any{}
@@ -143,41 +132,36 @@ func (s *sam) value(n *yaml.Node) (made any) {
 				members[pair[0].Value] = value
 			}
 		}
-		made = members
-	case yaml.SequenceNode:
-		items := []any{}
-		for _, item := range n.Content {
-			items = append(items, s.value(item))
-		}
-		made = items
-	default:
-		made = n.Value
-	}
-	list, _ := made.([]any)
-	switch n.Tag {
-	case "!Ref":
-		if made == "AWS::NoValue" {
+		return members
+	case yaml.ScalarNode:
+		if value, ok := s.parameters[n.Value]; ok && n.Tag == "!Ref" {
+			return value
+		} else if n.Value == "AWS::NoValue" {
 			return nil
 		}
-		if value, ok := s.parameters[fmt.Sprint(made)]; ok {
-			return value
-		}
-	case "!Equals":
-		return fmt.Sprint(list[0] == list[1])
-	case "!Not":
-		return fmt.Sprint(list[0] != "true")
-	case "!If":
-		if s.conditions[fmt.Sprint(list[0])] == "true" {
-			return list[1]
-		}
-		return list[2]
+		return n.Value
 	}
-	return made
+	items := []any{}
+	for _, item := range n.Content {
+		items = append(items, s.value(item))
+	}
+	switch n.Tag {
+	case "!Equals":
+		return fmt.Sprint(items[0] == items[1])
+	case "!Not":
+		return fmt.Sprint(items[0] != "true")
+	case "!If":
+		if s.conditions[items[0].(string)] == "true" {
+			return items[1]
+		}
+		return items[2]
+	}
+	return items
 }
 
 // get returns what stands under a path of keys, or nil.
 func (s *sam) get(path ...string) any {
-	var value any = s.text
+	value := s.text
 	for _, key := range path {
 		inner, _ := value.(map[string]any)
 		value = inner[key]
@@ -186,30 +170,27 @@ func (s *sam) get(path ...string) any {
 }
 
 // functions are those that `sam deploy` makes.
-func (s *sam) functions() (map[string]function, error) {
+func (s *sam) functions(t testing.TB) map[string]function {
+	t.Helper()
 	functions := map[string]function{}
 	for name, resource := range map[string]string{"generate": "GenerateFunction",
 		"refresh": "RefreshFunction"} {
-		f, err := newFunction(s.get("Globals", "Function", "Runtime"),
+		functions[name] = newFunction(t, s.get("Globals", "Function", "Runtime"),
 			s.get("Resources", resource, "Properties", "CodeUri"),
 			s.get("Globals", "Function", "Handler"), s.get("Globals", "Function", "Timeout"),
 			s.get("Globals", "Function", "Environment", "Variables"))
-		if err != nil {
-			return nil, err
-		}
-		functions[name] = f
 	}
-	return functions, nil
+	return functions
 }
 
 // mayAsk returns the conditions under which the functions' AWS role may ask for an identity token.
-func (s *sam) mayAsk() map[string]any {
+func (s *sam) mayAsk() any {
 	policies, _ := s.get("Resources", "FunctionRole", "Properties", "Policies").([]any)
 	for _, policy := range policies {
-		document, _ := policy.(map[string]any)["PolicyDocument"].(map[string]any)
-		for _, statement := range document["Statement"].([]any) {
+		inner := &sam{text: policy}
+		for _, statement := range inner.get("PolicyDocument", "Statement").([]any) {
 			if one := statement.(map[string]any); one["Action"] == "sts:GetWebIdentityToken" {
-				return one["Condition"].(map[string]any)
+				return one["Condition"]
 			}
 		}
 	}
@@ -217,45 +198,10 @@ func (s *sam) mayAsk() map[string]any {
 }
 
 // lambdaTemplate evaluates template.yml with what it must have, and more.
-func lambdaTemplate(more map[string]string) (*sam, error) {
-	parameters := map[string]string{"SessionKeys": newKey(), "LinkKeys": newKey(),
-		"ImmRegion": "cn-shanghai", "RamRoleArn": ramRole, "OidcProviderArn": oidcProvider}
+func lambdaTemplate(t testing.TB, more map[string]string) *sam {
+	t.Helper()
+	parameters := map[string]string{"SessionKeys": newKey(), "ImmRegion": "cn-shanghai",
+		"RamRoleArn": ramRole, "OidcProviderArn": oidcProvider}
 	maps.Copy(parameters, more)
-	return newSAM(parameters)
-}
-
-func TestTemplatesAreReadAsTheirToolsReadThem(t *testing.T) {
-	t.Parallel()
-	functions, err := serverlessDevs("", nil, map[string]string{"WEBOFFICE_SESSION_KEYS": "key"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := functions["refresh"]
-	if f.runtime != "go1" || f.folder != "dist/fc/refresh" || f.timeout != 30*time.Second ||
-		f.environment["WEBOFFICE_SESSION_KEYS"] != "key" || f.environment["LOG_LEVEL"] != "INFO" {
-		t.Errorf("%+v", f)
-	}
-	if _, err := serverlessDevs("", nil, nil); err == nil ||
-		err.Error() != "WEBOFFICE_SESSION_KEYS is not set" {
-		t.Errorf("without keys: %v", err)
-	}
-	if _, err := newSAM(map[string]string{}); err == nil ||
-		!strings.Contains(err.Error(), "SessionKeys") ||
-		strings.Contains(err.Error(), "LogLevel") {
-		t.Errorf("template.yml without parameters: %v", err)
-	}
-	if _, err := lambdaTemplate(map[string]string{"ImmRegion": "us-east-2"}); err == nil {
-		t.Error("a region that is none is taken")
-	}
-	linkKey := newKey()
-	for given, want := range map[string]any{"none": nil, linkKey: linkKey} {
-		template, err := lambdaTemplate(map[string]string{"LinkKeys": given})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := template.get("Globals", "Function", "Environment", "Variables",
-			"WEBOFFICE_LINK_KEYS"); got != want {
-			t.Errorf("link keys are %v", got)
-		}
-	}
+	return newSAM(t, parameters)
 }

@@ -83,7 +83,8 @@ const longestText = 1 << 20
 func read(file string) (office.Document, error) {
 	content, err := os.ReadFile(file)
 	shown := &office.File{Name: filepath.Base(file), Size: int64(len(content))}
-	switch text := string(content[:min(len(content), longestText)]); strings.ToLower(path.Ext(file)) {
+	text := string(content[:min(len(content), longestText)])
+	switch strings.ToLower(path.Ext(file)) {
 	case ".txt":
 		return office.Document{Text: text}, err
 	case ".csv":
