@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -24,14 +23,16 @@ import (
 )
 
 func TestAttackThousandUnknownKeyIDs(t *testing.T) {
-	r, p := provided(t, caller.Issuer{})
-	r.accepted(t, p.Token(nil))
-	unknown := func() {
+	r, k := signing(t, caller.Issuer{})
+	good, serves := k.sign(header, honest(r.clock, nil)), r.wire.next
+	r.accepted(t, good)
+	unknown := func(requests int) {
+		t.Helper()
 		var all sync.WaitGroup
 		for i := range 1000 {
 			all.Go(func() {
-				token := p.Sign(map[string]any{"kid": fmt.Sprint("unknown", i)},
-					[]byte(honest(r.clock, nil)))
+				token := k.sign(fmt.Sprintf(`{"alg":"ES256","kid":"unknown%d"}`, i),
+					honest(r.clock, nil))
 				_, err := r.Verify(t.Context(), token)
 				if weboffice.AsError(err).Kind != weboffice.Unauthenticated {
 					t.Errorf("got %v", err)
@@ -39,57 +40,20 @@ func TestAttackThousandUnknownKeyIDs(t *testing.T) {
 			})
 		}
 		all.Wait()
+		r.requested(t, requests)
 	}
-	unknown() // within a minute of the first fetch
-	r.requested(t, 2)
+	unknown(2) // within a minute of the first fetch
 	r.clock.Advance(time.Minute)
-	unknown()
-	r.requested(t, 4)
+	unknown(4)
 	r.clock.Advance(59 * time.Second)
-	unknown()
-	r.requested(t, 4)
-	p.SetFault(issuer.Outage)
+	unknown(4)
+	r.wire.next = outage
 	r.clock.Advance(time.Minute)
-	unknown()
-	r.accepted(t, p.Token(nil)) // the twin: the good key is still there
-}
-
-func TestRotationIsFollowed(t *testing.T) {
-	r, p := provided(t, caller.Issuer{})
-	old := p.Token(nil)
-	r.accepted(t, old)
-	p.Rotate()
+	unknown(5)
+	r.accepted(t, good) // the twin: the good key is still there
+	r.wire.next = serves
 	r.clock.Advance(time.Minute)
-	r.accepted(t, p.Token(nil))
-	r.refused(t, old) // its key has left the set
-	r.requested(t, 4)
-}
-
-func TestAttackRemovedKeyAfterAnHour(t *testing.T) {
-	r, p := provided(t, caller.Issuer{})
-	old := p.Token(map[string]any{"exp": r.clock.unix(3 * time.Hour)})
-	r.accepted(t, old)
-	p.Rotate()
-	r.clock.Advance(59 * time.Minute)
-	r.accepted(t, old) // nothing has asked for new keys
-	r.clock.Advance(time.Minute)
-	r.refused(t, old)
-	r.accepted(t, p.Token(nil))
-}
-
-// A key may be replaced under its kid: by somebody who restores a backup, or who names keys "1".
-func TestKeyReplacedUnderItsKeyID(t *testing.T) {
-	r, old := signing(t, caller.Issuer{})
-	next := newECKey(t, "k")
-	claims := honest(r.clock, map[string]any{"exp": r.clock.unix(3 * time.Hour)})
-	before, after := old.sign(header, claims), next.sign(header, claims)
-	r.accepted(t, before)
-	r.wire.answerWith(published(next.public()))
-	r.refused(t, after) // the keys were read a moment ago
-	r.clock.Advance(time.Minute)
-	r.accepted(t, after)
-	r.refused(t, before) // the removed key opens nothing, a remembered proof neither
-	r.requested(t, 4)
+	unknown(7)
 }
 
 func TestAttackSignaturesThatDoNotFit(t *testing.T) {
@@ -108,27 +72,57 @@ func TestAttackSignaturesThatDoNotFit(t *testing.T) {
 		r.requested(t, 2+2*minutes)
 		r.clock.Advance(time.Minute)
 	}
-	r.wire.answerWith(http.NotFoundHandler()) // a fetch that fails evicts nothing
+	r.wire.next = outage // a fetch that fails evicts nothing
 	flood()
 }
 
+// An issuer may give its next key another name, or the same: somebody restores a backup, or names
+// keys "1".
+func TestKeyIsReplaced(t *testing.T) {
+	for _, id := range []string{"k", "next"} {
+		r, old := signing(t, caller.Issuer{})
+		next := newECKey(t, id)
+		claims := honest(r.clock, map[string]any{"exp": r.clock.unix(3 * time.Hour)})
+		before, after := old.sign(header, claims), next.sign(`{"alg":"ES256"}`, claims)
+		r.accepted(t, before)
+		r.wire.next = inProcess{published(next.public())}
+		r.refused(t, after) // the keys were read a moment ago
+		r.clock.Advance(time.Minute)
+		r.accepted(t, before) // nothing has asked for new keys
+		r.accepted(t, after)
+		r.refused(t, before) // the removed key opens nothing, a remembered proof neither
+		r.requested(t, 4)
+	}
+}
+
+func TestAttackRemovedKeyAfterAnHour(t *testing.T) {
+	r, old := signing(t, caller.Issuer{})
+	token := old.sign(header, honest(r.clock, map[string]any{"exp": r.clock.unix(3 * time.Hour)}))
+	r.accepted(t, token)
+	r.wire.next = inProcess{published(newECKey(t, "next").public())}
+	r.clock.Advance(59 * time.Minute)
+	r.accepted(t, token)
+	r.clock.Advance(time.Minute)
+	r.refused(t, token)
+}
+
 func TestAttackKeysOfLongAgo(t *testing.T) {
-	r, p := provided(t, caller.Issuer{})
-	r.accepted(t, p.Token(nil))
-	remembered := p.Token(map[string]any{"exp": r.clock.unix(48 * time.Hour)})
+	r, k := signing(t, caller.Issuer{})
+	serves, claims := r.wire.next, map[string]any{"exp": r.clock.unix(48 * time.Hour)}
+	remembered := k.sign(header, honest(r.clock, claims))
 	r.accepted(t, remembered)
-	p.SetFault(issuer.Outage)
+	r.wire.next = outage
 	r.clock.Advance(24 * time.Hour)
-	r.accepted(t, p.Token(nil))
+	r.accepted(t, k.sign(header, honest(r.clock, nil)))
 	r.clock.Advance(time.Second)
-	r.unavailable(t, p.Token(nil))
+	r.unavailable(t, k.sign(header, honest(r.clock, nil)))
 	public := r.unavailable(t, remembered)
 	if !strings.Contains(public.Cause.Error(), "503") || public.RetryAfter != 5*time.Second {
 		t.Errorf("got %+v", public)
 	}
-	p.SetFault(issuer.None)
+	r.wire.next = serves
 	r.clock.Advance(time.Minute)
-	r.accepted(t, p.Token(nil)) // the twin
+	r.accepted(t, k.sign(header, honest(r.clock, nil))) // the twin
 	r.accepted(t, remembered)
 }
 
@@ -149,204 +143,195 @@ func TestKeySetNamedByThePolicy(t *testing.T) {
 	}
 }
 
-// A provider that fails from the start is a 503. One that fails later keeps nobody out.
-func TestOutageOfAProvider(t *testing.T) {
-	for _, fault := range []issuer.Fault{issuer.Outage, issuer.Cut, issuer.Huge, issuer.Endless,
-		issuer.WrongIssuer, issuer.Malformed, issuer.Redirect} {
-		t.Run(string(fault), func(t *testing.T) {
-			r, p := started(t)
-			fail := func() {
-				if p.SetFault(fault); fault == issuer.Redirect {
-					p.RedirectTo("http://localhost:1")
-				}
-			}
-			fail()
-			public := r.unavailable(t, p.Token(nil))
-			if !strings.Contains(public.Fix, p.URL()) || public.RetryAfter <= 0 ||
-				strings.Contains(public.Message, p.URL()) || public.Cause == nil {
-				t.Errorf("got %+v", public)
-			}
-			asked := r.wire.count()
-			r.unavailable(t, p.Token(nil))
-			r.requested(t, asked) // none within five seconds
-			p.SetFault(issuer.None)
-			r.clock.Advance(5 * time.Second)
-			r.accepted(t, p.Token(nil))
-
-			fail()
-			asked = r.wire.count()
-			for range 5 {
-				r.clock.Advance(time.Hour)
-				r.accepted(t, p.Token(nil))
-				r.accepted(t, p.Token(nil))
-			}
-			if !strings.Contains(r.log.String(), "keysKept=1") ||
-				strings.Contains(r.log.String(), p.URL()+"/.") {
-				t.Errorf("log: %s", r.log)
-			}
-			// discovery, and where that is well the key set
-			if got := r.wire.count() - asked; got < 5 || got > 2*5 {
-				t.Errorf("%d requests, want one fetch an hour", got)
-			}
-			p.SetFault(issuer.None)
-			p.Rotate()
-			r.clock.Advance(time.Minute)
-			r.accepted(t, p.Token(nil))
-		})
-	}
-}
-
-func TestManyColdCallersShareOneFetch(t *testing.T) {
-	r, p := started(t)
-	p.SetFault(issuer.Slow)
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() { r.accepted(t, p.Token(nil)) })
-	}
-	if err := p.AwaitRequests(t.Context(), issuer.DiscoveryPath, 1); err != nil {
-		t.Fatal(err)
-	}
-	p.SetFault(issuer.None)
-	all.Wait()
-	r.requested(t, 2)
-}
-
-func TestFetchOutlivesTheCallerThatLeft(t *testing.T) {
-	r, p := started(t)
-	p.SetFault(issuer.Slow)
-	ctx, leave := context.WithCancel(t.Context())
-	left := make(chan error)
-	go func() {
-		_, err := r.Verify(ctx, p.Token(nil))
-		left <- err
-	}()
-	if err := p.AwaitRequests(t.Context(), issuer.DiscoveryPath, 1); err != nil {
-		t.Fatal(err)
-	}
-	leave()
-	if err := <-left; weboffice.AsError(err).Kind != weboffice.Unavailable ||
-		!errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	p.SetFault(issuer.None)
-	r.accepted(t, p.Token(nil)) // joins the fetch that is under way
-	r.requested(t, 2)
-}
-
-// Whoever needs new keys waits for them, and nobody who brings a key that is known.
-func TestSlowProviderHoldsOneCallerOnly(t *testing.T) {
-	for passed, id := range map[time.Duration]string{time.Hour: "k", 2 * time.Minute: "unknown"} {
-		synctest.Test(t, func(t *testing.T) { // the clock of this test moves when everybody waits
-			r, k := signing(t, caller.Issuer{})
-			token := k.sign(header, honest(r.clock, nil))
-			r.accepted(t, token)
-			r.wire.next = blocked
-			r.clock.Advance(passed)
-			start := time.Now()
-			var first sync.WaitGroup
-			first.Go(func() {
-				named := k.sign(`{"alg":"ES256","kid":"`+id+`"}`, honest(r.clock, nil))
-				r.verified(t, named, id == "k")
-			})
-			synctest.Wait() // the first caller waits for new keys
-			r.accepted(t, token)
-			if took := time.Since(start); took != 0 {
-				t.Errorf("key %s: the second caller waited %v", id, took)
-			}
-			first.Wait()
-			if took := time.Since(start); took != 5*time.Second {
-				t.Errorf("key %s: the first caller waited %v", id, took)
-			}
-		})
-	}
-}
-
 // transport is an http.RoundTripper made of its method.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// blocked is the way to a provider that never answers.
-var blocked = transport(func(r *http.Request) (*http.Response, error) {
-	<-r.Context().Done()
-	return nil, r.Context().Err()
-})
+// answers is the way to a provider with one answer for everything.
+func answers(status int, body func(context.Context) io.Reader) transport {
+	return func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Body: io.NopCloser(body(r.Context())), Request: r},
+			nil
+	}
+}
 
-// dripping is the way to one that gives a byte a second.
-var dripping = transport(func(r *http.Request) (*http.Response, error) {
-	body := io.NopCloser(drip{r.Context()})
-	return &http.Response{StatusCode: http.StatusOK, Body: body, Request: r}, nil
-})
+func text(text string) func(context.Context) io.Reader {
+	return func(context.Context) io.Reader { return strings.NewReader(text) }
+}
 
-type drip struct{ ctx context.Context }
+var outage = answers(http.StatusServiceUnavailable, text(""))
 
-func (d drip) Read(p []byte) (int, error) {
+// endless is a body of white space, in which a JSON value may begin at any time.
+type endless struct{ read *int }
+
+func (e endless) Read(p []byte) (int, error) {
+	*e.read += len(p)
+	return copy(p, bytes.Repeat([]byte(" "), len(p))), nil
+}
+
+// dripping is a body that gives a byte a second.
+type dripping struct{ context.Context }
+
+func (d dripping) Read(p []byte) (int, error) {
 	select {
 	case <-time.After(time.Second):
-		p[0] = ' '
-		return 1, nil
-	case <-d.ctx.Done():
-		return 0, d.ctx.Err()
+		return copy(p, " "), nil
+	case <-d.Done():
+		return 0, d.Err()
 	}
 }
 
-func TestAttackSlowProvider(t *testing.T) {
-	for name, way := range map[string]transport{"no answer": blocked, "a byte a second": dripping} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // its clock moves when everybody waits
-				r, k := signing(t, caller.Issuer{})
-				r.wire.next = way
-				start := time.Now()
-				public := r.unavailable(t, k.sign(header, honest(r.clock, nil)))
-				if took := time.Since(start); took != 5*time.Second ||
-					!errors.Is(public, context.DeadlineExceeded) {
-					t.Errorf("got %v after %v", public.Cause, took)
-				}
-			})
-		})
-	}
-}
-
-func TestAttackRedirectToAnotherHost(t *testing.T) {
-	var reached int
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		reached++
-	}))
-	defer elsewhere.Close()
-	for name, target := range map[string]string{
-		"another port": elsewhere.URL, "another name": strings.Replace(elsewhere.URL, "127.0.0.1",
-			"localhost", 1),
-		"metadata service": "http://169.254.169.254", "file": "file:///etc/passwd",
-		"the same host for ever": "",
+// A provider that fails from the start is a 503. One that fails later keeps nobody out.
+func TestOutageOfAProvider(t *testing.T) {
+	k, read := newECKey(t, "k"), 0
+	for name, way := range map[string]http.RoundTripper{
+		"outage": outage, "HTML": answers(200, text("<html>")), "nothing": answers(200, text("")),
+		"cut": answers(200, text(`{"issuer":`)), "a list": answers(200, text(`[]`)),
+		"endless":        answers(200, func(context.Context) io.Reader { return endless{&read} }),
+		"another issuer": inProcess{discovered("https://other.example", issuerURL+"/keys", k)},
+		"redirect":       inProcess{http.RedirectHandler("https://evil.example/", http.StatusFound)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, p := started(t)
-			p.RedirectTo(target)
-			r.unavailable(t, p.Token(nil))
-			if asked := r.wire.count(); asked > 4 || asked > 1 && target != "" {
-				t.Errorf("requests left: %v", r.wire.requests)
+			r := newRig(t, caller.Issuer{}, nil)
+			good := func() weboffice.Secret { return k.sign(header, honest(r.clock, nil)) }
+			r.wire.next = way
+			public := r.unavailable(t, good())
+			if !strings.Contains(public.Fix, issuerURL) || public.RetryAfter <= 0 ||
+				strings.Contains(public.Message, issuerURL) || public.Cause == nil {
+				t.Errorf("got %+v", public)
+			}
+			r.requested(t, 1)
+			r.unavailable(t, good())
+			r.requested(t, 1) // none within five seconds
+			r.wire.next = inProcess{published(k.public())}
+			r.clock.Advance(5 * time.Second)
+			r.accepted(t, good())
+			r.requested(t, 3)
+			r.wire.next = way
+			for range 5 { // one fetch an hour
+				r.clock.Advance(time.Hour)
+				r.accepted(t, good())
+				r.accepted(t, good())
+			}
+			r.requested(t, 8)
+			if !strings.Contains(r.log.String(), "keysKept=1") ||
+				strings.Contains(r.log.String(), issuerURL+"/.") {
+				t.Errorf("log: %s", r.log)
 			}
 		})
 	}
-	if reached != 0 {
-		t.Errorf("%d requests reached the other host", reached)
+	if each := read / 6; each < 1<<20 || each > 1<<20+1<<10 { // in as many fetches
+		t.Errorf("%d bytes of an endless body were read", each)
 	}
-	t.Run("another scheme", func(t *testing.T) {
+}
+
+func TestManyColdCallersShareOneFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // its clock moves when everybody waits
 		r, k := signing(t, caller.Issuer{})
-		r.wire.answerWith(http.RedirectHandler("http://login.example.com/", http.StatusFound))
-		r.unavailable(t, k.sign(header, honest(r.clock, nil)))
-		r.requested(t, 1)
+		serves := r.wire.next
+		r.wire.next = transport(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(2 * time.Second)
+			return serves.RoundTrip(r)
+		})
+		start, token := time.Now(), k.sign(header, honest(r.clock, nil))
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		_, err := r.Verify(ctx, token) // the fetch outlives the caller that left
+		if weboffice.AsError(err).Kind != weboffice.Unavailable ||
+			!errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { r.accepted(t, token) })
+		}
+		all.Wait()
+		if r.requested(t, 2); time.Since(start) != 4*time.Second {
+			t.Errorf("they waited %v", time.Since(start))
+		}
 	})
-	t.Run("twin: the same host", func(t *testing.T) {
-		r, p := provided(t, caller.Issuer{})
-		r.wire.answerWith(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.RawQuery == "" {
-				http.Redirect(w, r, r.URL.Path+"?again", http.StatusFound)
-				return
-			}
-			p.ServeHTTP(w, r)
-		}))
-		r.accepted(t, p.Token(nil))
+}
+
+// Whoever needs new keys waits for them, five seconds at most, and nobody who brings a key that is
+// known.
+func TestAttackSlowProvider(t *testing.T) {
+	for passed, id := range map[time.Duration]string{time.Hour: "k", 2 * time.Minute: "unknown"} {
+		for _, way := range []transport{
+			func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			},
+			answers(200, func(ctx context.Context) io.Reader { return dripping{ctx} }),
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				r, k := signing(t, caller.Issuer{})
+				serves, token := r.wire.next, k.sign(header, honest(r.clock, nil))
+				start := time.Now()
+				waited := func(want time.Duration) {
+					t.Helper()
+					if took := time.Since(start); took != want {
+						t.Errorf("key %s: waited %v", id, took)
+					}
+					start = time.Now()
+				}
+				r.wire.next = way
+				if !errors.Is(r.unavailable(t, token), context.DeadlineExceeded) {
+					t.Error("no word of the deadline")
+				}
+				waited(5 * time.Second)
+				r.wire.next = serves
+				r.clock.Advance(5 * time.Second)
+				r.accepted(t, token)
+				r.wire.next = way
+				r.clock.Advance(passed)
+				var first sync.WaitGroup
+				first.Go(func() {
+					named := k.sign(`{"alg":"ES256","kid":"`+id+`"}`, honest(r.clock, nil))
+					r.verified(t, named, id == "k")
+				})
+				synctest.Wait() // the first caller waits for new keys
+				token = k.sign(header, honest(r.clock, nil))
+				r.accepted(t, token)
+				waited(0)
+				first.Wait()
+				waited(5 * time.Second)
+			})
+		}
+	}
+}
+
+func TestAttackRedirects(t *testing.T) {
+	for target, requests := range map[string]int{
+		"http://login.example.com/": 1, "https://login.example.com:444/": 1,
+		"https://evil.example/": 1, "http://169.254.169.254/": 1, "file:///etc/passwd": 1,
+		"/for/ever": 4,
+	} {
+		r, k := signing(t, caller.Issuer{})
+		r.wire.next = inProcess{http.RedirectHandler(target, http.StatusFound)}
+		r.unavailable(t, k.sign(header, honest(r.clock, nil)))
+		r.requested(t, requests)
+	}
+	r, k := signing(t, caller.Issuer{}) // the twin: the same host
+	r.wire.next = inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "" {
+			http.Redirect(w, r, r.URL.Path+"?again", http.StatusFound)
+			return
+		}
+		published(k.public()).ServeHTTP(w, r)
+	})}
+	r.accepted(t, k.sign(header, honest(r.clock, nil)))
+}
+
+// discovered is a provider that says who it is, and where its key set is.
+func discovered(iss, address string, k ecKey) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == issuer.DiscoveryPath {
+			_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, iss, address)
+			return
+		}
+		r.URL.Path = "/keys"
+		published(k.public()).ServeHTTP(w, r)
 	})
 }
 
@@ -357,45 +342,15 @@ func TestAttackKeySetAddress(t *testing.T) {
 		"https://ann:pw@keys.example.net/set": false, "file:///set": false, "": false,
 		"/set": false, "://": false,
 	} {
-		t.Run(address, func(t *testing.T) {
-			r, k := signing(t, caller.Issuer{})
-			r.wire.answerWith(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == issuer.DiscoveryPath {
-					_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuerURL, address)
-					return
-				}
-				r.URL.Path = "/keys"
-				published(k.public()).ServeHTTP(w, r)
-			}))
-			token := k.sign(header, honest(r.clock, nil))
-			if good {
-				r.accepted(t, token)
-				return
-			}
+		r, k := signing(t, caller.Issuer{})
+		r.wire.next = inProcess{discovered(issuerURL, address, k)}
+		if token := k.sign(header, honest(r.clock, nil)); good {
+			r.accepted(t, token)
+		} else {
 			r.unavailable(t, token)
 			r.requested(t, 1)
-		})
+		}
 	}
-}
-
-func TestAttackEndlessBody(t *testing.T) {
-	r, k := signing(t, caller.Issuer{})
-	r.wire.next = transport(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Body: endless{}, Request: r}, nil
-	})
-	r.unavailable(t, k.sign(header, honest(r.clock, nil)))
-	if read := r.wire.read.Load(); read < 1<<20 || read > 1<<20+1 {
-		t.Errorf("%d bytes were read", read)
-	}
-}
-
-// endless is a body of white space, in which a JSON value may begin at any time.
-type endless struct{}
-
-func (endless) Close() error { return nil }
-
-func (endless) Read(p []byte) (int, error) {
-	return copy(p, bytes.Repeat([]byte(" "), len(p))), nil
 }
 
 func TestAttackHugeKeySet(t *testing.T) {
@@ -427,13 +382,9 @@ func TestFetchErrorsHoldNoURL(t *testing.T) {
 }
 
 func TestIssuerURLWithTrailingSlash(t *testing.T) {
-	r, p := provided(t, caller.Issuer{URL: issuerURL + "/"})
-	p.SetURL(issuerURL + "/")
-	r.wire.answerWith(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.URL.Path = strings.Replace(r.URL.Path, "//", "/", 1) // that of its key set
-		p.ServeHTTP(w, r)
-	}))
-	r.accepted(t, p.Token(nil))
-	r.refused(t, p.Token(map[string]any{"iss": issuerURL}))
+	r, k := signing(t, caller.Issuer{URL: issuerURL + "/"})
+	r.wire.next = inProcess{discovered(issuerURL+"/", issuerURL+"/keys", k)}
+	r.accepted(t, k.sign(header, honest(r.clock, map[string]any{"iss": issuerURL + "/"})))
+	r.refused(t, k.sign(header, honest(r.clock, nil)))
 	r.requested(t, 2, issuerURL+issuer.DiscoveryPath)
 }

@@ -17,6 +17,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,10 +56,9 @@ func (c *clock) Advance(d time.Duration) { c.nanoseconds.Add(int64(d)) }
 // unix gives now plus d as a claim.
 func (c *clock) unix(d time.Duration) int64 { return c.Now().Add(d).Unix() }
 
-// wire is the http.RoundTripper of a test: it counts what leaves, and what comes back in bodies.
+// wire is the http.RoundTripper of a test: it keeps what leaves.
 type wire struct {
 	next http.RoundTripper
-	read atomic.Int64
 
 	mu       sync.Mutex
 	requests []string
@@ -67,36 +67,14 @@ type wire struct {
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	w.requests = append(w.requests, r.URL.String())
-	next := w.next
 	w.mu.Unlock()
-	response, err := next.RoundTrip(r)
-	if err == nil {
-		response.Body = countedBody{response.Body, w}
-	}
-	return response, err
+	return w.next.RoundTrip(r)
 }
 
 func (w *wire) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.requests)
-}
-
-func (w *wire) answerWith(h http.Handler) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.next = inProcess{h}
-}
-
-type countedBody struct {
-	io.ReadCloser
-	wire *wire
-}
-
-func (b countedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.wire.read.Add(int64(n))
-	return n, err
 }
 
 // inProcess answers requests with a handler, without a network.
@@ -140,23 +118,6 @@ func provided(t testing.TB, trusted caller.Issuer, algorithm ...string) (rig, *i
 	p := issuer.New(issuer.Options{Now: r.clock.Now, Algorithm: append(algorithm, "ES256")[0]})
 	p.SetURL(issuerURL)
 	r.wire.next = inProcess{p}
-	return r, p
-}
-
-// started is a rig whose issuer is a provider behind a loopback port.
-func started(t testing.TB) (r rig, p *issuer.Provider) {
-	now := func() time.Time { return r.clock.Now() }
-	p = issuer.New(issuer.Options{Now: now, Algorithm: "ES256"})
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		_ = p.Close()
-	})
-	r = newRig(t, caller.Issuer{URL: p.URL()}, nil)
-	r.wire.next = transport
 	return r, p
 }
 
@@ -314,4 +275,15 @@ func must[T any](value T, err error) T {
 		panic(err)
 	}
 	return value
+}
+
+// table reads the lines of a file that begin with JSON, and divides them at their bars.
+func table(t *testing.T, name string) (lines [][]string) {
+	t.Helper()
+	for line := range strings.Lines(string(must(os.ReadFile("testdata/" + name + ".txt")))) {
+		if strings.HasPrefix(line, "{") || strings.HasPrefix(line, "null") {
+			lines = append(lines, strings.Split(strings.TrimSuffix(line, "\n"), " | "))
+		}
+	}
+	return lines
 }
