@@ -33,17 +33,12 @@ import (
 	"weboffice-functions/shared/policy"
 )
 
-// target is one platform. Function Compute runs amd64 only.
-type target struct {
-	name  string
-	archs []string // the first is the default
-}
-
-func targets() []target {
-	return []target{{"fc", []string{"amd64"}}, {"lambda", []string{"arm64", "amd64"}}}
-}
-
-func functions() []string { return []string{"generate", "refresh"} }
+var (
+	functions = []string{"generate", "refresh"}
+	targets   = []string{"fc", "lambda"}
+	// the first is a target's default; Function Compute runs amd64 only
+	architectures = map[string][]string{"fc": {"amd64"}, "lambda": {"arm64", "amd64"}}
+)
 
 // packed is the time of every file: an archive made of the same bytes is the same archive. Zip
 // tools refuse years before 1980.
@@ -55,7 +50,7 @@ func main() { command.Main(run) }
 // program.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
-	wanted := flags.String("target", "", "fc or lambda; both when left out")
+	target := flags.String("target", "", "fc or lambda; both when left out")
 	arch := flags.String("arch", "", "another architecture than the target's own")
 	policyFile := flags.String("policy", "functions/policy.yaml",
 		"the policy that is put beside the programs")
@@ -70,7 +65,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return fmt.Errorf("scripts/env.yaml has no environment %q: correct --env, s would deploy "+
 			"what has none", name)
 	}
-	chosen, err := choose(*wanted, *arch)
+	chosen, err := choose(*target, *arch)
 	if err != nil {
 		return err
 	}
@@ -78,35 +73,34 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
-	for _, t := range chosen {
-		for _, function := range functions() {
-			if err := build(ctx, *out, t, function, text, stdout); err != nil {
-				return fmt.Errorf("%s for %s: %w", function, t.name, err)
+	for _, t := range targets {
+		for _, function := range functions {
+			if chosen[t] == "" {
+				continue
+			}
+			program := filepath.Join(*out, t, function, "bootstrap")
+			if err := build(ctx, program, chosen[t], function, text, stdout); err != nil {
+				return fmt.Errorf("%s for %s: %w", function, t, err)
 			}
 		}
 	}
 	return nil
 }
 
-// choose gives the targets that the flags ask for, each with its one architecture.
-func choose(name, arch string) ([]target, error) {
-	var chosen []target
-	for _, t := range targets() {
-		switch {
-		case name != "" && name != t.name:
-			continue
-		case arch == "":
-			t.archs = t.archs[:1]
-		case slices.Contains(t.archs, arch):
-			t.archs = []string{arch}
-		default:
-			return nil, fmt.Errorf("-arch %s: %s runs %s (give -target too)", arch, t.name,
-				strings.Join(t.archs, " or "))
+// choose gives the targets that the flags ask for, each with its architecture.
+func choose(target, arch string) (map[string]string, error) {
+	chosen := map[string]string{}
+	for _, t := range targets {
+		if target == "" || target == t {
+			chosen[t] = cmp.Or(arch, architectures[t][0])
+			if !slices.Contains(architectures[t], chosen[t]) {
+				return nil, fmt.Errorf("-arch %s: %s runs %s (give -target too)", arch, t,
+					strings.Join(architectures[t], " or "))
+			}
 		}
-		chosen = append(chosen, t)
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("-target %s: it is fc or lambda", name)
+		return nil, fmt.Errorf("-target %s: it is fc or lambda", target)
 	}
 	return chosen, nil
 }
@@ -139,10 +133,9 @@ func unknownEnvironment(getenv func(string) string) string {
 	return ""
 }
 
-// build makes one folder below out anew.
-func build(ctx context.Context, out string, t target, function string, policyText []byte,
+// build makes the folder of a program anew.
+func build(ctx context.Context, program, arch, function string, policyText []byte,
 	stdout io.Writer) error {
-	program := filepath.Join(out, t.name, function, "bootstrap")
 	folder := filepath.Dir(program)
 	if err := os.RemoveAll(folder); err != nil {
 		return err
@@ -153,7 +146,7 @@ func build(ctx context.Context, out string, t target, function string, policyTex
 		"-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", program,
 		"./functions/"+function+"/bootstrap")
 	command.Stderr = os.Stderr
-	command.Env = append(trusting(), "GOOS=linux", "GOARCH="+t.archs[0], "CGO_ENABLED=0",
+	command.Env = append(trusting(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0",
 		"GOFLAGS=", "GOWORK=off", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
 	if err := command.Run(); err != nil {
 		return err
@@ -165,7 +158,7 @@ func build(ctx context.Context, out string, t target, function string, policyTex
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", program, t.archs[0],
+	_, err = fmt.Fprintf(stdout, "%-30s linux/%s  %.1f MB  %s\n", program, arch,
 		float64(built.Size())/1e6, revision(program))
 	return err
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	"flag"
 	"maps"
 	"os"
 	"path/filepath"
@@ -126,15 +124,24 @@ func TestFileNamesWithoutGit(t *testing.T) {
 	}
 }
 
-func TestFlags(t *testing.T) {
-	var out bytes.Buffer
-	err := run(t.Context(), []string{"-udpate"}, os.Getenv, &out)
-	if err == nil || !strings.Contains(err.Error(), "-udpate: see -h") || out.Len() > 0 {
-		t.Errorf("an unknown flag: %v\n%s", err, out.String())
+// TestRun: every step has its line, its findings stand below it, and all of them are counted.
+func TestRun(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("Makefile", nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if err := run(t.Context(), []string{"-h"}, os.Getenv, &out); !errors.Is(err, flag.ErrHelp) ||
-		!strings.Contains(out.String(), "-update") {
-		t.Errorf("-h: %v\n%s", err, out.String())
+	t.Setenv("PATH", "")
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-quick"}, os.Getenv, &out)
+	if err == nil || !strings.HasSuffix(err.Error(), " found") {
+		t.Errorf("%v", err)
+	}
+	for _, line := range []string{"files            9 found (", "Makefile:1: Makefile is not one of",
+		"\nREADME.md:1: it is not there — add it\n", "code             ok (",
+		"\nvet              all packages… 1 found (", `vet: exec: "go": executable file not found`} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("%q is not in\n%s", line, out.String())
+		}
 	}
 }
 

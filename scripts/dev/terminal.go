@@ -11,26 +11,17 @@ import (
 )
 
 // terminal is a log handler for a person: a line for each request, and what went wrong below it.
+// Nobody here adds attributes in advance, or groups.
 type terminal struct {
-	out io.Writer
-	now func() time.Time
-	mu  sync.Mutex
+	slog.Handler // says which levels count
+	out          io.Writer
+	now          func() time.Time
+	mu           sync.Mutex
 }
 
 func newTerminal(out io.Writer, now func() time.Time) *terminal {
-	return &terminal{out: out, now: now}
+	return &terminal{Handler: slog.NewTextHandler(io.Discard, nil), out: out, now: now}
 }
-
-// Enabled implements slog.Handler.
-func (t *terminal) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= slog.LevelInfo
-}
-
-// WithAttrs implements slog.Handler. Nobody here adds attributes in advance.
-func (t *terminal) WithAttrs([]slog.Attr) slog.Handler { return t }
-
-// WithGroup implements slog.Handler.
-func (t *terminal) WithGroup(string) slog.Handler { return t }
 
 // Handle implements slog.Handler.
 func (t *terminal) Handle(_ context.Context, r slog.Record) error {

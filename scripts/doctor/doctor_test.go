@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -254,13 +253,6 @@ func TestTextIsForPeople(t *testing.T) {
 	}
 	if err == nil || err.Error() != "1 checks failed" {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestHelpIsNoFailure(t *testing.T) {
-	out, err := deploy(t).run("-h")
-	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(out, "-print-policies") {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
 

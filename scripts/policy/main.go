@@ -1,19 +1,9 @@
-// Command policy tries a policy before it is deployed, with the code that the functions run:
+// Command policy tries a policy before it is deployed, with the code that the functions run: test,
+// explain, diff, link and schema, each with -h.
 //
-//	policy test [-policy FILE | FILE...]
-//		mistakes, failed tests and warnings; default functions/*.yaml
-//	policy explain [-token FILE | -claims JSON] [-permission view,copy] oss://bucket/object
-//		which rule decides, and why each one before it does not
-//	policy diff -from OLD
-//		who gains and who loses what from OLD to the policy
-//	policy link -document URI -grant view
-//		a share link's token, signed with the first link key
-//	policy schema
-//		the JSON Schema of a policy, for editors
-//
-// Each takes -policy FILE, by default functions/policy.yaml, and -h. They read WEBOFFICE_PROJECT,
-// WEBOFFICE_USER_SALT and WEBOFFICE_LINK_KEYS as the functions do; without the salt of the
-// deployment a User.Id is another one. Exit status 1: a mistake, a failed test, or a wrong use.
+// They read WEBOFFICE_PROJECT, WEBOFFICE_USER_SALT and WEBOFFICE_LINK_KEYS as the functions do;
+// without the salt of the deployment a User.Id is another one. Exit status 1: a mistake, a failed
+// test, or a wrong use.
 package main
 
 import (
