@@ -37,13 +37,11 @@ func (t *tool) diff(args []string) error {
 		for _, line := range c.What {
 			fmt.Fprintf(t.stdout, "    %s\n", line)
 		}
-		fmt.Fprintf(t.stdout, "    such as %s\n", c.Example)
+		if c.Example != "" {
+			fmt.Fprintf(t.stdout, "    such as %s\n", c.Example)
+		}
 	}
-	for _, pair := range d.Unsure {
-		fmt.Fprintf(t.stdout, "\nnot judged, it would take too long: %s. Compare them by hand.\n",
-			pair)
-	}
-	if len(d.Settings)+len(d.Changes)+len(d.Unsure) == 0 {
+	if len(d.Settings)+len(d.Changes) == 0 {
 		fmt.Fprintln(t.stdout, "nothing changes: every request is decided as before")
 	}
 	return nil
@@ -51,13 +49,14 @@ func (t *tool) diff(args []string) error {
 
 // rules says which rules decided before and decide now.
 func rules(c policy.Change) string {
-	switch {
-	case c.Old == c.New:
+	if c.Old == c.New {
 		return fmt.Sprintf("rule %q, as before", c.Old)
-	case c.Old == "":
-		return fmt.Sprintf("no rule before, rule %q now", c.New)
-	case c.New == "":
-		return fmt.Sprintf("rule %q before, no rule now", c.Old)
 	}
-	return fmt.Sprintf("rule %q before, rule %q now", c.Old, c.New)
+	name := func(rule string) string {
+		if rule == "" {
+			return "no rule"
+		}
+		return fmt.Sprintf("rule %q", rule)
+	}
+	return name(c.Old) + " before, " + name(c.New) + " now"
 }

@@ -32,27 +32,26 @@ func (r Report) Err() error {
 }
 
 // Check reads a policy, runs its own tests and looks for what is probably not meant.
-func Check(data []byte, o Options) Report {
+func Check(data []byte, o Options) (report Report) {
 	r := newReader()
 	p, text := r.parse(data, o)
-	var tests []test
+	l := &linter{reader: r, policy: p}
 	if p != nil {
 		for i, t := range text.Tests {
-			tests = append(tests, r.test(t, p, i))
+			l.tests = append(l.tests, r.test(t, p, i))
 		}
 	}
-	if len(r.mistakes) > 0 {
-		return Report{Mistakes: r.sorted()}
+	if report.Mistakes = r.findings(); report.Mistakes != nil {
+		return report
 	}
-	report := Report{Policy: p, Tests: len(tests)}
-	for i, t := range tests {
+	for i, t := range l.tests {
 		if failed := p.run(t); failed != "" {
-			report.Failures = append(report.Failures, Finding{t.line, t.column,
-				fmt.Sprintf("test %d: %s: %s", i+1, t.question.Document, failed)})
+			r.problem(fmt.Sprintf("test %d: %s: %s", i+1, t.Open, failed), "tests", i)
 		}
 	}
-	l := &linter{policy: p, tests: tests}
-	report.Warnings = l.lint(text, r)
+	report.Policy, report.Tests, report.Failures = p, len(l.tests), r.findings()
+	l.lint(text)
+	report.Warnings = r.findings()
 	return report
 }
 
@@ -77,59 +76,49 @@ func (*asText) form() string {
 	return "as is anyone or a map of an issuer's claims, with issuer: NAME"
 }
 
-// test is one entry of a policy's `tests`.
+// test is one entry of a policy's `tests`, and what it asks.
 type test struct {
-	line, column int
-	question     Question
-	expect       string                // a rule's name or "refused"
-	granted      *weboffice.Permission // nil: not asked
+	testText
+	question Question
 }
 
 func (r *reader) test(t testText, p *Policy, i int) test {
-	at := func(key string) []any { return []any{"tests", i, key} }
-	out := test{expect: t.Expect, question: Question{Start: time.Unix(0, 0)}}
-	out.line, out.column = place(child(child(r.root, "tests"), i))
-	q := &out.question
-	known := func(r *rule) bool { return r.name == t.Expect }
-	if t.Expect != refused && !slices.ContainsFunc(p.rules, known) {
-		names := []string{refused}
-		for _, r := range p.rules {
-			names = append(names, fmt.Sprintf("%q", r.name))
-		}
-		if len(names) > 10 {
-			names = append(names[:10], "…")
-		}
-		r.problem("expect is the name of a rule, or refused: "+strings.Join(names, ", "),
-			at("expect")...)
+	problem := func(key, what string) { r.problem(key+what, "tests", i, key) }
+	names := []string{refused}
+	for _, r := range p.rules {
+		names = append(names, r.name)
 	}
+	if !slices.Contains(names, t.Expect) {
+		problem("expect", fmt.Sprintf(" is the name of a rule, or refused: one of %q",
+			names[:min(len(names), 10)]))
+	}
+	q := Question{Start: time.Unix(0, 0)}
 	var err error
 	if q.Document, err = weboffice.ParseSourceURI(t.Open); err != nil {
-		r.problem("open: "+weboffice.AsError(err).Message, at("open")...)
+		problem("open", ": "+weboffice.AsError(err).Message)
 	}
-	if granted, err := weboffice.PermissionOf(texts(t.Granted)); err != nil {
-		r.problem(err.Error(), at("granted")...)
-	} else if t.Granted != nil {
-		out.granted = &granted
+	if _, err = weboffice.PermissionOf(texts(t.Granted)); err != nil {
+		problem("granted", ": "+err.Error())
 	}
 	if t.Granted != nil && t.Expect == refused {
-		r.problem("granted means nothing where the test expects a refusal", at("granted")...)
+		problem("granted", " means nothing where the test expects a refusal")
 	}
 	body, err := json.Marshal(t.Ask)
 	if err == nil && t.Ask != nil {
 		q.Asked, err = weboffice.ParseRequest(body)
 	}
 	if err != nil {
-		r.problem("ask: "+weboffice.AsError(err).Message, at("ask")...)
+		problem("ask", ": "+weboffice.AsError(err).Message)
 	}
 	q.Asked.SourceURI = t.Open
 	if t.As == nil {
-		r.problem(t.As.form(), at("as")...)
+		problem("as", t.As.form())
 	} else if len(t.As) > 0 {
 		if q.Caller, err = p.CallerOf(t.As); err != nil {
-			r.problem("as: "+err.Error(), at("as")...)
+			problem("as", ": "+err.Error())
 		}
 	}
-	return out
+	return test{t, q}
 }
 
 // CallerOf returns the caller that a verified proof with these claims would be. claims["issuer"] is
@@ -138,21 +127,29 @@ func (p *Policy) CallerOf(claims map[string]any) (caller.Caller, error) {
 	name, _ := claims["issuer"].(string)
 	claims = maps.Clone(claims)
 	delete(claims, "issuer")
-	known, _ := p.issuer(name)
-	switch {
-	case name == caller.LinkIssuer:
-		known = caller.Issuer{Name: name, URL: name}
-		if claims["jti"] == nil {
-			claims["jti"] = "any" // every link has one, and no rule looks at it
-		}
-	case known.Name == "":
+	known := p.issuer(name)
+	if known == nil || name == "" {
 		return caller.Caller{}, errors.New("issuer must be " + issuerNames(p))
+	}
+	if name == caller.LinkIssuer && claims["jti"] == nil {
+		claims["jti"] = "any" // every link has one, and no rule looks at it
 	}
 	body, err := json.Marshal(claims)
 	if err != nil {
 		return caller.Caller{}, errors.New("the claims cannot be read")
 	}
 	return known.CallerFor(body)
+}
+
+// issuer returns an issuer, that of guests and that of share links too, or nil.
+func (p *Policy) issuer(name string) *caller.Issuer {
+	links := caller.Issuer{Name: caller.LinkIssuer, URL: caller.LinkIssuer}
+	for _, i := range append(p.Issuers(), caller.Issuer{}, links) {
+		if i.Name == name {
+			return &i
+		}
+	}
+	return nil
 }
 
 // run says how a test failed, "" where it passed. A request that is no good for any rule is not a
@@ -165,11 +162,12 @@ func (p *Policy) run(t test) string {
 	if public := weboffice.AsError(err); err != nil && public.Kind == weboffice.Invalid {
 		got = public.Error()
 	}
+	want, _ := weboffice.PermissionOf(texts(t.Granted)) // test has looked at it
 	switch {
-	case got != t.expect:
-		return "expected " + t.expect + ", got " + got + whys(p.Explain(q), err)
-	case t.granted != nil && *d.Request.Permission != *t.granted:
-		return "expected the grants " + strings.Join(t.granted.Grants(), " ") + ", got " +
+	case got != t.Expect:
+		return "expected " + t.Expect + ", got " + got + whys(p.Explain(q), err)
+	case t.Granted != nil && *d.Request.Permission != want:
+		return "expected the grants " + strings.Join(want.Grants(), " ") + ", got " +
 			strings.Join(d.Request.Permission.Grants(), " ")
 	}
 	return ""

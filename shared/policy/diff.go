@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -18,52 +17,52 @@ type Change struct {
 	Old, New       string // the rules that decide before and after; "" for none
 	Who, Documents string
 	What           []string // such as "loses edit, print"
-	Example        string   // a question that shows it, in JSON, as `tests` write one
+	// a question that shows it, in JSON, as `tests` write one; "" where the search took too long,
+	// and a person has to judge
+	Example string
+	at      [2]uint // the places of the rules; that of none is the last
 }
 
 // Difference is what a new policy means, for whoever reviews it.
 type Difference struct {
 	Settings []string // lines that are gone, with "- ", and lines that are new, with "+ "
 	Changes  []Change // in the order of the old rules, then of the new ones
-	// pairs of rules for which the search took too long: a person has to judge them
-	Unsure []string
 }
 
-// Diff says who gains and who loses what from one policy to another. For each pair of rules, one of
-// each file, and each kind of caller it looks for a question that both decide, and asks Decide of
+// Diff says who gains and who loses what from one policy to another. For each kind of caller and
+// each pair of rules, one of each file, it looks for a question that both decide, and asks Decide of
 // both files whether that comes to the same.
 func Diff(old, new *Policy) Difference {
-	d := differ{old: old, new: new, endings: endings()}
+	d := differ{old: old, new: new}
 	was, is := settingsOf(old), settingsOf(new)
 	d.out.Settings = append(without("- ", was, is), without("+ ", is, was)...)
-	kinds := kindsOf(old, new)
-	for i := range len(old.rules) + 1 {
-		for j := range len(new.rules) + 1 {
-			for _, kind := range kinds {
-				d.pair(kind, i, j)
+	for _, kind := range kindsOf(old, new) {
+		was, is := old.rulesFor(kind.issuer), new.rulesFor(kind.issuer)
+		for i, before := range was {
+			for j, after := range is {
+				d.pair(*kind, before, after, slices.Concat(was[:i], is[:j]))
 			}
 		}
 	}
+	slices.SortStableFunc(d.out.Changes, func(a, b Change) int {
+		return slices.Compare(a.at[:], b.at[:])
+	})
 	return d.out
 }
 
 type differ struct {
 	old, new *Policy
-	endings  []string
 	out      Difference
 }
 
 // settingsOf lists what stands beside the rules.
 func settingsOf(p *Policy) []string {
-	settings := []string{
-		fmt.Sprintf("origins: %v", p.origins), fmt.Sprintf("quickStart: %v", p.quickStart),
-		fmt.Sprintf("limits: %+v", p.limits), fmt.Sprintf("standIn: %v", p.standIn),
-		fmt.Sprintf("revokedLinks: %v", p.revokedLinks),
-	}
+	text := fmt.Sprintf("origins: %v\nquickStart: %v\nlimits: %+v\nstandIn: %v\nrevokedLinks: %v",
+		p.origins, p.quickStart, p.limits, p.standIn, p.revokedLinks)
 	for _, i := range p.issuers {
-		settings = append(settings, fmt.Sprintf("issuer %+v", i))
+		text += fmt.Sprintf("\nissuer %+v", i)
 	}
-	return settings
+	return strings.Split(text, "\n")
 }
 
 // without lists, with a sign before each, what is in one list and not in another.
@@ -76,49 +75,42 @@ func without(sign string, list, other []string) (rest []string) {
 	return rest
 }
 
-// upTo returns rule i as callers of an issuer meet it, or nil for none, and the rules before it. It
-// is not there for callers whose proof the policy refuses.
-func (p *Policy) upTo(i int, issuer string) (r *rule, before []*rule, there bool) {
-	switch _, known := p.issuer(issuer); {
-	case !known:
-		return nil, nil, i == len(p.rules)
-	case i == len(p.rules):
-		return nil, p.rules, true
+// rulesFor are the rules that callers of an issuer meet, and behind them that there is none. Whose
+// proof the policy refuses meets none.
+func (p *Policy) rulesFor(issuer string) []*rule {
+	none := &rule{deny: true}
+	if p.issuer(issuer) == nil {
+		return []*rule{none}
 	}
-	return p.rules[i], p.rules[:i], true
+	return append(slices.Clip(p.rules), none)
 }
 
-// issuer returns an issuer, and whether a proof of it, or none, is more than a 401.
-func (p *Policy) issuer(name string) (issuer caller.Issuer, known bool) {
-	i := slices.IndexFunc(p.issuers, func(i caller.Issuer) bool { return i.Name == name })
-	if i >= 0 {
-		issuer = p.issuers[i]
-	}
-	return issuer, i >= 0 || name == "" || name == caller.LinkIssuer
-}
-
-// pair compares what rule i of the old file and rule j of the new one make of the questions that
-// they decide.
-func (d *differ) pair(kind *meeting, i, j int) {
-	before, above, thereBefore := d.old.upTo(i, kind.issuer)
-	after, over, thereAfter := d.new.upTo(j, kind.issuer)
-	refused := func(r *rule) bool { return r == nil || r.deny }
-	if !thereBefore || !thereAfter || refused(before) && refused(after) ||
-		before != nil && (slices.ContainsFunc(over, before.asksLike) ||
-			after != nil && d.alike(before, after)) ||
-		after != nil && slices.ContainsFunc(above, after.asksLike) {
+// pair compares what two rules make of the questions that they decide: that no rule before them
+// matches.
+func (d *differ) pair(m meeting, before, after *rule, over []*rule) {
+	if before.deny && after.deny || d.alike(before, after) {
 		return
 	}
-	in := slices.DeleteFunc([]*rule{before, after}, func(r *rule) bool { return r == nil })
-	for _, one := range alternatives(in, kind.issuer) {
-		c := Change{Who: whoAre(one), Documents: documentsOf(kind, one)}
-		if before != nil {
-			c.Old = before.name
+	c := Change{Old: before.name, New: after.name, at: [2]uint{
+		uint(slices.Index(d.old.rules, before)), uint(slices.Index(d.new.rules, after))}}
+	in := slices.DeleteFunc([]*rule{before, after}, func(r *rule) bool { return r.name == "" })
+	for _, r := range in {
+		if slices.ContainsFunc(over, r.asksLike) {
+			return
 		}
-		if after != nil {
-			c.New = after.name
+		m.extra = append(m.extra, r.filledFrom()...)
+	}
+	for _, one := range alternatives(in, m.issuer) {
+		first, last := one[0], one[len(one)-1]
+		a, b := first.callers[0].String(), last.callers[0].String()
+		c.Who = common(a, b, a == b || b == "anyone", a == "anyone")
+		c.Documents = common(first.pattern.text, last.pattern.text,
+			last.pattern.covers(first.pattern), first.pattern.covers(last.pattern))
+		if !slices.ContainsFunc(d.out.Changes, func(known Change) bool {
+			return known.Old == c.Old && known.New == c.New && known.Who == c.Who
+		}) {
+			d.compare(m, one, over, c)
 		}
-		d.compare(*kind, one, slices.Concat(above, over), c)
 	}
 }
 
@@ -141,31 +133,19 @@ func (d *differ) alike(before, after *rule) bool {
 // compare looks for a question that the rules of in decide, and that the policies decide otherwise:
 // in documents of every format, with claims of every form.
 func (d *differ) compare(m meeting, in, out []*rule, c Change) {
-	if slices.ContainsFunc(d.out.Changes, func(o Change) bool {
-		return o.Old == c.Old && o.New == c.New && o.Who == c.Who
-	}) {
-		return
-	}
-	var names []string
-	for _, r := range in {
-		names = append(names, fmt.Sprintf("%q", r.name))
-		m.extra = append(m.extra, r.filledFrom()...)
-	}
-	for _, m.ending = range d.endings {
+	for _, m.ending = range endings() {
 		for m.form = range 3 {
 			q, sure := m.find(in, out)
-			switch pair := strings.Join(names, " and "); {
+			switch {
 			case !sure:
-				if !slices.Contains(d.out.Unsure, pair) {
-					d.out.Unsure = append(d.out.Unsure, pair)
-				}
-				return
+				c.What = []string{"not judged, it would take too long: compare the rules by hand"}
 			case q == nil && m.ending == "": // nor is there one with any ending
 				return
-			case q != nil && d.shows(*q, &c):
-				d.out.Changes = append(d.out.Changes, c)
-				return
+			case q == nil || !d.shows(*q, &c):
+				continue
 			}
+			d.out.Changes = append(d.out.Changes, c)
+			return
 		}
 	}
 }
@@ -214,9 +194,8 @@ func (d *differ) decide(p *Policy, q Question) (decision Decision, err error) {
 		}
 	}
 	decision, err = p.Decide(q, q.Start)
-	was, _ := d.old.issuer(issuer)
-	is, _ := d.new.issuer(issuer)
-	if was.URL != is.URL || was.User != is.User {
+	was, is := d.old.issuer(issuer), d.new.issuer(issuer)
+	if was != nil && is != nil && (was.URL != is.URL || was.User != is.User) {
 		decision.Request.User = nil // it is another for everybody: the settings say so
 	}
 	return decision, err
@@ -244,11 +223,8 @@ func exampleOf(q Question) string {
 	if q.Asked.SourceURI = ""; len(q.Asked.Sent()) > 0 {
 		example["ask"] = q.Asked
 	}
-	var text strings.Builder
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(example) // claims and requests always marshal
-	return strings.TrimSpace(text.String())
+	text, _ := json.Marshal(example) // claims and requests always marshal
+	return string(text)
 }
 
 // unlike says what is unlike in two decisions of a question.
@@ -301,18 +277,6 @@ func shown(r weboffice.Request, name string) string {
 	return string(text)
 }
 
-// whoAre says who the rules with one alternative each are for.
-func whoAre(in []*rule) string {
-	first, last := in[0].callers[0].String(), in[len(in)-1].callers[0].String()
-	switch {
-	case first == last, last == "anyone": // a rule for anyone meets others too
-		return first
-	case first == "anyone":
-		return last
-	}
-	return first + " and " + last
-}
-
 func (c callers) String() string {
 	switch {
 	case c.anyone:
@@ -333,15 +297,13 @@ func (c callers) String() string {
 	return strings.TrimSuffix(c.issuer+" with "+strings.Join(claims, ", "), " with ")
 }
 
-// documentsOf says which documents the rules have in common: one of the patterns, where it says
-// all, or both.
-func documentsOf(m *meeting, in []*rule) string {
-	first, last := in[0].pattern, in[len(in)-1].pattern
+// common says what two rules have in common: one of them, where the other is wider, or both.
+func common(first, last string, lastWider, firstWider bool) string {
 	switch {
-	case m.covers(first, last):
-		return last.text
-	case m.covers(last, first):
-		return first.text
+	case lastWider:
+		return first
+	case firstWider:
+		return last
 	}
-	return first.text + " and " + last.text
+	return first + " and " + last
 }

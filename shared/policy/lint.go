@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,38 +11,31 @@ import (
 
 // linter looks for what a policy allows and its author probably does not mean.
 type linter struct {
-	policy   *Policy
-	tests    []test
-	kinds    []*meeting // one for each kind of caller
-	warnings []Finding
+	*reader // which notes it
+	policy  *Policy
+	tests   []test
+	kinds   []*meeting // one for each kind of caller
 }
 
-func (l *linter) lint(text file, r *reader) []Finding {
+func (l *linter) lint(text file) {
 	l.kinds = kindsOf(l.policy)
 	if len(l.policy.rules) > 0 && len(l.policy.origins) == 0 {
-		l.warnAt(1, 1, "no origins: no web page may call, only servers (add a line `origins:"+
+		l.problem("no origins: no web page may call, only servers (add a line `origins:" +
 			" [https://your.site]`)")
 	}
-	l.settings(text, r)
+	l.settings(text)
 	for j, later := range l.policy.rules {
-		l.rule(later)
+		l.alone(later)
 		hidden := l.hidden(later, l.policy.rules[:j])
 		for _, earlier := range l.policy.rules[:j] {
 			l.pair(earlier, later, hidden)
 		}
 	}
-	slices.SortStableFunc(l.warnings, func(a, b Finding) int {
-		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
-	})
-	return l.warnings
-}
-
-func (l *linter) warnAt(line, column int, format string, args ...any) {
-	l.warnings = append(l.warnings, Finding{line, column, fmt.Sprintf(format, args...)})
 }
 
 func (l *linter) warn(r *rule, format string, args ...any) {
-	l.warnAt(r.line, r.column, "rule %q "+format, append([]any{r.name}, args...)...)
+	l.mistakes = append(l.mistakes, Finding{r.line, r.column,
+		fmt.Sprintf("rule %q "+format, append([]any{r.name}, args...)...)})
 }
 
 // find looks for a question of any kind of caller, for a docx where there is one.
@@ -79,7 +73,7 @@ func (l *linter) hidden(r *rule, before []*rule) bool {
 
 // pair compares two rules.
 func (l *linter) pair(earlier, later *rule, hidden bool) {
-	covers := func() bool { return l.kinds[0].covers(earlier.pattern, later.pattern) }
+	covers := func() bool { return earlier.pattern.covers(later.pattern) }
 	if earlier.forAnyone() && !earlier.deny && !onlyLinks(later) &&
 		(!later.forAnyone() || later.deny && covers()) {
 		l.warn(earlier, "is for anyone and stands before %q (line %d): anyone comes last",
@@ -134,7 +128,7 @@ func (l *linter) evaded(known, anyone *rule) {
 // expected says whether a test asks such a question and expects the rule.
 func (l *linter) expected(r *rule, such func(*ask) bool) bool {
 	return slices.ContainsFunc(l.tests, func(t test) bool {
-		return t.expect == r.name && such(newAsk(&t.question))
+		return t.Expect == r.name && such(newAsk(&t.question))
 	})
 }
 
@@ -154,32 +148,25 @@ func (r *rule) filledFrom() (claims []string) {
 	return claims
 }
 
-// dotted says whether a claim's name may be meant as a path: realm_access.roles, and not a URL.
-func dotted(name string) bool {
+// dotted says what to write for a claim's name that may be meant as a path, realm_access.roles, and
+// is no URL.
+func dotted(name string) (advice string) {
 	steps := strings.Split(name, ".")
-	return len(steps) > 1 && !slices.Contains(steps, "") && !strings.ContainsAny(name, ":/ ")
+	if len(steps) == 1 || slices.Contains(steps, "") || strings.ContainsAny(name, ":/ ") {
+		return ""
+	}
+	return "dots are part of a claim's name. If it is nested, write /" + strings.Join(steps, "/")
 }
 
-// rule looks at one rule by itself.
-func (l *linter) rule(r *rule) {
+// alone looks at one rule by itself.
+func (l *linter) alone(r *rule) {
 	if found := regexp.MustCompile(`\{[^{}]*,[^{}]*\}`).FindString(r.pattern.text); found != "" {
 		l.warn(r, "has %s in its documents: braces and commas are letters there. Write a rule for"+
 			" each of them", found)
 	}
-	named := slices.Clone(r.pattern.claims)
-	for _, c := range r.callers {
-		for _, condition := range c.conditions {
-			if is, ok := condition.(*claimIs); ok {
-				named = append(named, is.claim)
-			}
-		}
-	}
-	named = append(named, r.filledFrom()...)
-	slices.Sort(named)
-	for _, name := range slices.Compact(named) {
-		if dotted(name) {
-			l.warn(r, "names a claim %s: dots are part of a claim's name. If it is nested, write"+
-				" /%s", name, strings.ReplaceAll(name, ".", "/"))
+	for _, name := range slices.Sorted(maps.Keys(demandsOf(r.filledFrom(), r).claims)) {
+		if advice := dotted(name); advice != "" {
+			l.warn(r, "names a claim %s: %s", name, advice)
 		}
 	}
 	if !r.deny {
@@ -188,29 +175,24 @@ func (l *linter) rule(r *rule) {
 }
 
 // settings looks at what stands beside the rules.
-func (l *linter) settings(text file, r *reader) {
-	warn := func(what string, at ...any) {
-		before := len(r.mistakes)
-		r.problem(what, at...)
-		l.warnings = append(l.warnings, r.mistakes[before])
-	}
+func (l *linter) settings(text file) {
 	for name, issuer := range text.Issuers {
 		if slices.Contains(issuer.Audience, "account") {
-			warn("audience account is in every token of a Keycloak realm, for whatever service:"+
-				" write the client's name, and `audienceClaim: azp`", "issuers", name, "audience")
+			l.problem("audience account is in every token of a Keycloak realm, for whatever"+
+				" service: write the client's name, and `audienceClaim: azp`", "issuers", name,
+				"audience")
 		}
 		for key, claim := range map[string]string{"id": issuer.User.ID, "name": issuer.User.Name,
 			"avatar": issuer.User.Avatar} {
-			if dotted(claim) {
-				warn("dots are part of a claim's name: if it is nested, write /"+
-					strings.ReplaceAll(claim, ".", "/"), "issuers", name, "user", key)
+			if advice := dotted(claim); advice != "" {
+				l.problem(advice, "issuers", name, "user", key)
 			}
 		}
 	}
 	limits := l.policy.limits
 	perHour := func(rate Rate) float64 { return float64(rate.Events) / rate.Per.Hours() }
 	if limits.Total.Events > 0 && perHour(limits.Total) < perHour(limits.Caller) {
-		warn("total is below caller: one caller can use all of it up", "limits", "total")
+		l.problem("total is below caller: one caller can use all of it up", "limits", "total")
 	}
 }
 
@@ -221,7 +203,7 @@ func (l *linter) served(r *rule) {
 		"edit":  "a format that can be edited, and neither PreviewPages nor CachePreview",
 		"print": "no CachePreview",
 	}
-	never, opens, guest := r.grant.Grants(), false, *l.kinds[0]
+	never, opens, guest := r.grant.Grants(), false, meeting{}
 	for _, guest.ending = range endings() {
 		if opens && len(never) == 0 {
 			break
@@ -236,24 +218,24 @@ func (l *linter) served(r *rule) {
 			opens, never = true, without("", never, request.Permission.Grants())
 		}
 	}
-	if !opens && !slices.Contains(r.accept, "Filename") {
-		l.warn(r, "matches no document with a supported extension, such as docx, xlsx, pptx and"+
-			" pdf: correct its documents")
-	}
+	sent := append(r.set.Sent(), r.accept...)
 	if !opens {
+		if !slices.Contains(r.accept, "Filename") {
+			l.warn(r, "matches no document with a supported extension, such as docx, xlsx, pptx"+
+				" and pdf: correct its documents")
+		}
 		return
 	}
 	for _, grant := range never {
 		l.warn(r, "grants %s, which is never served: it needs %s", grant, needs[grant])
 	}
-	notified := r.set.Notification != nil || r.set.NotifyTopicName != "" ||
-		slices.Contains(r.accept, "Notification") || slices.Contains(r.accept, "NotifyTopicName")
-	if r.set.UserData != "" && !notified {
+	if r.set.UserData != "" && !slices.Contains(sent, "Notification") &&
+		!slices.Contains(sent, "NotifyTopicName") {
 		l.warn(r, "sets UserData, which comes back in notifications only: set Notification or"+
 			" NotifyTopicName too")
 	}
-	if r.set.Hidecmb != nil && *r.set.Hidecmb && !r.grant.Readonly &&
-		!slices.Contains(never, "edit") {
+	edits := !r.grant.Readonly && !slices.Contains(never, "edit")
+	if edits && shown(r.set, "Hidecmb") == "true" {
 		l.warn(r, "sets Hidecmb, which IMM takes while reading only: it is left out for whoever"+
 			" edits")
 	}

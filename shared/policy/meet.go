@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"regexp"
-	re "regexp/syntax"
 	"slices"
 	"strings"
 
@@ -19,32 +18,30 @@ import (
 
 // meeting is the search for such questions among callers of one kind.
 type meeting struct {
-	*finder
 	issuer   string   // "" for guests
 	required []string // claims that every such caller has as text
 	extra    []string // claims to add that no condition asks for
 	form     int      // of claims: 0 prefers texts, 1 leaves them out, 2 prefers lists
 	ending   string   // what the document's name must match, or "": any
 	draws    int      // of this search, so far
+	gaveUp   bool     // this search took too long: what it did not find may exist
 }
 
 // maxDraws bounds a search. Policies that people write need a few.
 const maxDraws = 4000
 
 // kindsOf makes a search for each kind of caller that some policies tell apart: guests first.
-func kindsOf(policies ...*Policy) []*meeting {
-	f := &finder{map[string]*re.Prog{}, map[string]string{}, false}
-	kinds := []*meeting{{finder: f}}
+func kindsOf(policies ...*Policy) (kinds []*meeting) {
+	required := map[string][]string{"": nil, caller.LinkIssuer: nil}
 	for _, p := range policies {
 		for _, i := range p.issuers {
-			at := slices.IndexFunc(kinds, func(m *meeting) bool { return m.issuer == i.Name })
-			if at < 0 {
-				at, kinds = len(kinds), append(kinds, &meeting{finder: f, issuer: i.Name})
-			}
-			kinds[at].required = append(kinds[at].required, "sub", cmp.Or(i.User.ID, "sub"))
+			required[i.Name] = append(required[i.Name], "sub", cmp.Or(i.User.ID, "sub"))
 		}
 	}
-	return append(kinds, &meeting{finder: f, issuer: caller.LinkIssuer})
+	for _, issuer := range slices.Sorted(maps.Keys(required)) {
+		kinds = append(kinds, &meeting{issuer: issuer, required: required[issuer]})
+	}
+	return kinds
 }
 
 // docx is an ending of documents that reads well.
@@ -52,19 +49,12 @@ const docx = `.*[^/]\.docx`
 
 // endings are expressions for all documents, and for those that IMM treats alike.
 func endings() []string {
-	all, formats := []string{"", docx}, map[weboffice.Format]*claimIs{}
+	formats := map[weboffice.Format]string{}
 	for _, extension := range weboffice.Extensions() {
 		format, _ := weboffice.FormatOf("x." + extension)
-		if formats[format] == nil {
-			formats[format] = &claimIs{fold: true}
-		}
-		formats[format].texts = append(formats[format].texts, "*."+extension)
+		formats[format] += "|" + (&claimIs{texts: []string{"*." + extension}, fold: true}).expression()
 	}
-	for _, names := range formats {
-		all = append(all, names.expression())
-	}
-	slices.Sort(all[2:])
-	return all
+	return append([]string{"", docx}, slices.Sorted(maps.Values(formats))...)
 }
 
 // demands are what a question must be like.
@@ -133,10 +123,20 @@ func (linkCovers) narrow(d *demands, _, holds bool) {
 	(&claimIs{claim: linked, truths: []bool{true}}).narrow(d, false, holds)
 }
 
-// with is these demands and one more.
-func (d demands) with(c condition, deny, holds bool) demands {
-	d.claims, d.equal = maps.Clone(d.claims), maps.Clone(d.equal)
-	c.narrow(&d, deny, holds)
+// demandsOf is what rules ask for, and that some claims are there.
+func demandsOf(claims []string, rules ...*rule) demands {
+	d := demands{claims: map[string][]need{}, equal: map[int][]*claimIs{}}
+	for _, name := range claims {
+		d.claims[name] = nil
+	}
+	for _, r := range rules {
+		d.in = append(d.in, r.pattern)
+		for _, c := range r.callers {
+			for _, condition := range c.conditions {
+				condition.narrow(&d, r.deny, true)
+			}
+		}
+	}
 	return d
 }
 
@@ -144,30 +144,13 @@ func (d demands) with(c condition, deny, holds bool) demands {
 // there is none then. in has at least one rule.
 func (m *meeting) find(in, out []*rule) (q *Question, sure bool) {
 	m.draws, m.gaveUp = 0, false
-	if !in[0].pattern.mayMeet(in[len(in)-1].pattern) {
-		return nil, true
-	}
-	for _, rules := range alternatives(in, m.issuer) {
-		d := demands{claims: map[string][]need{}, equal: map[int][]*claimIs{}}
-		for _, name := range slices.Concat(m.required, m.extra) {
-			d.claims[name] = nil
-		}
-		for _, r := range rules {
-			d.in = append(d.in, r.pattern)
-			for _, c := range r.callers[0].conditions {
-				d = d.with(c, r.deny, true)
-			}
-		}
+	for _, one := range alternatives(in, m.issuer) {
+		d := demandsOf(slices.Concat(m.required, m.extra), one...)
 		if q := m.draw(d, out); q != nil {
 			return q, true
 		}
 	}
 	return nil, !m.gaveUp
-}
-
-// mayMeet is a cheap first look at whether two patterns have documents in common.
-func (p *pattern) mayMeet(q *pattern) bool {
-	return strings.HasPrefix(p.prefix, q.prefix) || strings.HasPrefix(q.prefix, p.prefix)
 }
 
 // alternatives gives the rules with one alternative of callers each, in every combination that
@@ -200,25 +183,26 @@ func (m *meeting) draw(d demands, out []*rule) *Question {
 	if i < 0 {
 		return q
 	}
-	for _, one := range alternatives(out[i:i+1], m.issuer) {
-		if !a.matches(one[0]) {
+	for _, c := range out[i].callers {
+		if !c.admits(m.issuer, out[i].deny) || a.failingOf(c, out[i].deny) != holds {
 			continue
 		}
-		for _, c := range one[0].callers[0].conditions {
-			if mended := m.draw(d.with(c, one[0].deny, false), out); mended != nil {
-				return mended
+		for _, condition := range c.conditions {
+			mended := d
+			mended.claims, mended.equal = maps.Clone(d.claims), maps.Clone(d.equal)
+			condition.narrow(&mended, out[i].deny, false)
+			if q := m.draw(mended, out); q != nil {
+				return q
 			}
 		}
-		break
 	}
 	d.out = append(slices.Clip(d.out), out[i].pattern)
 	return m.draw(d, out)
 }
 
 // covers says whether every document of q is one of p. What p says in ${…} q must say too.
-func (m *meeting) covers(p, q *pattern) bool {
-	guest := meeting{finder: m.finder}
-	found, sure := guest.find([]*rule{documents(q)}, []*rule{documents(p)})
+func (p *pattern) covers(q *pattern) bool {
+	found, sure := (&meeting{}).find([]*rule{documents(q)}, []*rule{documents(p)})
 	return found == nil && sure
 }
 
@@ -350,22 +334,23 @@ func (m *meeting) value(name string, needs []need) (value any, ok bool) {
 		whole[0] = "[^@]+@[^@]+"
 	}
 	for _, n := range needs {
-		if !n.holds && len(n.is.texts) > 0 {
+		switch {
+		case len(n.is.texts) == 0:
+		case n.holds:
+			whole = append(whole, n.is.expression())
+		default:
 			out = append(out, n.is.expression())
 		}
 	}
-	for _, n := range needs {
-		if n.holds && len(n.is.texts) > 0 {
-			whole = append(whole, n.is.expression())
-			element := any(m.text([]string{whole[0], n.is.expression()}, out))
-			if element != "" && !slices.Contains(list, element) {
-				list = append(list, element)
-			}
+	for _, expression := range whole[1:] {
+		element := any(m.text([]string{whole[0], expression}, out))
+		if element != "" && !slices.Contains(list, element) {
+			list = append(list, element)
 		}
 	}
 	text := m.text(whole, out)
-	if len(needs) == 0 {
-		text = example(name)
+	if len(needs) == 0 && name != "email" {
+		text = "some " + name
 		list = []any{text}
 	}
 	forms := []any{text, nil, list, true, false, append(slices.Clip(list), 0.5)}
@@ -391,17 +376,6 @@ func meets(found any, needs []need) bool {
 	return !slices.ContainsFunc(needs, func(n need) bool {
 		return n.is.holds(found, n.deny) != n.holds
 	})
-}
-
-// example is the value of a claim of which nothing is asked.
-func example(name string) string {
-	switch name {
-	case "sub":
-		return "ann"
-	case "email":
-		return "ann@example.com"
-	}
-	return name[strings.LastIndexAny(name, "/:.")+1:] + "-1"
 }
 
 // put makes claims in which Find gives value for name, unless another claim is in its way.

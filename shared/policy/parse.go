@@ -107,7 +107,7 @@ func Parse(data []byte, o Options) (*Policy, error) {
 	if p, _ := r.parse(data, o); len(r.mistakes) == 0 {
 		return p, nil
 	}
-	return nil, joined(r.sorted())
+	return nil, joined(r.findings())
 }
 
 // parse returns the policy and the file that it was read from. They are to be used only where no
@@ -129,12 +129,13 @@ func (r *reader) parse(data []byte, o Options) (*Policy, file) {
 	return r.policy(text, o), text
 }
 
-// sorted gives the mistakes in the order of the file.
-func (r *reader) sorted() []Finding {
-	slices.SortStableFunc(r.mistakes, func(a, b Finding) int {
+// findings takes what was noted so far, in the order of the file.
+func (r *reader) findings() (noted []Finding) {
+	noted, r.mistakes = r.mistakes, nil
+	slices.SortStableFunc(noted, func(a, b Finding) int {
 		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
 	})
-	return r.mistakes
+	return noted
 }
 
 func (r *reader) policy(text file, o Options) *Policy {

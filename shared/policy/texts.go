@@ -6,47 +6,32 @@ import (
 	"strings"
 )
 
-// finder finds texts, of documents and of claims, that match some regular expressions and do not
-// match others.
-type finder struct {
-	programs map[string]*re.Prog
-	known    map[string]string // texts that were found, by what was wanted
-	gaveUp   bool              // a search took too long: what it did not find may exist
-}
-
 // maxStates bounds the search for a text. Patterns that people write stay far below.
 const maxStates = 50_000
 
-// text finds a shortest text that matches all of in and none of out, or "". No text that is asked
-// for is empty.
-func (f *finder) text(in, out []string) (text string) {
-	wanted := strings.Join(in, "\n") + "\nnot\n" + strings.Join(out, "\n")
-	if text, seen := f.known[wanted]; seen {
-		return text
-	}
-	sure := f.each(in, out, func(one, matched string) bool {
+// text finds a shortest text that matches all expressions of in and none of out, or "". No text that
+// is asked for is empty.
+func (m *meeting) text(in, out []string) (found string) {
+	m.each(in, out, func(text, matched string) bool {
 		if !strings.Contains(matched, "1") {
-			text = one
+			found = text
 		}
-		return text != ""
+		return found != ""
 	})
-	if sure {
-		f.known[wanted] = text
-	}
-	return text
+	return found
 }
 
 // each visits texts that match all of in, shorter ones first, until visit has seen enough. matched
 // has a 1 for each expression of about that the text matches too, and a 0 for each other. Of texts
-// that all expressions read alike it visits one. It is not sure where it leaves some out.
-func (f *finder) each(in, about []string, visit func(text, matched string) bool) (sure bool) {
+// that all expressions read alike it visits one. Where it has to leave some out, m gave up.
+func (m *meeting) each(in, about []string, visit func(text, matched string) (enough bool)) {
 	type state struct {
 		text string
 		from []uint32
 	}
 	a := automaton{named: map[rune]bool{}}
 	for _, expression := range slices.Concat(in, about) {
-		a.add(f.program(expression))
+		a.add(expression)
 	}
 	queue, seen := []state{{"", a.starts}}, map[string]bool{}
 	for len(queue) > 0 && len(seen) < maxStates {
@@ -58,7 +43,7 @@ func (f *finder) each(in, about []string, visit func(text, matched string) bool)
 		}
 		matched := strings.ReplaceAll(ends, "-", "0")
 		if !strings.Contains(matched[:len(in)], "0") && visit(s.text, matched[len(in):]) {
-			return true
+			return
 		}
 		for _, letter := range a.letters(at) {
 			next, key := a.after(at, letter)
@@ -68,19 +53,7 @@ func (f *finder) each(in, about []string, visit func(text, matched string) bool)
 			}
 		}
 	}
-	f.gaveUp = f.gaveUp || len(queue) > 0
-	return len(queue) == 0
-}
-
-// program compiles an expression, in which . is any letter.
-func (f *finder) program(expression string) *re.Prog {
-	p := f.programs[expression]
-	if p == nil {
-		parsed, _ := re.Parse(expression, re.Perl|re.DotNL)
-		p, _ = re.Compile(parsed.Simplify())
-		f.programs[expression] = p
-	}
-	return p
+	m.gaveUp = m.gaveUp || len(queue) > 0
 }
 
 // automaton reads a text with several programs at once. How far they have come is a list of
@@ -92,7 +65,10 @@ type automaton struct {
 	named  map[rune]bool
 }
 
-func (a *automaton) add(p *re.Prog) {
+// add takes an expression, in which . is any letter.
+func (a *automaton) add(expression string) {
+	parsed, _ := re.Parse(expression, re.Perl|re.DotNL)
+	p, _ := re.Compile(parsed.Simplify())
 	shift := uint32(len(a.inst))
 	for _, i := range p.Inst {
 		if i.Out += shift; i.Op == re.InstAlt {
