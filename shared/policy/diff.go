@@ -30,8 +30,8 @@ type Difference struct {
 }
 
 // Diff says who gains and who loses what from one policy to another. For each kind of caller and
-// each pair of rules, one of each file, it looks for a question that both decide, and asks Decide of
-// both files whether that comes to the same.
+// each pair of rules, one of each file, it looks for a question that both decide, and asks Decide
+// of both files whether that comes to the same.
 func Diff(old, new *Policy) Difference {
 	d := differ{old: old, new: new}
 	was, is := settingsOf(old), settingsOf(new)

@@ -9,8 +9,8 @@ import (
 // maxStates bounds the search for a text. Patterns that people write stay far below.
 const maxStates = 50_000
 
-// text finds a shortest text that matches all expressions of in and none of out, or "". No text that
-// is asked for is empty.
+// text finds a shortest text that matches all expressions of in and none of out, or "". No text
+// that is asked for is empty.
 func (m *meeting) text(in, out []string) (found string) {
 	m.each(in, out, func(text, matched string) bool {
 		if !strings.Contains(matched, "1") {
