@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -315,21 +313,4 @@ func (p *process) stop(t *testing.T) int {
 	}
 	<-p.ended
 	return p.command.ProcessState.ExitCode()
-}
-
-func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
-
-// rss is the process's resident memory in bytes.
-func (p *process) rss(t testing.TB) float64 {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.command.Process.Pid) + "/status")
-	if err != nil {
-		t.Skipf("resident memory is read from /proc: %v", err)
-	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
-	kilobytes, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	n, err := strconv.ParseFloat(kilobytes, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n * 1024
 }

@@ -27,47 +27,14 @@ func newTestServer(t *testing.T, handler http.HandlerFunc) *server {
 
 func jsonLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
 
-// environments are a line each: variables, and the platform with where it listens, or the problem.
-const environments = `
-                                                        | plain HTTP 127.0.0.1:8080
-FC_CUSTOM_LISTEN_PORT=9001                              | plain HTTP 127.0.0.1:8080
-FC_REGION=cn-shanghai AWS_REGION=eu-central-1           | plain HTTP 127.0.0.1:8080
-FC_RUNTIME_API= WEBOFFICE_ADDR=127.0.0.1:0              | plain HTTP 127.0.0.1:0
-WEBOFFICE_ADDR=[::1]:80 PORT=9077                       | plain HTTP [::1]:80
-WEBOFFICE_ADDR=:80                                      | plain HTTP :80
-PORT=9077                                               | plain HTTP 0.0.0.0:9077
-PORT=9077 WEBOFFICE_TRUSTED_PROXIES=16                  | plain HTTP 0.0.0.0:9077 16
-FC_RUNTIME_API=127.0.0.1:9000 PORT=x                    | Function Compute go1
-FC_FUNCTION_NAME=f FC_RUNTIME_API=h FC_CUSTOM_LISTEN_PORT=9 | Function Compute go1
-FC_FUNCTION_NAME=f                                      | Function Compute custom runtime 0.0.0.0:9000
-FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=9001           | Function Compute custom runtime 0.0.0.0:9001
-FC_FUNCTION_NAME=f WEBOFFICE_ADDR=127.0.0.1:1 PORT=x    | Function Compute custom runtime 0.0.0.0:9000
-AWS_LAMBDA_RUNTIME_API=127.0.0.1:9001 WEBOFFICE_ADDR=x  | Lambda
-WEBOFFICE_ADDR=8080                                     | WEBOFFICE_ADDR must be
-WEBOFFICE_ADDR=0.0.0.0                                  | WEBOFFICE_ADDR must be
-WEBOFFICE_ADDR=host:http                                | WEBOFFICE_ADDR must be
-WEBOFFICE_ADDR=a:b:1                                    | WEBOFFICE_ADDR must be
-WEBOFFICE_ADDR=:65536                                   | WEBOFFICE_ADDR must be
-WEBOFFICE_ADDR=[::1]                                    | WEBOFFICE_ADDR must be
-PORT=0                                                  | PORT must be
-PORT=65536                                              | PORT must be
-PORT=http                                               | PORT must be
-PORT=:80                                                | PORT must be
-PORT=-1                                                 | PORT must be
-WEBOFFICE_TRUSTED_PROXIES=one                           | WEBOFFICE_TRUSTED_PROXIES must be
-WEBOFFICE_TRUSTED_PROXIES=-1                            | WEBOFFICE_TRUSTED_PROXIES must be
-WEBOFFICE_TRUSTED_PROXIES=17                            | WEBOFFICE_TRUSTED_PROXIES must be
-WEBOFFICE_TRUSTED_PROXIES=1.5                           | WEBOFFICE_TRUSTED_PROXIES must be
-FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=0              | FC_CUSTOM_LISTEN_PORT must be
-FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=65536          | FC_CUSTOM_LISTEN_PORT must be
-FC_FUNCTION_NAME=f FC_CUSTOM_LISTEN_PORT=:80            | FC_CUSTOM_LISTEN_PORT must be
-`
-
 // TestEnvironments: nothing but what an operator or a platform sets for this purpose makes the
 // server leave loopback, and each problem names its variable.
 func TestEnvironments(t *testing.T) {
-	for line := range strings.Lines(strings.TrimPrefix(environments, "\n")) {
-		variables, want, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "| ")
+	for line := range strings.Lines(string(read(t, "environments.txt"))) {
+		variables, want, row := strings.Cut(strings.TrimSuffix(line, "\n"), "| ")
+		if !row {
+			continue
+		}
 		getenv := env(strings.Fields(variables)...)
 		where, err := ReadListen(getenv)
 		got := string(Detect(getenv))
