@@ -2,7 +2,6 @@ package platform
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -20,6 +20,7 @@ import (
 	fcevents "github.com/aliyun/fc-runtime-go-sdk/events"
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 
+	"weboffice-functions/shared/credentials"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -149,36 +150,47 @@ func TestAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler func(w http.ResponseWriter)
 		status  int
-		vary    string
+		header  map[string]string
 	}{
-		"nothing written": {func(http.ResponseWriter) {}, 200, ""},
+		"nothing written": {func(http.ResponseWriter) {}, 200, nil},
 		"a header after the status is late": {func(w http.ResponseWriter) {
 			w.WriteHeader(201)
 			w.Header().Set("Late", "1")
 			w.WriteHeader(500)
-		}, 201, ""},
+		}, 201, nil},
 		"an interim answer is not kept": {func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(202)
-		}, 202, ""},
+		}, 202, nil},
 		"204 has no body": {func(w http.ResponseWriter) {
 			w.WriteHeader(204)
 			_, _ = io.WriteString(w, "hi")
-		}, 204, ""},
+		}, 204, nil},
 		"the connection's headers stay here": {func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "7")
 			w.Header().Set("Connection", "close")
 			w.Header().Set("Vary", "Origin")
-		}, 200, "Origin"},
+		}, 200, map[string]string{"Vary": "Origin"}},
 	} {
 		s := newTestServer(t, func(w http.ResponseWriter, _ *http.Request) { c.handler(w) })
 		got := s.serveEvent(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET"}}}`))
-		header := map[string]string{}
-		if c.vary != "" {
-			header["Vary"] = c.vary
-		}
-		if got.StatusCode != c.status || got.Body != "" || !maps.Equal(got.Headers, header) {
+		if got.StatusCode != c.status || got.Body != "" || !maps.Equal(got.Headers, c.header) {
 			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestCookies of an answer: Lambda takes all of them, Function Compute one.
+func TestCookies(t *testing.T) {
+	for kind, want := range map[Kind]string{Lambda: "map[] [a=1 b=2]",
+		FunctionCompute: "map[Set-Cookie:a=1] []"} {
+		s := newTestServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
+		})
+		s.kind = kind
+		got := s.serveEvent(t.Context(), []byte(`{"requestContext":{"http":{"method":"GET"}}}`))
+		if got := fmt.Sprint(got.Headers, got.Cookies); got != want {
+			t.Errorf("%s: %s, want %s", kind, got, want)
 		}
 	}
 }
@@ -234,14 +246,31 @@ func TestRequestIDForged(t *testing.T) {
 	}
 }
 
-func TestDeadlineLeavesAMargin(t *testing.T) {
-	end := time.Now().Add(time.Hour)
-	parent, cancel := context.WithDeadline(t.Context(), end)
-	defer cancel()
-	ctx, cancel := invocation(parent, "", "", "", "")
-	defer cancel()
-	if ours, ok := ctx.Deadline(); !ok || end.Sub(ours) != 300*time.Millisecond {
-		t.Errorf("%v before the platform's", end.Sub(ours))
+// TestCustomRuntimeTells: what the platform's headers say reaches the handler's context, by a
+// request and by an invocation, with the margin before the deadline.
+func TestCustomRuntimeTells(t *testing.T) {
+	const event = `{"rawPath":"/of/the/event","requestContext":{"http":{"method":"POST"}}}`
+	for path, control := range map[string]string{"/page": "/http-invoke", "/invoke": "/invoke"} {
+		s := newTestServer(t, func(w http.ResponseWriter, r *http.Request) {
+			end, _ := r.Context().Deadline()
+			role, _ := credentials.FromContext(r.Context())
+			_, _ = fmt.Fprint(w, r.URL, weboffice.RequestID(r.Context()), role.AccessKeyID,
+				time.Until(end).Truncate(100*time.Millisecond))
+		})
+		s.kind = CustomRuntime
+		r := httptest.NewRequest("POST", path, strings.NewReader(event))
+		for name, value := range map[string]string{"control-path": control, "request-id": "id-3",
+			"access-key-id": "STS.local", "access-key-secret": "s", "security-token": "t",
+			"function-timeout": "3600"} {
+			r.Header.Set("X-Fc-"+name, value)
+		}
+		w := httptest.NewRecorder()
+		s.serveRequest(w, r)
+		want := "id-3STS.local59m59.6s"
+		if got := w.Body.String(); !strings.Contains(got, want) ||
+			strings.Contains(got, "/of/the/event") != (path == "/invoke") {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
 	}
 }
 

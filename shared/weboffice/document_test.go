@@ -1,6 +1,7 @@
 package weboffice
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,69 +55,40 @@ func TestSourceURIThatIMMMightReadOtherwiseIsRefused(t *testing.T) {
 }
 
 func TestSettleGivesWhatIMMCanServe(t *testing.T) {
-	all := Permission{Rename: true, History: true, Copy: true, Export: true, Print: true}
-	readonly := Permission{Readonly: true, Rename: true, Copy: true, Export: true, Print: true}
-	pdf := Permission{Readonly: true, Rename: true, Copy: true, Print: true}
-	for _, c := range []struct {
-		key     string
-		in      Request
-		want    Permission
-		name    string
-		hidecmb bool
-		vouched bool // the policy sets or accepts Filename
-	}{
-		{key: "a.docx", want: all},
-		{key: "a.DOCX", want: all, name: "a.docx"},
-		{key: "dir/Plan.Xlsx", want: all, name: "Plan.xlsx"},
-		{key: "a.docx", in: Request{Filename: "b.PPTX"}, want: all, name: "b.pptx"},
-		{key: "a.txt", want: readonly},
-		{key: "a.csv", want: readonly},
-		{key: "a.rtf", want: readonly},
-		{key: "a.pdf", want: pdf},
-		{key: "a.pdf", in: Request{Filename: "a.docx"}, want: pdf, name: "a.docx"},
-		{key: "a.docx", in: Request{Filename: "a.pdf"}, want: pdf, name: "a.pdf"},
-		{key: "3f2a", in: Request{Filename: "a.docx"}, want: all, name: "a.docx", vouched: true},
-		{key: "a.docx", in: Request{PreviewPages: new(int64(3))}, want: readonly},
-		{key: "a.docx", in: Request{CachePreview: new(true)},
-			want: Permission{Readonly: true, Rename: true, Copy: true}},
-		{key: "a.docx", in: Request{CachePreview: new(false)}, want: all},
-		{key: "a.docx", in: Request{Permission: &Permission{Export: true, History: true,
-			Readonly: true}}, want: Permission{Readonly: true}},
-		{key: "a.docx", in: Request{Hidecmb: new(true)}, want: all},
-		{key: "a.docx", in: Request{Hidecmb: new(true), Permission: &Permission{Readonly: true}},
-			want: Permission{Readonly: true}, hidecmb: true},
-	} {
-		if c.in.Permission == nil {
-			c.in.Permission = &all
+	for line := range strings.Lines(testdata(t, "settle.txt")) {
+		row := strings.Split(line, "|")
+		if len(row) != 3 {
+			continue
 		}
-		before := *c.in.Permission
-		got, err := c.in.Settle(Document{"test-bucket", c.key}, c.vouched)
-		if err != nil || *got.Permission != c.want || got.Filename != c.name ||
-			(got.Hidecmb != nil) != c.hidecmb {
-			t.Errorf("%s %+v: got %+v %q, %v, want %+v", c.key, c.in, *got.Permission, got.Filename,
-				err, c.want)
+		var grants, parameters []string
+		for _, word := range strings.Fields(strings.Replace(row[1], "all",
+			strings.Join(Grants(), " "), 1)) {
+			if strings.Contains(word, "=") {
+				parameters = append(parameters, word)
+			} else if word != "vouched" {
+				grants = append(grants, word)
+			}
 		}
-		if *c.in.Permission != before {
-			t.Errorf("%s: the permission that came in was changed", c.key)
+		asked, err := parseQuery(strings.Join(parameters, "&"))
+		permission, errGrant := PermissionOf(grants)
+		if err := errors.Join(err, errGrant); err != nil {
+			t.Fatal(err)
 		}
-		if got.Permission.And(*c.in.Permission) != *got.Permission {
-			t.Errorf("%s: the permission grew", c.key)
+		before := permission
+		asked.Permission = &permission
+		doc := Document{"test-bucket", strings.TrimSpace(row[0])}
+		settled, err := asked.Settle(doc, strings.Contains(row[1], "vouched"))
+		var got []string
+		if err != nil {
+			got = []string{AsError(err).Code}
+		} else {
+			got = append(settled.Permission.Grants(), strings.Fields(settled.Filename)...)
+			if settled.Hidecmb != nil {
+				got = append(got, "Hidecmb")
+			}
 		}
-	}
-	// A Filename decides nothing that the policy's pattern has not seen.
-	for _, key := range []string{".env", "keys.pem", "a"} {
-		asked := Request{Permission: &all, Filename: "a.txt"}
-		if _, err := asked.Settle(Document{"test-bucket", key}, false); err == nil {
-			t.Errorf("%s opens by a caller's Filename", key)
-		}
-		if _, err := asked.Settle(Document{"test-bucket", key}, true); err != nil {
-			t.Errorf("%s by the policy's Filename: %v", key, err)
-		}
-	}
-	for _, key := range []string{"a.exe", "a", "a.docx.zip", ".docx/a"} {
-		asked := Request{Permission: &all}
-		if _, err := asked.Settle(Document{"test-bucket", key}, false); err == nil {
-			t.Errorf("%s has a format", key)
+		if !slices.Equal(got, strings.Fields(row[2])) || permission != before {
+			t.Errorf("%s: got %v, and the permission that came in is %+v", line, got, permission)
 		}
 	}
 }
@@ -127,6 +99,10 @@ func TestGrantsAndPermissionsAreTheSame(t *testing.T) {
 		back, err := PermissionOf(p.Grants())
 		if err != nil || back != p {
 			t.Errorf("%+v -> %v -> %+v, %v", p, p.Grants(), back, err)
+		}
+		all, none := Permission{false, true, true, true, true, true}, Permission{Readonly: true}
+		if p.And(all) != p || all.And(p) != p || p.And(none) != none {
+			t.Errorf("%+v and all, and nothing: %+v, %+v", p, p.And(all), p.And(none))
 		}
 	}
 	// A member of Permission that the table of grants does not know would never be given.
