@@ -118,7 +118,8 @@ func TestRefreshRequestNeedsBothTokens(t *testing.T) {
 		`{"AccessToken":"a","RefreshToken":""}`,
 		`{"AccessToken":"a","RefreshToken":"r","ProjectName":"p"}`,
 		`{"AccessToken":"a","RefreshToken":"r","accessToken":"b"}`,
-		`{"AccessToken":["a"],"RefreshToken":"r"}`} {
+		`{"AccessToken":["a"],"RefreshToken":"r"}`,
+		`{"AccessToken":"a","RefreshToken":"` + strings.Repeat(`\u0061`, 2050) + `"}`} {
 		if _, err := ParseRefresh([]byte(body)); err == nil {
 			t.Errorf("%s accepted", body)
 		}
