@@ -3,19 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"weboffice-functions/scripts/command"
+	"weboffice-functions/scripts/exchange"
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/caller"
 	"weboffice-functions/shared/credentials"
@@ -23,6 +19,8 @@ import (
 	"weboffice-functions/shared/policy"
 	"weboffice-functions/shared/weboffice"
 )
+
+const patience = 10 * time.Second // with a server
 
 // checkEnvironment reads the variables as the functions do. One that is not set says nothing about
 // the functions'.
@@ -153,13 +151,14 @@ func (d *doctor) checkClock(ctx context.Context) {
 	if err != nil {
 		return // said with the environment
 	}
-	response, _, err := send(ctx, probe{address: endpoint.String(), method: http.MethodHead})
+	f := exchange.Functions{Generate: endpoint.String(), Client: exchange.NewClient(patience)}
+	got, err := f.Send(ctx, exchange.Exchange{Method: http.MethodHead})
 	if err != nil {
 		d.add(failure, "IMM endpoint", err.Error(),
 			"check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and this machine's network")
 		return
 	}
-	date, err := http.ParseTime(response.Header.Get("Date"))
+	date, err := http.ParseTime(got.Header.Get("Date"))
 	const fix = "set this machine's clock: proofs and signatures are refused by time"
 	skew := d.now().Sub(date).Round(time.Second)
 	switch {
@@ -310,120 +309,49 @@ func (d *doctor) checkConfinement(ctx context.Context, c *imm.Client, decision p
 	}
 }
 
-// probe is a request that opens nothing, and the answer that it must get.
-type probe struct {
-	name, address, method, origin, proof, body string
-	status                                     int
-	code                                       string
-}
-
 // checkFunctions sends the deployed functions what they must refuse, and a preflight.
 func (d *doctor) checkFunctions(ctx context.Context) {
-	generate, refresh, origin := d.given("generate"), d.given("refresh"), d.given("origin")
-	if generate+refresh == "" {
-		d.addUnseen("functions", "whether they answer, and to whom", "-generate", "-refresh")
-	}
+	origin := d.given("origin")
 	if origin == "" && d.rules != nil {
 		origin = append(d.rules.Origins(), "")[0]
 	}
-	const foreign, refused = "https://doctor.invalid", "Unauthenticated"
-	probes := []probe{
-		{"generate without a proof", generate, "POST", origin, "",
-			`{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`, 401, refused},
-		{"refresh with invented tokens", refresh, "POST", origin, "",
-			`{"AccessToken":"a","RefreshToken":"b"}`, 400, "InvalidArgument.RefreshToken"},
+	f := exchange.Functions{Generate: d.given("generate"), Refresh: d.given("refresh"),
+		Client: exchange.NewClient(patience), Names: map[string]string{"origin": origin,
+			"token": "any", "document": "none, and whoever looks at it believed the bad proof"}}
+	if f.Generate+f.Refresh == "" {
+		d.addUnseen("functions", "whether they answer, and to whom", "-generate", "-refresh")
 	}
-	for i, url := range []string{generate, refresh} {
-		name := []string{"generate", "refresh"}[i]
-		probes = append(probes,
-			probe{name + " with a bad proof", url, "POST", origin, "Bearer nonsense", "{}", 401, refused},
-			probe{name + " from a foreign origin", url, "OPTIONS", foreign, "", "", 403, "Forbidden.Origin"},
-			probe{name + " from " + cmp.Or(origin, "no origin"), url, "OPTIONS", origin, "", "", 204, ""})
-	}
-	for _, p := range probes {
-		if p.address == "" {
-			continue
+	cases := exchange.Cases()
+	all := slices.DeleteFunc(append(cases.Refusals, cases.Opening...),
+		func(e exchange.Exchange) bool { return !e.Doctor })
+	f.Each(ctx, all, func(e exchange.Exchange, got exchange.Answer, err error) {
+		if wrong := e.Wrong(got, err); wrong == "" {
+			d.ok(e.Name, "%v", got)
+		} else {
+			d.add(failure, e.Name, fmt.Sprintf("%v, %s", got, wrong), fixOf(e, got))
 		}
-		status := fine
-		found, fix := p.judge(send(ctx, p))
-		if fix != "" {
-			status = failure
-		}
-		d.add(status, p.name, found, fix)
-	}
+	})
 }
 
-var codeForm = regexp.MustCompile(`^[A-Za-z0-9.]{1,80}$`)
-
-// send sends a probe and reads the code of an error of the functions. It follows no redirect, and
-// its own errors hold no URL.
-func send(ctx context.Context, p probe) (response *http.Response, code string, err error) {
-	request, err := http.NewRequestWithContext(ctx, p.method, p.address, strings.NewReader(p.body))
-	if err != nil || request.URL.Scheme != "https" && !weboffice.Loopback(request.URL.Hostname()) {
-		return nil, "", errors.New("its URL is not https, and proofs travel there")
+// fixOf is the fix where something else came back than what must.
+func fixOf(e exchange.Exchange, got exchange.Answer) string {
+	switch expected := e.Expected(got); {
+	case got.Status == 0:
+		return "give the https URL that the deployment prints, and see that this machine reaches it"
+	case expected && !strings.Contains(got.Header.Get("Cache-Control"), "no-store"):
+		return "let nothing change the function's Cache-Control: no-store, tokens would be cached"
+	case expected:
+		return "let the function alone answer CORS: no CORS settings on the domain, the trigger " +
+			"or the function URL"
+	case got.Body.Code == "Forbidden.Origin":
+		return "add the origin to `origins` in the policy, and deploy"
+	case got.Status == http.StatusForbidden:
+		return "the gateway refused it: OPTIONS and POST in the trigger's methods, authType " +
+			"anonymous; on Lambda AuthType: NONE as a literal"
+	case got.Status == http.StatusTooManyRequests || got.Status >= http.StatusInternalServerError:
+		return "run doctor again in a minute; if it stays so, read the function's log: it names " +
+			"what is wrong, with the fix"
 	}
-	header := map[string]string{"Content-Type": "application/json", "Origin": p.origin,
-		"Authorization": p.proof}
-	if p.method == http.MethodOptions {
-		header = map[string]string{"Origin": p.origin, "Access-Control-Request-Method": "POST",
-			"Access-Control-Request-Headers": "authorization,content-type"}
-	}
-	for name, value := range header {
-		if value != "" {
-			request.Header.Set(name, value)
-		}
-	}
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	client := http.Client{Timeout: 10 * time.Second, CheckRedirect: stay}
-	if response, err = client.Do(request); err != nil {
-		if network, ok := errors.AsType[*net.OpError](err); ok {
-			return nil, "", network
-		}
-		return nil, "", errors.New("no usable answer within 10 s, or no trusted certificate")
-	}
-	defer func() { _ = response.Body.Close() }()
-	var refusal struct{ Code string }
-	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&refusal) == nil &&
-		codeForm.MatchString(refusal.Code) {
-		code = refusal.Code // a gateway's page has none
-	}
-	return response, code, nil
-}
-
-// judge says what came and the fix where something else should have.
-func (p probe) judge(response *http.Response, code string, err error) (found, fix string) {
-	if err != nil {
-		return err.Error(),
-			"give the https URL that the deployment prints, and see that this machine reaches it"
-	}
-	got, header := response.StatusCode, response.Header
-	found = strings.TrimSpace(fmt.Sprint(got, " ", code))
-	unexpected := got != p.status || code != p.code
-	if unexpected {
-		found += strings.TrimRight(fmt.Sprint(" in place of ", p.status, " ", p.code), " ")
-	}
-	allowed := strings.ToLower(header.Get("Access-Control-Allow-Methods") + "," +
-		header.Get("Access-Control-Allow-Headers"))
-	switch cors := header.Get("Access-Control-Allow-Origin"); {
-	case unexpected && code == "Forbidden.Origin":
-		return found, "add the origin to `origins` in the policy, and deploy"
-	case unexpected && got == http.StatusForbidden:
-		return found, "the gateway refused it: OPTIONS and POST in the trigger's methods, " +
-			"authType anonymous; on Lambda AuthType: NONE as a literal"
-	case unexpected && (got == http.StatusTooManyRequests || got >= http.StatusInternalServerError):
-		return found, "run doctor again in a minute; if it stays so, read the function's log: " +
-			"it names what is wrong, with the fix"
-	case unexpected:
-		return found, "see that this URL is this function's, deployed with this policy, and that " +
-			"nothing answers in its place"
-	case !strings.Contains(header.Get("Cache-Control"), "no-store"):
-		return found,
-			"let nothing change the function's Cache-Control: no-store, tokens would be cached"
-	case p.code != "Forbidden.Origin" && cors != p.origin, p.status == http.StatusNoContent &&
-		!(strings.Contains(allowed, "post") && strings.Contains(allowed, "authorization") &&
-			strings.Contains(allowed, "content-type")):
-		return found, "let the function alone answer CORS: no CORS settings on the domain, the " +
-			"trigger or the function URL"
-	}
-	return found, ""
+	return "see that this URL is this function's, deployed with this policy, and that nothing " +
+		"answers in its place"
 }

@@ -200,16 +200,14 @@ func TestAGoodDeploymentIsOK(t *testing.T) {
 		"environment": "session keys 1, link keys 1, region cn-shanghai",
 		"policy":      "2 rules, 1 tests pass", "issuer people": d.people.URL(),
 		"-token": "issuer people until", "clock": "0s",
-		"identity":                       "fixed STS credentials, with a security token",
-		"document":                       `by rule "editors" in project test-project: one billed call`,
-		"generate without a proof":       "401 Unauthenticated",
-		"generate with a bad proof":      "401 Unauthenticated",
-		"generate from a foreign origin": "403 Forbidden.Origin", "generate from " +
-			usualOrigin: "204",
-		"refresh with invented tokens":  "400 InvalidArgument.RefreshToken",
-		"refresh with a bad proof":      "401 Unauthenticated",
-		"refresh from a foreign origin": "403 Forbidden.Origin", "refresh from " +
-			usualOrigin: "204",
+		"identity": "fixed STS credentials, with a security token",
+		"document": `by rule "editors" in project test-project: one billed call`,
+		"no proof for a document that is in no way open": "401 Unauthenticated",
+		"a bad proof": "401 Unauthenticated", "refresh with a bad proof": "401 Unauthenticated",
+		"a preflight from a foreign origin":            "403 Forbidden.Origin",
+		"a preflight of refresh from a foreign origin": "403 Forbidden.Origin",
+		"refresh with invented tokens":                 "400 InvalidArgument.RefreshToken",
+		"a preflight":                                  "204", "a preflight of refresh": "204",
 	} {
 		if l, ok := find(lines, check, fine); !ok ||
 			!strings.Contains(strings.Replace(l.Found, "1s from", "0s from", 1), found) {
@@ -243,7 +241,7 @@ func TestTextIsForPeople(t *testing.T) {
 		"unseen   WEBOFFICE_SESSION_KEYS: it is not set here\n         to see it, give WEBOFFICE_SESSION_KEYS",
 		"failure  policy test: 15:6: test 1: oss://test-bucket/test-object.xlsx: " +
 			"expected everybody, got refused\n           editors: ",
-		"ok       generate without a proof: 401 Unauthenticated\n",
+		"ok       a bad proof: 401 Unauthenticated\n",
 		"\n         $ aliyun sts GetCallerIdentity\n", " ok, 0 warnings, 1 failures, 2 not seen\n",
 		"\nto see all, give WEBOFFICE_SESSION_KEYS, -document\n",
 	} {

@@ -92,7 +92,8 @@ func TestUses(t *testing.T) {
 		"failing": team + "  - {as: anyone, open: oss://team-docs/pay/x.docx, expect: handbook}\n",
 		"broken":  "project: [p]\nrulez: []\n",
 		"warned": strings.NewReplacer("expect: handbook", "expect: first", "rules:\n",
-			"rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone, grant: [view]}\n",
+			"rules:\n  - {name: first, documents: oss://team-docs/**, callers: anyone,\n"+
+				"     grant: [view]}\n",
 		).Replace(team),
 		"unmarked": strings.Replace(team, `Watermark: {Value: "${name}"}`, "Hidecmb: true", 1),
 		"homeless": strings.Replace(team, "project: team-project\n", "", 1),

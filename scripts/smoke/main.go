@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -22,6 +20,7 @@ import (
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
 	"weboffice-functions/scripts/command"
+	"weboffice-functions/scripts/exchange"
 	"weboffice-functions/shared/standin/local"
 	"weboffice-functions/shared/weboffice"
 )
@@ -30,21 +29,17 @@ func main() { command.Main(run) }
 
 // target is what is checked.
 type target struct {
-	generate, refresh string
-	document          string
-	token             weboffice.Secret // of somebody who may open the document; "" when anyone may
-	origin            string           // an allowed one, "" when not known
-	local             *local.Local     // nil for deployed functions
-	client            *http.Client
-	names             map[string]string // what cases.yaml is filled with
+	exchange.Functions
+	document string       // open to the bearer of the token, to anyone where there is none
+	origin   string       // an allowed one, "" when not known
+	local    *local.Local // nil for deployed functions
 }
 
 func run(ctx context.Context, args []string, _ func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("smoke", flag.ContinueOnError)
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	t := target{client: &http.Client{Timeout: 30 * time.Second, CheckRedirect: stay}}
-	flags.StringVar(&t.generate, "generate", "", "the `URL` of a deployed generate")
-	flags.StringVar(&t.refresh, "refresh", "", "the `URL` of a deployed refresh")
+	t := target{Functions: exchange.Functions{Client: exchange.NewClient(30 * time.Second)}}
+	flags.StringVar(&t.Generate, "generate", "", "the `URL` of a deployed generate")
+	flags.StringVar(&t.Refresh, "refresh", "", "the `URL` of a deployed refresh")
 	flags.StringVar(&t.document, "document", "", "an oss://… `URI` that the caller may open")
 	flags.StringVar(&t.origin, "origin", "", "an `origin` that the policy allows")
 	tokenFile := flags.String("token", "",
@@ -53,7 +48,7 @@ func run(ctx context.Context, args []string, _ func(string) string, stdout io.Wr
 	if err := command.ParseAll(flags, args, stdout); err != nil {
 		return err
 	}
-	if t.generate+t.refresh+t.document != "" {
+	if t.Generate+t.Refresh+t.document != "" {
 		if err := t.look(ctx, *tokenFile); err != nil {
 			return err
 		}
@@ -74,7 +69,7 @@ var jwt = regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]*$`)
 
 // look looks at what it was given, and asks each function once what opens nothing.
 func (t *target) look(ctx context.Context, tokenFile string) error {
-	if t.generate == "" || t.refresh == "" || t.document == "" {
+	if t.Generate == "" || t.Refresh == "" || t.document == "" {
 		return errors.New("-generate, -refresh and -document go together; without all three " +
 			"everything runs on this machine")
 	}
@@ -83,37 +78,35 @@ func (t *target) look(ctx context.Context, tokenFile string) error {
 	}
 	if tokenFile != "" {
 		var err error
-		if t.token, err = command.Proof(tokenFile); err != nil {
+		if t.Token, err = command.Proof(tokenFile); err != nil {
 			return fmt.Errorf("-token: %w", err)
 		}
-		if !jwt.MatchString(t.token.Reveal()) {
+		if !jwt.MatchString(t.Token.Reveal()) {
 			return fmt.Errorf("-token: %s holds no JWT: three parts, with dots between them, and "+
 				"nothing else", tokenFile)
 		}
 	}
 	for _, f := range []struct {
 		flag, address, other string
-		exchange
+		exchange.Exchange
 	}{
-		{"-generate", t.generate, "refresh",
-			exchange{Body: `{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`}},
-		{"-refresh", t.refresh, "generate",
-			exchange{Body: `{"AccessToken":"a","RefreshToken":"b"}`, Refresh: true}},
+		{"-generate", t.Generate, "refresh", exchange.Exchange{
+			Body: `{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`}},
+		{"-refresh", t.Refresh, "generate", exchange.Exchange{Refresh: true,
+			Body: `{"AccessToken":"a","RefreshToken":"b"}`}},
 	} {
-		parsed, err := url.Parse(f.address)
-		if err != nil || parsed.Host == "" ||
-			parsed.Scheme != "https" && !weboffice.Loopback(parsed.Hostname()) {
+		if !exchange.Safe(f.address) {
 			return fmt.Errorf("%s is not the https URL of a function", f.flag)
 		}
-		got, err := t.send(ctx, f.exchange)
+		got, err := t.Send(ctx, f.Exchange)
 		switch {
-		case err != nil && got.status == 0:
+		case err != nil && got.Status == 0:
 			return fmt.Errorf("%s cannot be reached: %w", f.flag, err)
-		case err != nil || got.body.RequestId == "":
+		case err != nil || got.Body.RequestId == "":
 			return fmt.Errorf("%s answers %d, and not as a function of this project does: look at "+
-				"the URL and at the function's log", f.flag, got.status)
-		case strings.HasPrefix(got.body.Code, "InvalidArgument.SourceURI") && !f.Refresh,
-			strings.HasPrefix(got.body.Code, "InvalidArgument.AccessToken") && f.Refresh:
+				"the URL and at the function's log", f.flag, got.Status)
+		case strings.HasPrefix(got.Body.Code, "InvalidArgument.SourceURI") && !f.Refresh,
+			strings.HasPrefix(got.Body.Code, "InvalidArgument.AccessToken") && f.Refresh:
 			return fmt.Errorf("%s is the URL of %s", f.flag, f.other)
 		}
 	}
@@ -140,9 +133,9 @@ func (t *target) startLocal() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	t.local, t.generate, t.refresh, t.origin = l, l.URL+"/generate", l.URL+"/refresh", l.URL
+	t.local, t.Generate, t.Refresh, t.origin = l, l.URL+"/generate", l.URL+"/refresh", l.URL
 	t.document = "oss://test-bucket/test-object.docx"
-	if t.token, err = l.Token("editor", ""); err != nil {
+	if t.Token, err = l.Token("editor", ""); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return func() { _ = l.Close() }, nil

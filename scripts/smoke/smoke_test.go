@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -14,8 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
@@ -108,24 +105,6 @@ func refusingGateway(t *testing.T, functions string) (address string) {
 	return gateway.URL
 }
 
-// A gateway's 403 is good for PUT alone; the functions' own answers say no-store.
-func TestAnswersThatMayBeCachedFail(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		e      exchange
-		status int
-		failed bool
-	}{
-		{"a gateway's 403 to PUT", exchange{Want: "405 403", Gateway: true}, 403, false},
-		{"a cacheable 405 to PUT", exchange{Want: "405 403", Gateway: true}, 405, true},
-		{"a cacheable 403 to a document", exchange{Want: "401 403"}, 403, true},
-	} {
-		if r := judge(c.e, answer{status: c.status}, nil); (r.Failed != "") != c.failed {
-			t.Errorf("%s: %+v", c.name, r)
-		}
-	}
-}
-
 // TestAnAnswerWithoutTokens: functions that answer 200 and nothing fail, and the cases that need
 // tokens are left out.
 func TestAnAnswerWithoutTokens(t *testing.T) {
@@ -151,73 +130,6 @@ func TestAnAlteredTokenIsAnother(t *testing.T) {
 				got[:6]+got[7:] != token[:6]+token[7:] {
 				t.Errorf("%s became %s", token, got)
 			}
-		}
-	}
-}
-
-// transport answers requests without a network.
-type transport func(*http.Request) (*http.Response, error)
-
-func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
-
-func TestThrottledCasesAreSentOnceMore(t *testing.T) {
-	for _, c := range []struct {
-		name, retryAfter string
-		throttled        int // so many times
-		requests, status int
-		waited           time.Duration
-	}{
-		{"the limit has room again", "7", 1, 2, 403, 7 * time.Second},
-		{"still throttled", "7", 2, 2, 429, 7 * time.Second},
-		{"an hour", "3600", 1, 1, 429, 0},
-		{"no Retry-After", "", 1, 1, 429, 0},
-		{"never throttled", "", 0, 1, 403, 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				requests := 0
-				s := target{generate: "https://functions.example/",
-					client: &http.Client{
-						Transport: transport(func(r *http.Request) (*http.Response, error) {
-							body, err := io.ReadAll(r.Body)
-							if err != nil || string(body) != "the body" {
-								t.Errorf("sent %q, %v", body, err)
-							}
-							w := httptest.NewRecorder()
-							if requests++; requests <= c.throttled {
-								w.Header().Set("Retry-After", c.retryAfter)
-								w.WriteHeader(http.StatusTooManyRequests)
-							} else {
-								w.WriteHeader(http.StatusForbidden)
-							}
-							return w.Result(), nil
-						})}}
-				begin := time.Now()
-				got, err := s.send(t.Context(), exchange{Body: "the body"})
-				if err != nil || requests != c.requests || got.status != c.status ||
-					time.Since(begin) != c.waited {
-					t.Errorf("%d requests, status %d after %v, %v", requests, got.status,
-						time.Since(begin), err)
-				}
-			})
-		})
-	}
-}
-
-func TestNoAnswerSaysWhyWithoutTheURL(t *testing.T) {
-	refused := target{client: &http.Client{
-		Transport: transport(func(*http.Request) (*http.Response, error) {
-			return nil, errors.New("no such host")
-		})}}
-	for address, why := range map[string]string{
-		"https://functions.example/?key=hidden":    "no answer: no such host",
-		"https://functions.example/%zz?key=hidden": "invalid URL escape",
-	} {
-		refused.generate = address
-		got, err := refused.send(t.Context(), exchange{})
-		r := judge(exchange{Want: "403"}, got, err)
-		if !strings.Contains(r.Failed, why) || strings.Contains(r.Failed, "hidden") {
-			t.Errorf("%s: %q, want %q", address, r.Failed, why)
 		}
 	}
 }
