@@ -107,14 +107,12 @@ func (c *relayed) Write(p []byte) (int, error) {
 // down: nobody listens any more, and what was connected is cut.
 func (r *relay) down() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.listener != nil {
 		_ = r.listener.Close()
 		r.listener = nil
 	}
-	for c := range r.connections {
-		_, _ = c.here.Close(), c.there.Close()
-	}
+	r.mu.Unlock()
+	r.cut(false)
 }
 
 func (r *relay) up() {
@@ -124,22 +122,16 @@ func (r *relay) up() {
 	}
 }
 
-// forget makes every connection half open, as a freeze does.
-func (r *relay) forget() {
+// cut closes every connection, as IMM does with idle ones during a freeze, or makes each half open:
+// the other side has forgotten it.
+func (r *relay) cut(halfOpen bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for c := range r.connections {
-		c.silent.Store(true)
-		_ = c.there.Close()
-	}
-}
-
-// cut closes every connection, as IMM does with idle ones during a freeze.
-func (r *relay) cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for c := range r.connections {
-		_, _ = c.here.Close(), c.there.Close()
+		c.silent.Store(halfOpen)
+		if _ = c.there.Close(); !halfOpen {
+			_ = c.here.Close()
+		}
 	}
 }
 

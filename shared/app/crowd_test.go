@@ -78,7 +78,6 @@ func TestThousandAtOnce(t *testing.T) {
 	if delete(tokens, ""); len(ids) != len(s.replies) || len(tokens) != 2*n {
 		t.Errorf("%d RequestIds and %d access tokens", len(ids), len(tokens))
 	}
-	s.spentOnce()
 }
 
 // live asks and carries on; after its session's eight hours, which may end while it does so, the
@@ -108,7 +107,7 @@ var stormFaults = []office.Fault{
 // quiesce closes what pools and IMM keep open.
 func (s *instance) quiesce() {
 	s.client.CloseIdleConnections()
-	s.relay.cut()
+	s.relay.cut(false)
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
@@ -193,7 +192,6 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	s.gate.settle()
-	s.spentOnce()
 	if files > 0 && most <= files {
 		t.Errorf("%d descriptors at most, %d before: nothing is measured", most, files)
 	}
@@ -218,7 +216,7 @@ func (s *storm) round() {
 	switch s.random.IntN(20) {
 	case 0: // a freeze
 		s.client.CloseIdleConnections()
-		s.relay.cut()
+		s.relay.cut(false)
 		s.advance(time.Hour)
 	case 1:
 		s.People.Rotate()

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,34 +29,21 @@ var immFaults = map[string]office.Fault{
 	"signature": office.SignatureDoesNotMatch(), "user-name": office.UserNameRefused(),
 }
 
-// fault lets something fail from now on, and returns what mends it. The words are those of the
-// script command of this name.
-func (w *world) fault(words ...string) (mend func(), err error) {
-	action := ""
-	switch words[0] {
-	case "generate":
-		action, words = office.Generate, words[1:]
-	case "refresh":
-		action, words = office.Refresh, words[1:]
-	}
-	after := words[len(words)-1] == "after"
-	if after {
-		words = words[:len(words)-1]
+// fault lets something fail from now on, and returns what mends it, nil for a fault that nobody
+// knows. The words are those of the script command of this name.
+func (w *world) fault(words ...string) (mend func()) {
+	action := map[string]string{"generate": office.Generate, "refresh": office.Refresh}[words[0]]
+	if action != "" {
+		words = words[1:]
 	}
 	what, arguments := words[0], words[1:]
+	after := len(arguments) > 0 && arguments[len(arguments)-1] == "after"
 	f, known := immFaults[what]
 	switch {
 	case what == "throttled" && len(arguments) == 1:
-		wait, err := time.ParseDuration(arguments[0])
-		if err != nil {
-			return nil, err
-		}
-		f = office.Throttled(wait)
+		f = office.Throttled(duration(arguments[0]))
 	case what == "refused" && len(arguments) == 3:
-		status, err := strconv.Atoi(arguments[0])
-		if err != nil {
-			return nil, err
-		}
+		status, _ := strconv.Atoi(arguments[0])
 		f, known = office.Refused(status, arguments[1], arguments[2]), true
 	}
 	if !known {
@@ -67,16 +53,22 @@ func (w *world) fault(words ...string) (mend func(), err error) {
 		f = f.AfterWork()
 	}
 	w.IMM.Fail(action, 1, f)
-	return func() {}, nil
+	return func() {}
+}
+
+// duration is a text as a duration, 0 for nonsense.
+func duration(text string) time.Duration {
+	d, _ := time.ParseDuration(text)
+	return d
 }
 
 // faultBetween is a fault of what lies between the functions and IMM, or of the identity provider.
-func (w *world) faultBetween(what string, arguments []string) (mend func(), err error) {
+func (w *world) faultBetween(what string, arguments []string) (mend func()) {
 	argument := strings.Join(arguments, " ")
 	nothing := func() {}
 	switch what {
 	case "gateway": // answers in IMM's place, in its own words
-		status, err := strconv.Atoi(arguments[0])
+		status, _ := strconv.Atoi(arguments[0])
 		w.gate.answerNext(func(w http.ResponseWriter, _ *http.Request) {
 			for _, pair := range arguments[1:] {
 				name, value, _ := strings.Cut(pair, "=")
@@ -86,39 +78,34 @@ func (w *world) faultBetween(what string, arguments []string) (mend func(), err 
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, "<h1>gateway</h1>")
 		})
-		return nothing, err
+		return nothing
 	case "unreachable":
 		w.relay.down()
-		return w.relay.up, nil
+		return w.relay.up
 	case "panic": // in a handler, when its decision has been logged
 		w.burst.Store(true)
-		return nothing, nil
+		return nothing
 	case "frozen": // for an hour, in which IMM closes connections or forgets them
-		if argument == "half-open" {
-			w.relay.forget()
-		} else {
-			w.relay.cut()
-		}
+		w.relay.cut(argument == "half-open")
 		w.advance(time.Hour)
-		return nothing, nil
+		return nothing
 	case "credentials": // IMM takes others for a while
 		good := w.IMM.Credentials()
 		w.IMM.SetCredentials(office.Credentials{AccessKeyID: "STS.next",
 			Secret: "next-secret-3Hw8", SecurityToken: "next-token-6Lm1"})
-		return func() { w.IMM.SetCredentials(good) }, nil
+		return func() { w.IMM.SetCredentials(good) }
 	case "clock": // IMM's, of signatures
-		ahead, err := time.ParseDuration(argument)
-		w.signed.Store(int64(ahead))
-		return func() { w.signed.Store(0) }, err
+		w.signed.Store(int64(duration(argument)))
+		return func() { w.signed.Store(0) }
 	case "provider":
 		if argument == "rotate" {
 			w.People.Rotate()
-			return func() { w.clock.Advance(time.Minute) }, nil
+			return func() { w.clock.Advance(time.Minute) }
 		}
 		w.People.SetFault(issuer.Fault(argument))
-		return func() { w.People.SetFault(issuer.None) }, nil
+		return func() { w.People.SetFault(issuer.None) }
 	}
-	return nil, errors.New("no fault is called " + what)
+	return nil
 }
 
 // page does what a page does that follows the rule: it asks refresh while it holds tokens and
@@ -127,19 +114,15 @@ func (w *world) faultBetween(what string, arguments []string) (mend func(), err 
 // when Retry-After is over, or a second.
 type page struct {
 	*instance
-	proof  func() weboffice.Secret
-	body   string // of its generate
-	last   reply  // that brought tokens
-	viewer *http.Client
+	proof func() weboffice.Secret
+	body  string // of its generate
+	last  reply  // that brought tokens
 }
 
 // page is ann's, for a document with a password, so that the password travels through every fault.
 func (s *instance) page() *page {
-	return &page{
-		instance: s, viewer: http.DefaultClient,
-		proof: func() weboffice.Secret { return s.proof("ann") },
-		body:  object("SourceURI", locked, "Password", documentPassword),
-	}
+	return &page{instance: s, proof: func() weboffice.Secret { return s.proof("ann") },
+		body: object("SourceURI", locked, "Password", documentPassword)}
 }
 
 // ask is the request that is due: who was asked and what came.
@@ -171,8 +154,7 @@ func (p *page) carryOn(got reply) (by string) {
 		case got.Code == "InvalidArgument.RefreshToken":
 			p.last.RefreshToken = ""
 		case got.status == 429, got.status >= 500:
-			wait, _ := time.ParseDuration(got.header.Get("Retry-After") + "s")
-			p.advance(max(wait, time.Second))
+			p.advance(max(duration(got.header.Get("Retry-After")+"s"), time.Second))
 		default:
 			return fmt.Sprintf("stops at %d", got.status)
 		}
@@ -185,13 +167,10 @@ func (p *page) carryOn(got reply) (by string) {
 // frame asks the stand-in's editor frame, which is what decides whether a person sees the document.
 func (p *page) frame(action string) (state string) {
 	p.t.Helper()
-	text, _ := json.Marshal(map[string]string{ // texts always marshal
-		"Action": action, "Frame": "the one", "Token": p.last.AccessToken,
-		"File": path.Base(strings.Split(p.last.WebofficeURL, "?")[0]),
-	})
-	base, _, _ := strings.Cut(p.last.WebofficeURL, "/office/")
-	response, err := p.viewer.Post(base+"/office/session", "application/json",
-		bytes.NewReader(text))
+	text := object("Action", action, "Frame", "the one", "Token", p.last.AccessToken,
+		"File", path.Base(strings.Split(p.last.WebofficeURL, "?")[0]))
+	response, err := http.Post(p.IMMURL+"/office/session", "application/json",
+		strings.NewReader(text))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -246,9 +225,9 @@ func (s *instance) meet(function string, faults [][]string, options ...option) (
 	}
 	var mends []func()
 	for _, words := range faults {
-		mend, err := s.fault(words...)
-		if err != nil {
-			return nil, err
+		mend := s.fault(words...)
+		if mend == nil {
+			return nil, fmt.Errorf("no fault is called %s", words)
 		}
 		mends = append(mends, mend)
 	}
@@ -272,7 +251,6 @@ func (s *instance) meet(function string, faults [][]string, options ...option) (
 	calls := s.IMM.Calls()
 	met = append(met, by, fmt.Sprintf("%d+%d", calls.Generate, calls.Refresh))
 	p.wantOpen()
-	s.spentOnce()
 	return met, p.livesOn()
 }
 

@@ -1,8 +1,10 @@
 package app_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -72,7 +74,6 @@ type deployment struct {
 	packages  string              // what scripts/build made
 	functions map[string]function // what the template says
 	local     map[string]string   // the environment's stand-ins
-	folders   map[string]string   // where each function is unpacked
 	processes map[string]*process
 	clouds    *clouds // on Lambda
 }
@@ -93,8 +94,8 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 		instance: &instance{world: w, logs: &logs{}, generateURL: "https://generate.example.com/",
 			refreshURL: "https://refresh.example.com/"},
 		platform: platform, packages: packages,
-		local:   map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.IMMURL},
-		folders: map[string]string{}, processes: map[string]*process{},
+		local:     map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.IMMURL},
+		processes: map[string]*process{},
 	}
 	w.logged = append(w.logged, d.logs)
 	d.client = &http.Client{Transport: d}
@@ -139,36 +140,20 @@ func (d *deployment) deploy(policy string) {
 	d.t.Helper()
 	d.stop()
 	for name, f := range d.functions {
-		if d.folders[name] == "" {
-			d.unpack(name, f)
-		}
-		if policy != "" {
-			text := strings.ReplaceAll(policy, "http://127.0.0.1:8080", d.URL)
-			beside := filepath.Join(d.folders[name], "policy.yaml")
-			_ = os.Remove(beside) // what scripts/build made stays as it is
-			if err := os.WriteFile(beside, []byte(text), 0o600); err != nil {
-				d.t.Fatal(err)
-			}
-		}
-		d.launch(name, f)
-	}
-}
-
-// unpack lays a function's package into a folder of its own.
-func (d *deployment) unpack(name string, f function) {
-	d.t.Helper()
-	d.folders[name] = d.t.TempDir()
-	built := filepath.Join(d.packages, f.folder)
-	for _, file := range []string{f.handler, "policy.yaml"} {
-		if err := os.Link(filepath.Join(built, file),
-			filepath.Join(d.folders[name], file)); err != nil {
+		folder, built := d.t.TempDir(), filepath.Join(d.packages, f.folder)
+		text := cmp.Or(strings.ReplaceAll(policy, "http://127.0.0.1:8080", d.URL),
+			read(d.t, filepath.Join(built, "policy.yaml")))
+		program := filepath.Join(folder, f.handler)
+		if err := errors.Join(os.Link(filepath.Join(built, f.handler), program),
+			os.WriteFile(filepath.Join(folder, "policy.yaml"), []byte(text), 0o600)); err != nil {
 			d.t.Fatal(err)
 		}
+		d.launch(name, f, program)
 	}
 }
 
 // launch starts a function on its platform.
-func (d *deployment) launch(name string, f function) {
+func (d *deployment) launch(name string, f function, program string) {
 	d.t.Helper()
 	newRuntime := map[string]func() (*cloud.Runtime, error){
 		"go1": cloud.NewFunctionCompute, "custom runtime": cloud.NewCustomRuntime,
@@ -181,13 +166,10 @@ func (d *deployment) launch(name string, f function) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	keys := d.IMM.Credentials()
-	runtime.Role = cloud.Role{AccessKeyID: keys.AccessKeyID, AccessKeySecret: keys.Secret,
-		SecurityToken: keys.SecurityToken}
+	runtime.Role = role(d.IMM.Credentials())
 	runtime.Timeout = f.timeout
 	alive, ended := context.WithCancel(context.Background())
-	p := &process{Runtime: runtime, alive: alive,
-		command: exec.Command(filepath.Join(d.folders[name], f.handler))}
+	p := &process{Runtime: runtime, alive: alive, command: exec.Command(program)}
 	p.command.Dir, p.command.Env = d.t.TempDir(), runtime.Env()
 	p.command.Stdout, p.command.Stderr = d.logs, d.logs
 	for _, variables := range []map[string]string{f.environment, d.local} {
@@ -204,6 +186,12 @@ func (d *deployment) launch(name string, f function) {
 		_ = p.command.Wait()
 		ended()
 	}()
+}
+
+// role gives credentials as the platforms do.
+func role(c office.Credentials) cloud.Role {
+	return cloud.Role{AccessKeyID: c.AccessKeyID, AccessKeySecret: c.Secret,
+		SecurityToken: c.SecurityToken}
 }
 
 // stop ends what runs.
@@ -238,7 +226,7 @@ func opensAndRefreshes(t *testing.T, d *deployment) {
 	if guests.Permission != viewAndCopy || anns.Permission.Readonly || !anns.Permission.Export {
 		t.Errorf("granted %v and %v", guests.Permission.Grants(), anns.Permission.Grants())
 	}
-	if user := d.sentUser(); user.Id != weboffice.UserID("user-salt-3Kd8", d.People.URL(),
+	if user := decode[weboffice.User](t, d.last()["User"]); user.Id != weboffice.UserID("user-salt-3Kd8", d.People.URL(),
 		"ann") || user.Name != "Ann" {
 		t.Errorf("Ann is %+v", user)
 	}
@@ -353,20 +341,16 @@ func recordedEvents(t *testing.T, d *deployment) {
 	d.deploy(teamPolicy)
 	for name, want := range map[string]string{"no-proof": "401 Unauthenticated",
 		"preflight": "204 " + origin, "wrong-origin": "403 Forbidden.Origin"} {
-		event, err := os.ReadFile("../../scripts/smoke/events/" + prefix[d.platform] + name +
-			".json")
-		if err != nil {
-			t.Fatal(err)
-		}
+		event := read(t, "../../scripts/smoke/events/"+prefix[d.platform]+name+".json")
 		p := d.processes["generate"]
-		answer, err := p.Invoke(p.alive, event)
+		answer, err := p.Invoke(p.alive, []byte(event))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got := decode[struct {
-			StatusCode int               `json:"statusCode"`
-			Headers    map[string]string `json:"headers"`
-			Body       string            `json:"body"`
+			StatusCode int
+			Headers    map[string]string
+			Body       string
 		}](t, string(answer))
 		var body struct{ Code string }
 		_ = json.Unmarshal([]byte(got.Body), &body) // a preflight's is empty
@@ -396,8 +380,7 @@ func platformsRole(t *testing.T, d *deployment) {
 	d.hunt.add("the renewed role's secret", renewed.Secret)
 	d.hunt.add("the renewed role's token", renewed.SecurityToken)
 	d.IMM.SetCredentials(renewed)
-	d.processes["generate"].Role = cloud.Role{AccessKeyID: renewed.AccessKeyID,
-		AccessKeySecret: renewed.Secret, SecurityToken: renewed.SecurityToken}
+	d.processes["generate"].Role = role(renewed)
 	d.generate(guest, source(handbook)).want(t, 200, "")
 	d.calls(t, 2, 0)
 }

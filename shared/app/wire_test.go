@@ -105,5 +105,4 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 		s.calls(t, 2, round)
 		p.wantOpen()
 	}
-	s.spentOnce()
 }
