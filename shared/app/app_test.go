@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -33,14 +32,12 @@ func key(seed byte) string {
 }
 
 // environment is one that starts, with changes, pairs of a variable and its value; a variable set
-// to "" is left out.
-func environment(t *testing.T, policy string, changes ...string) map[string]string {
+// to "" is left out, and "policy" is the policy file's text.
+func environment(t *testing.T, changes ...string) map[string]string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(file, []byte(policy), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	all := map[string]string{
+		"policy":                 closedPolicy,
 		"WEBOFFICE_SESSION_KEYS": key(1), "WEBOFFICE_REGION": "cn-shanghai",
 		"WEBOFFICE_POLICY_FILE":           file,
 		"ALIBABA_CLOUD_ACCESS_KEY_ID":     "STS.x",
@@ -49,6 +46,9 @@ func environment(t *testing.T, policy string, changes ...string) map[string]stri
 	}
 	for pair := range slices.Chunk(changes, 2) {
 		all[pair[0]] = pair[1]
+	}
+	if err := os.WriteFile(file, []byte(all["policy"]), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
@@ -61,26 +61,9 @@ func newApp(environment map[string]string) (*App, error) {
 // urlAlphabet is key 1 in its other spelling.
 var urlAlphabet = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(key(1)), "=")
 
-func TestItStarts(t *testing.T) {
-	for name, changes := range map[string][]string{
-		"as it is":               nil,
-		"two keys":               {"WEBOFFICE_SESSION_KEYS", key(1) + ", " + key(2)},
-		"URL alphabet, no =":     {"WEBOFFICE_SESSION_KEYS", urlAlphabet},
-		"link keys":              {"WEBOFFICE_LINK_KEYS", key(3)},
-		"FC_REGION":              {"WEBOFFICE_REGION", "", "FC_REGION", "cn-hangzhou"},
-		"an endpoint in the VPC": {"WEBOFFICE_IMM_ENDPOINT", "imm-vpc.cn-shanghai.aliyuncs.com"},
-		"a level":                {"LOG_LEVEL", "debug"},
-		"an unrelated DEBUG":     {"DEBUG", "1"},
-	} {
-		if _, err := newApp(environment(t, closedPolicy, changes...)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // Those of the exchange on Lambda are asked for elsewhere.
 func TestListedVariablesAreRead(t *testing.T) {
-	read, set := map[string]bool{}, environment(t, closedPolicy)
+	read, set := map[string]bool{}, environment(t)
 	getenv := func(name string) string { read[name] = true; return set[name] }
 	if _, err := New(getenv, time.Now, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -125,7 +108,7 @@ func TestGarbageIsCollectedWithinTheFunctionsMemory(t *testing.T) {
 // TestInstanceThatWasFrozen: a stopped process's monotonic clock may stand still, so nothing
 // compares by it.
 func TestInstanceThatWasFrozen(t *testing.T) {
-	a, err := newApp(environment(t, closedPolicy))
+	a, err := newApp(environment(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,90 +120,80 @@ func TestInstanceThatWasFrozen(t *testing.T) {
 	}
 }
 
-// TestOperatorsMistakesAreFoundAtStart: each names its variable and no value.
-func TestOperatorsMistakesAreFoundAtStart(t *testing.T) {
+// TestMistakesAreFoundAtStart: each names its variable, or its place in the policy, and no value.
+// The twins, of which nothing is said, start.
+func TestMistakesAreFoundAtStart(t *testing.T) {
 	sequence := make([]byte, 32)
 	for i := range sequence {
 		sequence[i] = byte(i)
 	}
 	encode := base64.StdEncoding.EncodeToString
-	session, weak := "WEBOFFICE_SESSION_KEYS", weakKey(t)
-	for _, c := range [][3]string{
-		{session, "", "WEBOFFICE_SESSION_KEYS is not set"},
-		{session, encode(sequence[:16]), "WEBOFFICE_SESSION_KEYS: key 1 is not"},
-		{session, encode(append(sequence, 1)), "WEBOFFICE_SESSION_KEYS: key 1 is not"},
-		{session, "correct horse battery staple", "WEBOFFICE_SESSION_KEYS: key 1 is not"},
-		{session, key(1) + ",", "WEBOFFICE_SESSION_KEYS: key 2 is not"},
-		{session, encode(make([]byte, 32)), weak},
-		{session, encode(sequence), weak},
-		{session, encode(bytes.Repeat([]byte{1, 0xfe}, 16)), weak},
-		{session, encode([]byte("0123456789abcdefghijklmnopqrstuv")), weak},
-		{session, key(1) + "," + key(1), "key 2 is there twice"},
-		{session, key(1) + ", " + urlAlphabet, "key 2 is there twice"},
-		{"WEBOFFICE_LINK_KEYS", key(1), "WEBOFFICE_LINK_KEYS holds a session key"},
-		{"WEBOFFICE_LINK_KEYS", urlAlphabet, "WEBOFFICE_LINK_KEYS holds a session key"},
-		{"WEBOFFICE_LINK_KEYS", encode(make([]byte, 32)), weak},
-		{"WEBOFFICE_REGION", "", "WEBOFFICE_REGION"},
-		{"WEBOFFICE_REGION", "cn-shanghai/x", "WEBOFFICE_REGION"},
-		{"WEBOFFICE_IMM_ENDPOINT", "imm.example.com", "WEBOFFICE_IMM_ENDPOINT"},
-		{"WEBOFFICE_IMM_ENDPOINT", "http://192.0.2.1:8081", "WEBOFFICE_IMM_ENDPOINT"},
-		{"WEBOFFICE_IMM_ENDPOINT", "http://u:s3cr3t@127.0.0.1:80", "WEBOFFICE_IMM_ENDPOINT"},
-		{"WEBOFFICE_POLICY_FILE", "nowhere.yaml", "WEBOFFICE_POLICY_FILE"},
-		{"WEBOFFICE_POLICY_FILE", "", "WEBOFFICE_POLICY_FILE"}, // none beside this program
-		{"WEBOFFICE_ADDR", "nowhere", "WEBOFFICE_ADDR"},
-		{"WEBOFFICE_TRUSTED_PROXIES", "many", "WEBOFFICE_TRUSTED_PROXIES"},
-		{"LOG_LEVEL", "loud", "LOG_LEVEL"},
-		{"DEBUG", "dara", "DEBUG makes the SDK print"},
-		{"ALIBABA_CLOUD_SECURITY_TOKEN", "", "ALIBABA_CLOUD_SECURITY_TOKEN"},
+	const session, links = "WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS"
+	const weak = ": key 1 does not look random"
+	for _, c := range [][]string{
+		{""},
+		{"", session, key(1) + ", " + key(2)},
+		{"", session, urlAlphabet},
+		{session + " is not set", session, ""},
+		{session + ": key 1 is not", session, encode(sequence[:16])},
+		{session + ": key 1 is not", session, encode(append(sequence, 1))},
+		{session + ": key 1 is not", session, "correct horse battery staple"},
+		{session + ": key 2 is not", session, key(1) + ","},
+		{session + weak, session, encode(make([]byte, 32))},
+		{session + weak, session, encode(sequence)},
+		{session + weak, session, encode(bytes.Repeat([]byte{1, 0xfe}, 16))},
+		{session + weak, session, encode([]byte("0123456789abcdefghijklmnopqrstuv"))},
+		{session + ": key 2 is there twice", session, key(1) + "," + key(1)},
+		{session + ": key 2 is there twice", session, key(1) + ", " + urlAlphabet},
+		{"", links, key(3)},
+		{links + " holds a session key", links, key(1)},
+		{links + " holds a session key", links, urlAlphabet},
+		{links + weak, links, encode(make([]byte, 32))},
+		{"", "WEBOFFICE_REGION", "", "FC_REGION", "cn-hangzhou"},
+		{"WEBOFFICE_REGION", "WEBOFFICE_REGION", ""},
+		{"WEBOFFICE_REGION", "WEBOFFICE_REGION", "cn-shanghai/x"},
+		{"", "WEBOFFICE_IMM_ENDPOINT", "imm-vpc.cn-shanghai.aliyuncs.com"},
+		{"WEBOFFICE_IMM_ENDPOINT", "WEBOFFICE_IMM_ENDPOINT", "imm.example.com"},
+		{"WEBOFFICE_IMM_ENDPOINT", "WEBOFFICE_IMM_ENDPOINT", "http://192.0.2.1:8081"},
+		{"WEBOFFICE_IMM_ENDPOINT", "WEBOFFICE_IMM_ENDPOINT", "http://u:s3cr3t@127.0.0.1:80"},
+		{"WEBOFFICE_POLICY_FILE", "WEBOFFICE_POLICY_FILE", "nowhere.yaml"},
+		{"WEBOFFICE_POLICY_FILE", "WEBOFFICE_POLICY_FILE", ""}, // none beside this program
+		{"WEBOFFICE_ADDR", "WEBOFFICE_ADDR", "nowhere"},
+		{"WEBOFFICE_TRUSTED_PROXIES", "WEBOFFICE_TRUSTED_PROXIES", "many"},
+		{"", "LOG_LEVEL", "debug"},
+		{"LOG_LEVEL", "LOG_LEVEL", "loud"},
+		{"", "DEBUG", "1"},
+		{"DEBUG makes the SDK print", "DEBUG", "dara"},
+		{"ALIBABA_CLOUD_SECURITY_TOKEN", "ALIBABA_CLOUD_SECURITY_TOKEN", ""},
+		{"5:1", "policy", closedPolicy + "rule: []\n"},
+		{"1:10", "policy", "standIn: true\n" + closedPolicy},
+		{"", "policy", "standIn: true\n" + closedPolicy, "WEBOFFICE_IMM_ENDPOINT",
+			"http://127.0.0.1:9"}, // on this machine
+		{"WEBOFFICE_PROJECT", "policy", strings.Replace(closedPolicy, "project: test-project\n", "",
+			1)},
+		{links + " is not set", "policy", strings.Replace(closedPolicy, "anyone", "{issuer: links}",
+			1)},
 	} {
-		set := environment(t, closedPolicy, c[0], c[1], "AWS_REGION", "us-east-1")
+		set := environment(t, append(c[1:], "AWS_REGION", "us-east-1")...)
 		_, err := newApp(set)
-		if err == nil || !strings.Contains(err.Error(), c[2]) {
-			t.Errorf("%s %q: got %v", c[0], c[1], err)
+		if c[0] == "" && err == nil {
 			continue
 		}
-		for _, variable := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS",
-			"WEBOFFICE_IMM_ENDPOINT", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"} {
+		if err == nil || c[0] == "" || !strings.Contains(err.Error(), c[0]) {
+			t.Errorf("%q: got %v", c, err)
+			continue
+		}
+		for _, variable := range []string{session, links, "WEBOFFICE_IMM_ENDPOINT",
+			"ALIBABA_CLOUD_ACCESS_KEY_SECRET"} {
 			if value := set[variable]; len(value) > 8 && strings.Contains(err.Error(), value) {
-				t.Errorf("%s %q: the value of %s is in %v", c[0], c[1], variable, err)
+				t.Errorf("%q: the value of %s is in %v", c, variable, err)
 			}
 		}
 	}
 }
 
-// weakKey is what is said of keys that nobody rolled.
-func weakKey(t *testing.T) string {
-	t.Helper()
-	_, err := newApp(environment(t, closedPolicy, "WEBOFFICE_SESSION_KEYS",
-		base64.StdEncoding.EncodeToString(make([]byte, 32))))
-	_, text, found := strings.Cut(fmt.Sprint(err), "key 1 ")
-	if !found || !strings.Contains(text, "random") {
-		t.Fatalf("a key of zeros: %v", err)
-	}
-	return text
-}
-
-func TestPolicysMistakesAreFoundAtStart(t *testing.T) {
-	for _, c := range []struct{ policy, says string }{
-		{closedPolicy + "rule: []\n", "5:1"},
-		{"standIn: true\n" + closedPolicy, "1:10"},
-		{strings.Replace(closedPolicy, "project: test-project\n", "", 1), "WEBOFFICE_PROJECT"},
-		{strings.Replace(closedPolicy, "anyone", "{issuer: links}", 1),
-			"WEBOFFICE_LINK_KEYS is not set"},
-	} {
-		if _, err := newApp(environment(t, c.policy)); err == nil ||
-			!strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: got %v", c.policy, err)
-		}
-	}
-	if _, err := newApp(environment(t, "standIn: true\n"+closedPolicy, "WEBOFFICE_IMM_ENDPOINT",
-		"http://127.0.0.1:9")); err != nil {
-		t.Errorf("a stand-in on this machine: %v", err)
-	}
-}
-
 func TestAllMistakesAreToldTogether(t *testing.T) {
-	_, err := newApp(environment(t, "rules: 1", "WEBOFFICE_SESSION_KEYS", "", "WEBOFFICE_REGION",
+	_, err := newApp(environment(t, "policy", "rules: 1", "WEBOFFICE_SESSION_KEYS", "", "WEBOFFICE_REGION",
 		"", "ALIBABA_CLOUD_SECURITY_TOKEN", ""))
 	for _, part := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_REGION",
 		"ALIBABA_CLOUD_SECURITY_TOKEN", "the policy has mistakes"} {
@@ -236,7 +209,7 @@ func TestRunSaysWhatStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer
 	cancel()
-	set := environment(t, closedPolicy, "WEBOFFICE_ADDR", "127.0.0.1:0")
+	set := environment(t, "WEBOFFICE_ADDR", "127.0.0.1:0")
 	run := func(changes map[string]string) error {
 		all := maps.Clone(set)
 		maps.Copy(all, changes)

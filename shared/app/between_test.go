@@ -2,137 +2,118 @@ package app_test
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// relay is the network between the functions and IMM.
-type relay struct {
+// network is what lies between the functions and IMM: a server at an address of its own, which can
+// be out of reach for a while, and whose connections can be cut.
+type network struct {
 	t           testing.TB
 	url         string
-	behind      string // host and port
+	imm         http.Handler
+	server      *http.Server
 	mu          sync.Mutex
-	listener    net.Listener // nil: nobody listens
-	connections map[*relayed]bool
-	running     sync.WaitGroup
+	connections map[*connection]bool
 }
 
-// relayPorts counts ports up from below those that systems give out by themselves, so that nobody
-// takes a relay's port while it does not listen.
-var relayPorts = func() *atomic.Int32 { var p atomic.Int32; p.Store(20_000); return &p }()
+// networkPorts counts ports up from below those that systems give out by themselves, so that nobody
+// takes a network's port while it does not listen.
+var networkPorts = func() *atomic.Int32 { var p atomic.Int32; p.Store(20_000); return &p }()
 
-func newRelay(t testing.TB, behind string) *relay {
+func newNetwork(t testing.TB, imm http.Handler) *network {
 	t.Helper()
-	r := &relay{t: t, behind: strings.TrimPrefix(behind, "http://"),
-		connections: map[*relayed]bool{}}
-	for r.listener == nil {
-		port := relayPorts.Add(1)
+	n := &network{t: t, imm: imm, connections: map[*connection]bool{}}
+	err := net.ErrClosed
+	for port := networkPorts.Add(1); err != nil; port = networkPorts.Add(1) {
 		if port > 32_000 {
-			t.Fatal("no port is free for a relay")
+			t.Fatal("no port is free for a network")
 		}
-		r.url = fmt.Sprintf("http://127.0.0.1:%d", port)
-		r.listen()
+		n.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+		err = n.listen()
 	}
-	t.Cleanup(func() { r.down(); r.running.Wait() })
-	return r
+	t.Cleanup(func() { n.down(); n.cut(false) })
+	return n
 }
 
-// listen makes the relay reachable, if its port is free.
-func (r *relay) listen() {
-	listener, err := net.Listen("tcp", strings.TrimPrefix(r.url, "http://"))
-	if err != nil {
-		return
+// listen makes IMM reachable.
+func (n *network) listen() error {
+	listener, err := net.Listen("tcp", n.url[len("http://"):])
+	if err == nil {
+		n.server = &http.Server{Handler: n.imm}
+		go func(s *http.Server) { _ = s.Serve(&accepting{listener, n}) }(n.server)
 	}
-	r.mu.Lock()
-	r.listener = listener
-	r.mu.Unlock()
-	r.running.Go(func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			r.running.Go(func() { r.pass(c) })
-		}
-	})
+	return err
 }
 
-// relayed is one connection and what is behind it.
-type relayed struct {
-	here, there net.Conn
-	silent      atomic.Bool // this side holds it for alive, the other has forgotten it
-}
-
-func (r *relay) pass(here net.Conn) {
-	there, err := net.Dial("tcp", r.behind)
-	if err != nil {
-		_ = here.Close()
-		return
+// up makes IMM reachable again.
+func (n *network) up() {
+	n.t.Helper()
+	if err := n.listen(); err != nil {
+		n.t.Fatal("taken meanwhile: ", err)
 	}
-	c := &relayed{here: here, there: there}
-	r.mu.Lock()
-	if r.connections[c] = true; r.listener == nil { // it has gone down meanwhile
-		_, _ = here.Close(), there.Close()
-	}
-	r.mu.Unlock()
-	var back sync.WaitGroup
-	back.Go(func() {
-		_, _ = io.Copy(here, there)
-		if !c.silent.Load() {
-			_ = here.Close()
-		}
-	})
-	_, _ = io.Copy(c, here)
-	_ = there.Close()
-	back.Wait()
-	_ = here.Close()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.connections, c)
-}
-
-// Write passes on what the functions send, unless the other side has forgotten them.
-func (c *relayed) Write(p []byte) (int, error) {
-	if c.silent.Load() {
-		return len(p), nil
-	}
-	return c.there.Write(p)
 }
 
 // down: nobody listens any more, and what was connected is cut.
-func (r *relay) down() {
-	r.mu.Lock()
-	if r.listener != nil {
-		_ = r.listener.Close()
-		r.listener = nil
-	}
-	r.mu.Unlock()
-	r.cut(false)
-}
-
-func (r *relay) up() {
-	r.t.Helper()
-	if r.listen(); r.listener == nil {
-		r.t.Fatalf("%s was taken meanwhile", r.url)
-	}
-}
+func (n *network) down() { _ = n.server.Close() }
 
 // cut closes every connection, as IMM does with idle ones during a freeze, or makes each half open:
-// the other side has forgotten it.
-func (r *relay) cut(halfOpen bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for c := range r.connections {
-		c.silent.Store(halfOpen)
-		if _ = c.there.Close(); !halfOpen {
-			_ = c.here.Close()
+// IMM forgets it, and the functions hold it for alive.
+func (n *network) cut(halfOpen bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.connections {
+		if c.forgotten.Store(halfOpen); halfOpen {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+		} else {
+			_ = c.Conn.Close()
 		}
 	}
+}
+
+type accepting struct {
+	net.Listener
+	network *network
+}
+
+func (a *accepting) Accept() (net.Conn, error) {
+	accepted, err := a.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	a.network.mu.Lock()
+	defer a.network.mu.Unlock()
+	c := &connection{Conn: accepted, network: a.network}
+	a.network.connections[c] = true
+	return c, nil
+}
+
+// connection is one as IMM sees it.
+type connection struct {
+	net.Conn
+	network   *network
+	forgotten atomic.Bool
+}
+
+func (c *connection) Write(p []byte) (int, error) {
+	if c.forgotten.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *connection) Close() error {
+	if c.forgotten.Load() {
+		return nil
+	}
+	c.network.mu.Lock()
+	defer c.network.mu.Unlock()
+	delete(c.network.connections, c)
+	return c.Conn.Close()
 }
 
 // gate stands before the stand-in: a gateway that can answer in its place, and that knows when it

@@ -107,7 +107,7 @@ var stormFaults = []office.Fault{
 // quiesce closes what pools and IMM keep open.
 func (s *instance) quiesce() {
 	s.client.CloseIdleConnections()
-	s.relay.cut(false)
+	s.network.cut(false)
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
@@ -216,7 +216,7 @@ func (s *storm) round() {
 	switch s.random.IntN(20) {
 	case 0: // a freeze
 		s.client.CloseIdleConnections()
-		s.relay.cut(false)
+		s.network.cut(false)
 		s.advance(time.Hour)
 	case 1:
 		s.People.Rotate()

@@ -80,13 +80,13 @@ func (w *world) faultBetween(what string, arguments []string) (mend func()) {
 		})
 		return nothing
 	case "unreachable":
-		w.relay.down()
-		return w.relay.up
+		w.network.down()
+		return w.network.up
 	case "panic": // in a handler, when its decision has been logged
 		w.burst.Store(true)
 		return nothing
 	case "frozen": // for an hour, in which IMM closes connections or forgets them
-		w.relay.cut(argument == "half-open")
+		w.network.cut(argument == "half-open")
 		w.advance(time.Hour)
 		return nothing
 	case "credentials": // IMM takes others for a while

@@ -68,7 +68,7 @@ type world struct {
 	clock    *local.Clock
 	immClock *local.Clock // of tokens and Date headers
 	gate     *gate
-	relay    *relay
+	network  *network
 	signed   atomic.Int64 // nanoseconds by which IMM finds that signatures lie behind
 	burst    atomic.Bool  // the next decision ends in a panic
 
@@ -91,7 +91,7 @@ func start(t testing.TB) *instance {
 		SignatureNow: func() time.Time {
 			return w.clock.Now().Add(time.Duration(w.signed.Load()))
 		}}})
-	w.relay = newRelay(t, w.IMMURL)
+	w.network = newNetwork(t, w.gate)
 	first, err := w.another(teamPolicy, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func (w *world) another(policy string, changes map[string]string) (*instance, er
 	w.mu.Lock()
 	w.logged = append(w.logged, s.logs)
 	w.mu.Unlock()
-	all := map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.relay.url}
+	all := map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.network.url}
 	maps.Copy(all, changes)
 	var err error
 	if s.Functions, err = w.Build([]byte(policy), all, s.logger); err != nil {
