@@ -298,9 +298,9 @@ func TestTextThatIsNoUnicodeIsRefused(t *testing.T) {
 	}
 }
 
-// Nobody who bears no proof makes the function work for more than an ordinary refused request of the
-// same length does: three times as much at most. Whatever is built of a text costs more than its
-// length: its depth and its values are bounded before, also in texts inside the text.
+// Nobody who bears no proof makes the function work for more than an ordinary refused request of
+// the same length does: three times as much at most. Whatever is built of a text costs more than
+// its length: its depth and its values are bounded before, also in texts inside the text.
 func TestUnpaidWorkIsBounded(t *testing.T) {
 	for _, length := range []int{60_000, 12_000, 8_000} {
 		t.Run(fmt.Sprint(length), func(t *testing.T) { unpaidWorkIsBounded(t, length) })

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -92,7 +93,15 @@ func NewCustomRuntime() (*Runtime, error) { return newRuntime(customRuntime) }
 func NewContainer() (*Runtime, error) { return newRuntime(container) }
 
 func newRuntime(platform string) (*Runtime, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ported := platform == customRuntime || platform == container
+	listener, err := net.Listener(nil), error(nil)
+	for tries := 0; tries == 0 || err != nil && tries < 100; tries++ {
+		port := 0
+		if ported { // nobody is given one below 32768 by chance before the process opens it
+			port = 20_000 + rand.IntN(12_000)
+		}
+		listener, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +112,7 @@ func newRuntime(platform string) (*Runtime, error) {
 		queue: make(chan *call), closed: make(chan struct{}), running: map[string]*call{},
 	}
 	r.close = sync.OnceFunc(func() { close(r.closed) })
-	if platform == customRuntime || platform == container {
+	if ported {
 		r.client = &http.Client{Transport: &http.Transport{DialContext: dialStarting}}
 		return r, listener.Close()
 	}
