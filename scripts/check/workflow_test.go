@@ -27,20 +27,6 @@ func deployStep(t *testing.T) string {
 	return steps[i].text("run")
 }
 
-// A component that fails, that answers as fc3 does, and that says what it must not.
-const stubComponent = `
-module.exports = class {
-  async getSchema() { return {}; }
-  async deploy(input) {
-    const { functionName, environmentVariables: env } = input.props;
-    console.log('deploying', JSON.stringify(env));
-    if (env.MODE === 'throw') throw new Error('ReservedConcurrencyQuotaExceeded ' + JSON.stringify(env));
-    return { functionName, url: { system_url: 'https://' + functionName + '.fcapp.run' },
-      environmentVariables: env };
-  }
-};
-`
-
 // deployedProject is a project whose functions are deployed by the stub.
 func deployedProject(t *testing.T) (root string) {
 	t.Helper()
@@ -58,47 +44,12 @@ func deployedProject(t *testing.T) (root string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for name, text := range map[string]string{
-		"go.mod": "module x\n", "stub/index.js": stubComponent,
-		"stub/package.json": `{"name": "stub", "main": "index.js"}`,
-		// scripts/build, as far as it says no
-		"build.sh":          "! ./build -target none 2>&1 | grep 'no environment' >&2\n",
-		"stub/publish.yaml": "Edition: 3.0.0\nType: Component\nName: stub\nVersion: 0.0.1\n",
-		"s.yaml": `
-edition: 3.0.0
-name: x
-access: default
-env: env.yaml
-actions:
-  pre-deploy:
-    - run: sh build.sh
-      path: ./
-resources:
-  generate:
-    component: ./stub
-    props: &function
-      functionName: generate
-      environmentVariables:
-        MODE: ${env('MODE', 'answer')}
-        KEYS: ${env('WEBOFFICE_SESSION_KEYS')}
-  refresh: {component: ./stub, props: {<<: *function, functionName: refresh}}
-`,
-		"env.yaml": "environments: [{name: test, type: testing, overlays: " +
-			"{resources: {generate: {functionName: g}}}}]\n",
-	} {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.MkdirAll(filepath.Join(root, ".github"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(filepath.Dir(program), "..", ".."),
-		filepath.Join(root, ".github", "serverless-devs")); err != nil {
+	err = errors.Join(os.CopyFS(root, os.DirFS("scripts/check/testdata/deploy")),
+		os.WriteFile(filepath.Join(root, "go.mod"), []byte("module x\n"), 0o600),
+		os.MkdirAll(filepath.Join(root, ".github"), 0o755),
+		os.Symlink(filepath.Join(filepath.Dir(program), "..", ".."),
+			filepath.Join(root, ".github", "serverless-devs")))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return root

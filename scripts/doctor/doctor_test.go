@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -224,14 +225,6 @@ func TestAGoodDeploymentIsOK(t *testing.T) {
 	}
 }
 
-func TestNothingIsBilledWithoutADocument(t *testing.T) {
-	d := deploy(t)
-	d.examine(d.urls()...)
-	if requests := d.imm.Requests(); len(requests) > 0 {
-		t.Errorf("signed requests went to IMM: %+v", requests)
-	}
-}
-
 func TestTextIsForPeople(t *testing.T) {
 	d := deploy(t)
 	delete(d.env, "WEBOFFICE_SESSION_KEYS")
@@ -399,6 +392,15 @@ func (d *deployment) elsewhere(name string) http.HandlerFunc {
 				d.imm.Fail(office.Generate, 1, office.NoPermission())
 			}
 			d.imm.ServeHTTP(w, r)
+		case "plainKeys": // IMM, as a deployer's own AccessKey calls it
+			if _, sent := r.Header["X-Acs-Security-Token"]; r.Method == http.MethodPost && (sent ||
+				!strings.Contains(r.Header.Get("Authorization"), "Credential=LTAIplain,")) {
+				d.t.Errorf("not signed as with a plain AccessKey: %v", r.Header)
+			}
+			end := time.Now().Add(30 * time.Minute).UTC().Format(time.RFC3339)
+			_, _ = fmt.Fprintf(w, `{"RequestId":"8C0D5E7A","WebofficeURL":"https://office.invalid/x",`+
+				`"AccessToken":"s3cr3t-a","RefreshToken":"s3cr3t-r",`+
+				`"AccessTokenExpiredTime":%q,"RefreshTokenExpiredTime":%[1]q}`, end)
 		case "sts":
 			switch {
 			case d.sts == "":
@@ -429,6 +431,29 @@ func (c change) WriteHeader(status int) {
 		c.Header().Set(name, value)
 	}
 	c.ResponseWriter.WriteHeader(status)
+}
+
+// Whoever has only `s config` gets no failure, no command with a hole, and one line that says what
+// the full check needs.
+func TestShellWithoutAnythingIsNoFailure(t *testing.T) {
+	d := deploy(t)
+	d.write(strings.Replace(usualPolicy, "project: test-project", "", 1))
+	d.env = map[string]string{}
+	out, err := d.run("-document", openToAll)
+	for _, wanted := range []string{"unseen   WEBOFFICE_SESSION_KEYS: it is not set here\n",
+		"unseen   identity: no credentials here; `s config` keeps its keys to itself\n",
+		"unseen   document: not tried", "unseen   clock: ", "unseen   functions: ",
+		"unseen   buckets, IMM project and quota: no region", "unseen   IMM project: ",
+		"\nto see all, give WEBOFFICE_SESSION_KEYS, WEBOFFICE_REGION, WEBOFFICE_PROJECT, " +
+			"ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, -generate, -refresh\n"} {
+		if !strings.Contains(out, wanted) {
+			t.Errorf("%q is not in\n%s", wanted, out)
+		}
+	}
+	hole := regexp.MustCompile(`(?m)^ +\$ .*(?:--\w+ (?:--|$)|oss-\.|\.\.| {2,})`)
+	if err != nil || hole.MatchString(out) || strings.Contains(out, unnamed) {
+		t.Errorf("%v, %q in\n%s", err, hole.FindString(out), out)
+	}
 }
 
 // FuzzAddProblem: whatever a problem says, it becomes one line that keeps its words.
