@@ -1,6 +1,7 @@
 package office
 
 import (
+	_ "embed"
 	"encoding/json"
 	"io"
 	"maps"
@@ -10,47 +11,20 @@ import (
 	"unicode/utf8"
 )
 
-// kind is the type of a parameter or of a structure's field.
-type kind int
+//go:embed parameters.json
+var parametersJSON []byte
 
-const (
-	text kind = iota
-	boolean
-	integer
-	number
-)
+// fields is the shape of an action or a structure: each field's name, spelt exactly, to the name of
+// a type, fields, or a list of the one shape that all elements of an array have.
+type fields = map[string]any
 
-// fields is the shape of a structure: each field's name, spelt exactly, to a kind, fields or list.
-type fields map[string]any
-
-// list is the shape of an array whose elements are all alike.
-type list struct{ of fields }
-
-var credentialConfig = fields{
-	"ServiceRole": text, "Policy": text,
-	"Chain": list{fields{"Role": text, "RoleType": text, "AssumeRoleFor": text}},
-}
-
-// actions are the parameters of each action: a kind, or the fields of a JSON structure.
-var actions = map[string]fields{
-	Generate: {
-		"ProjectName": text, "SourceURI": text, "Filename": text, "UserData": text,
-		"Password": text, "Referer": text, "NotifyTopicName": text,
-		"CachePreview": boolean, "ExternalUploaded": boolean, "Hidecmb": boolean,
-		"PreviewPages": integer,
-		"Permission": fields{"Readonly": boolean, "Rename": boolean, "History": boolean,
-			"Copy": boolean, "Export": boolean, "Print": boolean},
-		"User": fields{"Id": text, "Name": text, "Avatar": text},
-		"Watermark": fields{"Type": integer, "Value": text, "Font": text, "FillStyle": text,
-			"Rotate": number, "Horizontal": integer, "Vertical": integer},
-		"CredentialConfig": credentialConfig,
-		"Notification": fields{"MNS": fields{"TopicName": text},
-			"RocketMQ":           fields{"InstanceId": text, "TopicName": text},
-			"ExtendedMessageURI": text},
-	},
-	Refresh: {"ProjectName": text, "AccessToken": text, "RefreshToken": text,
-		"CredentialConfig": credentialConfig},
-}
+// actions are the parameters of each action: the name of a type, or the fields of a JSON structure.
+var actions = func() (all map[string]fields) {
+	if err := json.Unmarshal(parametersJSON, &all); err != nil {
+		panic(err) // embedded: it is good or nothing starts
+	}
+	return all
+}()
 
 // parse checks the required parameters, each one's type and the project, and returns the values:
 // string, bool, int64, or a decoded structure. The caller holds the lock.
@@ -64,11 +38,11 @@ func (s *Server) parse(request *Request, required ...string) (map[string]any, *a
 	for _, name := range slices.Sorted(maps.Keys(request.Parameters)) {
 		raw, ok := request.Parameters[name], false
 		switch shape := actions[request.Action][name]; shape {
-		case text:
+		case "text":
 			values[name], ok = raw, raw != "" && utf8.ValidString(raw)
-		case boolean:
+		case "boolean":
 			values[name], ok = raw == "true", raw == "true" || raw == "false"
-		case integer:
+		case "integer":
 			n, err := strconv.ParseInt(raw, 10, 64)
 			values[name], ok = n, err == nil && strconv.FormatInt(n, 10) == raw
 		default: // never nil: verify refuses parameters that the table lacks
@@ -109,21 +83,21 @@ func conforms(value, shape any) bool {
 			ok = ok && known && conforms(field, inner)
 		}
 		return ok
-	case list:
+	case []any:
 		elements, ok := value.([]any)
 		for _, element := range elements {
-			ok = ok && conforms(element, shape.of)
+			ok = ok && conforms(element, shape[0])
 		}
 		return ok
 	}
 	switch value := value.(type) {
 	case string:
-		return shape == text
+		return shape == "text"
 	case bool:
-		return shape == boolean
+		return shape == "boolean"
 	case json.Number:
 		_, err := value.Int64()
-		return shape == number || shape == integer && err == nil
+		return shape == "number" || shape == "integer" && err == nil
 	}
 	return false
 }

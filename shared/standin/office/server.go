@@ -31,6 +31,8 @@ type Options struct {
 // Switches are the behaviours that the vendor leaves open. They may change at any time.
 type Switches struct {
 	UserNameStrict bool // User.Name outside [A-Za-z0-9-_+/=@] is refused, as documented
+	// each Generate has a WebofficeURL of its own, not one per document and Filename
+	NewURLEachTime bool
 }
 
 // Server is the stand-in. It is safe for concurrent use.

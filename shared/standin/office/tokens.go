@@ -82,6 +82,9 @@ func (s *Server) generateTokens(request *Request, base string) (*tokens, *apiErr
 		return nil, notFound(chosen.uri)
 	}
 	given := &grant{settings: chosen, file: fileID(chosen)}
+	if s.switches.NewURLEachTime {
+		given.file = randomHex(20)
+	}
 	if chosen.Cached {
 		given.snapshot = found.pages
 	}

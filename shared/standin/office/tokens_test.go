@@ -25,6 +25,10 @@ func TestSameDocumentHasOneURL(t *testing.T) {
 	if other := w.generate(t, "Filename=plan.docx").url; other == first {
 		t.Error("another Filename got the same URL")
 	}
+	w.SetSwitches(office.Switches{NewURLEachTime: true})
+	if other := w.generate(t, "").url; other == first {
+		t.Error("NewURLEachTime gave the same URL")
+	}
 }
 
 func TestTokensLiveByTheStandInsClock(t *testing.T) {
