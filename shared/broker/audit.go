@@ -62,9 +62,9 @@ func (b *Broker) conclude(ctx context.Context, r *request, result *error) {
 	l.steps(r.decision.Steps)
 	l.attributes = append(l.attributes, slog.Int("billed", r.billed),
 		slog.Bool("maybeBilled", r.maybeBilled), slog.Bool("fallback", r.outcome == "fallback"),
-		slog.Int64("durationMs", b.now().Sub(r.came).Milliseconds()))
-	if handler := b.log.Handler(); handler.Enabled(ctx, level) {
-		entry := slog.NewRecord(b.now(), level, "decision", 0) // where in the code: nobody asks
+		slog.Int64("durationMs", b.Now().Sub(r.came).Milliseconds()))
+	if handler := b.Logger.Handler(); handler.Enabled(ctx, level) {
+		entry := slog.NewRecord(b.Now(), level, "decision", 0) // where in the code: nobody asks
 		entry.AddAttrs(l.attributes...)
 		_ = handler.Handle(ctx, entry) // as slog.Logger: there is nobody to tell
 	}

@@ -27,13 +27,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Broker is safe for concurrent use.
+// Broker is safe for concurrent use; its Options stay as New got them.
 type Broker struct {
-	policy  *policy.Policy
-	imm     *imm.Client
-	sealer  *session.Sealer
-	now     func() time.Time
-	log     *slog.Logger
+	Options
 	limits  *Limits
 	flights singleflight.Group
 	earlier *lru.Cache[id, earlier] // by sealed token
@@ -42,10 +38,7 @@ type Broker struct {
 // New returns a Broker.
 func New(o Options) *Broker {
 	memory, _ := lru.New[id, earlier](remembered) // fails for a size below one alone
-	return &Broker{
-		policy: o.Policy, imm: o.IMM, sealer: o.Sealer, now: o.Now, log: o.Logger,
-		limits: NewLimits(o.Policy.Limits(), o.Logger), earlier: memory,
-	}
+	return &Broker{Options: o, limits: NewLimits(o.Policy.Limits(), o.Logger), earlier: memory}
 }
 
 // Limits are what the edge asks before it reads a request.
@@ -105,7 +98,7 @@ func (r *request) opens() bool { return r.Issued.IsZero() }
 // *weboffice.Error.
 func (b *Broker) Generate(ctx context.Context, v Visitor, asked weboffice.Request) (
 	answer Answer, err error) {
-	r := &request{function: "generate", visitor: v, came: b.now(), work: work{outcome: "opened"}}
+	r := &request{function: "generate", visitor: v, came: b.Now(), work: work{outcome: "opened"}}
 	defer b.conclude(ctx, r, &err)
 	r.Session = session.Session{Issuer: v.IssuerURL, Subject: v.identity(), Start: r.came,
 		Asked: asked}
@@ -135,8 +128,8 @@ func (b *Broker) decide(r *request) error {
 		r.Guest = weboffice.NewGuest()
 	}
 	var err error
-	r.decision, err = b.policy.Decide(policy.Question{Caller: r.visitor.Caller,
-		Document: document, Asked: r.Asked, Start: r.Start, Guest: r.Guest}, b.now())
+	r.decision, err = b.Policy.Decide(policy.Question{Caller: r.visitor.Caller,
+		Document: document, Asked: r.Asked, Start: r.Start, Guest: r.Guest}, b.Now())
 	if err == nil {
 		r.digest = digest(r.decision)
 	}
@@ -146,7 +139,7 @@ func (b *Broker) decide(r *request) error {
 // generate gets new tokens for a decision and seals them.
 func (b *Broker) generate(ctx context.Context, r *request) (Answer, error) {
 	tokens, err := b.call(r, true, func() (imm.Tokens, error) {
-		return b.imm.Generate(ctx, r.decision.Request)
+		return b.IMM.Generate(ctx, r.decision.Request)
 	})
 	if err != nil {
 		return Answer{}, err
@@ -158,7 +151,7 @@ func (b *Broker) generate(ctx context.Context, r *request) (Answer, error) {
 // cost. Should it end in a panic, nobody knows: all that it took stays taken.
 func (b *Broker) call(r *request, generate bool, do func() (imm.Tokens, error)) (
 	imm.Tokens, error) {
-	held, err := b.limits.hold(r, generate, b.now())
+	held, err := b.limits.hold(r, generate, b.Now())
 	if err != nil {
 		return imm.Tokens{}, err
 	}
@@ -182,8 +175,8 @@ func (b *Broker) seal(r *request, t imm.Tokens) (Answer, error) {
 	if r.opens() {
 		s.ID = session.NewID()
 	}
-	s.Access, s.RefreshToken, s.Issued, s.Decision = t.Access, t.RefreshToken, b.now(), r.digest
-	sealed, err := b.sealer.Seal(s)
+	s.Access, s.RefreshToken, s.Issued, s.Decision = t.Access, t.RefreshToken, b.Now(), r.digest
+	sealed, err := b.Sealer.Seal(s)
 	if err != nil {
 		return Answer{}, weboffice.AsError(err)
 	}

@@ -143,8 +143,8 @@ func TestSpentTokenIsNotSentAgain(t *testing.T) {
 // token may be spent.
 func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 	at(t, openToAnyone, func(t *testing.T, b *site) {
-		tokens, client := b.open(), b.imm
-		b.imm = nil // whatever is called now panics
+		tokens, client := b.open(), b.IMM
+		b.IMM = nil // whatever is called now panics
 		results := b.refreshes(t.Context(), 2, tokens)
 		for range 2 {
 			wantKind(t, (<-results).err, weboffice.Internal)
@@ -163,7 +163,7 @@ func TestPanicIsAnErrorInTheAudit(t *testing.T) {
 				wantLine(t, line, "maybeBilled", true)
 			}
 		}
-		b.imm = client
+		b.IMM = client
 		b.mustRefresh(b.Broker, passerBy, tokens)
 		b.calls(2, 0)
 		wantLine(t, b.lines()[3], "outcome", "fallback", "billed", 1.0)

@@ -56,9 +56,9 @@ type adversary struct {
 
 func newAdversary(b *site) *adversary {
 	a := &adversary{site: b, dice: rand.New(rand.NewPCG(7, 1)), outcomes: map[string]int{}}
-	rates := b.policy.Limits()
+	rates := b.Policy.Limits()
 	a.all.limit = rates.Total
-	b.Broker.log = slog.New(slog.DiscardHandler) // 10^5 lines
+	b.Broker.Logger = slog.New(slog.DiscardHandler) // 10^5 lines
 	for _, v := range []Visitor{{Address: numbered(1)}, {Address: numbered(2)},
 		{Address: numbered(3)}, {Address: numbered(4)}, holder("published", ""),
 		holder("for bob", "bob"), ann, person(ann.IssuerURL, "cy")} {

@@ -22,17 +22,17 @@ const (
 // The errors are *weboffice.Error.
 func (b *Broker) Refresh(ctx context.Context, v Visitor, tokens weboffice.RefreshRequest) (
 	answer Answer, err error) {
-	r := &request{function: "refresh", visitor: v, came: b.now(),
+	r := &request{function: "refresh", visitor: v, came: b.Now(),
 		work: work{outcome: "refreshed", token: fingerprint(tokens.AccessToken)}}
 	defer b.conclude(ctx, r, &err)
-	if r.Session, r.sealed, err = b.sealer.Open(tokens); err != nil {
+	if r.Session, r.sealed, err = b.Sealer.Open(tokens); err != nil {
 		return Answer{}, err
 	}
 	if err := b.decide(r); err != nil {
 		return Answer{}, err
 	}
 	// The page's own tokens are good for over two thirds of their life.
-	if age := b.now().Sub(r.Issued); r.Decision == r.digest && 3*max(age, 0) < r.Life {
+	if age := b.Now().Sub(r.Issued); r.Decision == r.digest && 3*max(age, 0) < r.Life {
 		r.outcome = "early"
 		return r.answer(r.Access, r.sealed, age), nil
 	}
@@ -58,13 +58,13 @@ func (b *Broker) renewOnce(ctx context.Context, r *request) (Answer, error) {
 	flying, leading := *r, atomic.Bool{}
 	flight := b.flights.DoChan(string(token[:])+string(r.digest[:]), func() (any, error) {
 		known, seen := b.earlier.Get(token)
-		if known.digest == r.digest && known.answered() && b.now().Sub(known.at) < replayFor {
+		if known.digest == r.digest && known.answered() && b.Now().Sub(known.at) < replayFor {
 			return known, nil
 		}
 		leading.Store(true)
 		flying.spent, flying.answered = seen, known.answered()
 		answer, err := b.detached(ctx, &flying)
-		done := earlier{answer, flying.digest, b.now(), flying.work}
+		done := earlier{answer, flying.digest, b.Now(), flying.work}
 		switch {
 		case err == nil:
 			b.earlier.Add(token, done)
@@ -86,7 +86,7 @@ func (b *Broker) renewOnce(ctx context.Context, r *request) (Answer, error) {
 		if result.Err != nil {
 			return Answer{}, result.Err
 		}
-		return r.answer(done.Access, done.RefreshToken, b.now().Sub(done.at)), nil
+		return r.answer(done.Access, done.RefreshToken, b.Now().Sub(done.at)), nil
 	}
 }
 
@@ -95,7 +95,7 @@ func (b *Broker) renewOnce(ctx context.Context, r *request) (Answer, error) {
 func (b *Broker) detached(ctx context.Context, r *request) (answer Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			weboffice.LogPanic(ctx, b.log, p)
+			weboffice.LogPanic(ctx, b.Logger, p)
 			err = weboffice.AsError(fmt.Errorf("panic: %T", p))
 		}
 	}()
@@ -122,7 +122,7 @@ func (b *Broker) refreshOrGenerate(ctx context.Context, r *request, patience tim
 		defer cancel()
 		renewed, err := b.call(r, false, func() (imm.Tokens, error) {
 			r.spent = true // should the call end in a panic
-			return b.imm.Refresh(refreshing, request.ProjectName, r.AccessToken, r.RefreshToken,
+			return b.IMM.Refresh(refreshing, request.ProjectName, r.AccessToken, r.RefreshToken,
 				request.CredentialConfig)
 		})
 		r.spent = r.spent && (err == nil || imm.MaybeDone(err) || imm.RefusedToken(err))
@@ -133,7 +133,7 @@ func (b *Broker) refreshOrGenerate(ctx context.Context, r *request, patience tim
 		case !imm.RefusedToken(err) && !imm.NoAnswer(err):
 			return Answer{}, err
 		}
-		b.log.WarnContext(ctx, "the refresh failed, generating instead",
+		b.Logger.WarnContext(ctx, "the refresh failed, generating instead",
 			"requestId", weboffice.RequestID(ctx), "document", request.SourceURI,
 			"cause", weboffice.AsError(err).Cause)
 	}
