@@ -135,6 +135,13 @@ func TestSpentTokenIsNotSentAgain(t *testing.T) {
 		for n, outcome := range []string{"refreshed", "replayed", "fallback", "replayed"} {
 			wantLine(t, b.lines()[n], "outcome", outcome, "billed", float64((n+1)%2))
 		}
+		time.Sleep(time.Hour)
+		b.office.Fail(office.Generate, 1, office.InternalError())
+		_, err := b.Refresh(t.Context(), passerBy, tokens)
+		wantKind(t, err, weboffice.BadGateway)
+		if known, _ := b.earlier.Get(idOf(tokens.RefreshToken.Reveal())); !known.answered() {
+			t.Error("a failure makes the answers before it forgotten")
+		}
 	})
 }
 
