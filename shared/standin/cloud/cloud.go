@@ -54,8 +54,7 @@ type Runtime struct {
 	queue    chan *call
 	closed   chan struct{}
 	close    func()
-	mu       sync.Mutex
-	running  map[string]*call
+	running  sync.Map // calls by request id
 }
 
 // call is one invocation on its way through a runtime API.
@@ -109,14 +108,14 @@ func newRuntime(platform string) (*Runtime, error) {
 		Role:    Role{"STS.local", "local-secret", "local-token"},
 		Timeout: 30 * time.Second, ClientIP: "203.0.113.7",
 		platform: platform, address: listener.Addr().String(),
-		queue: make(chan *call), closed: make(chan struct{}), running: map[string]*call{},
+		queue: make(chan *call), closed: make(chan struct{}),
 	}
 	r.close = sync.OnceFunc(func() { close(r.closed) })
 	if ported {
 		r.client = &http.Client{Transport: &http.Transport{DialContext: dialStarting}}
 		return r, listener.Close()
 	}
-	r.server = &http.Server{Handler: http.HandlerFunc(r.runtimeAPI)}
+	r.server = &http.Server{Handler: r.runtimeAPI()}
 	go func() { _ = r.server.Serve(listener) }()
 	return r, nil
 }
@@ -134,32 +133,23 @@ func (r *Runtime) Close() {
 // Env is the environment that the platform gives a process; on Lambda with the credentials of an
 // AWS role.
 func (r *Runtime) Env() []string {
-	if r.platform == lambda {
-		return []string{
-			"AWS_LAMBDA_RUNTIME_API=" + r.address, "AWS_LAMBDA_FUNCTION_NAME=test-function",
-			"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
-			"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128", "AWS_REGION=eu-central-1", "_HANDLER=bootstrap",
-			"AWS_ACCESS_KEY_ID=ASIALOCAL", "AWS_SECRET_ACCESS_KEY=local-aws-secret",
-			"AWS_SESSION_TOKEN=local-aws-token",
-		}
+	const fc = "FC_FUNCTION_NAME=test-function FC_FUNCTION_HANDLER=bootstrap " +
+		"FC_FUNCTION_MEMORY_SIZE=128 FC_REGION=cn-shanghai FC_ACCOUNT_ID=1234567890123456 "
+	env := map[string]string{
+		lambda: "AWS_LAMBDA_RUNTIME_API={address} AWS_LAMBDA_FUNCTION_NAME=test-function " +
+			"AWS_LAMBDA_FUNCTION_VERSION=$LATEST AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128 " +
+			"AWS_REGION=eu-central-1 _HANDLER=bootstrap AWS_ACCESS_KEY_ID=ASIALOCAL " +
+			"AWS_SECRET_ACCESS_KEY=local-aws-secret AWS_SESSION_TOKEN=local-aws-token",
+		// PORT alone would open every interface
+		container:       "WEBOFFICE_ADDR={address} PORT={port} WEBOFFICE_TRUSTED_PROXIES=1",
+		functionCompute: fc + "FC_RUNTIME_API={address}",
+		customRuntime: fc + "FC_CUSTOM_LISTEN_PORT={port} ALIBABA_CLOUD_ACCESS_KEY_ID={id} " +
+			"ALIBABA_CLOUD_ACCESS_KEY_SECRET={secret} ALIBABA_CLOUD_SECURITY_TOKEN={token}",
 	}
 	_, port, _ := net.SplitHostPort(r.address)
-	if r.platform == container { // PORT alone would open every interface
-		return []string{"WEBOFFICE_ADDR=" + r.address, "PORT=" + port,
-			"WEBOFFICE_TRUSTED_PROXIES=1"}
-	}
-	env := []string{
-		"FC_FUNCTION_NAME=test-function", "FC_FUNCTION_HANDLER=bootstrap",
-		"FC_FUNCTION_MEMORY_SIZE=128",
-		"FC_REGION=cn-shanghai", "FC_ACCOUNT_ID=1234567890123456",
-	}
-	if r.platform == functionCompute {
-		return append(env, "FC_RUNTIME_API="+r.address)
-	}
-	return append(env, "FC_CUSTOM_LISTEN_PORT="+port,
-		"ALIBABA_CLOUD_ACCESS_KEY_ID="+r.Role.AccessKeyID,
-		"ALIBABA_CLOUD_ACCESS_KEY_SECRET="+r.Role.AccessKeySecret,
-		"ALIBABA_CLOUD_SECURITY_TOKEN="+r.Role.SecurityToken)
+	fill := strings.NewReplacer("{address}", r.address, "{port}", port, "{id}", r.Role.AccessKeyID,
+		"{secret}", r.Role.AccessKeySecret, "{token}", r.Role.SecurityToken)
+	return strings.Fields(fill.Replace(env[r.platform]))
 }
 
 // Invoke gives the function an event and returns what it answers. A failed invocation is an error,
@@ -202,45 +192,39 @@ func (r *Runtime) call(ctx context.Context, path string, payload []byte) ([]byte
 }
 
 // runtimeAPI is what the SDKs poll: GET …/next, then POST …/ID/response or …/ID/error.
-func (r *Runtime) runtimeAPI(w http.ResponseWriter, req *http.Request) {
+func (r *Runtime) runtimeAPI() http.Handler {
 	prefix, accepted := "/2020-11-11/runtime/invocation/", http.StatusOK
 	if r.platform == lambda {
 		prefix, accepted = "/2018-06-01/runtime/invocation/", http.StatusAccepted
 	}
-	action, known := strings.CutPrefix(req.URL.Path, prefix)
-	id, action, _ := strings.Cut(action, "/")
-	switch {
-	case known && req.Method == http.MethodGet && id == "next" && action == "":
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+prefix+"next", func(w http.ResponseWriter, req *http.Request) {
 		select {
 		case c := <-r.queue:
-			id = r.tell(w.Header(), c.path)
-			r.mu.Lock()
-			r.running[id] = c
-			r.mu.Unlock()
+			r.running.Store(r.tell(w.Header(), c.path), c)
 			_, _ = w.Write(c.payload)
 		case <-req.Context().Done():
 		case <-r.closed:
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-	case known && req.Method == http.MethodPost && (action == "response" || action == "error"):
+	})
+	mux.HandleFunc("POST "+prefix+"{id}/{report}", func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
-		r.mu.Lock()
-		c := r.running[id]
-		delete(r.running, id)
-		r.mu.Unlock()
-		switch {
-		case err != nil || c == nil:
+		report, known := map[string]outcome{"response": {answer: body},
+			"error": {err: fmt.Errorf("the invocation failed: %s", body)}}[req.PathValue("report")]
+		if !known {
+			http.NotFound(w, req)
+			return
+		}
+		c, running := r.running.LoadAndDelete(req.PathValue("id"))
+		if err != nil || !running {
 			http.Error(w, "no such invocation is running", http.StatusBadRequest)
 			return
-		case action == "response":
-			c.outcome <- outcome{answer: body}
-		default:
-			c.outcome <- outcome{err: fmt.Errorf("the invocation failed: %s", body)}
 		}
+		c.(*call).outcome <- report
 		w.WriteHeader(accepted)
-	default:
-		http.NotFound(w, req)
-	}
+	})
+	return mux
 }
 
 // tell writes the headers with which the platform describes a call, and returns its request id.
