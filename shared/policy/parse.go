@@ -384,10 +384,13 @@ func (c *claimIs) or(value any) (wrong string) {
 		return "sub is always text"
 	case isTruth:
 		c.truths = append(c.truths, truth)
-	case c.fold:
-		c.texts = append(c.texts, lower(text))
-	default:
-		c.texts = append(c.texts, text+number.String()) // one of them is empty
+		return ""
+	}
+	if text += number.String(); c.fold { // one of the two is empty
+		text = lower(text)
+	}
+	if c.texts = append(c.texts, text); strings.Contains(text, "*") {
+		c.compiled = compiled(c.expression)
 	}
 	return ""
 }

@@ -3,7 +3,9 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 
 	"weboffice-functions/shared/caller"
@@ -19,6 +21,7 @@ type pattern struct {
 	segments []string // of the key, as written
 	prefix   string   // literal text before anything special: a cheap first look
 	claims   []string // what the segments with ${…} must equal, in their order
+	compiled func() *regexp.Regexp
 }
 
 // maxClaim is the longest name of a claim, in bytes.
@@ -106,6 +109,7 @@ func parsePattern(text string) (*pattern, error) {
 	}
 	p.prefix, _, _ = strings.Cut(text, "*")
 	p.prefix, _, _ = strings.Cut(p.prefix, "${")
+	p.compiled = compiled(p.expression)
 	return p, nil
 }
 
@@ -129,50 +133,19 @@ func spread(segment string) string {
 	return before + "*/**"
 }
 
+// compiled compiles an expression when it is first needed: most of a policy's never are.
+func compiled(expression func() string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile("(?s)^(?:" + expression() + ")$")
+	})
+}
+
 // match says whether uri matches, and what its key's segments are.
 func (p *pattern) match(uri string) (segments []string, ok bool) {
-	if !strings.HasPrefix(uri, p.prefix) { // which names the bucket
+	if !strings.HasPrefix(uri, p.prefix) || !p.compiled().MatchString(uri) {
 		return nil, false
 	}
-	segments = strings.Split(uri[len("oss:///")+len(p.bucket):], "/")
-	return segments, fits(len(p.segments), len(segments), 1,
-		func(i int) bool { return p.segments[i] == "**" },
-		func(i, j int) bool {
-			return placeholder(p.segments[i]) != "" || wildcard(p.segments[i], segments[j])
-		})
-}
-
-// wildcard says whether text matches a pattern in which * stands for any text.
-func wildcard(pattern, text string) bool {
-	return fits(len(pattern), len(text), 0,
-		func(i int) bool { return pattern[i] == '*' },
-		func(i, j int) bool { return pattern[i] == text[j] })
-}
-
-// fits says whether n elements fit a pattern of m. Element i of the pattern stands for one element
-// j where one says so, or, if it is a star, for any number of them, but not for fewer than least.
-// It goes back to the last star alone, so one is asked m times n at most.
-func fits(m, n, least int, star func(i int) bool, one func(i, j int) bool) bool {
-	last, resume := -1, 0
-	i, j := 0, 0
-	for j < n {
-		switch {
-		case i < m && star(i):
-			last, resume = i, j+least
-		case i < m && one(i, j):
-			i, j = i+1, j+1
-			continue
-		case last < 0:
-			return false
-		default:
-			resume++
-		}
-		i, j = last+1, resume
-	}
-	for least == 0 && i < m && star(i) {
-		i++
-	}
-	return i == m
+	return strings.Split(uri, "/")[3:], true // oss:, nothing and the bucket stand before them
 }
 
 // parseLinkPattern reads a share link's documents.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -66,6 +67,8 @@ type claimIs struct {
 	exact  bool     // in none it does
 	fold   bool     // the case of A–Z does not count: texts are in lower case
 	truths []bool
+	// matches the texts; nil where none has a *
+	compiled func() *regexp.Regexp
 }
 
 // segmentIs holds where the document's segment at a ${claim} is the claim or one of its elements.
@@ -124,12 +127,7 @@ func (c *claimIs) matches(text string) bool {
 	if c.fold {
 		text = lower(text)
 	}
-	for _, wanted := range c.texts {
-		if wanted == text || !c.exact && strings.Contains(wanted, "*") && wildcard(wanted, text) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.texts, text) || c.compiled != nil && c.compiled().MatchString(text)
 }
 
 // lower turns A–Z into lower case, and nothing else: U+212A is not a k.

@@ -101,36 +101,6 @@ func decide(p *policy.Policy, q policy.Question) (policy.Decision, error) {
 	return p.Decide(q, q.Start)
 }
 
-// outcome puts a decision in one line: the rule and its grants, or the code of the refusal.
-func outcome(d policy.Decision, err error) string {
-	if err != nil {
-		return weboffice.AsError(err).Code
-	}
-	return d.Rule + ": " + strings.Join(d.Request.Permission.Grants(), " ")
-}
-
-// visit is one row of a table: who asks for what, and what comes of it.
-type visit struct {
-	name string
-	as   string // claims in JSON; "" is a guest
-	open string
-	ask  string // parameters in JSON
-	want string // see outcome
-}
-
-func visits(t *testing.T, p *policy.Policy, table []visit) {
-	t.Helper()
-	for _, v := range table {
-		t.Run(v.name, func(t *testing.T) {
-			q := question(t, who(t, p, v.as), v.open, v.ask)
-			d, err := decide(p, q)
-			if got := outcome(d, err); got != v.want {
-				t.Errorf("got %s, want %s\n%+v\n%+v", got, v.want, p.Explain(q), err)
-			}
-		})
-	}
-}
-
 // decided is the decision of a question that must open.
 func decided(t testing.TB, p *policy.Policy, as, open, ask string) policy.Decision {
 	t.Helper()
