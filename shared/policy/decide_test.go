@@ -51,8 +51,8 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// unlike says in what a decision is not as wanted: the rule and its grants, or the code of a refusal
-// and what the log says of it; sent are parameters for IMM.
+// unlike says in what a decision is not as wanted: the rule and its grants, or the code of a
+// refusal and what the log says of it; sent are parameters for IMM.
 func unlike(d policy.Decision, err error, want, sent string) string {
 	if err != nil {
 		public, said := weboffice.AsError(err), fmt.Sprint(weboffice.AsError(err).Cause, d.Steps)
@@ -156,8 +156,8 @@ func TestConditions(t *testing.T) {
 		"list": `[editor, "lead-*"]`, "bool": "true", "number": "[7, -1]", "mixed": "[7, true, editor]",
 		"both": "editor, level: 2"}
 	for name, wanted := range conditions {
-		text += fmt.Sprintf("  - {name: %s, documents: oss://team-docs/%[1]s/*, callers: {issuer: staff,"+
-			" claims: {role: %s}}, grant: [view]}\n", name, wanted)
+		text += fmt.Sprintf("  - {name: %s, documents: oss://team-docs/%[1]s/*, callers:"+
+			" {issuer: staff, claims: {role: %s}}, grant: [view]}\n", name, wanted)
 	}
 	p := rules(t, text)
 	for claim, holds := range map[string]string{
@@ -397,8 +397,8 @@ rules:
   - {name: b, set: {ProjectName: of-set}, documents: oss://b-2/b/*, callers: anyone, grant: [view]}
   - {name: c, documents: oss://b-1/c/*, callers: anyone, grant: [view]}
 `), policy.Options{Project: "of-options"})
-	if got := fmt.Sprintln(projects.Projects(), projects.Buckets(), projects.Project()); err != nil ||
-		got != "[of-rule of-set of-options] [b-1 b-2] of-options\n" || decided(t, projects, "",
+	got := fmt.Sprintln(projects.Projects(), projects.Buckets(), projects.Project())
+	if err != nil || got != "[of-rule of-set of-options] [b-1 b-2] of-options\n" || decided(t, projects, "",
 		"oss://b-1/c/x.docx", "").Request.ProjectName != "of-options" {
 		t.Errorf("%v: %s", err, got)
 	}

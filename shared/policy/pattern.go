@@ -140,12 +140,15 @@ func compiled(expression func() string) func() *regexp.Regexp {
 	})
 }
 
-// match says whether uri matches, and what its key's segments are.
+// match says whether uri matches, and what its key's segments are where claims must equal some.
 func (p *pattern) match(uri string) (segments []string, ok bool) {
 	if !strings.HasPrefix(uri, p.prefix) || !p.compiled().MatchString(uri) {
 		return nil, false
 	}
-	return strings.Split(uri, "/")[3:], true // oss:, nothing and the bucket stand before them
+	if len(p.claims) > 0 {
+		segments = strings.Split(uri, "/")[3:] // oss:, nothing and the bucket stand before them
+	}
+	return segments, true
 }
 
 // parseLinkPattern reads a share link's documents.
