@@ -20,11 +20,13 @@ import (
 func TestEveryPlatform(t *testing.T) {
 	for _, name := range platforms {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each in a process of its own
 			on := start(t, name)
 			for _, promise := range []struct {
 				name string
 				hold func(*testing.T, *target)
 			}{
+				{"initializer", initializer},
 				{"every handler sees the same", handlerSeesTheSame},
 				{"every client gets the same", clientGetsTheSame},
 				{"platform headers invented", platformHeadersInvented},
@@ -32,6 +34,7 @@ func TestEveryPlatform(t *testing.T) {
 				{"an invocation's credentials", invocationCredentials},
 				{"InvokeFunction", invokeFunction},
 				{"a panic takes the process down", panicTakesTheProcessDown},
+				{"fifty at once", fiftyAtOnce},
 				{"deadline", deadline},
 				{"termination", termination},
 			} {
@@ -266,37 +269,32 @@ func hooksRequestedByClient(t *testing.T, on *target) {
 	}
 }
 
-// TestFiftyAtOnce needs all 50 in the handler before the first is answered, where the platform
-// gives that many to one process.
-func TestFiftyAtOnce(t *testing.T) {
-	const n, oneByOne = 50, "lambda, one at a time"
-	for _, name := range append([]string{oneByOne}, platforms...) {
-		t.Run(name, func(t *testing.T) {
-			want, platform, env := wanted{UntilIn: n}, name, "AWS_LAMBDA_MAX_CONCURRENCY=50"
-			if name == oneByOne {
-				want, platform, env = wanted{}, "lambda", "AWS_LAMBDA_MAX_CONCURRENCY=1"
+// fiftyAtOnce needs all 50 in the handler before the first is answered, where the platform gives
+// that many to one process.
+func fiftyAtOnce(t *testing.T, on *target) {
+	const n = 50
+	want := wanted{UntilIn: n}
+	if on.name == "lambda" {
+		want = wanted{}
+	}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	unique := map[string]bool{}
+	for i := range n {
+		path, body := fmt.Sprintf("/%d", i), fmt.Sprintf("body %d", i)
+		r := on.request(t, "POST", path, []byte(body), "Want", want.String())
+		wait.Go(func() {
+			got := on.look(t, r)
+			if got.Path != path || string(got.Body) != body {
+				t.Errorf("%d got the answer to %s %q", i, got.Path, got.Body)
 			}
-			on := start(t, platform, env)
-			var mu sync.Mutex
-			var wait sync.WaitGroup
-			unique := map[string]bool{}
-			for i := range n {
-				path, body := fmt.Sprintf("/%d", i), fmt.Sprintf("body %d", i)
-				r := on.request(t, "POST", path, []byte(body), "Want", want.String())
-				wait.Go(func() {
-					got := on.look(t, r)
-					if got.Path != path || string(got.Body) != body {
-						t.Errorf("%d got the answer to %s %q", i, got.Path, got.Body)
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					unique[got.RequestID] = true
-				})
-			}
-			if wait.Wait(); len(unique) != n {
-				t.Errorf("%d different request ids", len(unique))
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			unique[got.RequestID] = true
 		})
+	}
+	if wait.Wait(); len(unique) != n {
+		t.Errorf("%d different request ids", len(unique))
 	}
 }
 
@@ -348,7 +346,7 @@ func invokeFunction(t *testing.T, on *target) {
 		`"x-fc-security-token":"t"},"body":"aGk=","isBase64Encoded":true,` +
 		`"requestContext":{"http":{"method":"PUT","sourceIp":"192.0.2.1"}}}`,
 		`{}`, `"text"`, "not JSON"}
-	if on.name == "lambda" { // whose events are JSON
+	if strings.HasPrefix(on.name, "lambda") { // whose events are JSON
 		events = events[:3]
 	}
 	for i, event := range events {
@@ -379,32 +377,25 @@ func invokeFunction(t *testing.T, on *target) {
 	on.process.waitFor(t, "refused event", len(events)-1)
 }
 
-// TestInitializer: the hooks run Warm, a failure of it is a warning and nothing else.
-func TestInitializer(t *testing.T) {
-	for _, mode := range []string{"warm", "cold"} {
-		for _, name := range platforms {
-			t.Run(mode+"/"+name, func(t *testing.T) {
-				on, want := start(t, name, serveVariable+"="+mode), int64(0)
-				if slices.Contains(invoked, name) {
-					want = 1
-				}
-				hook := func(call func() error) {
-					if err := call(); err != nil {
-						t.Error(err)
-					}
-				}
-				if on.runtime != nil {
-					hook(func() error { return on.runtime.Hook(t.Context(), "/initialize") })
-					defer hook(func() error { return on.runtime.Hook(t.Context(), "/pre-stop") })
-				}
-				if got := on.look(t, on.request(t, "GET", "/", nil)); got.Warmed != want {
-					t.Errorf("warmed %d times, want %d", got.Warmed, want)
-				}
-				warned := strings.Contains(on.process.output(), "warm-up of the test failed")
-				if warned != (mode == "cold" && want == 1) {
-					t.Errorf("warned: %v", warned)
-				}
-			})
+// initializer: the hooks run Warm; that it fails is a warning and nothing else, as all that follows
+// shows.
+func initializer(t *testing.T, on *target) {
+	want := 0
+	if slices.Contains(invoked, on.name) {
+		want = 1
+	}
+	for _, hook := range []string{"/initialize", "/pre-stop"} {
+		if on.runtime == nil {
+			break
 		}
+		if err := on.runtime.Hook(t.Context(), hook); err != nil {
+			t.Errorf("%s: %v", hook, err)
+		}
+	}
+	got := on.look(t, on.request(t, "GET", "/", nil))
+	on.process.waitFor(t, "warm-up of the test failed", want)
+	warned := strings.Count(on.process.output(), "warm-up of the test failed")
+	if got.Warmed != int64(want) || warned != want {
+		t.Errorf("warmed %d times and warned %d times, want %d", got.Warmed, warned, want)
 	}
 }

@@ -30,8 +30,8 @@ import (
 const serveVariable = "PLATFORM_TEST_SERVE"
 
 func TestMain(m *testing.M) {
-	if mode := os.Getenv(serveVariable); mode != "" {
-		if err := serveForTest(mode); err != nil {
+	if os.Getenv(serveVariable) != "" {
+		if err := serveForTest(); err != nil {
 			slog.Error("serve", "error", err)
 			os.Exit(1)
 		}
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 }
 
 // serveForTest is the program: as app.Main does, it ends its context at SIGTERM.
-func serveForTest(mode string) error {
+func serveForTest() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	where, err := platform.ReadListen(os.Getenv)
@@ -50,10 +50,8 @@ func serveForTest(mode string) error {
 	options := platform.Options{
 		Getenv: os.Getenv, Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Listen: where,
 		Warm: func(context.Context) error {
-			if warmed.Add(1); mode == "cold" {
-				return errors.New("warm-up of the test failed")
-			}
-			return nil
+			warmed.Add(1)
+			return errors.New("warm-up of the test failed")
 		},
 	}
 	// the real server would listen on every interface
@@ -150,19 +148,23 @@ type target struct {
 }
 
 var (
-	platforms = []string{"plain", "container", "go1", "custom", "lambda"}
+	platforms = []string{"plain", "container", "go1", "custom", "lambda", "lambda of many"}
 	invoked   = platforms[2:] // those with invocations, and with a deadline for each
 )
 
-func start(t *testing.T, name string, env ...string) *target {
+func start(t *testing.T, name string) *target {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	on := &target{name: name, url: "http://function.example.com",
 		client: &http.Client{CheckRedirect: stay, Transport: transport}}
-	env = append([]string{serveVariable + "=warm"}, env...)
+	env := []string{serveVariable + "=1"}
+	if name == "lambda of many" {
+		env = append(env, "AWS_LAMBDA_MAX_CONCURRENCY=50")
+	}
 	newRuntime := map[string]func() (*cloud.Runtime, error){"go1": cloud.NewFunctionCompute,
-		"custom": cloud.NewCustomRuntime, "lambda": cloud.NewLambda, "container": cloud.NewContainer}
+		"custom": cloud.NewCustomRuntime, "container": cloud.NewContainer,
+		"lambda": cloud.NewLambda, "lambda of many": cloud.NewLambda}
 	if newRuntime[name] != nil {
 		runtime, err := newRuntime[name]()
 		if err != nil {
@@ -170,7 +172,7 @@ func start(t *testing.T, name string, env ...string) *target {
 		}
 		t.Cleanup(runtime.Close)
 		on.runtime, on.client.Transport = runtime, runtime
-		env = append(runtime.Env(), env...)
+		env = append(env, runtime.Env()...)
 	}
 	self, err := os.Executable()
 	if err != nil {
