@@ -57,22 +57,18 @@ func Check(data []byte, o Options) (report Report) {
 
 // testText is one entry of `tests` as it is written.
 type testText struct {
-	As      asText      `yaml:"as"`
-	Open    string      `yaml:"open"`
-	Ask     askText     `yaml:"ask"`
-	Expect  string      `yaml:"expect"`
-	Granted []grantText `yaml:"granted"`
+	As      asText         `yaml:"as"`
+	Open    string         `yaml:"open"`
+	Ask     map[string]any `yaml:"ask"`
+	Expect  string         `yaml:"expect"`
+	Granted []string       `yaml:"granted"`
 }
 
 // asText is the claims of a caller, with issuer: NAME, or anyone, which is empty.
 type asText map[string]any
 
-func (a *asText) word(text string) bool {
+func (a *asText) sayAnyone() string {
 	*a = asText{}
-	return text == "anyone"
-}
-
-func (*asText) form() string {
 	return "as is anyone or a map of an issuer's claims, with issuer: NAME"
 }
 
@@ -97,7 +93,7 @@ func (r *reader) test(t testText, p *Policy, i int) test {
 	if q.Document, err = weboffice.ParseSourceURI(t.Open); err != nil {
 		problem("open", ": "+weboffice.AsError(err).Message)
 	}
-	if _, err = weboffice.PermissionOf(texts(t.Granted)); err != nil {
+	if _, err = weboffice.PermissionOf(t.Granted); err != nil {
 		problem("granted", ": "+err.Error())
 	}
 	if t.Granted != nil && t.Expect == refused {
@@ -112,7 +108,7 @@ func (r *reader) test(t testText, p *Policy, i int) test {
 	}
 	q.Asked.SourceURI = t.Open
 	if t.As == nil {
-		problem("as", t.As.form())
+		r.problem(t.As.sayAnyone(), "tests", i, "as")
 	} else if len(t.As) > 0 {
 		if q.Caller, err = p.CallerOf(t.As); err != nil {
 			problem("as", ": "+err.Error())
@@ -162,7 +158,7 @@ func (p *Policy) run(t test) string {
 	if public := weboffice.AsError(err); err != nil && public.Kind == weboffice.Invalid {
 		got = public.Error()
 	}
-	want, _ := weboffice.PermissionOf(texts(t.Granted)) // test has looked at it
+	want, _ := weboffice.PermissionOf(t.Granted) // test has looked at it
 	switch {
 	case got != t.Expect:
 		return "expected " + t.Expect + ", got " + got + whys(p.Explain(q), err)

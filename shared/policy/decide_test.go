@@ -398,8 +398,9 @@ rules:
   - {name: c, documents: oss://b-1/c/*, callers: anyone, grant: [view]}
 `), policy.Options{Project: "of-options"})
 	got := fmt.Sprintln(projects.Projects(), projects.Buckets(), projects.Project())
-	if err != nil || got != "[of-rule of-set of-options] [b-1 b-2] of-options\n" || decided(t, projects, "",
-		"oss://b-1/c/x.docx", "").Request.ProjectName != "of-options" {
+	opened := decided(t, projects, "", "oss://b-1/c/x.docx", "").Request.ProjectName
+	if err != nil || got != "[of-rule of-set of-options] [b-1 b-2] of-options\n" ||
+		opened != "of-options" {
 		t.Errorf("%v: %s", err, got)
 	}
 	plain := mustParse(t, "limits: {anyone: 1/m}\n")

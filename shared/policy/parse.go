@@ -60,9 +60,9 @@ type ruleText struct {
 	Documents string         `yaml:"documents"`
 	Callers   callersText    `yaml:"callers"`
 	Deny      bool           `yaml:"deny"`
-	Grant     []grantText    `yaml:"grant"`
-	Set       setText        `yaml:"set"`
-	Accept    []acceptedText `yaml:"accept"`
+	Grant     []string       `yaml:"grant"`
+	Set       map[string]any `yaml:"set"`
+	Accept    []string       `yaml:"accept"`
 	Project   string         `yaml:"project"`
 	Session   durationText   `yaml:"session"`
 }
@@ -75,28 +75,20 @@ type callerText struct {
 	anyone bool
 }
 
-// What a value means is its type's: the JSON Schema says it by these names.
+// Types of values that are written in a way of their own.
 type (
-	rateText     string         // 10/m
-	durationText string         // 8h
-	grantText    string         // view
-	acceptedText string         // a parameter of GenerateWebofficeToken
-	textOrTexts  []string       // one text or a list
-	wantedText   []any          // one value or a list
-	setText      map[string]any // parameters of GenerateWebofficeToken that a rule fixes
-	askText      map[string]any // the same, as a page sends them
+	rateText     string   // 10/m
+	durationText string   // 8h
+	textOrTexts  []string // one text or a list
+	wantedText   []any    // one value or a list
 )
 
 func (textOrTexts) oneOrMany() {}
 func (wantedText) oneOrMany()  {}
 func (callersText) oneOrMany() {}
 
-func (c *callerText) word(text string) bool {
-	c.anyone = text == "anyone"
-	return c.anyone
-}
-
-func (*callerText) form() string {
+func (c *callerText) sayAnyone() string {
+	c.anyone = true
 	return "callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps"
 }
 
@@ -288,7 +280,7 @@ var guestsNever = []string{"User", "ProjectName", "CredentialConfig", "Notificat
 	"NotifyTopicName"}
 
 func (r *reader) rule(t ruleText, p *Policy, problem problems) *rule {
-	out := &rule{name: t.Name, deny: t.Deny, accept: texts(t.Accept), project: t.Project,
+	out := &rule{name: t.Name, deny: t.Deny, accept: t.Accept, project: t.Project,
 		session: DefaultSession}
 	if t.Session != "" {
 		out.session = duration(t.Session, problem, "session")
@@ -302,7 +294,7 @@ func (r *reader) rule(t ruleText, p *Policy, problem problems) *rule {
 	if out.forAnyone() && len(out.pattern.claims) > 0 {
 		problem("${"+out.pattern.claims[0]+"} can never match for callers: anyone", "documents")
 	}
-	if out.grant, err = weboffice.PermissionOf(texts(t.Grant)); err != nil {
+	if out.grant, err = weboffice.PermissionOf(t.Grant); err != nil {
 		problem(err.Error(), "grant")
 	} else if !t.Deny && !slices.Contains(t.Grant, "view") {
 		problem("grant must hold view, the right to open at all (or the rule is a `deny: true`)",
@@ -325,23 +317,15 @@ func (r *reader) rule(t ruleText, p *Policy, problem problems) *rule {
 	return out
 }
 
-func texts[T ~string](typed []T) []string {
-	var plain []string
-	for _, t := range typed {
-		plain = append(plain, string(t))
-	}
-	return plain
-}
-
 // callersOf reads who a rule is for. The segments and the link's scope belong to each alternative.
 func callersOf(out *rule, written callersText, p *Policy, problem problems) {
 	if len(written) == 0 {
-		problem((*callerText)(nil).form(), "callers")
+		problem(new(callerText).sayAnyone(), "callers")
 	}
 	for j, t := range written {
 		c := callers{anyone: t.anyone, issuer: t.Issuer}
 		if t.anyone && len(written) > 1 {
-			problem(t.form(), "callers", j)
+			problem(t.sayAnyone(), "callers", j)
 		}
 		if !t.anyone && c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
 			func(known caller.Issuer) bool { return known.Name == c.issuer }) {
@@ -405,7 +389,7 @@ func emailPattern(text string) bool {
 		!strings.ContainsAny(local+domain, "@\"<>(),:;\\[] \t\n")
 }
 
-func (r *reader) set(out *rule, written setText, problem problems) {
+func (r *reader) set(out *rule, written map[string]any, problem problems) {
 	body, err := json.Marshal(written)
 	again := fmt.Sprintf("%v%s", out.forAnyone(), body)
 	if same := r.sets[again]; same != nil {

@@ -13,24 +13,22 @@ import (
 //go:embed README.md
 var readme string
 
-// described is what README's table says of a key of a policy file, and its default.
-type described struct{ says, otherwise string }
+// guide is what README's table says of each key of a policy file, and its default.
+type guide map[string]described
 
-func describedKeys() map[string]described {
-	keys := map[string]described{}
-	for line := range strings.Lines(strings.ReplaceAll(readme, "`", "")) {
-		if column := strings.Split(line, " | "); len(column) == 3 {
-			keys[strings.TrimPrefix(column[0], "| ")] = described{column[1],
-				strings.Trim(column[2], "| \n")}
-		}
-	}
-	return keys
-}
+type described struct{ says, otherwise string }
 
 // Schema returns the JSON Schema of a policy file, made from the structs that Parse reads and from
 // README, for editors that complete and check while one types. What it cannot say Parse does.
 func Schema() []byte {
-	schema := schemaOf(reflect.TypeFor[file](), "", describedKeys())
+	g := guide{}
+	for line := range strings.Lines(strings.ReplaceAll(readme, "`", "")) {
+		if column := strings.Split(line, " | "); len(column) == 3 {
+			g[strings.TrimPrefix(column[0], "| ")] = described{column[1],
+				strings.Trim(column[2], "| \n")}
+		}
+	}
+	schema := g.schema(reflect.TypeFor[file](), "")
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	schema["title"] = "Who may open which document with which rights"
 	var text bytes.Buffer
@@ -43,56 +41,57 @@ func Schema() []byte {
 
 type object = map[string]any
 
-func schemaOf(t reflect.Type, path string, keys map[string]described) object {
-	schema := schemaByKind(t, path, keys)
-	if _, ok := reflect.New(t).Interface().(wordOr); ok {
+// schema says what may stand at a path of keys, which is read as t.
+func (g guide) schema(t reflect.Type, path string) (schema object) {
+	switch t.Kind() {
+	case reflect.Struct:
+		schema = g.members(t, path)
+	case reflect.Map:
+		if path == "rules.set" || path == "tests.ask" {
+			schema = parameters(reflect.TypeFor[weboffice.Request]())
+			delete(schema["properties"].(object), "SourceURI")
+			if path == "rules.set" {
+				delete(schema["properties"].(object), "Permission")
+			}
+			return schema
+		}
+		schema = object{"type": "object", "additionalProperties": g.schema(t.Elem(), path)}
+	case reflect.Slice:
+		element := g.schema(t.Elem(), path)
+		schema = object{"type": "array", "items": element, "minItems": 1}
+		if t.Implements(reflect.TypeFor[oneOrMany]()) {
+			schema = object{"anyOf": []any{element, schema}}
+		}
+	case reflect.Bool:
+		schema = object{"type": "boolean"}
+	default:
+		schema = leaf(t, path)
+	}
+	if _, ok := reflect.New(t).Interface().(orAnyone); ok {
 		schema = object{"anyOf": []any{object{"const": "anyone"}, schema}}
 	}
 	return schema
 }
 
-func schemaByKind(t reflect.Type, path string, keys map[string]described) object {
-	switch t {
-	case reflect.TypeFor[rateText]():
+func leaf(t reflect.Type, path string) object {
+	switch {
+	case t == reflect.TypeFor[rateText]():
 		return object{"type": "string", "pattern": "^[1-9][0-9]*/[smh]$"}
-	case reflect.TypeFor[durationText]():
+	case t == reflect.TypeFor[durationText]():
 		return object{"type": "string", "pattern": `^([0-9.]+(h|m|s))+$`}
-	case reflect.TypeFor[grantText]():
+	case path == "rules.grant", path == "tests.granted":
 		return object{"enum": weboffice.Grants()}
-	case reflect.TypeFor[acceptedText]():
+	case path == "rules.accept":
 		return object{"enum": weboffice.ParameterNames()}
-	case reflect.TypeFor[wantedText]():
-		one := object{"type": []string{"string", "boolean", "integer"}}
-		return object{"anyOf": []any{one, object{"type": "array", "items": one, "minItems": 1}}}
-	case reflect.TypeFor[setText](), reflect.TypeFor[askText]():
-		schema := parameters(reflect.TypeFor[weboffice.Request]())
-		delete(schema["properties"].(object), "SourceURI")
-		if t == reflect.TypeFor[setText]() {
-			delete(schema["properties"].(object), "Permission")
-		}
-		return schema
-	}
-	switch t.Kind() {
-	case reflect.Struct:
-		return structSchema(t, path, keys)
-	case reflect.Map:
-		return object{"type": "object", "additionalProperties": schemaOf(t.Elem(), path, keys)}
-	case reflect.Slice:
-		element := schemaOf(t.Elem(), path, keys)
-		list := object{"type": "array", "items": element, "minItems": 1}
-		if t.Implements(reflect.TypeFor[oneOrMany]()) {
-			return object{"anyOf": []any{element, list}}
-		}
-		return list
-	case reflect.Bool:
-		return object{"type": "boolean"}
-	case reflect.String:
+	case path == "rules.callers.claims":
+		return object{"type": []string{"string", "boolean", "integer"}}
+	case t.Kind() == reflect.String:
 		return object{"type": "string", "minLength": 1}
 	}
 	return object{} // anything
 }
 
-func structSchema(t reflect.Type, path string, keys map[string]described) object {
+func (g guide) members(t reflect.Type, path string) object {
 	properties, schema := object{}, object{"type": "object", "additionalProperties": false}
 	var required []string
 	for i := range t.NumField() {
@@ -101,7 +100,7 @@ func structSchema(t reflect.Type, path string, keys map[string]described) object
 			continue
 		}
 		at := strings.TrimPrefix(path+"."+key, ".")
-		property, about := schemaOf(t.Field(i).Type, at, keys), keys[at]
+		property, about := g.schema(t.Field(i).Type, at), g[at]
 		switch {
 		case about.otherwise == "required":
 			required = append(required, key)

@@ -47,10 +47,9 @@ func newReader() *reader {
 // oneOrMany is a list in whose place a single element may stand.
 type oneOrMany interface{ oneOrMany() }
 
-// wordOr is a map, or what holds maps, in whose place one word may stand.
-type wordOr interface {
-	word(text string) bool // takes the word, and false any other text
-	form() string          // says what may stand there
+// orAnyone is a map in whose place the word anyone may stand.
+type orAnyone interface {
+	sayAnyone() (form string) // makes it anyone, and tells what may stand there
 }
 
 // syntax gives YAML's errors our words: a part of the library's, and what to type.
@@ -223,8 +222,8 @@ func (r *reader) keysOf(t reflect.Type) []string {
 
 // misfit notes a value of the wrong type.
 func (r *reader) misfit(node *yaml.Node, into reflect.Value, found string) bool {
-	if special, ok := into.Addr().Interface().(wordOr); ok {
-		return r.note(node, special.form())
+	if special, ok := into.Addr().Interface().(orAnyone); ok {
+		return r.note(node, special.sayAnyone())
 	}
 	wanted, fix := "a map", ""
 	switch kind := into.Kind(); {
@@ -271,8 +270,11 @@ func (r *reader) scalar(node *yaml.Node, into reflect.Value) bool {
 	case kind == reflect.Interface, kind == reflect.Bool && found == "true or false":
 		into.Set(reflect.ValueOf(value))
 	default:
-		special, ok := into.Addr().Interface().(wordOr)
-		return ok && found == "text" && special.word(node.Value) || r.misfit(node, into, found)
+		special, ok := into.Addr().Interface().(orAnyone)
+		if !ok || node.Value != "anyone" {
+			return r.misfit(node, into, found)
+		}
+		special.sayAnyone()
 	}
 	return true
 }
