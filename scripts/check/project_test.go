@@ -25,6 +25,8 @@ func TestImportRules(t *testing.T) {
 		{"scripts/dev/main.go", ours + `shared/standin/office"`, ""},
 		{"shared/broker/a.go", `import sdk "github.com/alibabacloud-go/imm-20200930/v4/client"`,
 			"may not import github.com/"},
+		{"shared/credentials/a.go", `import "github.com/aws/aws-sdk-go-v2/service/sts"`, ""},
+		{"functions/refresh/bootstrap/main.go", ours + `functions/refresh/other"`, "may not import"},
 		{"shared/imm/a.go", `import "github.com/aws/aws-sdk-go-v2/service/sts"`, "may not import github.com/"},
 		{"shared/app/a.go", `import "github.com/aws/aws-lambda-go/lambda"`, "may not import github.com/"},
 		{"shared/policy/a.go", `import "github.com/google/cel-go/cel"`, "may not import github.com/google/cel-go/cel"},

@@ -120,7 +120,8 @@ func TestNamesInTheGuides(t *testing.T) {
 		}
 		return all
 	}
-	environments, checked := read("scripts/check/testdata/env.yaml"), 0
+	environments := read("scripts/check/testdata/env.yaml")
+	words, files, names := 0, 0, 0
 	for name, text := range guides(t) {
 		for _, call := range scriptCall.FindAllStringSubmatch(text, -1) {
 			code := read("scripts/" + call[1] + "/*.go")
@@ -128,25 +129,27 @@ func TestNamesInTheGuides(t *testing.T) {
 				t.Errorf("%s: there is no scripts/%s", name, call[1])
 			}
 			for _, word := range scriptWord.FindAllStringSubmatch(call[2], -1) {
-				checked++
+				words++
 				if !strings.Contains(code, `"`+word[1]+word[2]+`"`) {
 					t.Errorf("%s: scripts/%s does not know %s", name, call[1], word[0])
 				}
 			}
 		}
 		for _, found := range codePath.FindAllStringSubmatch(text, -1) {
+			files++
 			if _, err := os.Stat(filepath.Join(root, found[1])); err != nil {
 				t.Errorf("%s: %s is not there", name, found[1])
 			}
 		}
 		for _, found := range environment.FindAllStringSubmatch(text, -1) {
+			names++
 			if !strings.Contains(environments, "- name: "+found[1]+"\n") {
 				t.Errorf("%s: %s is no environment that ships", name, found[1])
 			}
 		}
 	}
-	if checked < 50 {
-		t.Errorf("%d words were looked at", checked)
+	if words < 50 || files < 50 || names < 5 {
+		t.Errorf("%d words, %d files and %d environments were looked at", words, files, names)
 	}
 }
 
