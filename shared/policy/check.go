@@ -155,34 +155,29 @@ func (p *Policy) run(t test) string {
 	q.Guest = weboffice.NewGuest()
 	d, err := p.Decide(q, q.Start)
 	got := cmp.Or(d.Rule, refused)
-	if public := weboffice.AsError(err); err != nil && public.Kind == weboffice.Invalid {
+	public := weboffice.AsError(err)
+	if err != nil && public.Kind == weboffice.Invalid {
 		got = public.Error()
 	}
 	want, _ := weboffice.PermissionOf(t.Granted) // test has looked at it
-	switch {
-	case got != t.Expect:
-		return "expected " + t.Expect + ", got " + got + whys(p.Explain(q), err)
-	case t.Granted != nil && *d.Request.Permission != want:
-		return "expected the grants " + strings.Join(want.Grants(), " ") + ", got " +
-			strings.Join(d.Request.Permission.Grants(), " ")
+	if got == t.Expect {
+		if t.Granted != nil && *d.Request.Permission != want {
+			return "expected the grants " + strings.Join(want.Grants(), " ") + ", got " +
+				strings.Join(d.Request.Permission.Grants(), " ")
+		}
+		return ""
 	}
-	return ""
-}
-
-// whys says what each rule made of a question, a line each.
-func whys(steps []Step, err error) string {
-	var b strings.Builder
-	for _, s := range steps {
-		if s.Why == "" && err != nil {
-			refusal := weboffice.AsError(err)
-			s.Why = cmp.Or(refusal.Fix, refusal.Message)
-			if refusal.Cause != nil {
-				s.Why += " (" + refusal.Cause.Error() + ")"
+	text := "expected " + t.Expect + ", got " + got
+	for _, s := range p.Explain(q) { // a line for what each rule made of it
+		if s.Decides && err != nil {
+			s.Why = cmp.Or(public.Fix, public.Message)
+			if public.Cause != nil {
+				s.Why += " (" + public.Cause.Error() + ")"
 			}
 		}
 		if s.Why != "" {
-			fmt.Fprintf(&b, "\n  %s: %s", s.Rule, s.Why)
+			text += "\n  " + s.Rule + ": " + s.Why
 		}
 	}
-	return b.String()
+	return text
 }

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -24,81 +25,65 @@ func warnings(t testing.TB, text string) []string {
 	return all
 }
 
-// TestWarnings holds Check to testdata/warnings.txt, which says how to read it.
-func TestWarnings(t *testing.T) {
-	text, err := os.ReadFile("testdata/warnings.txt")
+type namedCase struct{ name, lines string }
+
+// cases are the parts of a file that begin with "-- " and a name.
+func cases(t testing.TB, file string) (all []namedCase) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	short := strings.NewReplacer("VIEW", "STAFF, grant: [view]", "STAFF",
-		"callers: {issuer: staff}")
 	for _, part := range strings.Split(string(text), "\n-- ")[1:] {
 		name, lines, _ := strings.Cut(part, "\n")
-		var rules, tests string
+		all = append(all, namedCase{name, lines})
+	}
+	return all
+}
+
+// TestFindings holds Check to testdata/findings.txt, which says how to read it.
+func TestFindings(t *testing.T) {
+	short := strings.NewReplacer("VIEW", "callers: {issuer: staff}, grant: [view]",
+		"STAFF", "callers: {issuer: staff}", "ANN", "{issuer: staff, sub: ann, groups: [editors]")
+	for _, c := range cases(t, "testdata/findings.txt") {
+		var whole, rules, tests string
 		var want []string
-		for line := range strings.Lines(lines) {
+		for line := range strings.Lines(c.lines) {
 			key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-			switch key {
-			case "a:", "b:", "c:":
-				value = short.Replace(short.Replace(value))
-				rules += "  - {name: " + strings.TrimSuffix(key, ":") + ", " + value + "}\n"
+			switch value = short.Replace(value); key {
+			case "":
+			case "=":
+				whole += value + "\n"
 			case "test:":
-				tests += "  - " + value + "\n"
+				tests += "\n  - " + value
 			case "!":
 				want = append(want, value)
+			default:
+				rules += "  - {name: " + strings.TrimSuffix(key, ":") + ", " + value + "}\n"
 			}
 		}
+		text := cmp.Or(whole, head+"rules:\n"+rules)
 		if tests != "" {
-			tests = "tests:\n" + tests
+			text += "tests:" + tests
 		}
-		t.Run(name, func(t *testing.T) {
-			got := warnings(t, head+"rules:\n"+rules+tests)
-			for _, part := range want {
-				if !slices.ContainsFunc(got,
-					func(w string) bool { return strings.Contains(w, part) }) {
-					t.Errorf("no warning %s in\n%s", part, strings.Join(got, "\n"))
+		t.Run(c.name, func(t *testing.T) {
+			r := policy.Check([]byte(text), policy.Options{Salt: salt})
+			got := append(r.Failures, r.Warnings...)
+			for _, wanted := range want {
+				parts := strings.Split(wanted, " & ")
+				if !slices.ContainsFunc(got, func(f policy.Finding) bool {
+					return !slices.ContainsFunc(parts, func(part string) bool {
+						return !strings.Contains(f.Error(), part)
+					})
+				}) {
+					t.Errorf("nothing found is %s", wanted)
 				}
 			}
-			if len(got) != len(want) {
-				t.Errorf("got %d warnings, want %d:\n%s", len(got), len(want),
-					strings.Join(got, "\n"))
+			if len(got) != len(want) || r.Mistakes != nil || r.Tests != strings.Count(tests, "\n") {
+				t.Errorf("found %d, want %d, with %d tests run:\n%v", len(got), len(want), r.Tests,
+					got)
 			}
 		})
-	}
-}
-
-func TestWarningsOfWhatStandsBesideTheRules(t *testing.T) {
-	one := func(issuer string) string {
-		return "issuers:\n  a: {url: https://a.example, " + issuer + "}\n"
-	}
-	for text, want := range map[string]string{
-		one("audience: account"):                  "2:41: audience account is in every token",
-		one("audience: [x, account]"):             "audienceClaim: azp",
-		one("audience: x, user: {id: a.b}"):       "write /a/b",
-		"limits: {caller: 60/m, total: 3599/h}\n": "1:31: total is below caller",
-		"limits: {caller: 60/m, total: 3600/h}\n": "",
-		one("audience: accounts"):                 "",
-		one("audience: x, user: {id: /a/b}"):      "",
-	} {
-		got := strings.Join(warnings(t, text), "\n")
-		if (want == "") != (got == "") || !strings.Contains(got, want) {
-			t.Errorf("%s: got %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestWarningOfAPolicyThatNoPageMayUse(t *testing.T) {
-	text := "rules:\n  - {name: r, documents: oss://team-docs/*, callers: anyone, grant: [view]," +
-		" project: p}\n"
-	if got := warnings(t, text); len(got) != 1 ||
-		!strings.Contains(got[0], "no origins") {
-		t.Errorf("got %v", got)
-	}
-	if got := warnings(t, "origins: [https://docs.example.com]\n"+text); got != nil {
-		t.Errorf("got %v", got)
-	}
-	if got := warnings(t, "project: p\n"); got != nil {
-		t.Errorf("a policy without rules: got %v", got)
 	}
 }
 
@@ -114,87 +99,6 @@ func TestWarningsOfManySegmentsComeInTime(t *testing.T) {
 		"a/x.docx, callers: {issuer: staff}, grant: [view]}\n")
 	if len(got) != 1 || !strings.Contains(got[0], `"c" is hidden by "a"`) {
 		t.Errorf("got %v", got)
-	}
-}
-
-func TestOwnTestsOfAPolicy(t *testing.T) {
-	text := head + `
-rules:
-  - {name: contractors, documents: oss://team-docs/pay/**, callers: {issuer: staff,
-     claims: {employment: contractor}}, deny: true}
-  - {name: teams, documents: 'oss://team-docs/teams/${team}/**', callers: {issuer: staff,
-     claims: {groups: editors}}, grant: [view, edit, copy]}
-  - {name: colons, documents: oss://team-docs/colons/*, callers: {issuer: staff,
-     claims: {cognito:groups: editors}}, grant: [view]}
-  - {name: links, documents: oss://team-docs/**, callers: {issuer: links}, grant: [view, copy]}
-  - {name: handbook, documents: oss://team-docs/handbook/**, callers: anyone, grant: [view, copy],
-     set: {PreviewPages: 20}}
-tests:
-`
-	const ann = `{issuer: staff, sub: ann, groups: [editors], team: red}`
-	right := `
-  - {as: ` + ann + `, open: oss://team-docs/teams/red/x.docx, expect: teams, granted: [view, edit, copy]}
-  - {as: ` + ann + `, open: oss://team-docs/teams/red/x.docx, ask: {Permission: {Readonly: true,
-     Copy: "true"}}, expect: teams, granted: [copy, view]}
-  - {as: ` + ann + `, open: oss://team-docs/teams/blue/x.docx, expect: refused}
-  - {as: ` + ann + `, open: oss://team-docs/pay/x.docx, expect: refused}
-  - {as: {issuer: links, documents: "oss://team-docs/**", grant: [view, edit]},
-     open: oss://team-docs/x.docx, expect: links, granted: [view]}
-  - {as: {issuer: links, jti: j1, document: oss://team-docs/x.docx, grant: [view]},
-     open: oss://team-docs/y.docx, expect: refused}
-  - {as: {issuer: staff, sub: ann, cognito:groups: [editors]}, open: oss://team-docs/colons/x.docx,
-     expect: colons}
-  - {as: anyone, open: oss://team-docs/handbook/x.docx, expect: handbook}
-  - {as: anyone, open: oss://team-docs/handbook/x.docx, ask: {PreviewPages: 21}, expect: refused}
-  - {as: anyone, open: oss://team-docs/handbook/x.docx, ask: {UserData: x}, expect: refused}
-  - {as: anyone, open: oss://team-docs/teams/red/x.docx, expect: refused}
-`
-	if r := policy.Check([]byte(text+right), policy.Options{}); r.Tests != 11 ||
-		r.Failures != nil || r.Mistakes != nil {
-		t.Errorf("%+v", r)
-	}
-	for test, want := range map[string][]string{
-		`{as: ` + ann + `, open: oss://team-docs/teams/blue/x.docx, expect: teams}`: {
-			"test 1: oss://team-docs/teams/blue/x.docx: expected teams, got refused",
-			"contractors: the documents do not match",
-			"teams: the segment ${team} is not the caller's",
-			"links: the caller is not of this issuer", "handbook: the documents do not match",
-		},
-		`{as: {issuer: staff, sub: bob, groups: viewers, team: red},` +
-			` open: oss://team-docs/teams/red/x.docx, expect: teams}`: {
-			"teams: the claim groups does not hold",
-		},
-		`{as: ` + ann + `, open: oss://team-docs/teams/red/x.docx, expect: refused}`: {
-			"expected refused, got teams", "contractors: the documents do not match"},
-		`{as: ` + ann + `, open: oss://team-docs/pay/x.docx, expect: teams}`: {
-			"expected teams, got refused", "contractors: You may not open"},
-		`{as: anyone, open: oss://team-docs/handbook/x.docx, ask: {PreviewPages: 21}, expect: handbook}`: {
-			"expected handbook, got refused", "handbook: PreviewPages may be 1 to 20",
-		},
-		`{as: ` + ann +
-			`, open: oss://team-docs/teams/red/x.docx, expect: teams, granted: [view]}`: {
-			"expected the grants view, got view edit copy"},
-		`{as: ` + ann +
-			`, open: oss://team-docs/teams/red/x.pdf, expect: teams, granted: [view, edit, copy]}`: {
-			"expected the grants view edit copy, got view copy",
-		},
-		// A misspelt name must not pass for a refusal.
-		`{as: ` + ann +
-			`, open: oss://team-docs/teams/red/x, expect: refused}`: {
-			"expected refused, got InvalidArgument.SourceURI"},
-		`{as: anyone, open: oss://team-docs/handbook/x.docx, ask: {PreviewPages: 0}, expect: refused}`: {
-			"expected refused, got InvalidPreviewPages"},
-	} {
-		r := policy.Check([]byte(text+"  - "+test+"\n"), policy.Options{})
-		if r.Tests != 1 || len(r.Failures) != 1 {
-			t.Errorf("%s: %+v", test, r)
-			continue
-		}
-		for _, part := range want {
-			if !strings.Contains(r.Failures[0].Text, part) {
-				t.Errorf("%s: %q is not in\n%s", test, part, r.Failures[0])
-			}
-		}
 	}
 }
 

@@ -57,74 +57,39 @@ func TestDiffEqualsTheDecisions(t *testing.T) {
 	}
 }
 
-// What the properties above do not look at: what stands beside the rules, and parameters.
+// TestDiffInWords holds Diff to testdata/diffs.txt, which says how to read it.
 func TestDiffInWords(t *testing.T) {
-	of := func(lines ...string) *policy.Policy {
-		return mustParse(t, head+"rules:\n  - {name: r, documents: oss://team-docs/*, callers:"+
-			" {issuer: staff}, "+lines[0]+"}\n"+strings.Join(lines[1:], "\n"))
-	}
-	other := mustParse(t, strings.NewReplacer("staff:", "crew:", "issuer: staff", "issuer: crew",
-		"oid", "object").Replace(head)+"rules:\n  - {name: r, documents: oss://team-docs/*,"+
-		" callers: [{issuer: crew}, {issuer: partners}], grant: [view]}\n")
-	for name, c := range map[string]struct {
-		old, new *policy.Policy
-		want     string
-	}{
-		"nothing": {of("grant: [view]"), of("grant: [view]"), ""},
-		"another name": {of("grant: [view]"), mustParse(t, head+"rules:\n  - {name: s, documents:"+
-			" oss://team-docs/*, callers: {issuer: staff}, grant: [view]}\n"), ""},
-		"what is never served": {of("grant: [view]"), of("grant: [view, history, export]"), ""},
-		"limits": {of("grant: [view]"), of("grant: [view]", "limits: {total: 5/s}"),
-			"- limits: {Anyone:10/m Caller:60/m Total:}\n+ limits: {Anyone:10/m Caller:60/m Total:5/s}"},
-		"grants and session": {of("grant: [view, edit]"), of("grant: [view, copy], session: 1h"),
-			"gains copy\nloses edit\nsession: 12h0m0s → 1h0m0s"},
-		"what may be sent": {of("grant: [view], accept: [UserData]"), of("grant: [view], accept: [User]"),
-			"loses the right to send UserData\ngains the right to send User"},
-		"what is set while reading": {of("grant: [view, edit]"), of("grant: [view, edit]," +
-			" set: {Hidecmb: true}"), "Hidecmb: none → true"},
-		"a password, which is not shown": {of("grant: [view], set: {Password: one-secret}"),
-			of("grant: [view], set: {Password: another-secret}"), "Password is another"},
-		"a name that some have": {of("grant: [view], set: {Watermark: {Value: x}}"),
-			of(`grant: [view], set: {Watermark: {Value: "${name}"}}`),
-			`Watermark: {"Value":"x"} → {"Value":"some name"}`},
-		"another issuer": {of("grant: [view]"), other, "loses all: view\ngains all: view\ngains all: view"},
-		"a deny where nothing opens": {of("grant: [view]"), mustParse(t, head+"rules:\n  - {name: d,"+
-			" documents: oss://team-docs/*, callers: {issuer: staff}, deny: true}\n"),
-			"loses all: view"},
-	} {
-		d := policy.Diff(c.old, c.new)
+	short := strings.NewReplacer("RULE", "name: r, documents: oss://team-docs/*, STAFF",
+		"STAFF", "callers: {issuer: staff}")
+	for _, c := range cases(t, "testdata/diffs.txt") {
+		texts, want := map[string]string{"old:": head + "rules:\n", "new:": head + "rules:\n"}, ""
+		for line := range strings.Lines(c.lines) {
+			key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
+			switch key {
+			case "old:", "new:":
+				texts[key] += "  - {" + short.Replace(short.Replace(value)) + "}\n"
+			case "!":
+				want += value + "\n"
+			case "-":
+				texts["new:"] = ""
+			default:
+				texts["new:"] += line
+			}
+		}
+		d := policy.Diff(mustParse(t, texts["old:"]), mustParse(t, texts["new:"]))
 		var got []string
 		for _, change := range d.Changes {
 			got = append(got, change.What...)
 			if strings.Contains(change.Example, "secret") {
-				t.Errorf("%s: the example %s", name, change.Example)
+				t.Errorf("%s: the example %s", c.name, change.Example)
 			}
 		}
 		if len(d.Changes) == 0 {
 			got = d.Settings
 		}
-		if text := strings.Join(got, "\n"); text != c.want {
-			t.Errorf("%s: got\n%s\nwant\n%s", name, text, c.want)
+		if text := strings.Join(got, "\n"); text != strings.TrimSpace(want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, text, want)
 		}
-	}
-}
-
-// A claim that is text by its name and an object by a pointer is more than the search draws: it
-// says so, and invents nothing.
-func TestASearchThatIsNotSureSaysSo(t *testing.T) {
-	of := func(grant string) string {
-		return head + "rules:\n  - {name: odd, documents: oss://team-docs/*," +
-			" callers: {issuer: staff, claims: {a: x, /a/b: z}}, grant: [" + grant + "]}\n" +
-			"  - {name: all, documents: oss://team-docs/*, callers: {issuer: staff}," +
-			" grant: [view, edit]}\n"
-	}
-	d := policy.Diff(mustParse(t, of("view")), mustParse(t, of("view, copy")))
-	if len(d.Changes) != 1 || d.Changes[0].Old != "odd" || d.Changes[0].New != "odd" ||
-		d.Changes[0].Example != "" || !strings.Contains(d.Changes[0].What[0], "not judged") {
-		t.Errorf("got %+v", d)
-	}
-	if got := warnings(t, of("view")); got != nil {
-		t.Errorf("invented %v", got)
 	}
 }
 

@@ -19,8 +19,7 @@ func Between(in, out string) (key string, sure bool) {
 	if errP != nil || errQ != nil {
 		return "", false
 	}
-	found, sure := kindsOf()[0].find([]*rule{{pattern: p, callers: []callers{{}}}},
-		[]*rule{{pattern: q, callers: []callers{{}}}})
+	found, sure := (&meeting{}).find([]*rule{documents(p)}, []*rule{documents(q)})
 	if found == nil {
 		return "", sure
 	}

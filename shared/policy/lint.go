@@ -54,6 +54,19 @@ func (l *linter) find(in, out []*rule) (q *Question, sure bool) {
 	return nil, sure
 }
 
+// meet returns a question that two rules match, or nil: as well where a test asks one and expects
+// it to be so.
+func (l *linter) meet(a, b *rule, expect string) *Question {
+	for _, t := range l.tests {
+		asked := newAsk(&t.question)
+		if t.Expect == expect && asked.matches(a) && asked.matches(b) {
+			return nil
+		}
+	}
+	q, _ := l.find([]*rule{a, b}, nil)
+	return q
+}
+
 // hidden says whether the rules before a rule decide all that it could.
 func (l *linter) hidden(r *rule, before []*rule) bool {
 	by := func(rules ...*rule) bool {
@@ -81,13 +94,14 @@ func (l *linter) pair(earlier, later *rule, hidden bool) {
 		return
 	}
 	less := earlier.grant.And(later.grant) != later.grant
-	if !hidden && !earlier.deny && (later.deny || less && covers()) &&
-		!l.expected(earlier, func(a *ask) bool { return a.matches(earlier) && a.matches(later) }) {
-		if q, _ := l.find([]*rule{earlier, later}, nil); q != nil && later.deny {
+	if !hidden && !earlier.deny && (later.deny || less && covers()) {
+		switch q := l.meet(earlier, later, earlier.name); {
+		case q == nil:
+		case later.deny:
 			l.warn(later, "denies what %q (line %d) allows before it, such as %s: put the deny"+
 				" first, or add a test of such a document that expects %[2]q", earlier.name,
 				earlier.line, exampleOf(*q))
-		} else if q != nil {
+		default:
 			l.warn(earlier, "grants less than %q (line %d) behind it, whose documents it covers:"+
 				" whoever fits both gets less. Put %[2]q first, or add a test of such a caller"+
 				" that expects %[1]q", later.name, later.line)
@@ -112,24 +126,14 @@ func (l *linter) evaded(known, anyone *rule) {
 			return
 		}
 	}
-	q, _ := l.find([]*rule{documents(known.pattern), anyone}, nil)
-	if q == nil || l.expected(anyone, func(a *ask) bool {
-		_, documents := a.firstFailing(known)
-		return documents && a.matches(anyone) && a.q.Caller.Guest()
-	}) {
+	q := l.meet(documents(known.pattern), anyone, anyone.name)
+	if q == nil {
 		return
 	}
 	l.warn(known, "%s for callers that it knows, but %q (line %d) opens the same documents to"+
 		" anyone, such as %s: whoever leaves the proof out is anyone. Deny `callers:"+
 		" anyone` there too, or add a test `as: anyone` of such a document that expects %[3]q",
 		what, anyone.name, anyone.line, q.Document)
-}
-
-// expected says whether a test asks such a question and expects the rule.
-func (l *linter) expected(r *rule, such func(*ask) bool) bool {
-	return slices.ContainsFunc(l.tests, func(t test) bool {
-		return t.Expect == r.name && such(newAsk(&t.question))
-	})
 }
 
 func onlyLinks(r *rule) bool {

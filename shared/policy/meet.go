@@ -174,7 +174,7 @@ func alternatives(rules []*rule, issuer string) (all [][]*rule) {
 
 // draw draws a question and mends it until no rule of out matches.
 func (m *meeting) draw(d demands, out []*rule) *Question {
-	q := m.choose(d, slices.Sorted(maps.Keys(d.equal)), nil)
+	q := m.choose(d, slices.Sorted(maps.Keys(d.equal)), m.texts(d))
 	if q == nil {
 		return nil
 	}
@@ -196,19 +196,24 @@ func (m *meeting) draw(d demands, out []*rule) *Question {
 			}
 		}
 	}
+	if slices.Contains(d.out, out[i].pattern) { // it matches what its expression does not
+		m.gaveUp = true
+		return nil
+	}
 	d.out = append(slices.Clip(d.out), out[i].pattern)
 	return m.draw(d, out)
 }
 
 // covers says whether every document of q is one of p. What p says in ${…} q must say too.
 func (p *pattern) covers(q *pattern) bool {
-	found, sure := (&meeting{}).find([]*rule{documents(q)}, []*rule{documents(p)})
+	found, sure := (&meeting{}).find([]*rule{documents(q, q.conditions()...)},
+		[]*rule{documents(p, p.conditions()...)})
 	return found == nil && sure
 }
 
-// documents is a rule for guests, if they had claims, and these documents.
-func documents(p *pattern) *rule {
-	return &rule{pattern: p, callers: []callers{{conditions: p.conditions()}}}
+// documents is a rule for guests: with conditions, for such as have claims.
+func documents(p *pattern, conditions ...condition) *rule {
+	return &rule{pattern: p, callers: []callers{{conditions: conditions}}}
 }
 
 func (a *ask) matches(r *rule) bool {
@@ -221,9 +226,6 @@ func (a *ask) matches(r *rule) bool {
 func (m *meeting) choose(d demands, places []int, texts []string) *Question {
 	if len(places) == 0 {
 		return m.question(d)
-	}
-	if texts == nil {
-		texts = m.texts(d)
 	}
 	for _, text := range texts {
 		one := d
@@ -242,6 +244,9 @@ func (m *meeting) choose(d demands, places []int, texts []string) *Question {
 // texts are texts of segments that are compared with claims: of every way in which the patterns and
 // conditions at hand can tell texts apart, two.
 func (m *meeting) texts(d demands) (texts []string) {
+	if len(d.equal) == 0 {
+		return nil
+	}
 	about := []string{}
 	for _, p := range slices.Concat(d.in, d.out) {
 		for _, segment := range p.segments {

@@ -1,11 +1,13 @@
 package policy_test
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,35 +21,59 @@ import (
 // slow, plain, and with nothing of the package in it. It works on its own model of a policy; only
 // the request's types are shared.
 
+// model is a policy. Its JSON is one that Parse reads: JSON is YAML.
 type model struct {
-	Project string
-	Issuers map[string]modelIssuer
-	Rules   []modelRule
+	Project string                 `json:"project"`
+	Issuers map[string]modelIssuer `json:"issuers"`
+	Rules   []modelRule            `json:"rules"`
 }
 
 type modelIssuer struct {
-	URL        string
-	TrustEmail bool
-	ID, Name   string // the claims of user; "" is the default
+	URL        string    `json:"url"`
+	Audience   string    `json:"audience"`
+	TrustEmail bool      `json:"trustEmail"`
+	User       modelUser `json:"user,omitzero"`
+}
+
+// modelUser names the claims of a user; "" is the default.
+type modelUser struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
 }
 
 type modelRule struct {
-	Name     string
-	Bucket   string
-	Segments []string
-	Callers  []modelCallers // none: anyone
-	Deny     bool
-	Grant    []string
-	// Hidecmb bool, PreviewPages int, Filename, Watermark and UserData string
-	Set     map[string]any
-	Accept  []string
-	Project string
-	Hours   int // of the session; 0 is the default
+	Name      string         `json:"name"`
+	Documents string         `json:"documents"`
+	Callers   anyOf          `json:"callers"`
+	Deny      bool           `json:"deny"`
+	Grant     []string       `json:"grant,omitempty"`
+	Set       map[string]any `json:"set,omitempty"` // as JSON has it
+	Accept    []string       `json:"accept,omitempty"`
+	Project   string         `json:"project,omitempty"`
+	Session   string         `json:"session,omitempty"`
 }
 
+// anyOf is empty for anyone.
+type anyOf []modelCallers
+
 type modelCallers struct {
-	Issuer string
-	Claims map[string][]any
+	Issuer string           `json:"issuer"`
+	Claims map[string][]any `json:"claims,omitempty"`
+}
+
+func (c anyOf) MarshalJSON() ([]byte, error) {
+	if len(c) == 0 {
+		return []byte(`"anyone"`), nil
+	}
+	return json.Marshal([]modelCallers(c))
+}
+
+func (m model) yaml() []byte {
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 // person is who asks. A nil person is a guest.
@@ -61,25 +87,21 @@ type person struct {
 
 // verdict is what the oracle says of a question: the code of a refusal, or what is granted.
 type verdict struct {
-	Code, Rule, Project, Filename, UserData, Watermark string
-	Grants                                             string
-	User                                               weboffice.User
-	PreviewPages                                       int64 // 0: none
-	Hidecmb                                            string
-	End                                                time.Time
+	Code, Rule, Grants string
+	Parameters         string // the others, in JSON
+	User               weboffice.User
+	End                time.Time
 }
 
 // judge is the oracle.
 func (m model) judge(p *person, asked weboffice.Request) verdict {
-	bucket, key, _ := strings.Cut(strings.TrimPrefix(asked.SourceURI, "oss://"), "/")
 	for _, r := range m.Rules {
-		if !m.fits(r, p, bucket, strings.Split(key, "/")) {
-			continue
+		if m.fits(r, p, asked.SourceURI) {
+			if r.Deny {
+				break
+			}
+			return m.open(r, p, asked)
 		}
-		if r.Deny {
-			break
-		}
-		return m.open(r, p, asked, bucket, key)
 	}
 	if p == nil {
 		return verdict{Code: "Unauthenticated"}
@@ -87,12 +109,9 @@ func (m model) judge(p *person, asked weboffice.Request) verdict {
 	return verdict{Code: "Forbidden"}
 }
 
-func (m model) fits(r modelRule, p *person, bucket string, key []string) bool {
-	claim := func(string) any { return nil }
-	if p != nil {
-		claim = m.claims(p)
-	}
-	if r.Bucket != bucket || !path(r.Segments, key, claim, r.Deny) {
+func (m model) fits(r modelRule, p *person, uri string) bool {
+	claim := m.claims(p)
+	if !path(strings.Split(r.Documents, "/"), strings.Split(uri, "/"), claim, r.Deny) {
 		return false
 	}
 	welcome := len(r.Callers) == 0 && (p == nil || p.Issuer != "links" || r.Deny)
@@ -115,11 +134,10 @@ func (m model) fits(r modelRule, p *person, bucket string, key []string) bool {
 	}
 	if p != nil && p.Issuer == "links" && !r.Deny {
 		if p.Document != "" {
-			return p.Document == "oss://"+bucket+"/"+strings.Join(key, "/")
+			return p.Document == uri
 		}
-		linkBucket, linkKey, _ := strings.Cut(strings.TrimPrefix(p.Documents, "oss://"), "/")
-		return !strings.Contains(linkKey, "${") && linkBucket == bucket &&
-			path(strings.Split(linkKey, "/"), key, claim, false)
+		return !strings.Contains(p.Documents, "${") &&
+			path(strings.Split(p.Documents, "/"), strings.Split(uri, "/"), claim, false)
 	}
 	return true
 }
@@ -135,9 +153,12 @@ func lowered(address string) string {
 	return string(letters)
 }
 
-// claims gives the claims as they count.
+// claims gives the claims as they count: a guest has none.
 func (m model) claims(p *person) func(string) any {
 	return func(name string) any {
+		if p == nil {
+			return nil
+		}
 		value := p.Claims[name]
 		if outer, inner, nested := strings.Cut(strings.TrimPrefix(name, "/"), "/"); nested &&
 			name[0] == '/' {
@@ -251,61 +272,53 @@ func meets(claim any, wants []any, deny, literal bool) bool {
 	return deny && !comparable
 }
 
+// object is what something is in JSON.
+func object(value any) (fields map[string]any) {
+	text, err := json.Marshal(value)
+	if err == nil {
+		err = json.Unmarshal(text, &fields)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return fields
+}
+
 // open settles what a rule gives.
-func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key string) verdict {
-	sent := map[string]any{}
-	if asked.Hidecmb != nil {
-		sent["Hidecmb"] = *asked.Hidecmb
-	}
-	if asked.PreviewPages != nil {
-		sent["PreviewPages"] = int(*asked.PreviewPages)
-	}
-	if asked.Filename != "" {
-		sent["Filename"] = asked.Filename
-	}
-	if asked.UserData != "" {
-		sent["UserData"] = asked.UserData
-	}
-	if asked.Watermark != nil {
-		sent["Watermark"] = asked.Watermark.Value
-	}
-	if asked.ProjectName != "" {
-		sent["ProjectName"] = asked.ProjectName
-	}
-	if asked.User != nil {
-		sent["User"] = *asked.User
-	}
-	if asked.CachePreview != nil {
-		sent["CachePreview"] = *asked.CachePreview
-	}
+func (m model) open(r modelRule, p *person, asked weboffice.Request) verdict {
+	sent, set := object(asked), object(r.Set)
 	out, given, unfilled := map[string]any{}, map[string]any{"ProjectName": m.Project}, false
 	if r.Project != "" {
 		given["ProjectName"] = r.Project
 	}
-	claim := func(string) any { return nil }
-	if p != nil {
-		claim = m.claims(p)
+	full := func(text any) string {
+		filled, ok := fill(text.(string), m.claims(p), asked.SourceURI)
+		unfilled = unfilled || !ok
+		return filled
 	}
-	for name, value := range r.Set {
-		given[name] = value
-		if template, isText := value.(string); isText && name != "Filename" {
-			filled, ok := fill(template, claim, bucket, key)
-			given[name] = filled
-			unfilled = unfilled || !ok || name == "Watermark" &&
-				strings.ContainsFunc(filled, unicode.IsControl)
+	for name, value := range set {
+		switch name {
+		case "UserData":
+			value = full(value)
+		case "Watermark":
+			watermark := value.(map[string]any)
+			text := full(watermark["Value"])
+			unfilled = unfilled || strings.ContainsFunc(text, unicode.IsControl)
+			watermark["Value"] = text
 		}
+		given[name] = value
 	}
 	for _, name := range []string{"ProjectName", "Filename", "CachePreview", "UserData",
 		"PreviewPages", "Hidecmb", "User", "Watermark"} {
 		value, isSent := sent[name]
-		fixed, isFixed := r.Set[name]
-		repeats := isSent && value == given[name] && name != "Watermark" // it is sent without Type
+		fixed, isFixed := set[name]
+		repeats := isSent && reflect.DeepEqual(value, given[name])
 		if isSent && !repeats && !has(r.Accept, name) &&
 			!has([]string{"Filename", "PreviewPages", "Hidecmb"}, name) {
 			return verdict{Code: "Forbidden." + name}
 		}
 		switch {
-		case isSent && isFixed && name == "PreviewPages" && value.(int) <= fixed.(int):
+		case isSent && isFixed && name == "PreviewPages" && value.(float64) <= fixed.(float64):
 			out[name] = value
 		case isSent && isFixed && !repeats:
 			return verdict{Code: "Forbidden." + name}
@@ -338,58 +351,52 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request, bucket, key
 		}
 	}
 
-	v := verdict{Rule: r.Name}
-	v.Project, _ = given["ProjectName"].(string)
-	v.Filename, _ = out["Filename"].(string)
-	v.UserData, _ = out["UserData"].(string)
-	v.Watermark, _ = out["Watermark"].(string)
-	if given, isGiven := out["ProjectName"].(string); isGiven {
-		v.Project = given
-	}
-	shown := v.Filename
-	if shown == "" {
-		shown = key[strings.LastIndex(key, "/")+1:]
-	}
+	out["ProjectName"] = cmp.Or(out["ProjectName"], given["ProjectName"])
+	key := asked.SourceURI[strings.LastIndex(asked.SourceURI, "/")+1:]
+	shown := cmp.Or(out["Filename"], any(key)).(string)
 	dot := strings.LastIndex(shown, ".")
 	if extension := shown[dot:]; extension != strings.ToLower(extension) {
-		v.Filename = shown[:dot] + strings.ToLower(extension)
+		out["Filename"] = shown[:dot] + strings.ToLower(extension)
 	}
 	formats := strings.ToLower(shown[dot:] + key[strings.LastIndex(key, "."):])
-	if pages, isSet := out["PreviewPages"].(int); isSet {
-		v.PreviewPages = int64(pages)
-	}
 	cached := out["CachePreview"] == true
-	if v.PreviewPages > 0 || cached || strings.Contains(formats, ".pdf") ||
+	if out["PreviewPages"] != nil || cached || strings.Contains(formats, ".pdf") ||
 		strings.Contains(formats, ".txt") {
 		grants["edit"] = false
 	}
 	grants["print"] = grants["print"] && !cached
 	grants["export"] = grants["export"] && grants["print"] && !strings.Contains(formats, ".pdf")
 	grants["history"] = grants["history"] && grants["edit"]
-	v.Grants = "view"
+	v := verdict{Rule: r.Name, Grants: "view", User: m.user(p)}
 	for _, g := range []string{"edit", "rename", "history", "copy", "print", "export"} {
 		if grants[g] {
 			v.Grants += " " + g
 		}
 	}
-	if hide, isSet := out["Hidecmb"].(bool); isSet && !grants["edit"] {
-		v.Hidecmb = map[bool]string{true: "true", false: "false"}[hide]
+	if grants["edit"] {
+		delete(out, "Hidecmb")
 	}
-	hours := 12
-	if r.Hours > 0 {
-		hours = r.Hours
+	session, _ := time.ParseDuration(cmp.Or(r.Session, "12h"))
+	v.End = start.Add(session)
+	user, _ := out["User"].(map[string]any)
+	if id, _ := user["Id"].(string); id != "" {
+		v.User.Id = id
 	}
-	v.End = start.Add(time.Duration(hours) * time.Hour)
-	v.User = m.user(p)
-	if given, isGiven := out["User"].(weboffice.User); isGiven {
-		if given.Id != "" {
-			v.User.Id = given.Id
-		}
-		if given.Name != "" {
-			v.User.Name = shownName(given.Name)
-		}
+	if name, _ := user["Name"].(string); name != "" {
+		v.User.Name = shownName(name)
 	}
+	v.Parameters = parameters(out)
 	return v
+}
+
+// parameters puts in one form what there is beside SourceURI, Permission and User.
+func parameters(request any) string {
+	fields := object(request)
+	for _, name := range []string{"SourceURI", "Permission", "User"} {
+		delete(fields, name)
+	}
+	text, _ := json.Marshal(fields)
+	return string(text)
 }
 
 func (m model) user(p *person) weboffice.User {
@@ -401,8 +408,8 @@ func (m model) user(p *person) weboffice.User {
 		issuer = modelIssuer{URL: "links"}
 	}
 	idClaim, nameClaim := "sub", "name"
-	if issuer.ID != "" {
-		idClaim, nameClaim = issuer.ID, issuer.Name
+	if issuer.User.ID != "" {
+		idClaim, nameClaim = issuer.User.ID, issuer.User.Name
 	}
 	text := func(claim any) string {
 		switch c := claim.(type) {
@@ -439,7 +446,7 @@ func shownName(name string) string {
 }
 
 // fill puts claims into a template.
-func fill(template string, claim func(string) any, bucket, key string) (string, bool) {
+func fill(template string, claim func(string) any, uri string) (string, bool) {
 	before, rest, found := strings.Cut(template, "${")
 	if !found {
 		return template, true
@@ -455,14 +462,14 @@ func fill(template string, claim func(string) any, bucket, key string) (string, 
 	value := texts[0]
 	switch name {
 	case "document.bucket":
-		value, isText = bucket, true
+		value, isText = strings.Split(uri, "/")[2], true
 	case "document.key":
-		value, isText = key, true
+		value, isText = strings.SplitN(uri, "/", 4)[3], true
 	}
 	seen := strings.TrimFunc(value, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.In(r, unicode.C) || r == 0x3164 || r == 0x2800
 	}) != ""
-	tail, ok := fill(after, claim, bucket, key)
+	tail, ok := fill(after, claim, uri)
 	return before + value + tail, isText && seen && ok
 }
 
@@ -473,77 +480,4 @@ func has(list []string, word string) bool {
 		}
 	}
 	return false
-}
-
-// yaml writes the model as a policy. JSON is YAML.
-func (m model) yaml() []byte {
-	issuers := map[string]any{}
-	for name, i := range m.Issuers {
-		text := map[string]any{"url": i.URL, "audience": "weboffice"}
-		if i.TrustEmail {
-			text["trustEmail"] = true
-		}
-		if i.ID != "" {
-			text["user"] = map[string]any{"id": i.ID, "name": i.Name}
-		}
-		issuers[name] = text
-	}
-	rules := []any{}
-	for _, r := range m.Rules {
-		text := map[string]any{"name": r.Name, "documents": "oss://" + r.Bucket + "/" +
-			strings.Join(r.Segments, "/"), "callers": "anyone"}
-		callers := []any{}
-		for _, c := range r.Callers {
-			one := map[string]any{"issuer": c.Issuer}
-			if len(c.Claims) > 0 {
-				claims := map[string]any{}
-				for name, wants := range c.Claims {
-					claims[name] = wants
-					if len(wants) == 1 {
-						claims[name] = wants[0]
-					}
-				}
-				one["claims"] = claims
-			}
-			callers = append(callers, one)
-		}
-		switch len(callers) {
-		case 0:
-		case 1:
-			text["callers"] = callers[0]
-		default:
-			text["callers"] = callers
-		}
-		if r.Deny {
-			text["deny"] = true
-		} else {
-			text["grant"] = r.Grant
-			if len(r.Set) > 0 {
-				set := map[string]any{}
-				for name, value := range r.Set {
-					set[name] = value
-					if name == "Watermark" {
-						set[name] = map[string]any{"Type": 1, "Value": value}
-					}
-				}
-				text["set"] = set
-			}
-			if len(r.Accept) > 0 {
-				text["accept"] = r.Accept
-			}
-			if r.Project != "" {
-				text["project"] = r.Project
-			}
-			if r.Hours > 0 {
-				text["session"] = (time.Duration(r.Hours) * time.Hour).String()
-			}
-		}
-		rules = append(rules, text)
-	}
-	data, err := json.Marshal(map[string]any{"project": m.Project, "issuers": issuers,
-		"rules": rules})
-	if err != nil {
-		panic(err)
-	}
-	return data
 }

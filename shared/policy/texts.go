@@ -1,12 +1,14 @@
 package policy
 
 import (
+	"fmt"
 	re "regexp/syntax"
 	"slices"
 	"strings"
 )
 
-// maxStates bounds the search for a text. Patterns that people write stay far below.
+// maxStates bounds the search for a text, and its instructions. Patterns that people write stay far
+// below.
 const maxStates = 50_000
 
 // text finds a shortest text that matches all expressions of in and none of out, or "". No text
@@ -27,14 +29,20 @@ func (m *meeting) text(in, out []string) (found string) {
 func (m *meeting) each(in, about []string, visit func(text, matched string) (enough bool)) {
 	type state struct {
 		text string
-		from []uint32
+		from []rune
 	}
-	a := automaton{named: map[rune]bool{}}
+	var a automaton
 	for _, expression := range slices.Concat(in, about) {
 		a.add(expression)
 	}
+	other := 'a' // a letter that no expression names comes first, so that texts read well
+	for all := fmt.Sprint(in, about); strings.ContainsRune(all, other); other++ {
+		if other == 'z' {
+			other = '一'
+		}
+	}
 	queue, seen := []state{{"", a.starts}}, map[string]bool{}
-	for len(queue) > 0 && len(seen) < maxStates {
+	for len(queue) > 0 && len(seen)+len(a.inst) < maxStates {
 		s := queue[0]
 		queue = queue[1:]
 		at, ends := a.read(s.from)
@@ -45,10 +53,10 @@ func (m *meeting) each(in, about []string, visit func(text, matched string) (eno
 		if !strings.Contains(matched[:len(in)], "0") && visit(s.text, matched[len(in):]) {
 			return
 		}
-		for _, letter := range a.letters(at) {
-			next, key := a.after(at, letter)
-			if !seen[key] {
-				seen[key] = true
+		for _, letter := range append([]rune{other}, a.letters(at)...) {
+			next := a.after(at, letter)
+			if !seen[string(next)] {
+				seen[string(next)] = true
 				queue = append(queue, state{s.text + string(letter), next})
 			}
 		}
@@ -56,35 +64,31 @@ func (m *meeting) each(in, about []string, visit func(text, matched string) (eno
 	m.gaveUp = m.gaveUp || len(queue) > 0
 }
 
-// automaton reads a text with several programs at once. How far they have come is a list of
-// instructions.
+// automaton reads a text with several programs at once. How far they have come is a list of numbers
+// of instructions, which are runes so that lists are told apart as strings.
 type automaton struct {
 	inst   []re.Inst // of all programs, one behind the other
 	of     []int     // the number of each instruction's program
-	starts []uint32  // the first instruction of each program
-	named  map[rune]bool
+	starts []rune    // the first instruction of each program
 }
 
 // add takes an expression, in which . is any letter.
 func (a *automaton) add(expression string) {
 	parsed, _ := re.Parse(expression, re.Perl|re.DotNL)
 	p, _ := re.Compile(parsed.Simplify())
-	shift := uint32(len(a.inst))
+	shift := len(a.inst)
 	for _, i := range p.Inst {
-		if i.Out += shift; i.Op == re.InstAlt {
-			i.Arg += shift
+		if i.Out += uint32(shift); i.Op == re.InstAlt {
+			i.Arg += uint32(shift)
 		}
 		a.inst, a.of = append(a.inst, i), append(a.of, len(a.starts))
-		for _, letter := range i.Rune {
-			a.named[letter] = true
-		}
 	}
-	a.starts = append(a.starts, shift+uint32(p.Start))
+	a.starts = append(a.starts, rune(shift+p.Start))
 }
 
 // read follows instructions up to those that read a letter. ends has for each program a 1 where the
 // text matches, a 0 where a longer one may, and a - where none will.
-func (a *automaton) read(from []uint32) (at []uint32, ends string) {
+func (a *automaton) read(from []rune) (at []rune, ends string) {
 	seen, matched := make([]bool, len(a.inst)), []byte(strings.Repeat("-", len(a.starts)))
 	for from = slices.Clone(from); len(from) > 0; {
 		pc := from[len(from)-1]
@@ -95,9 +99,9 @@ func (a *automaton) read(from []uint32) (at []uint32, ends string) {
 		seen[pc] = true
 		switch i := a.inst[pc]; i.Op {
 		case re.InstAlt:
-			from = append(from, i.Out, i.Arg)
+			from = append(from, rune(i.Out), rune(i.Arg))
 		case re.InstCapture, re.InstNop:
-			from = append(from, i.Out)
+			from = append(from, rune(i.Out))
 		default:
 			at = append(at, pc)
 			matched[a.of[pc]] = max(matched[a.of[pc]], '0')
@@ -109,26 +113,20 @@ func (a *automaton) read(from []uint32) (at []uint32, ends string) {
 	return at, string(matched)
 }
 
-// after lists the instructions that follow a letter, with a text that tells such lists apart.
-func (a *automaton) after(at []uint32, letter rune) (next []uint32, key string) {
+// after lists the instructions that follow a letter.
+func (a *automaton) after(at []rune, letter rune) (next []rune) {
 	for _, pc := range at {
 		if a.inst[pc].MatchRune(letter) {
-			next = append(next, a.inst[pc].Out)
+			next = append(next, rune(a.inst[pc].Out))
 		}
 	}
 	slices.Sort(next)
-	next = slices.Compact(next)
-	bytes := make([]byte, 0, 3*len(next))
-	for _, pc := range next {
-		bytes = append(bytes, byte(pc), byte(pc>>8), byte(pc>>16))
-	}
-	return next, string(bytes)
+	return slices.Compact(next)
 }
 
 // letters are those between which the programs tell here: where a range begins, and behind its end.
-// One that stands for all others comes first, so that texts read well; upper case comes last.
-func (a *automaton) letters(at []uint32) []rune {
-	other, here := 'a', []rune(nil)
+// Upper case comes last.
+func (a *automaton) letters(at []rune) (here []rune) {
 	for _, pc := range at {
 		ranges := a.inst[pc].Rune
 		for j := 0; j < len(ranges); j += 2 {
@@ -136,10 +134,5 @@ func (a *automaton) letters(at []uint32) []rune {
 		}
 	}
 	slices.SortFunc(here, func(a, b rune) int { return int(b - a) })
-	for a.named[other] {
-		if other++; other > 'z' {
-			other = max(other, '一')
-		}
-	}
-	return append([]rune{other}, slices.Compact(here)...)
+	return slices.Compact(here)
 }
