@@ -8,9 +8,8 @@
 // The reason goes to the log. Of claim values it holds only iss, aud, azp, client_id and ages, cut
 // short.
 //
-// A proof costs its sender more than us. Before a signature is verified, one pass over the claims
-// reads the few that decide and counts the rest: a proof that is too long, too deep or has too many
-// values is refused there, and so is one that no signature could save.
+// A proof costs its sender more than us: one that is too long, too deep or has too many values is
+// refused while it is read, and one that no signature could save before its signature is looked at.
 //
 // The package decides nothing about documents and asks nobody about a proof: one that its issuer
 // withdraws works until it expires. Issuer.MaxAge bounds that.

@@ -1,16 +1,15 @@
 package caller
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -158,75 +157,31 @@ func whole(number json.Number) (string, bool) {
 	return sign + significant + strings.Repeat("0", zeros), true
 }
 
-var (
-	errTooMuch = fmt.Errorf("more than %d levels or %d values", maxDepth, maxValues)
-	errTwice   = errors.New("a name occurs twice")
-)
+var errTooMuch = fmt.Errorf("more than %d levels or %d values", maxDepth, maxValues)
 
 // readObject reads a JSON object within the bounds. No two readers may read it in two ways: it is
 // UTF-8, also behind its escapes, no name occurs twice in an object, and nothing follows it.
-func readObject(raw []byte) (Claims, error) {
-	r := reader{maxValues + 1, min(bytes.Count(raw, []byte(`":`)), maxValues),
-		jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))}
-	value, err := r.value()
-	object, isObject := value.(map[string]any)
-	if err == nil {
-		_, err = r.ReadToken()
-	}
+func readObject(raw []byte) (claims Claims, err error) {
+	left := maxValues
+	bounded := jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, value *any) error {
+		if left--; left < 0 || d.StackDepth() > maxDepth {
+			return errTooMuch
+		}
+		if d.PeekKind() != '0' {
+			return jsonv2.SkipFunc
+		}
+		number, err := d.ReadValue()
+		*value = json.Number(number)
+		return err
+	})
+	err = jsonv2.Unmarshal(raw, &claims, jsonv2.WithUnmarshalers(bounded))
 	switch {
-	case errors.Is(err, io.EOF) && isObject:
-		return object, nil
-	case errors.Is(err, errTooMuch), errors.Is(err, errTwice):
-		return nil, err
+	case err == nil && claims != nil:
+		return claims, nil
+	case errors.Is(err, errTooMuch):
+		return nil, errTooMuch
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return nil, errors.New("a name occurs twice")
 	}
 	return nil, errors.New("not one JSON object in UTF-8") // the library's text quotes it
-}
-
-// reader reads the values of one text.
-type reader struct {
-	left  int // values
-	names int // about so many has the first object, so that it need not grow
-	*jsontext.Decoder
-}
-
-func (r *reader) value() (value any, err error) {
-	if r.left--; r.left < 0 || r.StackDepth() > maxDepth {
-		return nil, errTooMuch
-	}
-	token, err := r.ReadToken()
-	switch token.Kind() {
-	case '{':
-		object := make(map[string]any, r.names)
-		r.names = 0
-		for err == nil && r.PeekKind() != '}' {
-			if token, err = r.ReadToken(); err == nil {
-				name := token.String() // its bytes do not outlive the next read
-				if _, twice := object[name]; twice {
-					return nil, errTwice
-				}
-				object[name], err = r.value()
-			}
-		}
-		value = object
-	case '[':
-		list := []any{}
-		for err == nil && r.PeekKind() != ']' {
-			var element any
-			element, err = r.value()
-			list = append(list, element)
-		}
-		value = list
-	case '"':
-		return token.String(), err
-	case '0':
-		return json.Number(token.String()), err
-	case 't', 'f':
-		return token.Bool(), err
-	default: // null, or nothing that can be read
-		return nil, err
-	}
-	if err == nil {
-		_, err = r.ReadToken()
-	}
-	return value, err
 }

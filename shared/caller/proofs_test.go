@@ -131,7 +131,7 @@ func (s *proofs) isAccepted(t *testing.T, token weboffice.Secret, contains []str
 	if _, counts := got.Claims["email"]; counts && got.EmailIgnored != "" {
 		t.Error("email is ignored and still there")
 	}
-	got.IssuedAt = got.IssuedAt.UTC()
+	got.IssuedAt, got.Expires = got.IssuedAt.UTC(), got.Expires.UTC()
 	shown := string(must(json.Marshal(got)))
 	for _, text := range contains {
 		if text, not := strings.CutPrefix(text, "!"); strings.Contains(shown, text) == not {
