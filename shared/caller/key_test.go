@@ -137,7 +137,7 @@ func TestMembersOfAKey(t *testing.T) {
 		`{"x5t":"` + b64(strings.Repeat("x", 20)) + `"}`:      "", // another's
 		`{"x5t#S256":"` + b64(strings.Repeat("x", 32)) + `"}`: "",
 		`{"x5c":["rubbish"],"x5u":"http://evil.example"}`:     "",
-		`{"x5c":7}`: "", `{"issuer":"https://login.example.com","ext":true}`: "",
+		`{"x5t":"AAAA"}`: "", `{"x5c":7}`: "", `{"issuer":"https://login.example.com","ext":true}`: "",
 	} {
 		var key map[string]any
 		for _, text := range [][]byte{must(k.public().MarshalJSON()), []byte(members)} {

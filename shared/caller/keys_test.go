@@ -231,8 +231,12 @@ func TestManyColdCallersShareOneFetch(t *testing.T) {
 		r, k := signing(t, caller.Issuer{})
 		serves := r.wire.next
 		r.wire.next = transport(func(r *http.Request) (*http.Response, error) {
-			time.Sleep(2 * time.Second)
-			return serves.RoundTrip(r)
+			select {
+			case <-time.After(2 * time.Second):
+				return serves.RoundTrip(r)
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
 		})
 		start, token := time.Now(), k.sign(header, honest(r.clock, nil))
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
