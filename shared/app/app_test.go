@@ -193,8 +193,8 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 }
 
 func TestAllMistakesAreToldTogether(t *testing.T) {
-	_, err := newApp(environment(t, "policy", "rules: 1", "WEBOFFICE_SESSION_KEYS", "", "WEBOFFICE_REGION",
-		"", "ALIBABA_CLOUD_SECURITY_TOKEN", ""))
+	_, err := newApp(environment(t, "policy", "rules: 1", "WEBOFFICE_SESSION_KEYS", "",
+		"WEBOFFICE_REGION", "", "ALIBABA_CLOUD_SECURITY_TOKEN", ""))
 	for _, part := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_REGION",
 		"ALIBABA_CLOUD_SECURITY_TOKEN", "the policy has mistakes"} {
 		if err == nil || !strings.Contains(err.Error(), part) {

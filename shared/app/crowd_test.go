@@ -18,22 +18,20 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// together sends n requests at once and returns what came.
-func together(n int, send func(i int) reply) []reply {
-	replies, start := make([]reply, n), make(chan struct{})
-	var begun, all sync.WaitGroup
-	for i := range replies {
-		begun.Add(1)
-		all.Go(func() {
-			begun.Done()
-			<-start
-			replies[i] = send(i)
-		})
+// crowd is the pages of so many people, half of them with documents that have a password.
+func (s *instance) crowd(n int) []*page {
+	pages := make([]*page, n)
+	for i := range pages {
+		p := s.page()
+		p.proof = func() weboffice.Secret {
+			return s.proof("ann", map[string]any{"sub": fmt.Sprint("ann ", i)})
+		}
+		if i%2 == 0 {
+			p.body = source(plan)
+		}
+		pages[i] = p
 	}
-	begun.Wait()
-	close(start)
-	all.Wait()
-	return replies
+	return pages
 }
 
 // TestThousandAtOnce: a thousand people open a document at once, and a thousand refreshes come at
@@ -46,25 +44,22 @@ func TestThousandAtOnce(t *testing.T) {
 	}
 	s := start(t)
 	s.client.Transport.(*http.Transport).MaxIdleConnsPerHost = n
-	pages := make([]*page, n)
-	for i := range pages {
-		pages[i] = s.page()
-		pages[i].body = source(plan)
-		proof := s.proof("ann", map[string]any{"sub": fmt.Sprint("ann ", i)})
-		pages[i].proof = func() weboffice.Secret { return proof }
-	}
+	pages := s.crowd(n)
 	for i, want := range []office.Calls{{Generate: n}, {Generate: n, Refresh: n}} {
-		together(n, func(i int) reply {
-			_, got := pages[i].ask()
-			// nothing was sent: on a busy machine a connection may come late
-			for tries := 0; got.status == 503 && tries < 20; tries++ {
-				_, got = pages[i].ask()
-			}
-			if got.status != 200 {
-				t.Errorf("%v", got)
-			}
-			return got
-		})
+		var asking sync.WaitGroup
+		for _, p := range pages {
+			asking.Go(func() {
+				_, got := p.ask()
+				// nothing was sent: on a busy machine a connection may come late
+				for tries := 0; got.status == 503 && tries < 20; tries++ {
+					_, got = p.ask()
+				}
+				if got.status != 200 {
+					t.Errorf("%v", got)
+				}
+			})
+		}
+		asking.Wait()
 		if calls := s.IMM.Calls(); calls != want {
 			t.Errorf("round %d: %+v, want %+v", i, calls, want)
 		}
@@ -151,18 +146,7 @@ func TestSoak(t *testing.T) {
 	s.quiesce()
 	goroutines, files, most := runtime.NumGoroutine(), descriptors(), 0
 	seed := uint64(time.Now().UnixNano())
-	storm := &storm{instance: s, random: rand.New(rand.NewPCG(seed, seed)),
-		pages: make([]*page, pages)}
-	for i := range storm.pages {
-		p := s.page()
-		p.proof = func() weboffice.Secret {
-			return s.proof("ann", map[string]any{"sub": fmt.Sprint("ann ", i)})
-		}
-		if i%2 == 0 {
-			p.body = source(plan)
-		}
-		storm.pages[i] = p
-	}
+	storm := &storm{instance: s, random: rand.New(rand.NewPCG(seed, seed)), pages: s.crowd(pages)}
 	// The memories of an instance drop their older half when they are full, so that the heap goes
 	// up and down: its peaks are compared, of which the first tenth of the time has none yet.
 	var heaps []float64
