@@ -125,20 +125,16 @@ func TestHuntFindsSecrets(t *testing.T) {
 	opened := s.generate(ann, object("SourceURI", locked, "Password", documentPassword)).want(t,
 		200, "")
 	s.wantNoSecret()
-	for name, text := range map[string]string{
-		"a proof": ann.Reveal(), "a proof's claims": strings.Split(ann.Reveal(), ".")[1],
-		"a proof of nobody": "eyJhbGciOiJub25l.eyJzdWIiOiJhbm4i.",
-		"a sealed token":    opened.RefreshToken, "an access token": opened.AccessToken,
-		"an escaped password": "q=" + url.QueryEscape(documentPassword),
-		"a session key":       "KEYS=" + s.Environment["WEBOFFICE_SESSION_KEYS"],
-		"a link key's bytes":  fmt.Sprint([]byte(s.LinkKey.Reveal())),
-		"the role's secret":   s.IMM.Credentials().Secret,
-		"a query":             "Password=" + documentPassword,
-		"a header":            "Authorization: Bearer abcdefgh.ijkl-mnop",
-		"a token of IMM's":    "3de242da81e1433abefbbea000aaae39v3",
+	for _, text := range []string{
+		ann.Reveal(), strings.Split(ann.Reveal(), ".")[1], // its claims
+		"eyJhbGciOiJub25l.eyJzdWIiOiJhbm4i.", "Authorization: Bearer abcdefgh.ijkl-mnop",
+		opened.RefreshToken, opened.AccessToken, "3de242da81e1433abefbbea000aaae39v3",
+		"q=" + url.QueryEscape(documentPassword), "Password=" + documentPassword,
+		"KEYS=" + s.Environment["WEBOFFICE_SESSION_KEYS"], s.IMM.Credentials().Secret,
+		fmt.Sprint([]byte(s.LinkKey.Reveal())),
 	} {
 		if s.hunt.found(`{"level":"INFO","x":"`+text+`"}`) == nil {
-			t.Errorf("%s is not found", name)
+			t.Errorf("%s is not found", text)
 		}
 	}
 	if names := s.hunt.found(s.logs.lines("decision")[0]["document"].(string)); names != nil {
