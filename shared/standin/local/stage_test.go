@@ -141,7 +141,9 @@ func (s *stage) siteHandler() http.Handler {
 	mux.Handle("GET /weboffice.js", web.Handler(""))
 	mux.HandleFunc("POST /control", func(w http.ResponseWriter, r *http.Request) {
 		var c control
-		err := json.NewDecoder(r.Body).Decode(&c)
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		err := decoder.Decode(&c)
 		var answer any
 		if err == nil {
 			answer, err = s.move(c)
