@@ -294,7 +294,7 @@ func (c callers) String() string {
 			claims = append(claims, is.claim+": "+strings.Join(values, " or "))
 		}
 	}
-	return strings.TrimSuffix(c.issuer+" with "+strings.Join(claims, ", "), " with ")
+	return strings.TrimSuffix(c.Issuer+" with "+strings.Join(claims, ", "), " with ")
 }
 
 // common says what two rules have in common: one of them, where the other is wider, or both.

@@ -206,8 +206,8 @@ func (m *meeting) draw(d demands, out []*rule) *Question {
 
 // covers says whether every document of q is one of p. What p says in ${…} q must say too.
 func (p *pattern) covers(q *pattern) bool {
-	found, sure := (&meeting{}).find([]*rule{documents(q, q.conditions()...)},
-		[]*rule{documents(p, p.conditions()...)})
+	found, sure := (&meeting{}).find([]*rule{documents(q, q.conditions...)},
+		[]*rule{documents(p, p.conditions...)})
 	return found == nil && sure
 }
 

@@ -42,12 +42,12 @@ type limitsText struct {
 }
 
 type issuerText struct {
-	URL           string       `yaml:"url"`
-	Audience      textOrTexts  `yaml:"audience"`
-	AudienceClaim string       `yaml:"audienceClaim"`
-	Keys          string       `yaml:"keys"`
-	MaxAge        durationText `yaml:"maxAge"`
-	TrustEmail    bool         `yaml:"trustEmail"`
+	URL           string            `yaml:"url"`
+	Audience      oneOrMore[string] `yaml:"audience"`
+	AudienceClaim string            `yaml:"audienceClaim"`
+	Keys          string            `yaml:"keys"`
+	MaxAge        durationText      `yaml:"maxAge"`
+	TrustEmail    bool              `yaml:"trustEmail"`
 	User          struct {
 		ID     string `yaml:"id"`
 		Name   string `yaml:"name"`
@@ -56,41 +56,22 @@ type issuerText struct {
 }
 
 type ruleText struct {
-	Name      string         `yaml:"name"`
-	Documents string         `yaml:"documents"`
-	Callers   callersText    `yaml:"callers"`
-	Deny      bool           `yaml:"deny"`
-	Grant     []string       `yaml:"grant"`
-	Set       map[string]any `yaml:"set"`
-	Accept    []string       `yaml:"accept"`
-	Project   string         `yaml:"project"`
-	Session   durationText   `yaml:"session"`
+	Name      string             `yaml:"name"`
+	Documents string             `yaml:"documents"`
+	Callers   oneOrMore[callers] `yaml:"callers"`
+	Deny      bool               `yaml:"deny"`
+	Grant     []string           `yaml:"grant"`
+	Set       map[string]any     `yaml:"set"`
+	Accept    []string           `yaml:"accept"`
+	Project   string             `yaml:"project"`
+	Session   durationText       `yaml:"session"`
 }
 
-type callersText []callerText
-
-type callerText struct {
-	Issuer string                `yaml:"issuer"`
-	Claims map[string]wantedText `yaml:"claims"`
-	anyone bool
-}
-
-// Types of values that are written in a way of their own.
+// Texts with a form of their own.
 type (
-	rateText     string   // 10/m
-	durationText string   // 8h
-	textOrTexts  []string // one text or a list
-	wantedText   []any    // one value or a list
+	rateText     string // 10/m
+	durationText string // 8h
 )
-
-func (textOrTexts) oneOrMany() {}
-func (wantedText) oneOrMany()  {}
-func (callersText) oneOrMany() {}
-
-func (c *callerText) sayAnyone() string {
-	c.anyone = true
-	return "callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps"
-}
 
 // Parse reads a policy as a function that starts does. The error joins every mistake found, each a
 // Finding, in the order of the file. The policy's own tests are left to Check.
@@ -318,32 +299,31 @@ func (r *reader) rule(t ruleText, p *Policy, problem problems) *rule {
 }
 
 // callersOf reads who a rule is for. The segments and the link's scope belong to each alternative.
-func callersOf(out *rule, written callersText, p *Policy, problem problems) {
+func callersOf(out *rule, written []callers, p *Policy, problem problems) {
 	if len(written) == 0 {
-		problem(new(callerText).sayAnyone(), "callers")
+		problem(new(callers).sayAnyone(), "callers")
 	}
-	for j, t := range written {
-		c := callers{anyone: t.anyone, issuer: t.Issuer}
-		if t.anyone && len(written) > 1 {
-			problem(t.sayAnyone(), "callers", j)
+	for j, c := range written {
+		if c.anyone && len(written) > 1 {
+			problem(c.sayAnyone(), "callers", j)
 		}
-		if !t.anyone && c.issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
-			func(known caller.Issuer) bool { return known.Name == c.issuer }) {
+		if !c.anyone && c.Issuer != caller.LinkIssuer && !slices.ContainsFunc(p.issuers,
+			func(known caller.Issuer) bool { return known.Name == c.Issuer }) {
 			problem("issuer must be "+issuerNames(p), "callers", j, "issuer")
 		}
-		for _, name := range slices.Sorted(maps.Keys(t.Claims)) {
+		for _, name := range slices.Sorted(maps.Keys(c.Claims)) {
 			if err := checkClaim(name); err != nil {
 				problem(err.Error(), "callers", j, "claims", name)
 			}
 			is := &claimIs{claim: name, fold: name == "email"}
-			for i, value := range t.Claims[name] {
+			for i, value := range c.Claims[name] {
 				if what := is.or(value); what != "" {
 					problem(what, "callers", j, "claims", name, i)
 				}
 			}
 			c.conditions = append(c.conditions, is)
 		}
-		c.conditions = append(c.conditions, out.pattern.conditions()...)
+		c.conditions = append(c.conditions, out.pattern.conditions...)
 		if c.links() && !out.deny {
 			c.conditions = append(c.conditions, linkCovers{})
 		}

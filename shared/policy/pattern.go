@@ -21,7 +21,9 @@ type pattern struct {
 	segments []string // of the key, as written
 	prefix   string   // literal text before anything special: a cheap first look
 	claims   []string // what the segments with ${…} must equal, in their order
-	compiled func() *regexp.Regexp
+	// the same, as what a rule asks of its callers
+	conditions []condition
+	compiled   func() *regexp.Regexp
 }
 
 // maxClaim is the longest name of a claim, in bytes.
@@ -89,6 +91,7 @@ func parsePattern(text string) (*pattern, error) {
 			return nil, fmt.Errorf("${%s}: %w", name, checkClaim(name))
 		case name != "":
 			p.claims = append(p.claims, name)
+			p.conditions = append(p.conditions, segmentIs{i, name})
 			probe[i] = "x"
 		case strings.Contains(segment, "${"):
 			return nil, errors.New("${claim} must be a whole segment, with the name of a claim:" +
@@ -111,17 +114,6 @@ func parsePattern(text string) (*pattern, error) {
 	p.prefix, _, _ = strings.Cut(p.prefix, "${")
 	p.compiled = compiled(p.expression)
 	return p, nil
-}
-
-// conditions are what a pattern asks of a caller's claims.
-func (p *pattern) conditions() []condition {
-	var all []condition
-	for at, segment := range p.segments {
-		if name := placeholder(segment); name != "" {
-			all = append(all, segmentIs{at, name})
-		}
-	}
-	return all
 }
 
 // spread is how a segment with ** in it could be meant: **.pdf as **/*.pdf, draft** as draft*/**.

@@ -28,12 +28,18 @@ type rule struct {
 
 // callers is one alternative of a rule's `callers`.
 type callers struct {
+	Issuer     string                    `yaml:"issuer"` // the policy's name of it, or "links"
+	Claims     map[string]oneOrMore[any] `yaml:"claims"`
 	anyone     bool
-	issuer     string // the policy's name of it, or "links"
-	conditions []condition
+	conditions []condition // of Claims, the documents and a link's scope
 }
 
-func (c callers) links() bool { return c.issuer == caller.LinkIssuer }
+func (c *callers) sayAnyone() string {
+	c.anyone = true
+	return "callers is anyone, {issuer: NAME, claims: {…}} or a list of such maps"
+}
+
+func (c callers) links() bool { return c.Issuer == caller.LinkIssuer }
 
 // admits says whether callers of this issuer ("" for guests) may match. Whoever bears a share link
 // is judged by the rules for links alone, but anyone's deny holds for links too.
@@ -41,7 +47,7 @@ func (c callers) admits(issuer string, deny bool) bool {
 	if c.anyone {
 		return issuer != caller.LinkIssuer || deny
 	}
-	return issuer == c.issuer
+	return issuer == c.Issuer
 }
 
 func (r *rule) forAnyone() bool {

@@ -44,8 +44,12 @@ func newReader() *reader {
 	return &reader{keys: map[reflect.Type][]string{}, sets: map[string]*rule{}}
 }
 
-// oneOrMany is a list in whose place a single element may stand.
-type oneOrMany interface{ oneOrMany() }
+// oneOrMore is a list in whose place a single element may stand.
+type oneOrMore[T any] []T
+
+func (oneOrMore[T]) single() {}
+
+type oneOrMany interface{ single() }
 
 // orAnyone is a map in whose place the word anyone may stand.
 type orAnyone interface {
