@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -102,9 +103,10 @@ func TestCasesAreFilled(t *testing.T) {
 	var sent []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		sent = append(sent, r.URL.Path+" "+r.Header.Get("Origin")+" "+string(body)+" "+
-			r.Header.Get("Authorization"))
+		sent = append(sent, fmt.Sprintf("%s %q %s %s", r.URL.Path, r.Header["Origin"], body,
+			r.Header.Get("Authorization")))
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, []string{`{"Code":"A.b"}`, `{"Code":"\u001b[2J"}`}[len(sent)-1])
 	}))
@@ -114,18 +116,30 @@ func TestCasesAreFilled(t *testing.T) {
 	var came []string
 	f.Each(t.Context(), []Exchange{
 		{Name: "1", Want: "403 A.b", Needs: "origin", Header: map[string]string{"Origin": "$origin"}},
-		{Name: "2", Want: "403 A.b", Body: "${document}x", Stranger: true},
+		{Name: "2", Want: "403 A.b", Body: "${document}x", Stranger: true,
+			Header: map[string]string{"Origin": "$nobody"}},
 		{Name: "3", Want: "403", Needs: "token"}, {Name: "4", Want: "403", Refresh: true},
 	}, func(e Exchange, got Answer, err error) {
 		came = append(came, e.Name+": "+got.String()+" "+e.Wrong(got, err))
 	})
-	want := []string{"/g https://a.example  Bearer a.b.c", "/g  oss://b/c.docxx ",
+	want := []string{`/g ["https://a.example"]  Bearer a.b.c`, "/g [] oss://b/c.docxx ",
 		"1: 403 A.b ", "2: 403 expected 403 A.b"}
 	if got := append(sent, came...); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if c := Cases(); len(c.Refusals) < 30 || len(c.Opening) == 0 || len(c.Session) == 0 {
 		t.Errorf("cases are missing: %+v", c)
+	}
+}
+
+// An answer is for the page that asked, a refusal of its proof too.
+func TestAnswersAreForTheirOrigin(t *testing.T) {
+	header := http.Header{"Cache-Control": {"no-store"}, "Access-Control-Allow-Origin": {"*"}}
+	for origin, right := range map[string]bool{"": true, "*": true, "https://a.example": false} {
+		e := Exchange{Want: "401", Header: map[string]string{"Origin": origin}}
+		if wrong := e.Wrong(Answer{Status: 401, Header: header}, nil); (wrong == "") != right {
+			t.Errorf("%q: %q", origin, wrong)
+		}
 	}
 }
 
