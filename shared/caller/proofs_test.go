@@ -128,9 +128,18 @@ func (s *proofs) isAccepted(t *testing.T, token weboffice.Secret, contains []str
 	if again := s.accepted(t, token); !reflect.DeepEqual(again, got) {
 		t.Errorf("%+v, then %+v", got, again)
 	}
+	if _, err := s.Inspect(token); err != nil {
+		t.Errorf("Inspect refuses it: %v", err)
+	}
 	if _, counts := got.Claims["email"]; counts && got.EmailIgnored != "" {
 		t.Error("email is ignored and still there")
 	}
+	shows(t, got, contains...)
+}
+
+// shows says what the caller, as JSON, must contain, or after ! not contain.
+func shows(t *testing.T, got caller.Caller, contains ...string) {
+	t.Helper()
 	got.IssuedAt, got.Expires = got.IssuedAt.UTC(), got.Expires.UTC()
 	shown := string(must(json.Marshal(got)))
 	for _, text := range contains {
@@ -148,7 +157,13 @@ func (s *proofs) isRefused(t *testing.T, token weboffice.Secret, reasons []strin
 	if strings.Contains(why, "Secret") || len(why) > 1500 {
 		t.Errorf("too much: %s", why)
 	}
-	if s.wire.count() > before && !strings.Contains(why, "no key of this kid") {
+	read, err := s.Inspect(token)
+	beforeKeys := !strings.Contains(why, "no key of this kid")
+	if beforeKeys && (err == nil || err.Error() != why) ||
+		read.Claims == nil != strings.HasPrefix(why, "claims: ") {
+		t.Errorf("Inspect gives %+v, %v", read, err)
+	}
+	if s.wire.count() > before && beforeKeys {
 		t.Errorf("it causes requests: %v", s.wire.requests)
 	}
 }
