@@ -197,9 +197,9 @@ func (r Request) Validate() error {
 	case mark.Type != nil && *mark.Type != 0 && *mark.Type != 1:
 		return ErrWatermarkType.New()
 	}
-	for name, structure := range map[string]any{"CredentialConfig": r.CredentialConfig,
-		"Notification": r.Notification} {
+	for i, structure := range []any{r.CredentialConfig, r.Notification} {
 		if text, err := json.Marshal(structure); err != nil || len(text) > maxStructure {
+			name := []string{"CredentialConfig", "Notification"}[i]
 			return ErrStructure.New(name, maxStructure)
 		}
 	}
