@@ -3,7 +3,6 @@ package policy_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -16,16 +15,11 @@ import (
 
 // TestDecisions holds Decide to testdata/decisions.txt, which says how to read it.
 func TestDecisions(t *testing.T) {
-	text, err := os.ReadFile("testdata/decisions.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
 	always := map[string]string{"staff": `"sub": "ann"`, "partners": `"sub": "x", "oid": "x"`,
 		"links": `"jti": "any"`}
 	all := `{"Permission": {"Rename": true, "History": true, "Copy": true, "Export": true, "Print": true}}`
-	for _, part := range strings.Split(string(text), "\n-- ")[1:] {
-		title, lines, _ := strings.Cut(part, "\n")
-		rows := strings.Split(strings.TrimSpace(lines), "\n? ")
+	for _, c := range cases(t, "testdata/decisions.txt") {
+		rows := strings.Split(strings.TrimSpace(c.lines), "\n? ")
 		p := rules(t, "  "+rows[0]+"\n")
 		for _, row := range rows[1:] {
 			column := strings.Split(strings.Join(strings.Fields(row), " ")+" | {}", " | ")
@@ -40,7 +34,7 @@ func TestDecisions(t *testing.T) {
 				}
 				as += "}"
 			}
-			t.Run(title+"/"+column[0], func(t *testing.T) {
+			t.Run(c.name+"/"+column[0], func(t *testing.T) {
 				q := question(t, who(t, p, as), open, strings.Replace(ask, "ALL", all, 1))
 				d, err := decide(p, q)
 				if wrong := unlike(d, err, column[3], column[4]); wrong != "" {

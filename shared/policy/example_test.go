@@ -36,18 +36,9 @@ func ExamplePolicy_Decide() {
 		fmt.Println(err)
 		return
 	}
-	asked, err := weboffice.ParseRequest(
-		[]byte(
-			`{"SourceURI": "oss://team-docs/handbook/welcome.docx", "Permission": {"Copy": true, "Print": true}}`))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	document, err := weboffice.ParseSourceURI(asked.SourceURI)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	asked := weboffice.Request{SourceURI: "oss://team-docs/handbook/welcome.docx",
+		Permission: &weboffice.Permission{Copy: true, Print: true}}
+	document := weboffice.Document{Bucket: "team-docs", Key: "handbook/welcome.docx"}
 	now := time.Now()
 	decision, err := p.Decide(policy.Question{Asked: asked, Document: document, Start: now,
 		Guest: weboffice.NewGuest()}, now)

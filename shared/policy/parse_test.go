@@ -3,7 +3,6 @@ package policy_test
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,49 +39,34 @@ type mistaken struct {
 }
 
 // mistakes reads testdata/mistakes.txt, which says how to read it.
-func mistakes(t testing.TB) []mistaken {
-	t.Helper()
-	text, err := os.ReadFile("testdata/mistakes.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
+func mistakes(t testing.TB) (all []mistaken) {
 	wrap := map[string]func(string) string{"rule": rule, "issuer": issuer, "test": testing1,
 		"head": func(lines string) string { return head + lines }}
-	parts := strings.Split(string(text), "\n-- ")
-	var all []mistaken
-	add := func(name, kind, text string, want []string) {
-		if wrap[kind] != nil {
-			text = wrap[kind](text)
+	add := func(name, lines string) {
+		parts := strings.Split(strings.TrimRight(lines, "\n"), "\n! ")
+		m := mistaken{name: name, text: parts[0]}
+		if kind, rest, _ := strings.Cut(m.text, ":\n"); wrap[kind] != nil {
+			m.text = wrap[kind](rest)
 		}
-		m := mistaken{name: name, text: text}
-		for _, w := range want {
-			times, what, repeated := strings.Cut(w, " × ")
-			if n, err := strconv.Atoi(times); repeated && err == nil {
+		for _, want := range parts[1:] {
+			times, what, _ := strings.Cut(want, " × ")
+			if n, err := strconv.Atoi(times); err == nil {
 				m.want = append(m.want, slices.Repeat([]string{what}, n)...)
 			} else {
-				m.want = append(m.want, w)
+				m.want = append(m.want, want)
 			}
 		}
 		all = append(all, m)
 	}
-	for line := range strings.Lines(parts[0]) {
-		kind, rest, found := strings.Cut(strings.TrimSpace(line), ": ")
-		if want := strings.Split(rest, " ! "); found && wrap[kind] != nil {
-			add(line, kind, want[0], want[1:])
+	for _, c := range cases(t, "testdata/mistakes.txt") {
+		if c.name != "of one line each" {
+			add(c.name, c.lines)
+			continue
 		}
-	}
-	for _, part := range parts[1:] {
-		name, lines, _ := strings.Cut(part, "\n")
-		lines, wanted, _ := strings.Cut(strings.TrimRight(lines, "\n"), "\n! ")
-		kind, rest, _ := strings.Cut(lines, ":\n")
-		if wrap[kind] == nil {
-			rest = lines
+		for line := range strings.Lines(strings.TrimSpace(c.lines)) {
+			kind, rest, _ := strings.Cut(line, ": ")
+			add(line, kind+":\n"+strings.ReplaceAll(rest, " ! ", "\n! "))
 		}
-		var want []string
-		if wanted != "" {
-			want = strings.Split(wanted, "\n! ")
-		}
-		add(name, kind, rest, want)
 	}
 	return all
 }
@@ -211,16 +195,15 @@ func TestAPolicyOfAMebibyteIsRead(t *testing.T) {
 }
 
 func TestStandInOnLoopbackLetsAnyoneSendEverything(t *testing.T) {
-	text := head + `standIn: true
-rules:
+	text := head + `rules:
   - {name: r, documents: oss://team-docs/*, callers: anyone, grant: [view, edit], accept: [User,
      ProjectName, CredentialConfig, Notification, NotifyTopicName]}
 `
-	if _, err := policy.Parse([]byte(text), policy.Options{}); err == nil ||
-		!strings.Contains(err.Error(), "loopback") {
-		t.Errorf("against a real endpoint: %v", err)
+	loopback := policy.Options{Loopback: true}
+	if _, err := policy.Parse([]byte(text), loopback); err == nil {
+		t.Error("without standIn anyone may still send User")
 	}
-	p, err := policy.Parse([]byte(text), policy.Options{Loopback: true})
+	p, err := policy.Parse([]byte("standIn: true\n"+text), loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,9 +211,5 @@ rules:
 		`{"User": {"Id": "u1", "Name": "U"}, "ProjectName": "other"}`)
 	if d.Request.User.Id != "u1" || d.Request.ProjectName != "other" {
 		t.Errorf("got %+v", d.Request)
-	}
-	if _, err := policy.Parse([]byte(strings.Replace(text, "standIn: true\n", "", 1)),
-		policy.Options{Loopback: true}); err == nil {
-		t.Error("without standIn anyone may still send User")
 	}
 }
