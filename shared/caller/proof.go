@@ -83,12 +83,10 @@ func (p *proof) readHeader(raw []byte) error {
 			return errors.New(name + " is not accepted")
 		}
 	}
-	if typ, there := header["typ"]; there {
-		name, _ := typ.(string)
-		name = strings.TrimPrefix(strings.ToLower(name), "application/")
-		if !slices.Contains(acceptedTypes, name) {
-			return errors.New("this typ is not accepted")
-		}
+	typ, _ := header["typ"].(string)
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	if _, there := header["typ"]; there && !slices.Contains(acceptedTypes, typ) {
+		return errors.New("this typ is not accepted")
 	}
 	p.algorithm, _ = header["alg"].(string)
 	id, named := header["kid"]
