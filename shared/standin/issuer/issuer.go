@@ -191,7 +191,7 @@ func (p *Provider) Sign(header map[string]any, payload []byte) weboffice.Secret 
 func changed(object, changes map[string]any) []byte {
 	maps.Copy(object, changes)
 	maps.DeleteFunc(object, func(_ string, value any) bool { return value == nil })
-	return mustJSON(object)
+	return must(json.Marshal(object))
 }
 
 // PublicKey is the public half of the current key, as the key set shows it.
@@ -271,7 +271,7 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_, _ = w.Write(mustJSON(document))
+	_, _ = w.Write(must(json.Marshal(document)))
 }
 
 // arrive counts a request and says what happens to it.
@@ -339,8 +339,6 @@ func sign(signer crypto.Signer, input []byte) []byte {
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-func mustJSON(v any) []byte { return must(json.Marshal(v)) }
 
 // must is for what cannot fail unless a test asks for something impossible.
 func must[T any](value T, err error) T {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -53,14 +54,13 @@ func (s *Server) authenticate(r *http.Request, parameters map[string]string,
 		return badRequest("InvalidTimeStamp.Expired",
 			"Specified time stamp or date value is expired.")
 	}
-	content := sha256.Sum256(body)
-	contentHash := hex.EncodeToString(content[:])
+	contentHash := hexHash(string(body))
 	if r.Header.Get("X-Acs-Content-Sha256") != contentHash {
 		return badSignature
 	}
 	mac := hmac.New(sha256.New, []byte(own.Secret))
-	canonical := sha256.Sum256([]byte(canonicalRequest(r, parameters, proof.signed, contentHash)))
-	mac.Write([]byte(algorithm + "\n" + hex.EncodeToString(canonical[:])))
+	canonical := canonicalRequest(r, parameters, proof.signed, contentHash)
+	mac.Write([]byte(algorithm + "\n" + hexHash(canonical)))
 	if !hmac.Equal(mac.Sum(nil), proof.signature) {
 		return badSignature
 	}
@@ -75,6 +75,8 @@ func (s *Server) authenticate(r *http.Request, parameters map[string]string,
 	defer s.mu.Unlock()
 	return s.nonces.spend(r.Header.Get("X-Acs-Signature-Nonce"), now)
 }
+
+func hexHash(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
 
 // nonces are those of the last half hour. Two generations of them, of which the older is dropped
 // whole, keep the memory flat under load.

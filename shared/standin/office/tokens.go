@@ -2,8 +2,6 @@ package office
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
@@ -100,8 +98,7 @@ func (s *Server) generateTokens(request *Request, base string) (*tokens, *apiErr
 
 // fileID is the same for the same document under the same name, in the vendor's form of 40 digits.
 func fileID(c *settings) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{c.project, c.uri, c.Name}, "\n")))
-	return hex.EncodeToString(sum[:20])
+	return hexHash(strings.Join([]string{c.project, c.uri, c.Name}, "\n"))[:40]
 }
 
 // refreshTokens does the work of RefreshWebofficeToken: the refresh token is spent, and the same
