@@ -262,6 +262,7 @@ func (m *meeting) texts(d demands) (texts []string) {
 			}
 		}
 	}
+	about = append(about, m.ending) // the last segment's too
 	slices.Sort(about)
 	about = slices.Compact(about)
 	for range 2 {
