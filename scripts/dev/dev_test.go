@@ -11,29 +11,16 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"weboffice-functions/shared/standin/local"
 )
 
-// screen is a terminal that tells of each write.
-type screen struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	written chan struct{}
-}
+// writer is a function that takes what is written.
+type writer func([]byte)
 
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case s.written <- struct{}{}:
-	default:
-	}
-	return s.text.Write(p)
-}
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
 func TestItPrintsWhatOnesOwnPageNeeds(t *testing.T) {
 	key := local.NewKey()
@@ -41,18 +28,23 @@ func TestItPrintsWhatOnesOwnPageNeeds(t *testing.T) {
 		"ours": {}, "the shell's": {"WEBOFFICE_LINK_KEYS": key},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := &screen{written: make(chan struct{}, 1)}
+		var out bytes.Buffer
+		begins := make(chan struct{})
 		done := make(chan error, 1)
 		go func() {
 			done <- run(ctx, []string{"-addr", "127.0.0.1:0", "-imm-addr", "127.0.0.1:0"},
-				func(name string) string { return variables[name] }, s)
+				func(name string) string { return variables[name] }, writer(func(p []byte) {
+					if out.Write(p); out.Len() == len(p) {
+						close(begins)
+					}
+				}))
 		}()
-		<-s.written
+		<-begins
 		cancel()
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		text := s.text.String()
+		text := out.String()
 		for _, part := range []string{"/generate\n", "/refresh\n", "aliyun-web-office-sdk.min.js\n",
 			"STS.local local-secret local-token", "scripts/policy link -document"} {
 			if !strings.Contains(text, part) {
@@ -140,11 +132,6 @@ http.createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('GEN
 		t.Errorf("%v: %s", err, text.String())
 	}
 }
-
-// writer is a function that takes what is written.
-type writer func([]byte)
-
-func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
 func TestTerminalSaysWhoAndWhy(t *testing.T) {
 	var text bytes.Buffer
