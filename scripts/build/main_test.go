@@ -194,6 +194,7 @@ func TestArgumentsThatMeanNothing(t *testing.T) {
 		{[]string{"-target", "fc", "-arch", "arm64"}, "amd64"},
 		{[]string{"-arch", "arm64"}, "give -target too"},
 		{[]string{"-target", "lambda", "-arch", "386"}, "arm64 or amd64"},
+		{[]string{"-target", "lambda", "-arch", "amd64", "-policy", "none"}, "none: no such file"},
 		{[]string{"fc"}, "not a flag"},
 	} {
 		if err := run(t.Context(), c.args, os.Getenv, &bytes.Buffer{}); err == nil ||
@@ -205,13 +206,6 @@ func TestArgumentsThatMeanNothing(t *testing.T) {
 	if err := run(t.Context(), nil, os.Getenv, &bytes.Buffer{}); err == nil ||
 		!strings.Contains(err.Error(), "go.mod") {
 		t.Errorf("outside of a module: got %v", err)
-	}
-}
-
-func TestLambdaOnAmd64(t *testing.T) {
-	chosen, err := choose("lambda", "amd64")
-	if err != nil || len(chosen) != 1 || chosen["lambda"] != "amd64" {
-		t.Errorf("got %v, %v", chosen, err)
 	}
 }
 
