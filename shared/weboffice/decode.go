@@ -13,15 +13,14 @@ import (
 )
 
 // decode reads a body, strictly to its end.
-func decode[T any](body []byte) (T, error) {
-	var r, none T
-	if err := check(body, ""); err != nil {
-		return none, err
+func decode[T any](body []byte) (r T, err error) {
+	if err = check(body, ""); err == nil {
+		err = decodeMembers(body, "", reflect.ValueOf(&r).Elem())
 	}
-	if err := decodeMembers(body, "", reflect.ValueOf(&r).Elem()); err != nil {
-		return none, err
+	if err != nil {
+		r = *new(T)
 	}
-	return r, nil
+	return r, err
 }
 
 // What a text may hold before anything is built of it. A request with every parameter has four

@@ -136,13 +136,7 @@ var grants = []struct {
 
 // Grants lists the words in which policies and share links give rights. "view" is the right to open
 // at all.
-func Grants() []string {
-	words := []string{"view"}
-	for _, g := range grants {
-		words = append(words, g.word)
-	}
-	return words
-}
+func Grants() []string { return Permission{false, true, true, true, true, true}.Grants() }
 
 // PermissionOf turns grants into a Permission; an unknown word is an error that lists the known
 // ones.
