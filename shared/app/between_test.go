@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// network is what lies between the functions and IMM: a server at an address of its own, which can
-// be out of reach for a while, and whose connections can be cut.
+// network is what lies between the functions and IMM: a gateway at an address of its own, which can
+// be out of reach for a while, whose connections can be cut, which can answer in IMM's place, and
+// which knows when it has come to rest.
 type network struct {
 	t           testing.TB
 	url         string
@@ -19,6 +20,9 @@ type network struct {
 	server      *http.Server
 	mu          sync.Mutex
 	connections map[*connection]bool
+	rest        *sync.Cond
+	busy        int
+	instead     []http.HandlerFunc
 }
 
 // networkPorts counts ports up from below those that systems give out by themselves, so that nobody
@@ -28,6 +32,7 @@ var networkPorts = func() *atomic.Int32 { var p atomic.Int32; p.Store(20_000); r
 func newNetwork(t testing.TB, imm http.Handler) *network {
 	t.Helper()
 	n := &network{t: t, imm: imm, connections: map[*connection]bool{}}
+	n.rest = sync.NewCond(&n.mu)
 	err := net.ErrClosed
 	for port := networkPorts.Add(1); err != nil; port = networkPorts.Add(1) {
 		if port > 32_000 {
@@ -44,7 +49,7 @@ func newNetwork(t testing.TB, imm http.Handler) *network {
 func (n *network) listen() error {
 	listener, err := net.Listen("tcp", n.url[len("http://"):])
 	if err == nil {
-		n.server = &http.Server{Handler: n.imm}
+		n.server = &http.Server{Handler: n}
 		go func(s *http.Server) { _ = s.Serve(&accepting{listener, n}) }(n.server)
 	}
 	return err
@@ -116,64 +121,48 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// gate stands before the stand-in: a gateway that can answer in its place, and that knows when it
-// has come to rest.
-type gate struct {
-	imm     http.Handler
-	mu      sync.Mutex
-	rest    *sync.Cond
-	busy    int
-	instead []http.HandlerFunc
-}
-
-func newGate(imm http.Handler) *gate {
-	g := &gate{imm: imm}
-	g.rest = sync.NewCond(&g.mu)
-	return g
-}
-
-func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.mu.Lock()
-	g.busy++
-	answer := g.imm.ServeHTTP
-	if r.Method == http.MethodPost && r.URL.Path == "/" && len(g.instead) > 0 {
-		answer, g.instead = g.instead[0], g.instead[1:]
+func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	n.busy++
+	answer := n.imm.ServeHTTP
+	if r.Method == http.MethodPost && r.URL.Path == "/" && len(n.instead) > 0 {
+		answer, n.instead = n.instead[0], n.instead[1:]
 	}
-	g.mu.Unlock()
+	n.mu.Unlock()
 	defer func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.busy--
-		g.rest.Broadcast()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.busy--
+		n.rest.Broadcast()
 	}()
 	answer(w, r)
 }
 
 // answerNext takes the next call in IMM's place.
-func (g *gate) answerNext(with http.HandlerFunc) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.instead = append(g.instead, with)
+func (n *network) answerNext(with http.HandlerFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.instead = append(n.instead, with)
 }
 
 // hold lets the next calls wait: entered tells of each, and release lets all go on.
-func (g *gate) hold(calls int) (entered <-chan struct{}, release func()) {
+func (n *network) hold(calls int) (entered <-chan struct{}, release func()) {
 	arrived, open := make(chan struct{}, calls), make(chan struct{})
 	for range calls {
-		g.answerNext(func(w http.ResponseWriter, r *http.Request) {
+		n.answerNext(func(w http.ResponseWriter, r *http.Request) {
 			arrived <- struct{}{}
 			<-open
-			g.imm.ServeHTTP(w, r)
+			n.imm.ServeHTTP(w, r)
 		})
 	}
 	return arrived, func() { close(open) }
 }
 
 // settle waits until IMM has noticed that whoever left has left.
-func (g *gate) settle() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for g.busy > 0 {
-		g.rest.Wait()
+func (n *network) settle() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for n.busy > 0 {
+		n.rest.Wait()
 	}
 }

@@ -175,7 +175,7 @@ func TestSoak(t *testing.T) {
 			t.Errorf("a page's document is %s", state)
 		}
 	}
-	s.gate.settle()
+	s.network.settle()
 	if files > 0 && most <= files {
 		t.Errorf("%d descriptors at most, %d before: nothing is measured", most, files)
 	}

@@ -69,7 +69,7 @@ func (w *world) faultBetween(what string, arguments []string) (mend func()) {
 	switch what {
 	case "gateway": // answers in IMM's place, in its own words
 		status, _ := strconv.Atoi(arguments[0])
-		w.gate.answerNext(func(w http.ResponseWriter, _ *http.Request) {
+		w.network.answerNext(func(w http.ResponseWriter, _ *http.Request) {
 			for _, pair := range arguments[1:] {
 				name, value, _ := strings.Cut(pair, "=")
 				w.Header().Set(name, value)
@@ -233,7 +233,7 @@ func (s *instance) meet(function string, faults [][]string, options ...option) (
 	}
 	requests, lines, held := len(s.IMM.Requests()), len(s.requestLines()), p.last
 	asked, got := p.ask(options...)
-	s.gate.settle()
+	s.network.settle()
 	logged := s.requestLines()[lines:]
 	if len(logged) != 1 || logged[0]["function"] != asked || logged[0]["requestId"] == "" {
 		return nil, fmt.Errorf("%d log lines: %v", len(logged), logged)
@@ -247,7 +247,7 @@ func (s *instance) meet(function string, faults [][]string, options ...option) (
 		mend()
 	}
 	by := p.carryOn(got)
-	s.gate.settle()
+	s.network.settle()
 	calls := s.IMM.Calls()
 	met = append(met, by, fmt.Sprintf("%d+%d", calls.Generate, calls.Refresh))
 	p.wantOpen()

@@ -91,7 +91,7 @@ func newDeployment(t *testing.T, packages, platform string) *deployment {
 		instance: &instance{world: w, logs: &logs{}, generateURL: "https://generate.example.com/",
 			refreshURL: "https://refresh.example.com/"},
 		platform: platform, packages: packages,
-		local:     map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.IMMURL},
+		local:     map[string]string{"WEBOFFICE_IMM_ENDPOINT": w.network.url},
 		processes: map[string]*process{},
 	}
 	w.logged = append(w.logged, d.logs)
@@ -369,7 +369,7 @@ func platformsRole(t *testing.T, d *deployment) {
 func terminates(t *testing.T, d *deployment) {
 	d.deploy(teamPolicy)
 	p, process := d.page(), d.processes["generate"]
-	entered, release := d.gate.hold(1)
+	entered, release := d.network.hold(1)
 	answered := make(chan reply)
 	go func() { _, got := p.ask(); answered <- got }()
 	<-entered

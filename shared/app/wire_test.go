@@ -93,12 +93,12 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 	p := s.page()
 	for round := range 2 {
 		head, body := p.due()
-		entered, release := s.gate.hold(1)
+		entered, release := s.network.hold(1)
 		c := s.send(head + body)
 		<-entered
 		_ = c.Close()
 		release()
-		s.gate.settle()
+		s.network.settle()
 		if asked, got := p.ask(); got.status != 200 {
 			t.Errorf("%s: %v", asked, got)
 		}

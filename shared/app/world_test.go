@@ -67,7 +67,6 @@ type world struct {
 	t        testing.TB
 	clock    *local.Clock
 	immClock *local.Clock // of tokens and Date headers
-	gate     *gate
 	network  *network
 	signed   atomic.Int64 // nanoseconds by which IMM finds that signatures lie behind
 	burst    atomic.Bool  // the next decision ends in a panic
@@ -91,7 +90,6 @@ func start(t testing.TB) *instance {
 		SignatureNow: func() time.Time {
 			return w.clock.Now().Add(time.Duration(w.signed.Load()))
 		}}})
-	w.network = newNetwork(t, w.gate)
 	first, err := w.another(teamPolicy, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +105,6 @@ func (w *world) run(o local.Options) {
 	o.Policy = []byte(teamPolicy)
 	o.IMM.Credentials = office.Credentials{AccessKeyID: "STS.role", Secret: "role-key-secret-7Yw2",
 		SecurityToken: "role-security-token-9Qp4"}
-	o.Gateway = func(imm http.Handler) http.Handler { w.gate = newGate(imm); return w.gate }
 	o.Generate, o.Refresh = generate.New, refresh.New
 	o.Environment = map[string]string{"WEBOFFICE_USER_SALT": "user-salt-3Kd8",
 		"FC_FUNCTION_NAME": "weboffice"}
@@ -116,6 +113,7 @@ func (w *world) run(o local.Options) {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = w.Close() })
+	w.network = newNetwork(w.t, w.IMM)
 	w.t.Cleanup(func() {
 		w.wantNoSecret()
 		if spends := w.IMM.DoubleSpends(); len(spends) != w.spends {
