@@ -49,6 +49,8 @@ type Options struct {
 
 	IMM    office.Options // Now as above by default; life, URL and Logger are those from above
 	People issuer.Options // Now as above, Algorithm ES256 by default
+	// Gateway makes what answers at the stand-in's address, default the stand-in itself.
+	Gateway func(imm http.Handler) http.Handler
 
 	// Generate and Refresh make the two functions' handlers: generate.New and refresh.New.
 	Generate, Refresh func(*app.App) http.Handler
@@ -88,7 +90,11 @@ func Start(o Options) (_ *Local, err error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	l.serve(listeners[0], l.routes())
-	l.serve(listeners[1], l.IMM)
+	imm := http.Handler(l.IMM)
+	if o.Gateway != nil {
+		imm = o.Gateway(imm)
+	}
+	l.serve(listeners[1], imm)
 	return l, nil
 }
 
