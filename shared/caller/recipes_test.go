@@ -58,7 +58,7 @@ func TestRecipes(t *testing.T) {
 			trusted := rules.Issuers()[0]
 			r := newRig(t, trusted, nil)
 			p := issuer.New(issuer.Options{Shape: name, Now: r.clock.Now, RSA: private})
-			r.wire.next = inProcess{p}
+			r.wire.next = loopback(t, p)
 			right := r.accepted(t, p.Token(nil))
 			if err := opens(rules, right, r.clock.Now()); err != nil {
 				t.Errorf("the right token opens nothing: %v", err)

@@ -3,6 +3,7 @@ package caller_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
@@ -15,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -77,7 +79,20 @@ func (w *wire) count() int {
 	return len(w.requests)
 }
 
-// inProcess answers requests with a handler, without a network.
+// loopback serves a handler over TLS on a port of this machine, and returns the way to it, whatever
+// host a request names.
+func loopback(t testing.TB, h http.Handler) http.RoundTripper {
+	server := httptest.NewTLSServer(h)
+	t.Cleanup(server.Close)
+	transport := server.Client().Transport.(*http.Transport)
+	transport.TLSClientConfig.ServerName = "example.com" // whom its certificate is for
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	return transport
+}
+
+// inProcess answers requests with a handler, without a network: in synthetic time there is none.
 type inProcess struct{ http.Handler }
 
 func (h inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -117,7 +132,7 @@ func provided(t testing.TB, trusted caller.Issuer, algorithm ...string) (rig, *i
 	r := newRig(t, trusted, nil)
 	p := issuer.New(issuer.Options{Now: r.clock.Now, Algorithm: append(algorithm, "ES256")[0]})
 	p.SetURL(issuerURL)
-	r.wire.next = inProcess{p}
+	r.wire.next = loopback(t, p)
 	return r, p
 }
 
