@@ -20,7 +20,6 @@ type Change struct {
 	// a question that shows it, in JSON, as `tests` write one; "" where the search took too long,
 	// and a person has to judge
 	Example string
-	at      [2]uint // the places of the rules; that of none is the last
 }
 
 // Difference is what a new policy means, for whoever reviews it.
@@ -36,17 +35,27 @@ func Diff(old, new *Policy) Difference {
 	d := differ{old: old, new: new}
 	was, is := settingsOf(old), settingsOf(new)
 	d.out.Settings = append(without("- ", was, is), without("+ ", is, was)...)
-	for _, kind := range kindsOf(old, new) {
-		was, is := old.rulesFor(kind.issuer), new.rulesFor(kind.issuer)
-		for i, before := range was {
-			for j, after := range is {
-				d.pair(*kind, before, after, slices.Concat(was[:i], is[:j]))
+	none := &rule{deny: true} // behind the rules of each
+	olds, news := append(slices.Clip(old.rules), none), append(slices.Clip(new.rules), none)
+	kinds := kindsOf(old, new)
+	for i, before := range olds {
+		for j, after := range news {
+			for _, kind := range kinds {
+				var over []*rule // none of a policy that refuses the caller's proof
+				if was := old.issuer(kind.issuer); was != nil {
+					over = append(over, olds[:i]...)
+				} else if before != none {
+					continue
+				}
+				if is := new.issuer(kind.issuer); is != nil {
+					over = append(over, news[:j]...)
+				} else if after != none {
+					continue
+				}
+				d.pair(*kind, before, after, over)
 			}
 		}
 	}
-	slices.SortStableFunc(d.out.Changes, func(a, b Change) int {
-		return slices.Compare(a.at[:], b.at[:])
-	})
 	return d.out
 }
 
@@ -75,24 +84,13 @@ func without(sign string, list, other []string) (rest []string) {
 	return rest
 }
 
-// rulesFor are the rules that callers of an issuer meet, and behind them that there is none. Whose
-// proof the policy refuses meets none.
-func (p *Policy) rulesFor(issuer string) []*rule {
-	none := &rule{deny: true}
-	if p.issuer(issuer) == nil {
-		return []*rule{none}
-	}
-	return append(slices.Clip(p.rules), none)
-}
-
 // pair compares what two rules make of the questions that they decide: that no rule before them
 // matches.
 func (d *differ) pair(m meeting, before, after *rule, over []*rule) {
 	if before.deny && after.deny || d.alike(before, after) {
 		return
 	}
-	c := Change{Old: before.name, New: after.name, at: [2]uint{
-		uint(slices.Index(d.old.rules, before)), uint(slices.Index(d.new.rules, after))}}
+	c := Change{Old: before.name, New: after.name}
 	in := slices.DeleteFunc([]*rule{before, after}, func(r *rule) bool { return r.name == "" })
 	for _, r := range in {
 		if slices.ContainsFunc(over, r.asksLike) {
@@ -131,22 +129,20 @@ func (d *differ) alike(before, after *rule) bool {
 }
 
 // compare looks for a question that the rules of in decide, and that the policies decide otherwise:
-// in documents of every format, with claims of every form.
+// in documents of every format, of a caller with all claims that are filled in somewhere.
 func (d *differ) compare(m meeting, in, out []*rule, c Change) {
 	for _, m.ending = range endings() {
-		for m.form = range 3 {
-			q, sure := m.find(in, out)
-			switch {
-			case !sure:
-				c.What = []string{"not judged, it would take too long: compare the rules by hand"}
-			case q == nil && m.ending == "": // nor is there one with any ending
-				return
-			case q == nil || !d.shows(*q, &c):
-				continue
-			}
-			d.out.Changes = append(d.out.Changes, c)
+		q, sure := m.find(in, out)
+		switch {
+		case !sure:
+			c.What = []string{"not judged, it would take too long: compare the rules by hand"}
+		case q == nil && m.ending == "": // nor is there one with any ending
 			return
+		case q == nil || !d.shows(*q, &c):
+			continue
 		}
+		d.out.Changes = append(d.out.Changes, c)
+		return
 	}
 }
 

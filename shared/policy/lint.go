@@ -87,7 +87,8 @@ func (l *linter) hidden(r *rule, before []*rule) bool {
 // pair compares two rules.
 func (l *linter) pair(earlier, later *rule, hidden bool) {
 	covers := func() bool { return earlier.pattern.covers(later.pattern) }
-	if earlier.forAnyone() && !earlier.deny && !onlyLinks(later) &&
+	notLinks := func(c callers) bool { return !c.links() }
+	if earlier.forAnyone() && !earlier.deny && slices.ContainsFunc(later.callers, notLinks) &&
 		(!later.forAnyone() || later.deny && covers()) {
 		l.warn(earlier, "is for anyone and stands before %q (line %d): anyone comes last",
 			later.name, later.line)
@@ -134,10 +135,6 @@ func (l *linter) evaded(known, anyone *rule) {
 		" anyone, such as %s: whoever leaves the proof out is anyone. Deny `callers:"+
 		" anyone` there too, or add a test `as: anyone` of such a document that expects %[3]q",
 		what, anyone.name, anyone.line, q.Document)
-}
-
-func onlyLinks(r *rule) bool {
-	return !slices.ContainsFunc(r.callers, func(c callers) bool { return !c.links() })
 }
 
 // filledFrom lists the claims that set is filled from.

@@ -21,7 +21,6 @@ type meeting struct {
 	issuer   string   // "" for guests
 	required []string // claims that every such caller has as text
 	extra    []string // claims to add that no condition asks for
-	form     int      // of claims: 0 prefers texts, 1 leaves them out, 2 prefers lists
 	ending   string   // what the document's name must match, or "": any
 	draws    int      // of this search, so far
 	gaveUp   bool     // this search took too long: what it did not find may exist
@@ -63,6 +62,7 @@ type demands struct {
 	segments []string   // expressions for some of its segments
 	claims   map[string][]need
 	equal    map[int][]*claimIs // what shall compare a claim with the segment at a place
+	never    bool               // a link for other documents is refused, whatever the rules say
 }
 
 // need is one comparison of a claim, and whether it shall hold.
@@ -116,12 +116,7 @@ func (s segmentIs) narrow(d *demands, deny, holds bool) {
 	d.equal[s.at] = append(slices.Clip(d.equal[s.at]), is)
 }
 
-// linked is a claim of our own: whether the link covers the document.
-const linked = "$linked"
-
-func (linkCovers) narrow(d *demands, _, holds bool) {
-	(&claimIs{claim: linked, truths: []bool{true}}).narrow(d, false, holds)
-}
+func (linkCovers) narrow(d *demands, _, holds bool) { d.never = d.never || !holds }
 
 // demandsOf is what rules ask for, and that some claims are there.
 func demandsOf(claims []string, rules ...*rule) demands {
@@ -174,6 +169,9 @@ func alternatives(rules []*rule, issuer string) (all [][]*rule) {
 
 // draw draws a question and mends it until no rule of out matches.
 func (m *meeting) draw(d demands, out []*rule) *Question {
+	if d.never {
+		return nil
+	}
 	q := m.choose(d, slices.Sorted(maps.Keys(d.equal)), m.texts(d))
 	if q == nil {
 		return nil
@@ -324,10 +322,6 @@ func (m *meeting) question(d demands) *Question {
 	if m.issuer == caller.LinkIssuer {
 		q.Caller.Link = &caller.Link{ID: "any", Document: q.Asked.SourceURI,
 			Grant: weboffice.Grants()}
-		if q.Caller.Claims[linked] != true {
-			q.Caller.Link.Document += ".other"
-		}
-		delete(q.Caller.Claims, linked)
 	}
 	return q
 }
@@ -357,7 +351,6 @@ func (m *meeting) value(name string, needs []need) (value any, ok bool) {
 	text := m.text(whole, out)
 	if len(needs) == 0 && name != "email" {
 		text = "some " + name
-		list = []any{text}
 	}
 	forms := []any{text, nil, list, true, false, append(slices.Clip(list), 0.5)}
 	switch {
@@ -365,9 +358,6 @@ func (m *meeting) value(name string, needs []need) (value any, ok bool) {
 		forms = forms[:1]
 	case name == "email":
 		forms = forms[:2]
-	}
-	if m.form < len(forms) {
-		forms[0], forms[m.form] = forms[m.form], forms[0]
 	}
 	for _, form := range forms {
 		if form != "" && meets(caller.Claims{"": form}.Find(""), needs) {
