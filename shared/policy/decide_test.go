@@ -265,7 +265,7 @@ func TestClaimThatWouldEndTheJSONAroundIt(t *testing.T) {
     set:
       UserData: '{"name":"${name}","of":["${document.key}"],"inner":"{\"name\":\"${name}\"}"}'
       Watermark: {Value: 'by "${name}"'}
-      CredentialConfig: {Policy: '{"name":"${name}","of":["${document.key}"],"n":1e999}'}
+      CredentialConfig: {Policy: '{"n":1e999,"name":"${name}","of":["${document.key}"]}'}
 `)
 	for _, name := range []string{`x","role":"admin`, `x\","role":"admin`, "Ann", `"`, "<&>",
 		`"},{\ \n`} {

@@ -133,6 +133,7 @@ func TestSchemaAcceptsPoliciesAndMarksMistakes(t *testing.T) {
 		rule("set: {Watermark: {Text: x}}"), rule("accept: [Userdata]"), rule("session: 8"),
 		testing1("{as: somebody, open: oss://team-docs/x.docx, expect: r}"),
 		testing1("{as: anyone, expect: r}"),
+		testing1("{as: anyone, open: oss://team-docs/x.docx, expect: r, granted: [see]}"),
 	} {
 		if judge(text) == nil {
 			t.Errorf("not marked:\n%s", text)
