@@ -67,7 +67,8 @@ type differ struct {
 // settingsOf lists what stands beside the rules.
 func settingsOf(p *Policy) []string {
 	text := fmt.Sprintf("origins: %v\nquickStart: %v\nlimits: %+v\nstandIn: %v\nrevokedLinks: %v",
-		p.origins, p.quickStart, p.limits, p.standIn, p.revokedLinks)
+		p.written.Origins, p.written.QuickStart, p.limits, p.written.StandIn,
+		p.written.RevokedLinks)
 	for _, i := range p.issuers {
 		text += fmt.Sprintf("\nissuer %+v", i)
 	}

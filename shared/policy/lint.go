@@ -19,7 +19,7 @@ type linter struct {
 
 func (l *linter) lint(text file) {
 	l.kinds = kindsOf(l.policy)
-	if len(l.policy.rules) > 0 && len(l.policy.origins) == 0 {
+	if len(l.policy.rules) > 0 && len(l.policy.written.Origins) == 0 {
 		l.problem("no origins: no web page may call, only servers (add a line `origins:" +
 			" [https://your.site]`)")
 	}

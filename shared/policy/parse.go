@@ -112,15 +112,11 @@ func (r *reader) findings() (noted []Finding) {
 }
 
 func (r *reader) policy(text file, o Options) *Policy {
-	p := &Policy{
-		project: text.Project, origins: text.Origins, quickStart: text.QuickStart,
-		standIn: text.StandIn, revokedLinks: text.RevokedLinks, options: o,
-		limits: Limits{
-			Anyone: r.limit(text.Limits.Anyone, Rate{10, time.Minute}, "anyone"),
-			Caller: r.limit(text.Limits.Caller, Rate{60, time.Minute}, "caller"),
-			Total:  r.limit(text.Limits.Total, Rate{}, "total"),
-		},
-	}
+	p := &Policy{written: text, options: o, limits: Limits{
+		Anyone: r.limit(text.Limits.Anyone, Rate{10, time.Minute}, "anyone"),
+		Caller: r.limit(text.Limits.Caller, Rate{60, time.Minute}, "caller"),
+		Total:  r.limit(text.Limits.Total, Rate{}, "total"),
+	}}
 	if text.StandIn && !o.Loopback {
 		r.problem("standIn is for a stand-in on this machine: the IMM endpoint is not a loopback"+
 			" address", "standIn")
@@ -288,7 +284,7 @@ func (r *reader) rule(t ruleText, p *Policy, problem problems) *rule {
 	for j, name := range out.accept {
 		if !slices.Contains(weboffice.ParameterNames(), name) {
 			problem("accept: "+name+" is not a parameter of GenerateWebofficeToken", "accept", j)
-		} else if out.forAnyone() && !p.standIn && slices.Contains(guestsNever, name) {
+		} else if out.forAnyone() && !p.written.StandIn && slices.Contains(guestsNever, name) {
 			problem("accept: "+name+" cannot be left to anyone", "accept", j)
 		}
 	}

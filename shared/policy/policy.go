@@ -35,15 +35,11 @@ const DefaultSession = 12 * time.Hour
 
 // Policy is a parsed policy. It never changes and is safe for concurrent use.
 type Policy struct {
-	project      string
-	origins      []string
-	quickStart   bool
-	standIn      bool
-	limits       Limits
-	issuers      []caller.Issuer
-	rules        []*rule
-	revokedLinks []string
-	options      Options
+	written file
+	limits  Limits
+	issuers []caller.Issuer
+	rules   []*rule
+	options Options
 }
 
 // Options is what a policy file does not say itself.
@@ -79,10 +75,10 @@ func (r Rate) String() string {
 }
 
 // Origins lists the web origins that may call, exact.
-func (p *Policy) Origins() []string { return slices.Clone(p.origins) }
+func (p *Policy) Origins() []string { return slices.Clone(p.written.Origins) }
 
 // QuickStart says whether GET with query parameters is served.
-func (p *Policy) QuickStart() bool { return p.quickStart }
+func (p *Policy) QuickStart() bool { return p.written.QuickStart }
 
 // Limits returns the limits.
 func (p *Policy) Limits() Limits { return p.limits }
@@ -91,7 +87,7 @@ func (p *Policy) Limits() Limits { return p.limits }
 func (p *Policy) Issuers() []caller.Issuer { return slices.Clone(p.issuers) }
 
 // RevokedLinks lists the jti of share links that have been ended.
-func (p *Policy) RevokedLinks() []string { return slices.Clone(p.revokedLinks) }
+func (p *Policy) RevokedLinks() []string { return slices.Clone(p.written.RevokedLinks) }
 
 // UsesLinks says whether a rule lets share links in.
 func (p *Policy) UsesLinks() bool {
@@ -104,7 +100,7 @@ func (p *Policy) UsesLinks() bool {
 func (p *Policy) Rules() int { return len(p.rules) }
 
 // Project is the IMM project where a rule names none; it may be empty when every rule names one.
-func (p *Policy) Project() string { return cmp.Or(p.project, p.options.Project) }
+func (p *Policy) Project() string { return cmp.Or(p.written.Project, p.options.Project) }
 
 // Projects lists the IMM projects that rules use.
 func (p *Policy) Projects() []string {
