@@ -102,6 +102,17 @@ func TestWarningsOfManySegmentsComeInTime(t *testing.T) {
 	}
 }
 
+// A name with 400 a and 400 b in any order is more than the search looks for: it says so.
+func TestASearchThatWouldTakeTooLongIsNotSure(t *testing.T) {
+	of := func(letter string) string { return "oss://team-docs/" + strings.Repeat("*"+letter, 400) }
+	if policy.Apart(of("a"), of("b")) {
+		t.Error("it is sure that there is no such name")
+	}
+	if !policy.Apart("oss://team-docs/*a", "oss://team-docs/*b") {
+		t.Error("it is not sure that no name ends in a and in b")
+	}
+}
+
 func TestCallersOfTests(t *testing.T) {
 	p := rules(t,
 		"  - {name: r, documents: oss://team-docs/*, callers: {issuer: staff}, grant: [view]}\n")

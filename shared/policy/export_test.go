@@ -25,3 +25,11 @@ func Between(in, out string) (key string, sure bool) {
 	}
 	return found.Document.Key, true
 }
+
+// Apart says whether two document patterns surely have no document in common. Both must be patterns.
+func Apart(one, other string) bool {
+	p, _ := parsePattern(one)
+	q, _ := parsePattern(other)
+	both, sure := (&meeting{}).find([]*rule{documents(p), documents(q)}, nil)
+	return both == nil && sure
+}

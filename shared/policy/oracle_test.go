@@ -313,8 +313,8 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request) verdict {
 		value, isSent := sent[name]
 		fixed, isFixed := set[name]
 		repeats := isSent && reflect.DeepEqual(value, given[name])
-		if isSent && !repeats && !has(r.Accept, name) &&
-			!has([]string{"Filename", "PreviewPages", "Hidecmb"}, name) {
+		if isSent && !repeats && !slices.Contains(r.Accept, name) &&
+			!slices.Contains([]string{"Filename", "PreviewPages", "Hidecmb"}, name) {
 			return verdict{Code: "Forbidden." + name}
 		}
 		switch {
@@ -337,11 +337,11 @@ func (m model) open(r modelRule, p *person, asked weboffice.Request) verdict {
 		grants[g] = true
 	}
 	if p != nil && p.Issuer == "links" {
-		if !has(p.Grant, "view") {
+		if !slices.Contains(p.Grant, "view") {
 			return verdict{Code: "Forbidden"}
 		}
 		for g := range grants {
-			grants[g] = has(p.Grant, g)
+			grants[g] = slices.Contains(p.Grant, g)
 		}
 	}
 	if a := asked.Permission; a != nil {
@@ -471,13 +471,4 @@ func fill(template string, claim func(string) any, uri string) (string, bool) {
 	}) != ""
 	tail, ok := fill(after, claim, uri)
 	return before + value + tail, isText && seen && ok
-}
-
-func has(list []string, word string) bool {
-	for _, w := range list {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }

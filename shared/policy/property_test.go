@@ -368,10 +368,7 @@ func TestDecideEqualsTheOracle(t *testing.T) {
 func compare(t *testing.T, d random, count map[string]int) {
 	m := d.model()
 	text := m.yaml()
-	p, err := policy.Parse(text, policy.Options{Salt: salt})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
+	p := mustParse(t, string(text))
 	shown, hidden := withoutHidden(t, m)
 	count["hidden"] += hidden
 	for range 12 {
@@ -382,6 +379,7 @@ func compare(t *testing.T, d random, count map[string]int) {
 		q := question(t, who(t, p, ""), asked.SourceURI, "")
 		q.Asked = asked
 		if visitor != nil {
+			var err error
 			if q.Caller, err = p.CallerOf(visitor.claims()); err != nil {
 				t.Fatalf("%v\n%+v", err, visitor)
 			}
@@ -425,11 +423,7 @@ func withoutHidden(t *testing.T, m model) (*policy.Policy, int) {
 	}
 	m.Rules = slices.DeleteFunc(slices.Clone(m.Rules),
 		func(r modelRule) bool { return hidden[r.Name] })
-	shown, err := policy.Parse(m.yaml(), policy.Options{Salt: salt})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return shown, len(hidden)
+	return mustParse(t, string(m.yaml())), len(hidden)
 }
 
 // explained checks that an explanation names every rule up to the one that decided, and that one
