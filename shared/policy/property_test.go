@@ -330,7 +330,7 @@ func (p *person) claims() map[string]any {
 }
 
 func TestDecideEqualsTheOracle(t *testing.T) {
-	policies, seeds := 700, []uint64{1, seed(t), 13848204365043022529}
+	policies, seeds := 400, []uint64{1, seed(t), 13848204365043022529}
 	if testing.Short() {
 		policies, seeds = 300, seeds[:2]
 	}
