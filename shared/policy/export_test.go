@@ -26,7 +26,7 @@ func Between(in, out string) (key string, sure bool) {
 	return found.Document.Key, true
 }
 
-// Apart says whether two document patterns surely have no document in common. Both must be patterns.
+// Apart says whether two document patterns surely have no document in common.
 func Apart(one, other string) bool {
 	p, _ := parsePattern(one)
 	q, _ := parsePattern(other)
