@@ -133,17 +133,19 @@ func (d *differ) alike(before, after *rule) bool {
 // in documents of every format, of a caller with all claims that are filled in somewhere.
 func (d *differ) compare(m meeting, in, out []*rule, c Change) {
 	for _, m.ending = range endings() {
-		q, sure := m.find(in, out)
-		switch {
-		case !sure:
-			c.What = []string{"not judged, it would take too long: compare the rules by hand"}
-		case q == nil && m.ending == "": // nor is there one with any ending
+		for _, m.plain = range []bool{true, false} {
+			q, sure := m.find(in, out)
+			switch {
+			case !sure:
+				c.What = []string{"not judged, it would take too long: compare the rules by hand"}
+			case q == nil && m.ending == "" && !m.plain: // nor is there one with any ending
+				return
+			case q == nil || !d.shows(*q, &c):
+				continue
+			}
+			d.out.Changes = append(d.out.Changes, c)
 			return
-		case q == nil || !d.shows(*q, &c):
-			continue
 		}
-		d.out.Changes = append(d.out.Changes, c)
-		return
 	}
 }
 

@@ -21,6 +21,7 @@ type meeting struct {
 	issuer   string   // "" for guests
 	required []string // claims that every such caller has as text
 	extra    []string // claims to add that no condition asks for
+	plain    bool     // the extra claims are texts, as what is filled in must be
 	ending   string   // what the document's name must match, or "": any
 	draws    int      // of this search, so far
 	gaveUp   bool     // this search took too long: what it did not find may exist
@@ -354,7 +355,7 @@ func (m *meeting) value(name string, needs []need) (value any, ok bool) {
 	}
 	forms := []any{text, nil, list, true, false, append(slices.Clip(list), 0.5)}
 	switch {
-	case slices.Contains(m.required, name):
+	case slices.Contains(m.required, name), m.plain && slices.Contains(m.extra, name):
 		forms = forms[:1]
 	case name == "email":
 		forms = forms[:2]
