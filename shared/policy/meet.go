@@ -168,7 +168,8 @@ func alternatives(rules []*rule, issuer string) (all [][]*rule) {
 	return all
 }
 
-// draw draws a question and mends it until no rule of out matches.
+// draw draws a question and mends it until no rule of out matches. Where one does, one of its
+// conditions is made to fail or, when none can, the document is kept out of its pattern.
 func (m *meeting) draw(d demands, out []*rule) *Question {
 	if d.never {
 		return nil
@@ -278,6 +279,8 @@ func (m *meeting) texts(d demands) (texts []string) {
 	return texts
 }
 
+// Keys that ParseSourceURI takes, but for characters that it refuses: no segment is empty, . or ..,
+// and none begins or ends with a space.
 const (
 	oneSegment = `([^/ .]([^/]*[^/ ])?|\.[^/ .]|\.[^/]+[^/ ])`
 	anyURI     = `oss://[^/]+/` + oneSegment + `(/` + oneSegment + `)*`
@@ -353,6 +356,7 @@ func (m *meeting) value(name string, needs []need) (value any, ok bool) {
 	if len(needs) == 0 && name != "email" {
 		text = "some " + name
 	}
+	// the last is a list with an element that cannot be compared, which a deny rule takes for a match
 	forms := []any{text, nil, list, true, false, append(slices.Clip(list), 0.5)}
 	switch {
 	case slices.Contains(m.required, name), m.plain && slices.Contains(m.extra, name):

@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// This file finds texts by walking the programs of several expressions side by side, letter by
+// letter. Package regexp runs such programs too, but each alone and on a text that it is given.
+
 // maxStates bounds the search for a text, and its instructions. Patterns that people write stay far
 // below.
 const maxStates = 50_000
