@@ -356,7 +356,7 @@ func (m *meeting) value(name string, needs []need) (value any, ok bool) {
 	if len(needs) == 0 && name != "email" {
 		text = "some " + name
 	}
-	// the last is a list with an element that cannot be compared, which a deny rule takes for a match
+	// the last has an element that cannot be compared, which a deny rule takes for a match
 	forms := []any{text, nil, list, true, false, append(slices.Clip(list), 0.5)}
 	switch {
 	case slices.Contains(m.required, name), m.plain && slices.Contains(m.extra, name):
