@@ -30,7 +30,7 @@ func (d *doctor) checkEnvironment() {
 		variable, _, _ := strings.Cut(problem, " ")
 		variable = strings.TrimSuffix(variable, ":")
 		if strings.HasPrefix(variable, "WEBOFFICE_") && d.getenv(variable) == "" {
-			d.addUnseen(variable, "it is not set here", variable)
+			d.say("not set", variable)
 			continue
 		}
 		d.addProblem(failure, problem)
@@ -40,8 +40,8 @@ func (d *doctor) checkEnvironment() {
 		d.config.IMMEndpoint = d.getenv("WEBOFFICE_IMM_ENDPOINT") // the default has a hole
 	}
 	if err == nil {
-		d.ok("environment", "session keys %d, link keys %d, region %s, IMM at %s, no DEBUG",
-			len(config.SessionKeys), len(config.LinkKeys), config.Region, config.IMMEndpoint)
+		d.say("environment", len(config.SessionKeys), len(config.LinkKeys), config.Region,
+			config.IMMEndpoint)
 	}
 }
 
@@ -65,38 +65,34 @@ func (d *doctor) readPolicy() (report policy.Report) {
 func (d *doctor) checkPolicy() {
 	report := d.readPolicy()
 	for _, found := range report.Mistakes {
-		fix := "correct " + d.given("policy") + " at this line:column"
 		if found.Line == 0 {
-			fix = "name the policy that is deployed with -policy"
+			d.say("no policy", found)
+		} else {
+			d.say("mistake", found)
 		}
-		d.add(failure, "policy", found.Error(), fix)
 	}
 	for _, found := range report.Failures {
-		d.add(failure, "policy test", found.Error(),
-			"correct the rule or the test; go run ./scripts/policy explain says which rule decides")
+		d.say("failed test", found)
 	}
 	for _, found := range report.Warnings {
-		d.add(warning, "policy", found.Error(), "change the rule, or the order of the rules")
+		d.say("warning", found)
 	}
 	rules := d.rules
 	switch {
 	case rules == nil:
 		return
 	case rules.Rules() == 0:
-		d.add(warning, "policy", "no rules: it opens nothing", "write rules in "+d.given("policy"))
+		d.say("no rules")
 	case report.Tests == 0:
-		d.add(warning, "policy", "no tests",
-			"add `tests`, a refusal for each thing that must stay closed")
+		d.say("no tests")
 	case report.Err() == nil:
-		d.ok("policy", "%d rules, %d tests pass", rules.Rules(), report.Tests)
+		d.say("policy", rules.Rules(), report.Tests)
 	}
 	if rules.UsesLinks() && d.getenv("WEBOFFICE_LINK_KEYS") == "" {
-		d.addUnseen("WEBOFFICE_LINK_KEYS", "rules let share links in, and no key is set here",
-			"WEBOFFICE_LINK_KEYS")
+		d.say("no link key")
 	}
 	if slices.Contains(rules.Projects(), unnamed) {
-		d.addUnseen("IMM project",
-			"the policy leaves it to WEBOFFICE_PROJECT, which is not set here", "WEBOFFICE_PROJECT")
+		d.say("no project")
 	}
 }
 
@@ -110,7 +106,7 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 		RevokedLinks: d.rules.RevokedLinks(), Client: &http.Client{}, Now: d.now, Logger: d.log,
 	})
 	if err != nil {
-		d.add(failure, "issuers", err.Error(), "correct `issuers` in the policy")
+		d.say("issuers", err)
 		return
 	}
 	for _, issuer := range d.rules.Issuers() {
@@ -120,9 +116,9 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 			continue
 		}
 		if issuer.Keys != "" {
-			d.ok("issuer "+issuer.Name, "%s has keys", issuer.Keys)
+			d.say("issuer keys", issuer.Name, issuer.Keys)
 		} else {
-			d.ok("issuer "+issuer.Name, "%s names itself and its keys", issuer.URL)
+			d.say("issuer", issuer.Name, issuer.URL)
 		}
 	}
 	if d.given("token") == "" {
@@ -133,12 +129,10 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 		d.caller, err = verifier.Verify(ctx, proof)
 	}
 	if err != nil {
-		d.add(failure, "-token", fmt.Sprint(weboffice.AsError(err).Cause),
-			"put a new proof into the file, of an issuer of the policy and for its audience")
+		d.say("bad proof", weboffice.AsError(err).Cause)
 		return
 	}
-	d.ok("-token", "a proof of issuer %s until %s", d.caller.Issuer,
-		d.caller.Expires.UTC().Format(time.RFC3339))
+	d.say("proof", d.caller.Issuer, d.caller.Expires.UTC().Format(time.RFC3339))
 }
 
 // checkClock holds this machine's clock against IMM's, by a request that is neither signed nor
@@ -146,7 +140,7 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 func (d *doctor) checkClock(ctx context.Context) {
 	endpoint, err := imm.ParseEndpoint(d.config.IMMEndpoint)
 	if d.config.IMMEndpoint == "" {
-		d.addUnseen("clock", "no region whose IMM could be asked", "WEBOFFICE_REGION")
+		d.say("no clock")
 	}
 	if err != nil {
 		return // said with the environment
@@ -154,23 +148,20 @@ func (d *doctor) checkClock(ctx context.Context) {
 	f := exchange.Functions{Generate: endpoint.String(), Client: exchange.NewClient(patience)}
 	got, err := f.Send(ctx, exchange.Exchange{Method: http.MethodHead})
 	if err != nil {
-		d.add(failure, "IMM endpoint", err.Error(),
-			"check WEBOFFICE_REGION, WEBOFFICE_IMM_ENDPOINT and this machine's network")
+		d.say("no endpoint", err)
 		return
 	}
 	date, err := http.ParseTime(got.Header.Get("Date"))
-	const fix = "set this machine's clock: proofs and signatures are refused by time"
 	skew := d.now().Sub(date).Round(time.Second)
 	switch {
 	case err != nil:
-		d.add(warning, "clock", "nothing to hold it against",
-			"see that nothing answers in IMM's place: its answer has no Date")
+		d.say("no date")
 	case skew.Abs() > 15*time.Minute:
-		d.add(failure, "clock", skew.String()+" from IMM's", fix)
+		d.say("clock far off", skew)
 	case skew.Abs() > time.Minute:
-		d.add(warning, "clock", skew.String()+" from IMM's", fix)
+		d.say("clock off", skew)
 	default:
-		d.ok("clock", "%v from IMM's", skew)
+		d.say("clock", skew)
 	}
 }
 
@@ -199,8 +190,7 @@ func (d *doctor) checkIdentity(ctx context.Context) {
 		case strings.HasPrefix(problem, "AWS_"):
 			d.addProblem(warning, problem)
 		case strings.HasPrefix(problem, "no "): // the functions have a role of their own
-			d.addUnseen("identity", "no credentials here; `s config` keeps its keys to itself",
-				"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
+			d.say("no identity")
 		case !longLived || !strings.HasPrefix(problem, "ALIBABA_CLOUD_SECURITY_TOKEN"):
 			d.addProblem(failure, problem)
 		}
@@ -216,14 +206,12 @@ func (d *doctor) checkIdentity(ctx context.Context) {
 			d.addError(status, "identity", found+": ", err)
 		} else {
 			d.source = source
-			d.ok("identity", "%s, with a security token", found)
+			d.say("identity", found)
 		}
 	}
 	if d.source == nil && longLived {
 		d.source = accessKey{AccessKeyID: id, AccessKeySecret: secret}
-		d.add(warning, "identity",
-			"a long-lived AccessKey: doctor signs with it, the functions refuse it",
-			"give the functions a RAM role, and keep this key out of their environment")
+		d.say("long-lived")
 	}
 }
 
@@ -235,13 +223,11 @@ func (d *doctor) addError(status, check, before string, err error) {
 	if public.Cause != nil {
 		found += " (" + strings.TrimSpace(public.Cause.Error()+" "+public.IMMRequestID) + ")"
 	}
-	fix := "correct -document, -token or the rule (go run ./scripts/policy explain); " +
-		"a busy or failing service: run doctor again"
+	name := "refused"
 	if public.Kind == weboffice.NotFound {
-		fix = "upload it or correct -document; its bucket is in the project's region, " +
-			"and IMM's service role may read it"
+		name = "not found"
 	}
-	d.add(status, check, found, cmp.Or(public.Fix, fix))
+	d.add(status, check, found, cmp.Or(public.Fix, d.sentences[name].Fix))
 }
 
 // checkDocument opens -document for viewing, with what the deciding rule sends.
@@ -250,11 +236,10 @@ func (d *doctor) checkDocument(ctx context.Context) {
 		Credentials: d.source, Now: d.now, Logger: d.log})
 	switch {
 	case d.given("document") == "":
-		d.addUnseen("document", "whether IMM opens one, and what its role may do", "-document")
+		d.say("no document")
 		return
 	case err != nil || d.rules == nil || d.source == nil:
-		d.add(unseen, "document", "not tried: it needs an endpoint, a policy and credentials",
-			"see the lines above")
+		d.say("not tried")
 		return
 	}
 	var decision policy.Decision
@@ -267,7 +252,7 @@ func (d *doctor) checkDocument(ctx context.Context) {
 			Document: parsed, Start: d.now(), Guest: weboffice.NewGuest()}, d.now())
 	}
 	if decision.Request.ProjectName == unnamed {
-		d.addUnseen("document", "no IMM project to open it in", "WEBOFFICE_PROJECT")
+		d.say("no document project")
 		return
 	}
 	if err == nil {
@@ -277,8 +262,7 @@ func (d *doctor) checkDocument(ctx context.Context) {
 		d.addError(failure, "document", "", err)
 		return
 	}
-	d.ok("document", "opens for viewing by rule %q in project %s: one billed call, RequestId %s",
-		decision.Rule, decision.Request.ProjectName, tokens.RequestID)
+	d.say("document", decision.Rule, decision.Request.ProjectName, tokens.RequestID)
 	if d.given("outside") != "" {
 		d.checkConfinement(ctx, client, decision)
 	}
@@ -288,9 +272,7 @@ func (d *doctor) checkDocument(ctx context.Context) {
 // keep it out. The service may ignore a Policy without a ServiceRole.
 func (d *doctor) checkConfinement(ctx context.Context, c *imm.Client, decision policy.Decision) {
 	if decision.Request.CredentialConfig == nil {
-		found := fmt.Sprintf("rule %q sets no CredentialConfig", decision.Rule)
-		d.add(failure, "confinement", found,
-			"leave -outside out, or set what -print-policies prints")
+		d.say("not confined", decision.Rule)
 		return
 	}
 	outside := d.given("outside")
@@ -298,14 +280,11 @@ func (d *doctor) checkConfinement(ctx context.Context, c *imm.Client, decision p
 	_, err := c.Generate(ctx, decision.Request)
 	switch public := weboffice.AsError(err); {
 	case err == nil:
-		d.add(failure, "confinement", "IMM opens "+outside+" in the session of another document",
-			"set ServiceRole beside Policy, as -print-policies prints; if it stays so, the "+
-				"service ignores it: do not rely on it")
+		d.say("open outside", outside)
 	case public.Kind == weboffice.NotFound:
-		d.add(failure, "confinement", "there is no such document: its refusal proves nothing",
-			"name one with -outside that the project can open")
+		d.say("none outside")
 	default:
-		d.ok("confinement", "IMM refuses %s: %v", outside, public)
+		d.say("confined", outside, public)
 	}
 }
 
@@ -319,39 +298,18 @@ func (d *doctor) checkFunctions(ctx context.Context) {
 		Client: exchange.NewClient(patience), Names: map[string]string{"origin": origin,
 			"token": "any", "document": "none, and whoever looks at it believed the bad proof"}}
 	if f.Generate+f.Refresh == "" {
-		d.addUnseen("functions", "whether they answer, and to whom", "-generate", "-refresh")
+		d.say("no functions")
 	}
 	cases := exchange.Cases()
 	all := slices.DeleteFunc(append(cases.Refusals, cases.Opening...),
 		func(e exchange.Exchange) bool { return !e.Doctor })
 	f.Each(ctx, all, func(e exchange.Exchange, got exchange.Answer, err error) {
 		if wrong := e.Wrong(got, err); wrong == "" {
-			d.ok(e.Name, "%v", got)
+			d.say("answer", e.Name, got)
 		} else {
-			d.add(failure, e.Name, fmt.Sprintf("%v, %s", got, wrong), fixOf(e, got))
+			stored := !strings.Contains(got.Header.Get("Cache-Control"), "no-store")
+			fix := execute("fixes.tmpl", map[string]any{"Case": e, "Got": got, "Stored": stored})
+			d.add(failure, e.Name, fmt.Sprintf("%v, %s", got, wrong), strings.TrimSpace(fix))
 		}
 	})
-}
-
-// fixOf is the fix where something else came back than what must.
-func fixOf(e exchange.Exchange, got exchange.Answer) string {
-	switch expected := e.Expected(got); {
-	case got.Status == 0:
-		return "give the https URL that the deployment prints, and see that this machine reaches it"
-	case expected && !strings.Contains(got.Header.Get("Cache-Control"), "no-store"):
-		return "let nothing change the function's Cache-Control: no-store, tokens would be cached"
-	case expected:
-		return "let the function alone answer CORS: no CORS settings on the domain, the trigger " +
-			"or the function URL"
-	case got.Body.Code == "Forbidden.Origin":
-		return "add the origin to `origins` in the policy, and deploy"
-	case got.Status == http.StatusForbidden:
-		return "the gateway refused it: OPTIONS and POST in the trigger's methods, authType " +
-			"anonymous; on Lambda AuthType: NONE as a literal"
-	case got.Status == http.StatusTooManyRequests || got.Status >= http.StatusInternalServerError:
-		return "run doctor again in a minute; if it stays so, read the function's log: it names " +
-			"what is wrong, with the fix"
-	}
-	return "see that this URL is this function's, deployed with this policy, and that nothing " +
-		"answers in its place"
 }

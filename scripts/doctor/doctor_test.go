@@ -481,3 +481,27 @@ func FuzzAddProblem(f *testing.F) {
 		}
 	})
 }
+
+// TestSentences: each sentence is said somewhere, and none is missing.
+func TestSentences(t *testing.T) {
+	d := &doctor{}
+	d.flags(func(string) string { return "" })
+	code := ""
+	for _, file := range []string{"main.go", "checks.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code += string(text)
+	}
+	for _, found := range regexp.MustCompile(`d\.say\("([^"]*)"`).FindAllStringSubmatch(code, -1) {
+		if d.sentences[found[1]].Says == "" {
+			t.Errorf("sentences.yaml has no %q", found[1])
+		}
+	}
+	for name := range d.sentences {
+		if !strings.Contains(code, `"`+name+`"`) {
+			t.Errorf("nobody says %q", name)
+		}
+	}
+}

@@ -18,13 +18,14 @@ package main
 import (
 	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,6 +54,8 @@ type doctor struct {
 	out    io.Writer
 	counts map[string]int // of lines, by status
 	wanted []string       // what to put into the shell, or to give as a flag, to see all
+	// of sentences.yaml
+	sentences map[string]struct{ Status, Says, Fix, Give string }
 
 	config app.Config
 	debug  bool               // the SDK would print secrets
@@ -62,8 +65,10 @@ type doctor struct {
 	source credentials.Source // nil: none that works
 }
 
-//go:embed flags.yaml
-var flagsText []byte
+// files are the program's texts.
+//
+//go:embed *.yaml *.tmpl
+var files embed.FS
 
 // setting is an entry of flags.yaml, and what it was set to.
 type setting struct {
@@ -75,8 +80,12 @@ type setting struct {
 
 func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	if err := yaml.Load(flagsText, &d.settings, yaml.WithKnownFields()); err != nil {
-		panic(err) // it is a part of the program
+	for name, into := range map[string]any{"flags.yaml": &d.settings,
+		"sentences.yaml": &d.sentences} {
+		text, err := files.ReadFile(name)
+		if err = cmp.Or(err, yaml.Load(text, into, yaml.WithKnownFields())); err != nil {
+			panic(err) // it is a part of the program
+		}
 	}
 	for i, s := range d.settings {
 		for _, name := range slices.Backward(s.Shell) {
@@ -156,19 +165,19 @@ func (d *doctor) add(status, check, found, fix string) {
 	fmt.Fprintf(d.out, "%-8s %s\n", status, strings.ReplaceAll(text, "\n", "\n         "))
 }
 
-// ok prints what is as it must be.
-func (d *doctor) ok(check, found string, args ...any) {
-	d.add(fine, check, fmt.Sprintf(found, args...), "")
-}
-
-// addUnseen prints what cannot be looked at without what is wanted, variables or flags.
-func (d *doctor) addUnseen(check, found string, wanted ...string) {
-	d.add(unseen, check, found, "to see it, give "+strings.Join(wanted, ", "))
-	for _, w := range wanted {
-		if !slices.Contains(d.wanted, w) {
-			d.wanted = append(d.wanted, w)
+// say prints a sentence of sentences.yaml.
+func (d *doctor) say(name string, args ...any) {
+	s := d.sentences[name]
+	check, found, _ := strings.Cut(fmt.Sprintf(s.Says, args...), ": ")
+	fix := os.Expand(s.Fix, d.given)
+	if s.Give != "" {
+		give := fmt.Sprintf(s.Give, args...)
+		fix = "to see it, give " + give
+		if !slices.Contains(d.wanted, give) {
+			d.wanted = append(d.wanted, give)
 		}
 	}
+	d.add(cmp.Or(s.Status, unseen), check, found, fix)
 }
 
 // addProblem prints a problem in the words of app and credentials: VARIABLE, what is wrong, what to
@@ -190,23 +199,14 @@ func each(err error) []string {
 	return strings.Split(err.Error(), "\n")
 }
 
-var (
-	//go:embed policies.tmpl
-	policiesText string
-	//go:embed commands.tmpl
-	commandsText string
-)
-
 // fill fills a template with what the deployment consists of.
-func (d *doctor) fill(text string) string {
+func (d *doctor) fill(name string) string {
 	base := func(variable, otherwise string) string { // of an ARN or a name
 		value := d.getenv(variable)
 		return cmp.Or(value[strings.LastIndex(value, "/")+1:], otherwise)
 	}
-	var filled strings.Builder
 	stack := d.given("stack")
-	// neither map nor builder fails
-	_ = template.Must(template.New("").Parse(text)).Execute(&filled, map[string]any{
+	return execute(name, map[string]any{
 		"Account": d.given("account"), "Region": cmp.Or(d.given("region"), d.config.Region),
 		"Projects": d.projects(), "Histories": d.histories(), "Lambda": d.lambda, "Stack": stack,
 		"Audience": d.given("audience"), "Issuer": d.given("issuer"),
@@ -215,6 +215,12 @@ func (d *doctor) fill(text string) string {
 		"Subject": fmt.Sprintf("arn:aws:iam::%s:role/%s-%s", d.given("aws-account"), stack,
 			d.given("aws-region")),
 	})
+}
+
+func execute(name string, with map[string]any) string {
+	var filled strings.Builder
+	// neither map nor builder fails
+	_ = template.Must(template.ParseFS(files, name)).Execute(&filled, with)
 	return filled.String()
 }
 
@@ -250,12 +256,12 @@ func (d *doctor) histories() map[string]bool {
 // would have a hole.
 func (d *doctor) listCommands() {
 	if d.config.Region == "" {
-		d.addUnseen("buckets, IMM project and quota", "no region to ask in", "WEBOFFICE_REGION")
+		d.say("no region")
 	}
 	if d.lambda && d.given("stack") == "" {
-		d.addUnseen("spending cap", "no stack to ask for", "-stack")
+		d.say("no stack")
 	}
-	for text := range strings.Lines(d.fill(commandsText)) {
+	for text := range strings.Lines(d.fill("commands.tmpl")) {
 		if parts := strings.SplitN(strings.TrimSpace(text), "|", 3); len(parts) == 3 {
 			d.add(todo, parts[0], "look for "+parts[1], parts[2])
 		}
@@ -283,6 +289,6 @@ func (d *doctor) printPolicies() error {
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	_, err := io.WriteString(d.out, d.fill(policiesText))
+	_, err := io.WriteString(d.out, d.fill("policies.tmpl"))
 	return err
 }
