@@ -162,16 +162,17 @@ func TestNameRefusedAtTheSecondTry(t *testing.T) {
 	}
 }
 
-// blocked is a source of credentials that answers only when the request is given up.
-type blocked struct{}
+// source is a source of credentials for these tests.
+type source func(ctx context.Context) (credentials.Credentials, error)
 
-func (blocked) Credentials(ctx context.Context) (credentials.Credentials, error) {
-	<-ctx.Done()
-	return credentials.Credentials{}, weboffice.ErrCredentials.Because(ctx.Err(), "")
-}
+func (s source) Credentials(ctx context.Context) (credentials.Credentials, error) { return s(ctx) }
 
 func TestDeadlineHoldsWhileCredentialsAreFetched(t *testing.T) {
-	server, client, _ := start(t, func(o *imm.Options) { o.Credentials = blocked{} })
+	blocked := source(func(ctx context.Context) (credentials.Credentials, error) {
+		<-ctx.Done() // until the request is given up
+		return credentials.Credentials{}, weboffice.ErrCredentials.Because(ctx.Err(), "")
+	})
+	server, client, _ := start(t, func(o *imm.Options) { o.Credentials = blocked })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	_, err := client.Generate(ctx, ordinary())
@@ -181,18 +182,15 @@ func TestDeadlineHoldsWhileCredentialsAreFetched(t *testing.T) {
 	}
 }
 
-// noCredentials is a source whose exchange is refused.
-type noCredentials struct{ err *weboffice.Error }
-
-func (n noCredentials) Credentials(context.Context) (credentials.Credentials, error) {
-	return credentials.Credentials{}, n.err
-}
-
 // A page learns when to come again, and the log what to do.
 func TestErrorOfTheCredentialsIsTheCalls(t *testing.T) {
 	refused := weboffice.ErrCredentials.Because(errors.New("refused"), "check the audience")
 	refused.RetryAfter = 3 * time.Second
-	server, client, _ := start(t, func(o *imm.Options) { o.Credentials = noCredentials{refused} })
+	server, client, _ := start(t, func(o *imm.Options) {
+		o.Credentials = source(func(context.Context) (credentials.Credentials, error) {
+			return credentials.Credentials{}, refused
+		})
+	})
 	_, err := client.Generate(t.Context(), ordinary())
 	if got := weboffice.AsError(err); got.Kind != weboffice.Unavailable ||
 		got.RetryAfter != refused.RetryAfter || got.Fix != refused.Fix ||
@@ -204,7 +202,9 @@ func TestErrorOfTheCredentialsIsTheCalls(t *testing.T) {
 func TestRenewedCredentialsAreUsedAtTheNextCall(t *testing.T) {
 	var held credentials.Credentials
 	server, client, _ := start(t, func(o *imm.Options) {
-		o.Credentials = sourceFunc(func() credentials.Credentials { return held })
+		o.Credentials = source(func(context.Context) (credentials.Credentials, error) {
+			return held, nil
+		})
 	})
 	for _, name := range []string{"first", "second"} {
 		held = credentials.Credentials{AccessKeyID: "STS." + name,
@@ -219,12 +219,6 @@ func TestRenewedCredentialsAreUsedAtTheNextCall(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-type sourceFunc func() credentials.Credentials
-
-func (f sourceFunc) Credentials(context.Context) (credentials.Credentials, error) {
-	return f(), nil
 }
 
 // TestForeignEndpoint: signed requests with documents' passwords go to the vendor or to this
