@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,76 +57,57 @@ func exhaust(t *testing.T, times int, wait time.Duration, do func() error) {
 	wantThrottled(t, do(), wait)
 }
 
+// requestOf reads a request of testdata/limits.txt, whose head says how they are written.
+func requestOf(t *testing.T, word string) *request {
+	t.Helper()
+	word, document, refreshes := strings.Cut(word, "!")
+	word, after, _ := strings.Cut(word, "+")
+	passed, _ := time.ParseDuration(after)
+	who, address, _ := strings.Cut(word, "@")
+	var v Visitor
+	if subject, issuer, signed := strings.Cut(who, "/"); signed {
+		v = person("https://"+strings.ReplaceAll(issuer, "0", "\x00"), subject)
+	} else if subject, link, held := strings.Cut(who, "~"); held {
+		v = holder(link, subject)
+	}
+	if address != "" {
+		v.Address = netip.MustParseAddr(address)
+	}
+	if refreshes {
+		return refreshing(v, document)
+	}
+	return opening(v, noon.Add(passed))
+}
+
 func TestLimitsOfVisitors(t *testing.T) {
-	two := func(one, other Visitor) []*request {
-		return []*request{opening(one, noon), opening(other, noon)}
+	text, err := os.ReadFile("testdata/limits.txt")
+	if err != nil {
+		t.Fatal(err)
 	}
-	addresses := func(one, other string) []*request { return two(from(one), from(other)) }
-	holders := func(link string, n int) (all []*request) {
-		for n := range byte(n) {
-			v := holder(link, "")
-			v.Address = netip.AddrFrom4([4]byte{192, 0, 2, n})
-			all = append(all, opening(v, noon))
+	for line := range strings.Lines(string(text)) {
+		row := strings.Split(line, "|")
+		if len(row) != 3 {
+			continue
 		}
-		return all
-	}
-	times := func(after ...time.Duration) (all []*request) {
-		for _, d := range after {
-			all = append(all, opening(ann, noon.Add(d)))
+		name, let := strings.TrimSpace(row[0]), strings.TrimSpace(row[1])
+		var requests []*request
+		for word := range strings.FieldsSeq(row[2]) {
+			requests = append(requests, requestOf(t, word))
 		}
-		return all
-	}
-	for name, c := range map[string]struct {
-		let      string // how many of each are let in
-		requests []*request
-	}{
-		"subjects":                 {"33", two(ann, person(ann.IssuerURL, "bob"))},
-		"issuers":                  {"33", two(ann, person("https://b.example", "ann"))},
-		"the border moved":         {"33", two(ann, person(ann.IssuerURL+"\x00", "ann"))},
-		"a person and a guest":     {"32", two(ann, from("192.0.2.1"))},
-		"two people with one link": {"33", two(holder("one", "ann"), holder("one", "bob"))},
-		"a link and a person":      {"23", two(holder("one", ""), person("https://a.b", "one"))},
-		"a guest of no address":    {"22", two(Visitor{}, from("192.0.2.1"))},
-		"two IPv4 addresses":       {"22", addresses("192.0.2.1", "192.0.2.2")},
-		"both mapped":              {"22", addresses("::ffff:192.0.2.1", "::ffff:192.0.2.2")},
-		"two IPv6 networks":        {"22", addresses("2001:db8:0:1::1", "2001:db8:0:2::1")},
-
-		// One holder of a published link does not lock the others out: each address has a limit as
-		// guests have, all together ten times a caller's, and who is named on a link their own.
-		"holders of a link": {"22222222222222203",
-			append(holders("l", 16), opening(holder("l", "bob"), noon))},
-		"links at one address": {"20", append(holders("l", 1), holders("m", 1)...)},
-
-		// addresses that one client can choose among
-		"within a /64":             {"20", addresses("2001:db8:0:1::1", "2001:db8:0:1:f:f:f:f")},
-		"the same":                 {"20", addresses("192.0.2.1", "192.0.2.1")},
-		"mapped":                   {"20", addresses("192.0.2.1", "::ffff:192.0.2.1")},
-		"with a zone":              {"20", addresses("fe80::1%eth0", "fe80::2%eth1")},
-		"loopback in both clothes": {"20", addresses("127.0.0.1", "::ffff:127.0.0.1")},
-
-		"it refills": {"30123", times(0, 19*time.Second, 20*time.Second, time.Minute,
-			time.Hour)},
-		"the clock was put back": {"301", times(24*time.Hour, 0, 20*time.Second)},
-		// what is open stays open when nothing more may be opened
-		"open documents of one person": {"333", append(times(0), refreshing(ann, "one"),
-			refreshing(ann, "other"))},
-		"open documents of a guest": {"222", []*request{opening(passerBy, noon),
-			refreshing(passerBy, "one"), refreshing(passerBy, "other")}},
-	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLimits(t, twoOrThree)
 			var wait time.Duration
-			for i, r := range c.requests {
+			for i, r := range requests {
 				n, err := 0, l.admit(r)
 				for ; err == nil; err = l.admit(r) {
 					n++
 				}
 				wait = wantKind(t, err, weboffice.Throttled).RetryAfter
-				if n != int(c.let[i]-'0') {
+				if n != int(let[i]-'0') {
 					t.Errorf("of number %d %d are let in", i, n)
 				}
 			}
-			last := c.requests[len(c.requests)-1]
+			last := requests[len(requests)-1]
 			last.came = last.came.Add(wait - time.Millisecond)
 			wantThrottled(t, l.admit(last), time.Millisecond)
 			if last.came = last.came.Add(time.Millisecond); l.admit(last) != nil {

@@ -60,7 +60,8 @@ func TestOtherOriginsAreRefused(t *testing.T) {
 				status = "204"
 			}
 			header := w.Header()
-			if strconv.Itoa(w.Code) != status || header.Get("Access-Control-Allow-Origin") != allowed ||
+			if strconv.Itoa(w.Code) != status ||
+				header.Get("Access-Control-Allow-Origin") != allowed ||
 				header.Get("Vary") != "Origin" || header.Get("Cache-Control") != "no-store" ||
 				reached != (status == "200") ||
 				header.Get("Access-Control-Allow-Credentials") != "" {

@@ -21,7 +21,8 @@ func TestSourceURIThatIMMMightReadOtherwiseIsRefused(t *testing.T) {
 		}
 		named, refused := strings.CutPrefix(want, " refused")
 		doc, err := ParseSourceURI(uri)
-		if !refused && (err != nil || doc.String() != uri || "oss://"+doc.Bucket+"/"+doc.Key != uri) {
+		if !refused && (err != nil || doc.String() != uri ||
+			"oss://"+doc.Bucket+"/"+doc.Key != uri) {
 			t.Errorf("%q: %v, %v", uri, doc, err)
 		}
 		if public := AsError(err); refused && (public.Code != "InvalidArgument.SourceURI" ||
