@@ -31,6 +31,7 @@ import (
 	"github.com/alibabacloud-go/tea/tea"
 
 	"weboffice-functions/functions/generate"
+	"weboffice-functions/functions/refresh"
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/standin/issuer"
 )
@@ -193,6 +194,55 @@ func BenchmarkRefused(b *testing.B) {
 	}
 }
 
+// openPolicy lets a document stay open for as long as BenchmarkRefresh turns its clock.
+const openPolicy = `
+project: test-project
+origins: [https://docs.example.com]
+limits: {anyone: 1000000/s, caller: 1000000/s}
+rules:
+  - {name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant: [view], session: 8760h}
+`
+
+// BenchmarkRefresh measures the other function's handler in the same way: broker spends a refresh
+// token at IMM each time, early is answered from the sealed token alone.
+func BenchmarkRefresh(b *testing.B) {
+	imm := startIMM(b)
+	for name, step := range map[string]time.Duration{"broker": 11 * time.Minute, "early": 0} {
+		b.Run(name, func(b *testing.B) {
+			var clock atomic.Int64
+			clock.Store(time.Now().UnixNano())
+			a := newApp(b, openPolicy, imm, func() time.Time { return time.Unix(0, clock.Load()) })
+			renewing := refresh.New(a)
+			tokens := post(b, generate.New(a), []byte(body))
+			b.ReportAllocs()
+			begin := processorTime(b)
+			for b.Loop() {
+				clock.Add(int64(step))
+				tokens = post(b, renewing, tokens)
+			}
+			b.ReportMetric(float64(processorTime(b)-begin)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// post sends a body and returns the one that refreshes what was answered.
+func post(b *testing.B, handler http.Handler, body []byte) []byte {
+	request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, request)
+	var answer struct{ AccessToken, RefreshToken string }
+	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil ||
+		answer.AccessToken == "" {
+		b.Fatal(recorder.Code, recorder.Body, err)
+	}
+	tokens, err := json.Marshal(answer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return tokens
+}
+
 // function builds the function and the issuer of its policy.
 func function(b *testing.B, standIn, algorithm string) (http.Handler, *issuer.Provider) {
 	provider := issuer.New(issuer.Options{Algorithm: algorithm})
@@ -200,17 +250,21 @@ func function(b *testing.B, standIn, algorithm string) (http.Handler, *issuer.Pr
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = provider.Close() })
+	return generate.New(newApp(b, rules(100, provider.URL()), standIn, time.Now)), provider
+}
+
+func newApp(b *testing.B, policy, standIn string, now func() time.Time) *app.App {
 	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
-	if err := os.WriteFile(policyFile, []byte(rules(100, provider.URL())), 0o600); err != nil {
+	if err := os.WriteFile(policyFile, []byte(policy), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	environment := environment(policyFile, standIn)
-	a, err := app.New(func(name string) string { return environment[name] }, time.Now,
+	a, err := app.New(func(name string) string { return environment[name] }, now,
 		slog.New(slog.NewJSONHandler(io.Discard, nil)))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return generate.New(a), provider
+	return a
 }
 
 func environment(policyFile, standIn string) map[string]string {
@@ -228,7 +282,6 @@ func environment(policyFile, standIn string) map[string]string {
 // broker returns one request to the function. With fresh each request brings a proof that the
 // function does not know, or not any more; without, all bring the same, as a page does.
 func broker(b *testing.B, standIn, algorithm string, fresh bool) func() error {
-	const body = `{"SourceURI":"oss://test-bucket/test-object.docx"}`
 	handler, provider := function(b, standIn, algorithm)
 	proofs := make([]string, 1)
 	if fresh {

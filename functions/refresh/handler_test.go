@@ -13,9 +13,15 @@ import (
 	"weboffice-functions/shared/standin/local"
 )
 
+const openPolicy = `
+project: test-project
+quickStart: true
+rules: [{name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant: [view]}]
+`
+
 // An open document is carried on by the tokens of its last answer, and by nothing else.
 func TestRefreshCarriesADocumentOn(t *testing.T) {
-	site, err := local.Start(local.Options{Policy: []byte("quickStart: true\n" + openPolicy),
+	site, err := local.Start(local.Options{Policy: []byte(openPolicy),
 		Generate: generate.New, Refresh: refresh.New})
 	if err != nil {
 		t.Fatal(err)
