@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -57,9 +58,6 @@ func newApp(environment map[string]string) (*App, error) {
 	return New(func(name string) string { return environment[name] }, time.Now,
 		slog.New(slog.DiscardHandler))
 }
-
-// urlAlphabet is key 1 in its other spelling.
-var urlAlphabet = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(key(1)), "=")
 
 // Those of the exchange on Lambda are asked for elsewhere.
 func TestListedVariablesAreRead(t *testing.T) {
@@ -120,73 +118,50 @@ func TestInstanceThatWasFrozen(t *testing.T) {
 	}
 }
 
-// TestMistakesAreFoundAtStart: each names its variable, or its place in the policy, and no value.
-// The twins, of which nothing is said, start.
+// TestMistakesAreFoundAtStart holds New to testdata/mistakes.txt, which says how to read it. Each
+// error names its variable, or its place in the policy, and no value.
 func TestMistakesAreFoundAtStart(t *testing.T) {
-	sequence := make([]byte, 32)
-	for i := range sequence {
-		sequence[i] = byte(i)
+	counted, encode := make([]byte, 33), base64.StdEncoding.EncodeToString
+	for i := range counted {
+		counted[i] = byte(i)
 	}
-	encode := base64.StdEncoding.EncodeToString
-	const session, links = "WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS"
-	const weak = ": key 1 does not look random"
-	for _, c := range [][]string{
-		{""},
-		{"", session, key(1) + ", " + key(2)},
-		{"", session, urlAlphabet},
-		{session + " is not set", session, ""},
-		{session + ": key 1 is not", session, encode(sequence[:16])},
-		{session + ": key 1 is not", session, encode(append(sequence, 1))},
-		{session + ": key 1 is not", session, "correct horse battery staple"},
-		{session + ": key 2 is not", session, key(1) + ","},
-		{session + weak, session, encode(make([]byte, 32))},
-		{session + weak, session, encode(sequence)},
-		{session + weak, session, encode(bytes.Repeat([]byte{1, 0xfe}, 16))},
-		{session + weak, session, encode([]byte("0123456789abcdefghijklmnopqrstuv"))},
-		{session + ": key 2 is there twice", session, key(1) + "," + key(1)},
-		{session + ": key 2 is there twice", session, key(1) + ", " + urlAlphabet},
-		{"", links, key(3)},
-		{links + " holds a session key", links, key(1)},
-		{links + " holds a session key", links, urlAlphabet},
-		{links + weak, links, encode(make([]byte, 32))},
-		{"", "WEBOFFICE_REGION", "", "FC_REGION", "cn-hangzhou"},
-		{"WEBOFFICE_REGION", "WEBOFFICE_REGION", ""},
-		{"WEBOFFICE_REGION", "WEBOFFICE_REGION", "cn-shanghai/x"},
-		{"", "WEBOFFICE_IMM_ENDPOINT", "imm-vpc.cn-shanghai.aliyuncs.com"},
-		{"WEBOFFICE_IMM_ENDPOINT", "WEBOFFICE_IMM_ENDPOINT", "imm.example.com"},
-		{"WEBOFFICE_IMM_ENDPOINT", "WEBOFFICE_IMM_ENDPOINT", "http://192.0.2.1:8081"},
-		{"WEBOFFICE_IMM_ENDPOINT", "WEBOFFICE_IMM_ENDPOINT", "http://u:s3cr3t@127.0.0.1:80"},
-		{"WEBOFFICE_POLICY_FILE", "WEBOFFICE_POLICY_FILE", "nowhere.yaml"},
-		{"WEBOFFICE_POLICY_FILE", "WEBOFFICE_POLICY_FILE", ""}, // none beside this program
-		{"WEBOFFICE_ADDR", "WEBOFFICE_ADDR", "nowhere"},
-		{"WEBOFFICE_TRUSTED_PROXIES", "WEBOFFICE_TRUSTED_PROXIES", "many"},
-		{"", "LOG_LEVEL", "debug"},
-		{"LOG_LEVEL", "LOG_LEVEL", "loud"},
-		{"", "DEBUG", "1"},
-		{"DEBUG makes the SDK print", "DEBUG", "dara"},
-		{"ALIBABA_CLOUD_SECURITY_TOKEN", "ALIBABA_CLOUD_SECURITY_TOKEN", ""},
-		{"5:1", "policy", closedPolicy + "rule: []\n"},
-		{"1:10", "policy", "standIn: true\n" + closedPolicy},
-		{"", "policy", "standIn: true\n" + closedPolicy, "WEBOFFICE_IMM_ENDPOINT",
-			"http://127.0.0.1:9"}, // on this machine
-		{"WEBOFFICE_PROJECT", "policy", strings.Replace(closedPolicy, "project: test-project\n", "",
-			1)},
-		{links + " is not set", "policy", strings.Replace(closedPolicy, "anyone", "{issuer: links}",
-			1)},
-	} {
-		set := environment(t, append(c[1:], "AWS_REGION", "us-east-1")...)
+	inURL := strings.NewReplacer("+", "-", "/", "_", "=", "")
+	values := map[string]string{
+		"KEY1": key(1), "KEY2": key(2), "KEY3": key(3), "URL1": inURL.Replace(key(1)),
+		"BYTES16": encode(counted[:16]), "BYTES33": encode(counted),
+		"ZEROS": encode(make([]byte, 32)), "COUNTED": encode(counted[:32]),
+		"PAIRS":  encode(bytes.Repeat([]byte{1, 0xfe}, 16)),
+		"TYPED":  encode([]byte("0123456789abcdefghijklmnopqrstuv")),
+		"POLICY": closedPolicy, "LF": "\n",
+		"UNNAMED":  strings.Replace(closedPolicy, "project: test-project\n", "", 1),
+		"FORLINKS": strings.Replace(closedPolicy, "anyone", "{issuer: links}", 1),
+	}
+	lines, err := os.ReadFile("testdata/mistakes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(lines)) {
+		changed, says, bad := strings.Cut(strings.TrimSuffix(line, "\n"), " => ")
+		if !strings.Contains(changed, "=") || changed[0] == '#' {
+			continue
+		}
+		changes := []string{"AWS_REGION", "us-east-1"}
+		for change := range strings.SplitSeq(changed, " ; ") {
+			name, value, _ := strings.Cut(change, "=")
+			changes = append(changes, name, os.Expand(value, func(of string) string {
+				return values[of]
+			}))
+		}
+		set := environment(t, changes...)
 		_, err := newApp(set)
-		if c[0] == "" && err == nil {
-			continue
+		if bad != (err != nil) || bad && !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: got %v", line, err)
 		}
-		if err == nil || c[0] == "" || !strings.Contains(err.Error(), c[0]) {
-			t.Errorf("%q: got %v", c, err)
-			continue
-		}
-		for _, variable := range []string{session, links, "WEBOFFICE_IMM_ENDPOINT",
-			"ALIBABA_CLOUD_ACCESS_KEY_SECRET"} {
-			if value := set[variable]; len(value) > 8 && strings.Contains(err.Error(), value) {
-				t.Errorf("%q: the value of %s is in %v", c, variable, err)
+		for _, variable := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS",
+			"WEBOFFICE_IMM_ENDPOINT", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"} {
+			if value := set[variable]; bad && len(value) > 8 &&
+				strings.Contains(fmt.Sprint(err), value) {
+				t.Errorf("%q: the value of %s is in %v", line, variable, err)
 			}
 		}
 	}
