@@ -111,17 +111,9 @@ func attach(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 		t.Fatal(err)
 	}
 	call(b, page.AddScriptToEvaluateOnNewDocument,
-		page.AddScriptToEvaluateOnNewDocumentParams{Source: movableClock})
+		page.AddScriptToEvaluateOnNewDocumentParams{Source: readFile(t, "testdata/sleep.js")})
 	return b
 }
-
-// movableClock lets a page's machine sleep: the wall clock has moved on, no timer has.
-const movableClock = `(() => {
-  const now = Date.now.bind(Date);
-  let slept = 0;
-  Date.now = () => now() + slept;
-  window.sleepFor = ms => { slept += ms; };
-})()`
 
 // hear keeps what goes wrong in a page.
 func (b *tab) hear(event any) {

@@ -177,26 +177,13 @@ func installed(t *testing.T, what string, names ...string) string {
 	return ""
 }
 
-// quietFirefox shows no page of Firefox's own. A proxy that is not there keeps it from asking
-// anybody but this machine.
-const quietFirefox = `user_pref("app.update.enabled", false);
-user_pref("browser.aboutwelcome.enabled", false);
-user_pref("browser.shell.checkDefaultBrowser", false);
-user_pref("browser.startup.homepage_override.mstone", "ignore");
-user_pref("datareporting.policy.dataSubmissionEnabled", false);
-user_pref("network.proxy.type", 1);
-user_pref("network.proxy.http", "127.0.0.1");
-user_pref("network.proxy.http_port", 9);
-user_pref("network.proxy.ssl", "127.0.0.1");
-user_pref("network.proxy.ssl_port", 9);
-`
-
 func firefox(t *testing.T, address string) func() *exec.Cmd {
 	t.Helper()
 	program := installed(t, "Firefox", "firefox", "firefox-esr")
+	quiet := readFile(t, "testdata/firefox.js")
 	return func() *exec.Cmd {
 		profile := t.TempDir()
-		if err := os.WriteFile(profile+"/user.js", []byte(quietFirefox), 0o600); err != nil {
+		if err := os.WriteFile(profile+"/user.js", []byte(quiet), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		command := exec.Command(program, "--headless", "--no-remote", "--profile", profile, address)

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
@@ -133,18 +135,13 @@ func TestPolicyMeantForProductionRunsAsItIs(t *testing.T) {
 // packed is an office file with what its program left in it.
 func packed(t *testing.T, parts map[string]string) []byte {
 	t.Helper()
+	files := fstest.MapFS{}
+	for name, text := range parts {
+		files[name] = &fstest.MapFile{Data: []byte(text)}
+	}
 	var file bytes.Buffer
 	archive := zip.NewWriter(&file)
-	for name, text := range parts {
-		part, err := archive.Create(name)
-		if err == nil {
-			_, err = io.WriteString(part, text)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := archive.Close(); err != nil {
+	if err := errors.Join(archive.AddFS(files), archive.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return file.Bytes()

@@ -24,40 +24,6 @@ import (
 
 const document = "oss://test-bucket/test-object.docx"
 
-// rules are those of the tests; SITES become the origins of pages.
-const rules = `
-standIn: true
-quickStart: true
-project: test-project
-origins: [SITES]
-limits: {anyone: 6000/m, caller: 6000/m}
-issuers:
-  people: {url: "http://127.0.0.1:8080/people", audience: weboffice}
-rules:
-  - name: readers for a minute
-    documents: oss://test-bucket/test-object.xlsx
-    callers: {issuer: people, claims: {groups: [editors, viewers]}}
-    grant: [view, edit, copy]
-    session: 1m
-  - name: editors
-    documents: oss://test-bucket/**
-    callers: {issuer: people, claims: {groups: editors}}
-    grant: [view, edit, rename, history, copy, print, export]
-  - name: viewers
-    documents: oss://test-bucket/**
-    callers: {issuer: people, claims: {groups: viewers}}
-    grant: [view, copy]
-  - name: share links
-    documents: oss://test-bucket/**
-    callers: {issuer: links}
-    grant: [view, edit, copy, print]
-  - name: anyone
-    documents: oss://test-bucket/test-object.docx
-    callers: anyone
-    grant: [view, copy]
-  - {name: handbook, documents: oss://team-docs/**, callers: anyone, grant: [view, copy]}
-`
-
 // stage is what most tests play on: the functions and the stand-in on this machine's clock, moved
 // forward, and a static site of another origin whose pages open documents: testdata, with
 // weboffice.js beside it as an adopter would copy it.
@@ -90,8 +56,7 @@ func newStageFor(t *testing.T, lifetime time.Duration, origin string) *stage {
 	s.site = httptest.NewServer(s.siteHandler())
 	t.Cleanup(s.site.Close)
 	t.Cleanup(s.site.CloseClientConnections)
-	policy := strings.ReplaceAll(rules, "SITES", cmp.Or(origin, s.site.URL))
-	s.run(local.Options{Policy: []byte(policy), Lifetime: lifetime})
+	s.run(local.Options{Policy: policyFor(t, cmp.Or(origin, s.site.URL)), Lifetime: lifetime})
 	return s
 }
 
@@ -289,6 +254,12 @@ func (s *stage) calls(generates, refreshes int) {
 	if spends := s.IMM.DoubleSpends(); len(spends) > 0 {
 		s.t.Errorf("%d refresh tokens were used twice", len(spends))
 	}
+}
+
+// policyFor lets pages of an origin in.
+func policyFor(t *testing.T, origin string) []byte {
+	t.Helper()
+	return []byte(strings.ReplaceAll(readFile(t, "testdata/rules.yaml"), "SITES", origin))
 }
 
 func readFile(t *testing.T, name string) string {
