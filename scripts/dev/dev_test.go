@@ -96,18 +96,14 @@ http.createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('GEN
 		!strings.Contains(err.Error(), "backend, broken, plain") {
 		t.Errorf("an unknown example: %v", err)
 	}
-	plain, err := newExample("plain")
-	var o local.Options
-	if err != nil {
-		t.Fatal(err)
-	}
-	if plain.add(&o); o.Site != filepath.Join(examples, "plain") || o.Origins != nil {
-		t.Errorf("%+v", o)
+	none := func(string) string { return "" }
+	o, _, err := options([]string{"-example", "plain"}, none)
+	if err != nil || o.Site != filepath.Join(examples, "plain") || o.Origins != nil {
+		t.Errorf("%+v, %v", o, err)
 	}
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node is not installed: no example with a server is run")
 	}
-	none := func(string) string { return "" }
 	free := []string{"-addr", "127.0.0.1:0", "-imm-addr", "127.0.0.1:0", "-example"}
 	if err := run(t.Context(), append(free, "broken"), none, io.Discard); err == nil ||
 		!strings.Contains(err.Error(), "node server.mjs") {

@@ -23,13 +23,13 @@ const examples = "shared/web/examples"
 // One with a server.mjs, or with a package.json, is a process of its own: Node's, or what
 // `npm start` is there.
 type example struct {
-	name, folder, address string
+	Name, folder, Address string
 	command               []string // nil: plain files
 }
 
 // newExample finds an example, and a free port for one that needs it.
-func newExample(name string) (*example, error) {
-	e := &example{name: name, folder: filepath.Join(examples, name)}
+func newExample(name string) (example, error) {
+	e := example{Name: name, folder: filepath.Join(examples, name)}
 	has := func(file string) bool {
 		_, err := os.Stat(filepath.Join(e.folder, file))
 		return err == nil
@@ -44,7 +44,7 @@ func newExample(name string) (*example, error) {
 		for i := range found {
 			found[i] = filepath.Base(found[i])
 		}
-		return nil, fmt.Errorf("-example is one of %s; run it where go.mod is",
+		return example{}, fmt.Errorf("-example is one of %s; run it where go.mod is",
 			cmp.Or(strings.Join(found, ", "), "the folders in "+examples))
 	}
 	if e.command == nil {
@@ -52,24 +52,15 @@ func newExample(name string) (*example, error) {
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return e, err
 	}
-	e.address = listener.Addr().String()
+	e.Address = listener.Addr().String()
 	return e, listener.Close()
-}
-
-// add makes the example part of the local site.
-func (e *example) add(o *local.Options) {
-	if e.command == nil {
-		o.Site = e.folder
-		return
-	}
-	o.Origins = append(o.Origins, "http://"+e.address)
 }
 
 // run runs the example's own process until ctx ends. It finds its port in PORT, and in GENERATE,
 // REFRESH, SDK and WEBOFFICE_LINK_KEYS what a site of one's own would be configured with.
-func (e *example) run(ctx context.Context, l *local.Local, stdout io.Writer) error {
+func (e example) run(ctx context.Context, l *local.Local, stdout io.Writer) error {
 	_, err := os.Stat(filepath.Join(e.folder, "node_modules"))
 	if e.command[0] == "npm" && errors.Is(err, os.ErrNotExist) {
 		if err := e.process(ctx, l, stdout, "npm", "install"); err != nil {
@@ -79,9 +70,9 @@ func (e *example) run(ctx context.Context, l *local.Local, stdout io.Writer) err
 	return e.process(ctx, l, stdout, e.command...)
 }
 
-func (e *example) process(ctx context.Context, l *local.Local, stdout io.Writer,
+func (e example) process(ctx context.Context, l *local.Local, stdout io.Writer,
 	command ...string) error {
-	_, port, _ := net.SplitHostPort(e.address) // it was listened at
+	_, port, _ := net.SplitHostPort(e.Address) // it was listened at
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Dir, c.Stdout, c.Stderr, c.WaitDelay = e.folder, stdout, stdout, time.Second
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
@@ -89,7 +80,7 @@ func (e *example) process(ctx context.Context, l *local.Local, stdout io.Writer,
 		"REFRESH="+l.URL+"/refresh", "SDK="+l.SDK(),
 		"WEBOFFICE_LINK_KEYS="+l.Environment["WEBOFFICE_LINK_KEYS"])
 	if err := c.Run(); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("-example %s: %s: %w", e.name, strings.Join(command, " "), err)
+		return fmt.Errorf("-example %s: %s: %w", e.Name, strings.Join(command, " "), err)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"text/template"
 	"time"
 
 	"weboffice-functions/functions/generate"
@@ -27,8 +28,14 @@ import (
 	"weboffice-functions/shared/standin/local"
 )
 
-//go:embed policy.yaml
-var policy []byte
+var (
+	//go:embed policy.yaml
+	policy []byte
+	//go:embed introduction.tmpl
+	introductionText string
+
+	introduction = template.Must(template.New("").Parse(introductionText))
+)
 
 func main() { command.Main(run) }
 
@@ -42,10 +49,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
-	introduce(stdout, l, site, getenv("WEBOFFICE_LINK_KEYS") == "")
-	if site != nil && site.command != nil {
+	// link keys that were made here nobody else could know
+	err = introduction.Execute(stdout, map[string]any{"Local": l, "Site": site,
+		"Ours": getenv("WEBOFFICE_LINK_KEYS") == ""})
+	switch {
+	case err != nil:
+	case site.command != nil:
 		err = site.run(ctx, l, stdout)
-	} else {
+	default:
 		<-ctx.Done()
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -53,9 +64,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	return errors.Join(err, l.Stop(stopping))
 }
 
-// options reads the flags and the shell. The example is nil where none is asked for.
-func options(args []string, getenv func(string) string) (local.Options, *example, error) {
-	o := local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy,
+// options reads the flags and the shell. The example is empty where none is asked for.
+func options(args []string, getenv func(string) string) (o local.Options, site example, err error) {
+	o = local.Options{Generate: generate.New, Refresh: refresh.New, Policy: policy,
 		AnyDocument: true, SessionKeys: getenv("WEBOFFICE_SESSION_KEYS"),
 		LinkKeys: getenv("WEBOFFICE_LINK_KEYS"), Environment: map[string]string{
 			"WEBOFFICE_PROJECT":   cmp.Or(getenv("WEBOFFICE_PROJECT"), "test-project"),
@@ -76,24 +87,25 @@ func options(args []string, getenv func(string) string) (local.Options, *example
 	name := flags.String("example", "", "a small site to copy in place of the sample page: "+
 		"`plain`, backend or react")
 	if err := command.ParseAll(flags, args, os.Stdout); err != nil {
-		return o, nil, err
+		return o, site, err
 	}
 	if *file != "" {
 		text, err := os.ReadFile(*file)
 		if err != nil {
-			return o, nil, fmt.Errorf("-policy: %w", err)
+			return o, site, fmt.Errorf("-policy: %w", err)
 		}
 		o.Policy = text
 	}
 	if o.Lifetime < 10*time.Second || o.Lifetime > 24*time.Hour {
-		return o, nil, errors.New("-lifetime is 10s to 24h")
+		return o, site, errors.New("-lifetime is 10s to 24h")
 	}
-	if *name == "" {
-		return o, nil, nil
+	if *name != "" {
+		site, err = newExample(*name)
 	}
-	site, err := newExample(*name)
-	if err == nil {
-		site.add(&o)
+	if site.command == nil {
+		o.Site = site.folder
+	} else {
+		o.Origins = []string{"http://" + site.Address}
 	}
 	return o, site, err
 }
@@ -106,38 +118,4 @@ func folderOf(text string) local.Folder {
 		return local.Folder{Bucket: bucket, Dir: dir}
 	}
 	return local.Folder{Bucket: "test-bucket", Dir: text}
-}
-
-// introduce prints what one's own page, policy and backend need. ours says that the link keys were
-// made here, and nobody else could know them.
-func introduce(stdout io.Writer, l *local.Local, site *example, ours bool) {
-	page, address := "The sample page ", l.URL
-	if site != nil {
-		page = fmt.Sprintf("%-16s", "Example "+site.name)
-	}
-	if site != nil && site.command != nil {
-		address = "http://" + site.address
-	}
-	mint := "go run ./scripts/policy link -document oss://BUCKET/KEY -grant view,copy"
-	if ours {
-		mint = "WEBOFFICE_LINK_KEYS=" + l.Environment["WEBOFFICE_LINK_KEYS"] + " \\\n      " + mint
-	}
-	credentials := l.IMM.Credentials()
-	fmt.Fprintf(stdout, `
-  %[8]s  %[9]s/
-  The vendor's way  %[1]s/quickstart/
-
-  For a page of your own
-    generate  %[1]s/generate
-    refresh   %[1]s/refresh
-    sdk       %[3]s
-    A proof   curl -s '%[1]s/dev/token?persona=editor'   (viewer, editor, link)
-    A link    %[4]s
-
-  The IMM stand-in  %[2]s   %[5]s %[6]s %[7]s
-
-  Ctrl-C stops.
-
-`, l.URL, l.IMMURL, l.SDK(), mint, credentials.AccessKeyID, credentials.Secret,
-		credentials.SecurityToken, page, address)
 }
