@@ -37,7 +37,7 @@ type Exchange struct {
 var casesText []byte
 
 // Cases returns what is in cases.yaml.
-func Cases() (cases struct{ Refusals, Opening, Session []Exchange }) {
+func Cases() (cases struct{ Addresses, Refusals, Opening, Session []Exchange }) {
 	if err := yaml.Load(casesText, &cases, yaml.WithKnownFields()); err != nil {
 		panic(err) // it is a part of the program
 	}
@@ -62,12 +62,15 @@ func NewClient(timeout time.Duration) *http.Client {
 type Answer struct {
 	Status int
 	Header http.Header
-	Body   struct {
-		RequestId, Code, Message, WebofficeURL, AccessToken, RefreshToken, AccessTokenExpiredTime,
-		RefreshTokenExpiredTime string
-		Timeout    int64
-		Permission *struct{ Readonly bool }
-	}
+	Body   Body
+}
+
+// Body has what the functions answer with, tokens or a refusal.
+type Body struct {
+	RequestId, Code, Message, WebofficeURL, AccessToken, RefreshToken, AccessTokenExpiredTime,
+	RefreshTokenExpiredTime string
+	Timeout    int64 // milliseconds
+	Permission *struct{ Readonly bool }
 }
 
 func (a Answer) String() string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weboffice-functions/scripts/exchange"
 )
 
 // TestMain: the test binary is also the functions' process.
@@ -36,7 +38,7 @@ func TestDayOfAPage(t *testing.T) {
 		slept, reloaded := 0, 0
 		for ok := true; ok; {
 			now := p.next
-			if ok = p.plan(tokens{Timeout: (30 * time.Minute).Milliseconds()}); !ok {
+			if ok = p.plan(exchange.Body{Timeout: (30 * time.Minute).Milliseconds()}); !ok {
 				break
 			}
 			if p.next <= now || p.next > p.opened+day || p.next%time.Minute != 0 {
@@ -63,7 +65,7 @@ func TestPagesCostTheSameEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	before, err := s.used(t.Context())
+	before, err := s.used()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +87,7 @@ func TestPagesCostTheSameEverywhere(t *testing.T) {
 			t.Errorf("%s is not in\n%s", kind, out.String())
 		}
 	}
-	after, err := s.used(t.Context())
+	after, err := s.used()
 	if err != nil || after.Processor <= before.Processor || after.Heap == 0 || after.Heap > 200e6 {
 		t.Errorf("before %+v, after %+v, %v", before, after, err)
 	}
@@ -98,7 +100,7 @@ func TestMachineThatIsTooSlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	s.url = "http://127.0.0.1:1" // nobody answers
+	s.functions.Generate = "http://127.0.0.1:1" // nobody answers
 	var out bytes.Buffer
 	err = s.ramp(t.Context(), 100*time.Millisecond, &out)
 	if err == nil || !strings.Contains(err.Error(), "too slow, or too busy, to say") ||

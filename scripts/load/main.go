@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weboffice-functions/scripts/command"
+	"weboffice-functions/scripts/exchange"
 )
 
 func main() { command.Main(run) }
@@ -66,7 +67,7 @@ type page struct {
 	opened  time.Duration
 	sleep   time.Duration    // of its life; 0: it has slept
 	reloads [5]time.Duration // of its life
-	held    tokens
+	held    exchange.Body
 }
 
 func newPage() *page {
@@ -80,7 +81,7 @@ func newPage() *page {
 }
 
 // plan says what comes after the answer; ok is false when the day is over.
-func (p *page) plan(held tokens) (ok bool) {
+func (p *page) plan(held exchange.Body) (ok bool) {
 	age := p.next - p.opened
 	life := time.Duration(held.Timeout) * time.Millisecond
 	next := age + max(life-early, time.Minute).Truncate(time.Minute)
@@ -120,7 +121,7 @@ func (s *site) days(ctx context.Context, n int, stdout io.Writer) error {
 			}
 		}
 	}
-	u, err := s.used(ctx)
+	u, err := s.used()
 	if err != nil {
 		return err
 	}

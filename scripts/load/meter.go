@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"weboffice-functions/scripts/exchange"
 )
 
 // meter collects latencies and errors by kind of request.
@@ -57,9 +59,9 @@ const sample = 4000 // calls for the processor time of one kind
 // costs measures the processor time of a generate and of a refresh that is sent on to IMM, 64 at a
 // time, IMM answering at once.
 func (s *site) costs(ctx context.Context, stdout io.Writer) error {
-	held := make([]tokens, sample)
+	held := make([]exchange.Body, sample)
 	for _, kind := range []string{"generate", "refresh"} {
-		before, err := s.used(ctx)
+		before, err := s.used()
 		if err != nil {
 			return err
 		}
@@ -68,7 +70,7 @@ func (s *site) costs(ctx context.Context, stdout io.Writer) error {
 			held[i], _ = s.ask(ctx, m, kind, held[i], time.Now())
 		})
 		took := time.Since(begin)
-		after, err := s.used(ctx)
+		after, err := s.used()
 		if err != nil {
 			return err
 		}
@@ -118,7 +120,7 @@ func (s *site) openLoop(ctx context.Context, rate int, length time.Duration) (*m
 		due := begin.Add(time.Duration(i) * time.Second / time.Duration(rate))
 		time.Sleep(time.Until(due))
 		lates = append(lates, time.Since(due))
-		all.Go(func() { s.ask(ctx, m, "generate", tokens{}, due.Add(immTakes)) })
+		all.Go(func() { s.ask(ctx, m, "generate", exchange.Body{}, due.Add(immTakes)) })
 	}
 	all.Wait()
 	slices.Sort(lates)

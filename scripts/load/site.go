@@ -2,8 +2,8 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,18 +21,14 @@ import (
 
 	"weboffice-functions/functions/generate"
 	"weboffice-functions/functions/refresh"
+	"weboffice-functions/scripts/exchange"
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/platform"
 	"weboffice-functions/shared/standin/local"
 )
 
-const policy = `
-standIn: true
-project: test-project
-origins: [http://127.0.0.1:8080]
-limits: {anyone: 1000000/h, caller: 1000000/h}
-rules: [{name: anyone, documents: "oss://test-bucket/**", callers: anyone, grant: [view, copy]}]
-`
+//go:embed policy.yaml
+var policy []byte
 
 const (
 	servesVariable = "WEBOFFICE_LOAD_SERVES" // the process is the functions'
@@ -96,20 +92,20 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) er
 
 // site is the IMM stand-in in this process, and the functions in one of their own.
 type site struct {
-	clock   *clock
-	local   *local.Local
-	url     string // of the functions
-	client  *http.Client
-	process *exec.Cmd
-	immAt   atomic.Int64 // how long IMM takes to answer
+	clock     *clock
+	local     *local.Local
+	functions exchange.Functions
+	process   *exec.Cmd
+	immAt     atomic.Int64 // how long IMM takes to answer
 }
 
 func start(ctx context.Context) (*site, error) {
-	s := &site{clock: &clock{}, client: &http.Client{Timeout: 30 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	s := &site{clock: &clock{}}
+	s.functions.Client = &http.Client{Timeout: 30 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	s.clock.Store(time.Now().UnixNano())
 	var err error
-	s.local, err = local.Start(local.Options{Now: s.clock.now, Policy: []byte(policy),
+	s.local, err = local.Start(local.Options{Now: s.clock.now, Policy: policy,
 		Generate: generate.New, Refresh: refresh.New,
 		Gateway: func(imm http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -138,10 +134,12 @@ func start(ctx context.Context) (*site, error) {
 		return nil, errors.Join(err, s.local.Close())
 	}
 	address, err := bufio.NewReader(output).ReadString('\n')
-	if s.url = "http://" + strings.TrimSpace(address); err != nil {
+	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("the functions do not start: %w", err)
 	}
+	url := "http://" + strings.TrimSpace(address)
+	s.functions.Generate, s.functions.Refresh = url+"/generate", url+"/refresh"
 	return s, nil
 }
 
@@ -151,51 +149,32 @@ func (s *site) close() {
 	_ = s.local.Close()
 }
 
-// tokens are what a page holds.
-type tokens struct {
-	AccessToken, RefreshToken string
-	Timeout                   int64 // milliseconds
-}
-
 // ask sends what a page does, as of the site's clock, and measures the time since begin; ok says
 // whether it was answered with tokens.
-func (s *site) ask(ctx context.Context, m *meter, kind string, held tokens, begin time.Time) (
-	got tokens, ok bool) {
-	path, body := "/refresh", map[string]string{"AccessToken": held.AccessToken,
-		"RefreshToken": held.RefreshToken}
-	if kind == "generate" {
-		path, body = "/generate",
-			map[string]string{"SourceURI": "oss://test-bucket/test-object.docx"}
+func (s *site) ask(ctx context.Context, m *meter, kind string, held exchange.Body,
+	begin time.Time) (got exchange.Body, ok bool) {
+	e := exchange.Exchange{Body: `{"SourceURI":"oss://test-bucket/test-object.docx"}`,
+		Header: map[string]string{nowHeader: fmt.Sprint(s.clock.Load())}}
+	if kind != "generate" {
+		e.Refresh = true
+		e.Body = fmt.Sprintf(`{"AccessToken":%q,"RefreshToken":%q}`, held.AccessToken,
+			held.RefreshToken)
 	}
-	text, _ := json.Marshal(body) // texts always marshal
-	var answer struct {
-		tokens
-		Code string
-	}
-	err := s.send(ctx, http.MethodPost, path, bytes.NewReader(text), &answer)
+	answer, err := s.functions.Send(ctx, e)
 	if err != nil {
-		answer.Code = "no answer in JSON"
+		answer.Body.Code = "no answer in JSON"
 	}
-	m.add(kind, time.Since(begin), answer.Code)
-	return answer.tokens, answer.Code == ""
+	m.add(kind, time.Since(begin), answer.Body.Code)
+	return answer.Body, answer.Body.Code == ""
 }
 
-func (s *site) used(ctx context.Context) (u used, err error) {
-	err = s.send(ctx, http.MethodGet, "/used", nil, &u)
-	return u, err
-}
-
-func (s *site) send(ctx context.Context, method, path string, body io.Reader, answer any) error {
-	request, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
+func (s *site) used() (u used, err error) {
+	address := strings.Replace(s.functions.Generate, "/generate", "/used", 1)
+	response, err := s.functions.Client.Get(address)
 	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set(nowHeader, fmt.Sprint(s.clock.Load()))
-	response, err := s.client.Do(request)
-	if err != nil {
-		return err
+		return u, err
 	}
 	defer response.Body.Close()
-	return json.NewDecoder(response.Body).Decode(answer)
+	err = json.NewDecoder(response.Body).Decode(&u)
+	return u, err
 }

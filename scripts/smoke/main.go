@@ -8,6 +8,7 @@ package main
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -50,20 +51,20 @@ func run(ctx context.Context, args []string, _ func(string) string, stdout io.Wr
 	if err := command.ParseAll(flags, args, stdout); err != nil {
 		return err
 	}
-	if t.Generate+t.Refresh+t.document != "" {
-		if err := t.look(ctx, *tokenFile); err != nil {
-			return err
+	var err error
+	switch {
+	case t.Generate+t.Refresh+t.document != "":
+		err = t.look(ctx, *tokenFile)
+	case *tokenFile+t.origin != "":
+		err = errors.New("-token and -origin go with -generate, -refresh and -document")
+	default:
+		if err = t.startLocal(); t.local != nil {
+			defer func() { _ = t.local.Close() }()
 		}
-		return report(stdout, *asJSON, t.run(ctx))
 	}
-	if *tokenFile+t.origin != "" {
-		return errors.New("-token and -origin go with -generate, -refresh and -document")
-	}
-	stop, err := t.startLocal()
 	if err != nil {
 		return err
 	}
-	defer stop()
 	return report(stdout, *asJSON, t.run(ctx))
 }
 
@@ -88,59 +89,43 @@ func (t *target) look(ctx context.Context, tokenFile string) error {
 				"nothing else", tokenFile)
 		}
 	}
-	for _, f := range []struct {
-		flag, address, other string
-		exchange.Exchange
-	}{
-		{"-generate", t.Generate, "refresh", exchange.Exchange{
-			Body: `{"SourceURI":"oss://no-such-bucket-of-ours/a.docx"}`}},
-		{"-refresh", t.Refresh, "generate", exchange.Exchange{Refresh: true,
-			Body: `{"AccessToken":"a","RefreshToken":"b"}`}},
-	} {
-		if !exchange.Safe(f.address) {
-			return fmt.Errorf("%s is not the https URL of a function", f.flag)
+	for _, e := range exchange.Cases().Addresses {
+		address, other := t.Generate, "refresh"
+		if e.Refresh {
+			address, other = t.Refresh, "generate"
 		}
-		got, err := t.Send(ctx, f.Exchange)
+		if !exchange.Safe(address) {
+			return fmt.Errorf("%s is not the https URL of a function", e.Name)
+		}
+		got, err := t.Send(ctx, e)
 		switch {
 		case err != nil && got.Status == 0:
-			return fmt.Errorf("%s cannot be reached: %w", f.flag, err)
+			return fmt.Errorf("%s cannot be reached: %w", e.Name, err)
 		case err != nil || got.Body.RequestId == "":
 			return fmt.Errorf("%s answers %d, and not as a function of this project does: look at "+
-				"the URL and at the function's log", f.flag, got.Status)
-		case strings.HasPrefix(got.Body.Code, "InvalidArgument.SourceURI") && !f.Refresh,
-			strings.HasPrefix(got.Body.Code, "InvalidArgument.AccessToken") && f.Refresh:
-			return fmt.Errorf("%s is the URL of %s", f.flag, f.other)
+				"the URL and at the function's log", e.Name, got.Status)
+		case e.Expected(got):
+			return fmt.Errorf("%s is the URL of %s", e.Name, other)
 		}
 	}
 	return nil
 }
 
-// smokePolicy is what the local run is checked against: one document for editors, nothing for
-// anyone.
-const smokePolicy = `
-standIn: true
-project: test-project
-origins: [http://127.0.0.1:8080]
-issuers: {people: {url: "http://127.0.0.1:8080/people", audience: weboffice}}
-rules:
-  - name: editors
-    documents: oss://test-bucket/test-object.*
-    callers: {issuer: people, claims: {groups: editors}}
-    grant: [view, edit, copy]
-`
+// smokePolicy is what the local run is checked against.
+//
+//go:embed policy.yaml
+var smokePolicy []byte
 
-func (t *target) startLocal() (stop func(), err error) {
-	l, err := local.Start(local.Options{Generate: generate.New, Refresh: refresh.New,
-		Policy: []byte(smokePolicy), Logger: slog.New(slog.DiscardHandler)})
+func (t *target) startLocal() (err error) {
+	t.local, err = local.Start(local.Options{Generate: generate.New, Refresh: refresh.New,
+		Policy: smokePolicy, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	t.local, t.Generate, t.Refresh, t.origin = l, l.URL+"/generate", l.URL+"/refresh", l.URL
-	t.document = "oss://test-bucket/test-object.docx"
-	if t.Token, err = l.Token("editor", ""); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return func() { _ = l.Close() }, nil
+	t.origin, t.document = t.local.URL, "oss://test-bucket/test-object.docx"
+	t.Generate, t.Refresh = t.local.URL+"/generate", t.local.URL+"/refresh"
+	t.Token, err = t.local.Token("editor", "")
+	return err
 }
 
 // result is what one case gave.

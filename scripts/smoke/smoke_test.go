@@ -44,7 +44,7 @@ func TestDeployedFunctions(t *testing.T) {
 	const document = "oss://test-bucket/test-object.docx"
 	l, err := local.Start(local.Options{
 		Generate: generate.New, Refresh: refresh.New,
-		Policy: []byte("limits: {anyone: 6000/m}" + smokePolicy +
+		Policy: []byte("limits: {anyone: 6000/m}\n" + string(smokePolicy) +
 			"  - {name: links, documents: oss://test-bucket/**, callers: {issuer: links}, " +
 			"grant: [view]}\n"),
 		Logger: slog.New(slog.DiscardHandler),
@@ -151,7 +151,7 @@ func TestCarelessFunctionsFail(t *testing.T) {
 // TestInputsAreLookedAtFirst: what cannot work is one sentence, and no case runs.
 func TestInputsAreLookedAtFirst(t *testing.T) {
 	l, err := local.Start(local.Options{Generate: generate.New, Refresh: refresh.New,
-		Policy: []byte(smokePolicy), Logger: slog.New(slog.DiscardHandler)})
+		Policy: smokePolicy, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
