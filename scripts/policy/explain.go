@@ -47,8 +47,7 @@ func (t *tool) explain(args []string) error {
 	if err != nil {
 		return err
 	}
-	t.show(p, q)
-	return nil
+	return t.show(p, q)
 }
 
 func questionOf(uri, permission string) (policy.Question, error) {
@@ -109,41 +108,15 @@ func claimed(p *policy.Policy, text string) (caller.Caller, error) {
 }
 
 // show prints what the policy makes of a question.
-func (t *tool) show(p *policy.Policy, q policy.Question) {
-	say := func(name, format string, args ...any) {
-		fmt.Fprintf(t.stdout, "%-9s %s\n", name, fmt.Sprintf(format, args...))
-	}
-	say("document", "%s", q.Asked.SourceURI)
-	if q.Caller.Guest() {
-		say("caller", "anyone, without a proof")
-	} else {
-		say("caller", "%q of %s", q.Caller.Subject, q.Caller.Issuer)
-	}
-	for _, step := range p.Explain(q) {
-		switch {
-		case step.Decides && step.Deny:
-			step.Why = "decides: refused"
-		case step.Decides:
-			step.Why = "decides"
-		}
-		say("rule", "%s: %s", step.Rule, step.Why)
-	}
+func (t *tool) show(p *policy.Policy, q policy.Question) error {
 	d, err := p.Decide(q, q.Start)
+	var refusal *weboffice.Error
 	if err != nil {
-		refusal := weboffice.AsError(err)
-		say("refused", "%s", refusal)
-		if refusal.Fix != "" {
-			say("fix", "%s (%v)", refusal.Fix, refusal.Cause)
-		}
-		return
+		refusal = weboffice.AsError(err)
 	}
 	sent, _ := json.MarshalIndent(d.Request, "", "  ") // a Request always marshals
-	say("granted", "%s", strings.Join(d.Request.Permission.Grants(), " "))
-	if user := d.Request.User.Id; user != q.Guest.Id {
-		say("User.Id", "%s", user)
-	} else {
-		say("User.Id", "another with each opening, such as %s", user)
-	}
-	say("session", "ends %v after it begins", d.End.Sub(q.Start))
-	say("sent", "%s", sent)
+	return texts.ExecuteTemplate(t.stdout, "explain.tmpl", map[string]any{
+		"Question": q, "Steps": p.Explain(q), "Refusal": refusal,
+		"Decision": d, "Session": d.End.Sub(q.Start), "Sent": string(sent),
+	})
 }

@@ -62,16 +62,14 @@ func (t *tool) link(args []string) error {
 
 // opens says why a link could open nothing under any policy.
 func opens(c caller.LinkClaims) error {
-	if c.Document != "" {
-		if _, err := weboffice.ParseSourceURI(c.Document); err != nil {
-			public := weboffice.AsError(err)
-			return fmt.Errorf("-document: a link to it opens nothing: %s %s", public.Message,
-				public.Recommend)
+	if c.Documents != "" {
+		if err := policy.CheckLinkPattern(c.Documents); err != nil {
+			return fmt.Errorf("-documents: a link to it opens nothing: %w", err)
 		}
-		return nil
-	}
-	if err := policy.CheckLinkPattern(c.Documents); err != nil {
-		return fmt.Errorf("-documents: a link to it opens nothing: %w", err)
+	} else if _, err := weboffice.ParseSourceURI(c.Document); err != nil {
+		public := weboffice.AsError(err)
+		return fmt.Errorf("-document: a link to it opens nothing: %s %s", public.Message,
+			public.Recommend)
 	}
 	return nil
 }

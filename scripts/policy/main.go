@@ -9,6 +9,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"text/template"
 
 	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/app"
@@ -29,6 +31,12 @@ func main() {
 		return run(args, getenv, stdout, os.Stderr)
 	})
 }
+
+var (
+	//go:embed *.tmpl
+	files embed.FS
+	texts = template.Must(template.ParseFS(files, "*.tmpl"))
+)
 
 // tool is what the commands share.
 type tool struct {
