@@ -68,9 +68,7 @@ func TestKeepsTheLastThousandRequests(t *testing.T) {
 	for i := range 1002 {
 		query := changed("UserData=" + string(rune('a'+i%26)))
 		recorder := httptest.NewRecorder()
-		request := w.request(t, raw{query: query})
-		request.Host = w.host()
-		w.ServeHTTP(recorder, request)
+		w.ServeHTTP(recorder, w.request(t, raw{query: query}))
 		if recorder.Code != http.StatusOK {
 			t.Fatal(recorder.Body)
 		}

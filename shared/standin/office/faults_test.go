@@ -80,9 +80,7 @@ func TestThrottledSaysHowLong(t *testing.T) {
 	w := start(t)
 	w.Fail("", 2, office.Throttled(1100*time.Millisecond))
 	answer := httptest.NewRecorder()
-	r := w.request(t, raw{})
-	r.Host = w.host()
-	w.ServeHTTP(answer, r)
+	w.ServeHTTP(answer, w.request(t, raw{}))
 	if got := answer.Header().Get("Retry-After"); got != "2" {
 		t.Errorf("Retry-After %q, want whole seconds, rounded up", got)
 	}

@@ -100,15 +100,12 @@ type raw struct {
 	tamper  func(*http.Request) // after signing
 }
 
-func plainQuery() map[string]string {
-	return map[string]string{"ProjectName": "test-project",
+// changed is the query of a request that breaks no rule, with changes such as "Filename=a.docx;
+// User=-", which leaves User out.
+func changed(changes string) map[string]string {
+	query := map[string]string{"ProjectName": "test-project",
 		"SourceURI":  "oss://test-bucket/test-object.docx",
 		"Permission": `{"Readonly":true}`, "User": `{"Id":"ann1","Name":"Ann"}`}
-}
-
-// changed is a plain query with changes such as "Filename=a.docx; User=-", which leaves User out.
-func changed(changes string) map[string]string {
-	query := plainQuery()
 	for change := range strings.SplitSeq(changes, "; ") {
 		name, value, _ := strings.Cut(change, "=")
 		query[name] = value
@@ -121,11 +118,9 @@ func changed(changes string) map[string]string {
 
 func (w *world) request(t testing.TB, r raw) *http.Request {
 	t.Helper()
-	if r.method == "" {
-		r.method = "POST"
-	}
+	r.method = cmp.Or(r.method, "POST")
 	if r.query == nil {
-		r.query = plainQuery()
+		r.query = changed("")
 	}
 	keys := w.Credentials()
 	hash := sha256.Sum256([]byte(r.body))
