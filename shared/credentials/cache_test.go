@@ -137,7 +137,8 @@ func TestNoRequestFailsAcrossRenewals(t *testing.T) {
 	})
 }
 
-// Rounds of callers that come and go away, while the clock runs through several lives.
+// Rounds of callers that come and go away, while the clock runs through several lives. Credentials
+// that live shorter than twice the five minutes are renewed at half their life, not at every call.
 func TestRaces(t *testing.T) {
 	short := func(int) (time.Duration, error) { return 40 * time.Second, nil }
 	inBubble(t, short, func(t *testing.T, s *synthetic) {
@@ -239,19 +240,4 @@ func TestRenewalFailuresBackOff(t *testing.T) {
 			t.Errorf("the next caller's error has IMMRequestID %q", id)
 		}
 	})
-}
-
-// Credentials that live shorter than twice the five minutes are renewed at half their life, not at
-// every call.
-func TestShortLife(t *testing.T) {
-	inBubble(t, func(int) (time.Duration, error) { return 4 * time.Minute, nil },
-		func(t *testing.T, s *synthetic) {
-			for range 8 * 60 {
-				get(t, s)
-				time.Sleep(time.Second)
-			}
-			if s.calls != 4 {
-				t.Errorf("%d exchanges in eight minutes", s.calls)
-			}
-		})
 }

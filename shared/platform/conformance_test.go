@@ -177,7 +177,7 @@ func panicTakesTheProcessDown(t *testing.T, on *target) {
 	}
 	wait.Wait()
 	on.process.waitFor(t, `"msg":"panic"`, 10)
-	if err := on.process.command.Process.Signal(syscall.Signal(0)); err != nil {
+	if err := on.process.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Errorf("the process is gone: %v", err)
 	}
 }
@@ -222,8 +222,11 @@ func termination(t *testing.T, on *target) {
 		})
 	}
 	on.process.waitFor(t, "waiting for the end", requests)
-	if code := on.process.stop(t); code != 0 {
-		t.Errorf("exit code %d", code)
+	if err := on.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if <-on.process.ended; on.process.ProcessState.ExitCode() != 0 {
+		t.Errorf("it ended with %v", on.process.ProcessState)
 	}
 	wait.Wait()
 }
@@ -303,9 +306,8 @@ func TestRuntimeAPILost(t *testing.T) {
 	on := start(t, "lambda")
 	on.look(t, on.request(t, "GET", "/", nil))
 	on.runtime.Close()
-	<-on.process.ended
-	if code := on.process.command.ProcessState.ExitCode(); code != 1 {
-		t.Errorf("exit code %d", code)
+	if <-on.process.ended; on.process.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v", on.process.ProcessState)
 	}
 	if _, err := on.runtime.Invoke(t.Context(), []byte("{}")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("an invocation after the end: %v", err)

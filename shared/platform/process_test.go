@@ -179,7 +179,10 @@ func start(t *testing.T, name string) *target {
 		t.Fatal(err)
 	}
 	if on.process = run(t, self, env...); on.runtime == nil {
-		on.url = "http://" + on.process.attribute(t, "address")
+		on.process.waitFor(t, `"address":"`, 1)
+		_, address, _ := strings.Cut(on.process.output(), `"address":"`)
+		address, _, _ = strings.Cut(address, `"`)
+		on.url = "http://" + address
 	}
 	return on
 }
@@ -235,47 +238,41 @@ func (w wanted) String() string {
 
 // process is a started program and what it printed.
 type process struct {
-	command *exec.Cmd
+	*exec.Cmd
 	ended   chan struct{}
+	changed chan struct{} // has a value when something was printed since it was last read
 	mu      sync.Mutex
-	changed *sync.Cond
 	printed bytes.Buffer
-	over    bool
 }
 
-func run(t testing.TB, program string, env ...string) *process {
-	p := &process{command: exec.Command(program), ended: make(chan struct{})}
-	p.changed = sync.NewCond(&p.mu)
-	p.command.Env, p.command.Stdout, p.command.Stderr = env, p, p
-	if err := p.command.Start(); err != nil {
+func run(t *testing.T, program string, env ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(program), ended: make(chan struct{}),
+		changed: make(chan struct{}, 1)}
+	p.Env, p.Stdout, p.Stderr = env, p, p
+	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		_ = p.command.Wait()
-		p.mu.Lock()
-		p.over = true
-		p.changed.Broadcast()
-		p.mu.Unlock()
-		close(p.ended)
+		defer close(p.ended)
+		_ = p.Wait()
 	}()
 	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
+		_ = p.Process.Kill()
+		if <-p.ended; t.Failed() {
 			t.Logf("%s printed:\n%s", program, p.output())
 		}
 	})
 	return p
 }
 
-func (p *process) kill() {
-	_ = p.command.Process.Kill()
-	<-p.ended
-}
-
 func (p *process) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.changed.Broadcast()
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
 	return p.printed.Write(b)
 }
 
@@ -288,31 +285,11 @@ func (p *process) output() string {
 // waitFor waits until the process has printed the text n times.
 func (p *process) waitFor(t *testing.T, text string, n int) {
 	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for strings.Count(p.printed.String(), text) < n {
-		if p.over {
-			t.Fatalf("the process ended without printing %q: %s", text, p.printed.String())
+	for strings.Count(p.output(), text) < n {
+		select {
+		case <-p.changed:
+		case <-p.ended:
+			t.Fatalf("the process ended without printing %q: %s", text, p.output())
 		}
-		p.changed.Wait()
 	}
-}
-
-// attribute waits for a log line with that attribute and returns its text.
-func (p *process) attribute(t *testing.T, name string) string {
-	t.Helper()
-	p.waitFor(t, `"`+name+`":"`, 1)
-	_, rest, _ := strings.Cut(p.output(), `"`+name+`":"`)
-	value, _, _ := strings.Cut(rest, `"`)
-	return value
-}
-
-// stop sends SIGTERM and returns the exit code.
-func (p *process) stop(t *testing.T) int {
-	t.Helper()
-	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	<-p.ended
-	return p.command.ProcessState.ExitCode()
 }

@@ -144,6 +144,16 @@ func listen(t *testing.T, s *server, change func(*http.Server)) string {
 	return listener.Addr().String()
 }
 
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
 // TestSlowBody: a client announces a body and sends it for ever. It holds a handler no longer than
 // the bound.
 func TestSlowBody(t *testing.T) {
@@ -153,11 +163,7 @@ func TestSlowBody(t *testing.T) {
 		read <- err
 	})
 	address := listen(t, s, func(web *http.Server) { web.ReadTimeout = 50 * time.Millisecond })
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dial(t, address)
 	_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow")
 	var timeout net.Error
 	if err := <-read; !errors.As(err, &timeout) || !timeout.Timeout() {
@@ -189,10 +195,7 @@ func TestClientThatLeaves(t *testing.T) {
 			inner.ServeHTTP(w, r)
 		})
 	})
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, address)
 	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-entered
 	_ = conn.Close()
@@ -207,10 +210,7 @@ func TestHugeHeader(t *testing.T) {
 	s := newTestServer(t, func(http.ResponseWriter, *http.Request) { served.Add(1) })
 	address := listen(t, s, func(*http.Server) {})
 	ask := func(header io.Reader) (status string, taken int64) {
-		conn, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := dial(t, address)
 		written := make(chan int64)
 		go func() {
 			n, _ := io.Copy(conn, io.MultiReader(strings.NewReader("GET / HTTP/1.1\r\nHost: x\r\n"),
