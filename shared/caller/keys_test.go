@@ -189,7 +189,7 @@ func TestOutageOfAProvider(t *testing.T) {
 		"outage": outage, "HTML": answers(200, text("<html>")), "nothing": answers(200, text("")),
 		"cut": answers(200, text(`{"issuer":`)), "a list": answers(200, text(`[]`)),
 		"endless":        answers(200, func(context.Context) io.Reader { return endless{&read} }),
-		"another issuer": inProcess{discovered("https://other.example", issuerURL+"/keys", k)},
+		"another issuer": inProcess{discovered("https://other.example", issuerURL+"/keys", k.public())},
 		"redirect":       inProcess{http.RedirectHandler("https://evil.example/", http.StatusFound)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,18 +327,6 @@ func TestAttackRedirects(t *testing.T) {
 	r.accepted(t, k.sign(header, honest(r.clock, nil)))
 }
 
-// discovered is a provider that says who it is, and where its key set is.
-func discovered(iss, address string, k ecKey) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == issuer.DiscoveryPath {
-			_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, iss, address)
-			return
-		}
-		r.URL.Path = "/keys"
-		published(k.public()).ServeHTTP(w, r)
-	})
-}
-
 func TestAttackKeySetAddress(t *testing.T) {
 	for address, good := range map[string]bool{
 		"https://keys.example.net/set?v=3": true, "http://keys.example.net/set": false,
@@ -347,7 +335,7 @@ func TestAttackKeySetAddress(t *testing.T) {
 		"/set": false, "://": false,
 	} {
 		r, k := signing(t, caller.Issuer{})
-		r.wire.next = inProcess{discovered(issuerURL, address, k)}
+		r.wire.next = inProcess{discovered(issuerURL, address, k.public())}
 		if token := k.sign(header, honest(r.clock, nil)); good {
 			r.accepted(t, token)
 		} else {
@@ -387,7 +375,7 @@ func TestFetchErrorsHoldNoURL(t *testing.T) {
 
 func TestIssuerURLWithTrailingSlash(t *testing.T) {
 	r, k := signing(t, caller.Issuer{URL: issuerURL + "/"})
-	r.wire.next = inProcess{discovered(issuerURL+"/", issuerURL+"/keys", k)}
+	r.wire.next = inProcess{discovered(issuerURL+"/", issuerURL+"/keys", k.public())}
 	r.accepted(t, k.sign(header, honest(r.clock, map[string]any{"iss": issuerURL + "/"})))
 	r.refused(t, k.sign(header, honest(r.clock, nil)))
 	r.requested(t, 2, issuerURL+issuer.DiscoveryPath)

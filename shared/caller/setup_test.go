@@ -144,10 +144,15 @@ func signing(t testing.TB, trusted caller.Issuer) (rig, ecKey) {
 
 // published is a handler for discovery and a key set with exactly these keys.
 func published(keys ...any) http.Handler {
+	return discovered(issuerURL, issuerURL+"/keys", keys...)
+}
+
+// discovered is a provider that says who it is, and where its key set is.
+func discovered(iss, address string, keys ...any) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		document := map[string]any{"issuer": issuerURL, "jwks_uri": issuerURL + "/keys"}
-		if r.URL.Path == "/keys" {
-			document = map[string]any{"keys": keys}
+		document := map[string]any{"keys": keys}
+		if r.URL.Path == issuer.DiscoveryPath {
+			document = map[string]any{"issuer": iss, "jwks_uri": address}
 		}
 		_ = json.NewEncoder(w).Encode(document)
 	})
