@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weboffice-functions/shared/app"
 )
 
 const closedPolicy = `project: test-project
@@ -23,15 +25,6 @@ rules:
   - {name: open, documents: 'oss://test-bucket/**', callers: anyone, grant: [view]}
 `
 
-// key is a key of 32 bytes as somebody rolled it.
-func key(seed byte) string {
-	k := make([]byte, 32)
-	for i := range k {
-		k[i] = byte(i*i)*7 + byte(i)*31 + seed
-	}
-	return base64.StdEncoding.EncodeToString(k)
-}
-
 // environment is one that starts, with changes, pairs of a variable and its value; a variable set
 // to "" is left out, and "policy" is the policy file's text.
 func environment(t *testing.T, changes ...string) map[string]string {
@@ -39,7 +32,7 @@ func environment(t *testing.T, changes ...string) map[string]string {
 	file := filepath.Join(t.TempDir(), "policy.yaml")
 	all := map[string]string{
 		"policy":                 closedPolicy,
-		"WEBOFFICE_SESSION_KEYS": key(1), "WEBOFFICE_REGION": "cn-shanghai",
+		"WEBOFFICE_SESSION_KEYS": newKey(), "WEBOFFICE_REGION": "cn-shanghai",
 		"WEBOFFICE_POLICY_FILE":           file,
 		"ALIBABA_CLOUD_ACCESS_KEY_ID":     "STS.x",
 		"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret-of-the-role",
@@ -54,8 +47,8 @@ func environment(t *testing.T, changes ...string) map[string]string {
 	return all
 }
 
-func newApp(environment map[string]string) (*App, error) {
-	return New(func(name string) string { return environment[name] }, time.Now,
+func newApp(environment map[string]string) (*app.App, error) {
+	return app.New(func(name string) string { return environment[name] }, time.Now,
 		slog.New(slog.DiscardHandler))
 }
 
@@ -63,14 +56,14 @@ func newApp(environment map[string]string) (*App, error) {
 func TestListedVariablesAreRead(t *testing.T) {
 	read, set := map[string]bool{}, environment(t)
 	getenv := func(name string) string { read[name] = true; return set[name] }
-	if _, err := New(getenv, time.Now, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := app.New(getenv, time.Now, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	maps.DeleteFunc(set, func(name, _ string) bool { return strings.HasPrefix(name, "ALIBABA_") })
 	// now other sources of credentials are looked for
-	_, _ = New(getenv, time.Now, slog.New(slog.DiscardHandler))
-	for _, v := range Variables() {
-		if v.Need != RequiredLambda && !read[v.Name] {
+	_, _ = app.New(getenv, time.Now, slog.New(slog.DiscardHandler))
+	for _, v := range app.Variables() {
+		if v.Need != app.RequiredLambda && !read[v.Name] {
 			t.Errorf("%s is listed and not read", v.Name)
 		}
 	}
@@ -92,7 +85,7 @@ func TestGarbageIsCollectedWithinTheFunctionsMemory(t *testing.T) {
 	} {
 		debug.SetGCPercent(100)
 		debug.SetMemoryLimit(limit)
-		Tune(func(name string) string {
+		app.Tune(func(name string) string {
 			return map[string]string{"FC_FUNCTION_MEMORY_SIZE": c.fc, "GOGC": c.gogc,
 				"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": c.lambda, "GOMEMLIMIT": c.goMemLimit}[name]
 		})
@@ -125,9 +118,9 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 	for i := range counted {
 		counted[i] = byte(i)
 	}
-	inURL := strings.NewReplacer("+", "-", "/", "_", "=", "")
+	key, inURL := newKey(), strings.NewReplacer("+", "-", "/", "_", "=", "")
 	values := map[string]string{
-		"KEY1": key(1), "KEY2": key(2), "KEY3": key(3), "URL1": inURL.Replace(key(1)),
+		"KEY1": key, "KEY2": newKey(), "KEY3": newKey(), "URL1": inURL.Replace(key),
 		"BYTES16": encode(counted[:16]), "BYTES33": encode(counted),
 		"ZEROS": encode(make([]byte, 32)), "COUNTED": encode(counted[:32]),
 		"PAIRS":  encode(bytes.Repeat([]byte{1, 0xfe}, 16)),
@@ -154,8 +147,10 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 		}
 		set := environment(t, changes...)
 		_, err := newApp(set)
-		if bad != (err != nil) || bad && !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: got %v", line, err)
+		for part := range strings.SplitSeq(says, " & ") {
+			if bad != (err != nil) || bad && !strings.Contains(err.Error(), part) {
+				t.Errorf("%q: got %v", line, err)
+			}
 		}
 		for _, variable := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_LINK_KEYS",
 			"WEBOFFICE_IMM_ENDPOINT", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"} {
@@ -163,17 +158,6 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 				strings.Contains(fmt.Sprint(err), value) {
 				t.Errorf("%q: the value of %s is in %v", line, variable, err)
 			}
-		}
-	}
-}
-
-func TestAllMistakesAreToldTogether(t *testing.T) {
-	_, err := newApp(environment(t, "policy", "rules: 1", "WEBOFFICE_SESSION_KEYS", "",
-		"WEBOFFICE_REGION", "", "ALIBABA_CLOUD_SECURITY_TOKEN", ""))
-	for _, part := range []string{"WEBOFFICE_SESSION_KEYS", "WEBOFFICE_REGION",
-		"ALIBABA_CLOUD_SECURITY_TOKEN", "the policy has mistakes"} {
-		if err == nil || !strings.Contains(err.Error(), part) {
-			t.Errorf("%s is missing in %v", part, err)
 		}
 	}
 }
@@ -188,8 +172,8 @@ func TestRunSaysWhatStarted(t *testing.T) {
 	run := func(changes map[string]string) error {
 		all := maps.Clone(set)
 		maps.Copy(all, changes)
-		return Run(ctx, func(name string) string { return all[name] }, &out,
-			func(*App) http.Handler { return http.NotFoundHandler() })
+		return app.Run(ctx, func(name string) string { return all[name] }, &out,
+			func(*app.App) http.Handler { return http.NotFoundHandler() })
 	}
 	if err := run(nil); err != nil {
 		t.Error(err)
@@ -201,7 +185,7 @@ func TestRunSaysWhatStarted(t *testing.T) {
 			t.Errorf("%s is missing in %s", part, line)
 		}
 	}
-	for _, secret := range []string{key(1), "secret-of-the-role", "token-of-the-role"} {
+	for _, secret := range []string{set["WEBOFFICE_SESSION_KEYS"], "secret-of-the-role", "token-of-the-role"} {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("%s is in %s", secret, out.String())
 		}

@@ -125,7 +125,7 @@ func (w *world) containers() map[string]function {
 // asLambda takes the functions from template.yml with these parameters.
 func (d *deployment) asLambda(parameters map[string]string) {
 	d.t.Helper()
-	template := lambdaTemplate(d.t, parameters)
+	template := newSAM(d.t, parameters)
 	d.clouds = newClouds(d.t, d.world, template.mayAsk())
 	maps.Copy(d.local, d.clouds.overrides)
 	d.functions = template.functions(d.t)
@@ -393,7 +393,7 @@ func tokenFromElsewhere(t *testing.T, d *deployment) {
 	if err := os.WriteFile(file, []byte(ownToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.asLambda(map[string]string{"SessionKeys": newKey(), "OidcTokenFile": file})
+	d.asLambda(map[string]string{"OidcTokenFile": file})
 	d.clouds.token = ownToken
 	d.deploy(strings.Replace(teamPolicy, "issuer: links", "issuer: staff", 1))
 	d.open(guest, handbook)

@@ -87,10 +87,13 @@ type sam struct {
 	text       any // the whole template
 }
 
-// newSAM evaluates the template for these parameters, with the defaults of the others. A value that
-// the template would not take ends the test.
-func newSAM(t testing.TB, given map[string]string) *sam {
+// newSAM evaluates the template for what it must have and these parameters, with the defaults of the
+// others. A value that the template would not take ends the test.
+func newSAM(t testing.TB, more map[string]string) *sam {
 	t.Helper()
+	given := map[string]string{"SessionKeys": newKey(), "ImmRegion": "cn-shanghai",
+		"RamRoleArn": ramRole, "OidcProviderArn": oidcProvider}
+	maps.Copy(given, more)
 	var file struct {
 		Parameters map[string]map[string]any `yaml:"Parameters"`
 		Conditions yaml.Node                 `yaml:"Conditions"`
@@ -195,13 +198,4 @@ func (s *sam) mayAsk() any {
 		}
 	}
 	return nil
-}
-
-// lambdaTemplate evaluates template.yml with what it must have, and more.
-func lambdaTemplate(t testing.TB, more map[string]string) *sam {
-	t.Helper()
-	parameters := map[string]string{"SessionKeys": newKey(), "ImmRegion": "cn-shanghai",
-		"RamRoleArn": ramRole, "OidcProviderArn": oidcProvider}
-	maps.Copy(parameters, more)
-	return newSAM(t, parameters)
 }
