@@ -11,18 +11,11 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-const benchHead = `project: test-project
-origins: [https://docs.example.com]
-issuers:
-  staff: {url: https://login.example.com, audience: weboffice}
-rules:
-`
-
 // manyRules writes a policy of n rules for teams, with claims and a watermark, and one for anyone
 // behind them.
 func manyRules(n int) []byte {
 	var b strings.Builder
-	b.WriteString(benchHead)
+	b.WriteString(head + "rules:\n")
 	for i := range n - 1 {
 		fmt.Fprintf(&b, `  - name: team %[1]d
     documents: oss://team-docs/teams/team-%[1]d/${project}/**
@@ -40,7 +33,7 @@ func manyRules(n int) []byte {
 // are looked at.
 func sameDocuments(n int) []byte {
 	var b strings.Builder
-	b.WriteString(benchHead)
+	b.WriteString(head + "rules:\n")
 	for i := range n {
 		fmt.Fprintf(&b, "  - {name: r%[1]d, documents: 'oss://team-docs/teams/**', callers:"+
 			" {issuer: staff, claims: {groups: group-%[1]d}}, grant: [view]}\n", i)

@@ -10,20 +10,9 @@ import (
 	"testing"
 )
 
-// fault is a mistake that somebody could make. Each of testdata/faults.txt must fail
-// TestDecideEqualsTheOracle. All are compiled into one program, in which a variable says which of
-// them is made.
-type fault struct{ name, file, from, to string }
-
-func faults(t *testing.T) (all []fault) {
-	for _, c := range cases(t, "testdata/faults.txt") {
-		lines := strings.Split(c.lines, "\n")
-		all = append(all, fault{c.name, lines[0], lines[1], lines[2]})
-	}
-	return all
-}
-
-// TestFaultsAreCaught runs the property test on each fault.
+// TestFaultsAreCaught runs TestDecideEqualsTheOracle on each mistake of testdata/faults.txt that
+// somebody could make. All are compiled into one program, in which a variable says which of them is
+// made.
 func TestFaultsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the package with faults: left out with -short")
@@ -32,7 +21,7 @@ func TestFaultsAreCaught(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no go command to build the package with")
 	}
-	faults := faults(t)
+	faults := cases(t, "testdata/faults.txt")
 	program := faultyProgram(t, goTool, faults)
 	for i, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
@@ -50,24 +39,26 @@ func TestFaultsAreCaught(t *testing.T) {
 }
 
 // faultyProgram builds this package's tests with every fault in the package.
-func faultyProgram(t *testing.T, goTool string, faults []fault) string {
+func faultyProgram(t *testing.T, goTool string, faults []namedCase) string {
 	t.Helper()
 	sources := map[string]string{"fault.go": "package policy\n\nimport \"os\"\n\n" +
 		"var fault = os.Getenv(\"POLICY_FAULT\")\n"}
 	for i, f := range faults {
-		if sources[f.file] == "" {
-			source, err := os.ReadFile(f.file)
+		lines := strings.Split(f.lines, "\n")
+		file, from := lines[0], lines[1]
+		if sources[file] == "" {
+			source, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sources[f.file] = string(source)
+			sources[file] = string(source)
 		}
-		if n := strings.Count(sources[f.file], f.from); n != 1 {
+		if n := strings.Count(sources[file], from); n != 1 {
 			t.Fatalf("%s: %s holds %q %d times: the fault does not fit the source any more", f.name,
-				f.file, f.from, n)
+				file, from, n)
 		}
-		to := strings.ReplaceAll(f.to, "FAULT", fmt.Sprintf("(fault == \"%d\")", i))
-		sources[f.file] = strings.Replace(sources[f.file], f.from, to, 1)
+		to := strings.ReplaceAll(lines[2], "FAULT", fmt.Sprintf("(fault == \"%d\")", i))
+		sources[file] = strings.Replace(sources[file], from, to, 1)
 	}
 	folder := t.TempDir()
 	write := func(name, text string) (path string) {
