@@ -23,13 +23,9 @@ import (
 
 // outcome is what testdata/day.mjs prints.
 type outcome struct {
-	Works     bool   `json:"works"`
-	Minutes   int    `json:"minutes"`
-	Lost      int    `json:"lost"`
-	Why       string `json:"why"`
-	Hours     int    `json:"hours"`
-	Refreshes int    `json:"refreshes"`
-	Failures  int    `json:"failures"`
+	Works                                     bool
+	Minutes, Lost, Hours, Refreshes, Failures int
+	Why                                       string
 }
 
 // faults are the stand-in's ways to fail, by their names in testdata/day.mjs.

@@ -204,13 +204,10 @@ func TestSiteOfOnesOwn(t *testing.T) {
 		"<p>"+l.URL+"/generate "+l.IMMURL+"/sdk.js" {
 		t.Errorf("the page is %s", page)
 	}
-	for _, name := range []string{"/weboffice.js", "/dev.json", "/quickstart/"} {
-		if status, _ := ask(t, "GET", l.URL+name, ""); status != 200 {
-			t.Errorf("%s: %d", name, status)
-		}
-	}
-	for _, name := range []string{"/absent.html", "/../local_test.go", "/..%2flocal_test.go"} {
-		if status, _ := ask(t, "GET", l.URL+name, ""); status != 404 {
+	for name, want := range map[string]int{"/weboffice.js": 200, "/dev.json": 200,
+		"/quickstart/": 200, "/absent.html": 404, "/../local_test.go": 404,
+		"/..%2flocal_test.go": 404} {
+		if status, _ := ask(t, "GET", l.URL+name, ""); status != want {
 			t.Errorf("%s: %d", name, status)
 		}
 	}
