@@ -87,8 +87,8 @@ type sam struct {
 	text       any // the whole template
 }
 
-// newSAM evaluates the template for what it must have and these parameters, with the defaults of the
-// others. A value that the template would not take ends the test.
+// newSAM evaluates the template for what it must have and these parameters, with the defaults of
+// the others. A value that the template would not take ends the test.
 func newSAM(t testing.TB, more map[string]string) *sam {
 	t.Helper()
 	given := map[string]string{"SessionKeys": newKey(), "ImmRegion": "cn-shanghai",
