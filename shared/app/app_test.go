@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -118,7 +119,8 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 	for i := range counted {
 		counted[i] = byte(i)
 	}
-	key, inURL := newKey(), strings.NewReplacer("+", "-", "/", "_", "=", "")
+	sum := sha256.Sum256([]byte("a session key")) // has a + and a /
+	key, inURL := encode(sum[:]), strings.NewReplacer("+", "-", "/", "_", "=", "")
 	values := map[string]string{
 		"KEY1": key, "KEY2": newKey(), "KEY3": newKey(), "URL1": inURL.Replace(key),
 		"BYTES16": encode(counted[:16]), "BYTES33": encode(counted),
