@@ -254,11 +254,7 @@ func function(b *testing.B, standIn, algorithm string) (http.Handler, *issuer.Pr
 }
 
 func newApp(b *testing.B, policy, standIn string, now func() time.Time) *app.App {
-	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
-	if err := os.WriteFile(policyFile, []byte(policy), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	environment := environment(policyFile, standIn)
+	environment := environment(b, policy, standIn)
 	a, err := app.New(func(name string) string { return environment[name] }, now,
 		slog.New(slog.NewJSONHandler(io.Discard, nil)))
 	if err != nil {
@@ -267,7 +263,11 @@ func newApp(b *testing.B, policy, standIn string, now func() time.Time) *app.App
 	return a
 }
 
-func environment(policyFile, standIn string) map[string]string {
+func environment(b *testing.B, policy, standIn string) map[string]string {
+	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policyFile, []byte(policy), 0o600); err != nil {
+		b.Fatal(err)
+	}
 	return map[string]string{
 		"WEBOFFICE_SESSION_KEYS": base64.StdEncoding.EncodeToString(
 			[]byte("\x00benchmark: 32 bytes of no use\xfe\xff")),

@@ -40,12 +40,8 @@ func build(b *testing.B, source, tag string) string {
 
 // programs builds both, for a platform.
 func programs(b *testing.B, platform, policy string) (function, naive program) {
-	policyFile := filepath.Join(b.TempDir(), "policy.yaml")
-	if err := os.WriteFile(policyFile, []byte(policy), 0o600); err != nil {
-		b.Fatal(err)
-	}
 	var env []string
-	for name, value := range environment(policyFile, startIMM(b)) {
+	for name, value := range environment(b, policy, startIMM(b)) {
 		env = append(env, name+"="+value)
 	}
 	return program{build(b, "./bootstrap", ""), env},
