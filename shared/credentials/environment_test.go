@@ -120,14 +120,6 @@ func TestAttackForgedInvocationCredentials(t *testing.T) {
 	fails(t, r.source(fc, nil)) // neither an invocation's nor the environment's
 }
 
-// hosts is a transport that notes where requests would go and sends none.
-type hosts struct{ seen []string }
-
-func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
-	h.seen = append(h.seen, r.URL.Scheme+"://"+r.URL.Host)
-	return nil, context.DeadlineExceeded
-}
-
 func TestWhereExchangesGo(t *testing.T) {
 	r := newRig(t)
 	regional := r.lambda("AWS_ENDPOINT_URL_STS", "", "WEBOFFICE_STS_ENDPOINT", "")
@@ -141,10 +133,14 @@ func TestWhereExchangesGo(t *testing.T) {
 		{file, "https://sts.cn-hangzhou.aliyuncs.com"},
 		{with(file, "WEBOFFICE_REGION", ""), "https://sts.aliyuncs.com"},
 	} {
-		var transport hosts
-		fails(t, r.source(test.env, &http.Client{Transport: &transport}))
-		if !slices.Equal(transport.seen, []string{test.want}) {
-			t.Errorf("requests to %v, not %s", transport.seen, test.want)
+		var seen []string
+		note := transport(func(r *http.Request) (*http.Response, error) {
+			seen = append(seen, r.URL.Scheme+"://"+r.URL.Host)
+			return nil, context.DeadlineExceeded
+		})
+		fails(t, r.source(test.env, &http.Client{Transport: note}))
+		if !slices.Equal(seen, []string{test.want}) {
+			t.Errorf("requests to %v, not %s", seen, test.want)
 		}
 	}
 }

@@ -328,20 +328,16 @@ func TestAttackCertificateThatNobodyTrusts(t *testing.T) {
 	get(t, r.source(env, forged.Client())) // the twin
 }
 
-// silent is a server that never answers.
-type silent struct{}
-
-func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
-	<-r.Context().Done()
-	return nil, r.Context().Err()
-}
-
 func TestServerThatNeverAnswers(t *testing.T) {
+	silent := transport(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	})
 	env := newRig(t).lambda()
 	for _, location := range []string{"", "https://tokens.example.com/?s3cr3t", tokenIn(t, oidc)} {
 		synctest.Test(t, func(t *testing.T) {
 			env[tokenFileVariable] = location
-			source, err := choose(t, Options{Client: &http.Client{Transport: silent{}}}, env)
+			source, err := choose(t, Options{Client: &http.Client{Transport: silent}}, env)
 			if err != nil {
 				t.Fatal(err)
 			}

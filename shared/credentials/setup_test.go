@@ -132,6 +132,11 @@ func choose(t testing.TB, o Options, env map[string]string) (Source, error) {
 	return source, err
 }
 
+// transport is what happens to a request in place of a network.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
 // with returns env with changes; a change to "" removes.
 func with(env map[string]string, changes ...string) map[string]string {
 	env = maps.Clone(env)

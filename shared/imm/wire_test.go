@@ -2,6 +2,7 @@ package imm_test
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -25,23 +26,16 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
+//go:embed testdata/parameters.json
+var parametersJSON []byte
+
 // parameters has a value for each parameter of GenerateWebofficeToken.
-var parameters = map[string]string{
-	"ProjectName": `"test-project"`, "SourceURI": `"oss://test-bucket/test-object.docx"`,
-	"User":         `{"Id":"ann","Name":"Ann 安 & <x>","Avatar":"https://x.example/a.png"}`,
-	"Filename":     `"a b+c*~%.docx"`,
-	"CachePreview": `false`, "ExternalUploaded": `true`, "Hidecmb": `true`, "PreviewPages": `5`,
-	"Referer": `"*"`, "UserData": `"{\"a\":\"b&c=d\"}"`, "Password": `"hunter2 +/=&"`,
-	"NotifyTopicName": `"saves"`,
-	"Permission": `{"Readonly":true,"Copy":true,"Print":true,"Export":true,"Rename":true,` +
-		`"History":false}`,
-	"Watermark": `{"Type":1,"Value":"水印 & <x>","Font":"bold 20px Serif",` +
-		`"FillStyle":"rgba(1,2,3,0.5)","Rotate":-0.5,"Horizontal":50,"Vertical":60}`,
-	"CredentialConfig": `{"ServiceRole":"r","Policy":"{\"Version\":\"1\"}",` +
-		`"Chain":[{"Role":"a","RoleType":"service","AssumeRoleFor":"1"}]}`,
-	"Notification": `{"MNS":{"TopicName":"saves"},"RocketMQ":{"InstanceId":"i","TopicName":"t"},` +
-		`"ExtendedMessageURI":"mns://x"}`,
-}
+var parameters = func() (all map[string]json.RawMessage) {
+	if err := json.Unmarshal(parametersJSON, &all); err != nil {
+		panic(err)
+	}
+	return all
+}()
 
 // sent is a request on the wire.
 type sent struct {
@@ -73,7 +67,7 @@ func TestSameWireAsTheOfficialSDK(t *testing.T) {
 	}
 	for _, shape := range []any{weboffice.Request{}, sdk.GenerateWebofficeTokenRequest{}} {
 		for field := range reflect.TypeOf(shape).Fields() {
-			if parameters[field.Name] == "" {
+			if parameters[field.Name] == nil {
 				t.Errorf("%T has %s, which is not compared", shape, field.Name)
 			}
 		}
@@ -88,8 +82,8 @@ func TestSameWireAsTheOfficialSDK(t *testing.T) {
 	same("all", err, officialErr)
 
 	config, theirs := &weboffice.CredentialConfig{}, &sdk.CredentialConfig{}
-	decode(t, parameters["CredentialConfig"], config)
-	decode(t, parameters["CredentialConfig"], theirs)
+	decode(t, string(parameters["CredentialConfig"]), config)
+	decode(t, string(parameters["CredentialConfig"]), theirs)
 	_, err = client.Refresh(t.Context(), "test-project", accessToken, refreshToken, config)
 	_, officialErr = official.RefreshWebofficeToken(&sdk.RefreshWebofficeTokenRequest{
 		ProjectName: tea.String("test-project"), AccessToken: tea.String(accessToken),
@@ -126,12 +120,12 @@ func decode(t *testing.T, text string, into any) {
 
 // request is a request of these parameters as JSON.
 func request(names ...string) string {
-	slices.Sort(names)
-	var members []string
-	for _, name := range slices.Compact(names) {
-		members = append(members, fmt.Sprintf("%q:%s", name, parameters[name]))
+	members := map[string]json.RawMessage{}
+	for _, name := range names {
+		members[name] = parameters[name]
 	}
-	return "{" + strings.Join(members, ",") + "}"
+	text, _ := json.Marshal(members)
+	return string(text)
 }
 
 func generateBoth(t *testing.T, client *imm.Client, official *sdk.Client, text string) (err,

@@ -3,6 +3,7 @@ package session_test
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -59,10 +60,15 @@ func open(s *session.Sealer, token weboffice.Secret) (session.Session, error) {
 	return opened, err
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:embed testdata/request.json
+var requestJSON []byte
 
 // full is a session in which nothing is empty.
 func full() session.Session {
+	asked, err := weboffice.ParseRequest(requestJSON)
+	if err != nil {
+		panic(err)
+	}
 	start := time.UnixMilli(1_800_000_000_123)
 	return session.Session{
 		ID: "OPENDOCUMENT1234",
@@ -81,24 +87,7 @@ func full() session.Session {
 		Issued:       start.Add(time.Hour),
 		Guest:        weboffice.User{Id: "GUESTGUESTGUEST", Name: "Guest"},
 		Decision:     [32]byte{1, 2, 3},
-		Asked: weboffice.Request{
-			ProjectName: "test-project", SourceURI: "oss://test-bucket/报告/a&b <1>.docx",
-			Filename: "a.docx", CachePreview: ptr(false), Referer: "*",
-			UserData: "{\"fid\": \"123\"}\x00\u2028", PreviewPages: ptr(int64(5)),
-			Password: "hunter2<&>", ExternalUploaded: ptr(true),
-			NotifyTopicName: "topic", Hidecmb: ptr(false),
-			Permission: &weboffice.Permission{Readonly: true, Copy: true},
-			User:       &weboffice.User{Id: "u", Name: "安娜", Avatar: "https://example.com/a.png"},
-			Watermark: &weboffice.Watermark{Type: ptr(int64(0)), Value: "水印值",
-				Font: "bold 20px Serif", FillStyle: "rgba(1,1,1,0.6)",
-				Rotate: ptr(-0.5), Horizontal: ptr(int64(0)), Vertical: ptr(int64(50))},
-			CredentialConfig: &weboffice.CredentialConfig{ServiceRole: "r", Policy: "{}",
-				Chain: []weboffice.CredentialConfigChain{
-					{Role: "a", RoleType: "b", AssumeRoleFor: "c"}}},
-			Notification: &weboffice.Notification{ExtendedMessageURI: "e",
-				MNS:      &weboffice.MNS{TopicName: "t"},
-				RocketMQ: &weboffice.RocketMQ{InstanceId: "i", TopicName: "t"}},
-		},
+		Asked:        asked,
 	}
 }
 
