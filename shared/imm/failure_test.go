@@ -159,36 +159,32 @@ func TestThrottlingNamesTheTime(t *testing.T) {
 	}
 }
 
-// TestGatewayThatRefuses: it answers for IMM, so something did; and of refresh tokens it knows
-// nothing.
-func TestGatewayThatRefuses(t *testing.T) {
-	for status, kind := range map[int]weboffice.Kind{302: weboffice.BadGateway,
-		401: weboffice.BadGateway, 403: weboffice.BadGateway, 413: weboffice.Invalid,
-		414: weboffice.Invalid} {
-		_, err := refresh(t, connect(t, serve(t, answer(status, nil, "<h1>No</h1>"))))
-		want := "billed?"
-		if status == 302 {
-			want = "unanswered done? billed?"
-		}
-		if public := weboffice.AsError(err); public.Kind != kind || public.Code == "" ||
-			known(err) != want {
-			t.Errorf("%d: %v, %v, %q", status, err, public.Cause, known(err))
-		}
-	}
-}
-
-// TestAnswerThatNeverEnds is cut at a megabyte.
-func TestAnswerThatNeverEnds(t *testing.T) {
-	for status, want := range map[int]string{200: "unanswered done? billed?", 500: "done?"} {
+// TestGatewayInPlaceOfIMM: one that refuses answers for IMM, so something did; and of refresh
+// tokens it knows nothing. An answer that never ends is cut at a megabyte.
+func TestGatewayInPlaceOfIMM(t *testing.T) {
+	const none = "unanswered done? billed?"
+	for _, c := range []struct {
+		status  int
+		endless bool
+		kind    weboffice.Kind
+		known   string
+	}{
+		{302, false, weboffice.BadGateway, none}, {401, false, weboffice.BadGateway, "billed?"},
+		{403, false, weboffice.BadGateway, "billed?"}, {413, false, weboffice.Invalid, "billed?"},
+		{414, false, weboffice.Invalid, "billed?"},
+		{200, true, weboffice.BadGateway, none}, {500, true, weboffice.BadGateway, "done?"},
+	} {
 		_, err := refresh(t, connect(t, serve(t, http.HandlerFunc(
 			func(w http.ResponseWriter, r *http.Request) {
-				w.WriteHeader(status)
-				for r.Context().Err() == nil {
+				w.WriteHeader(c.status)
+				_, _ = w.Write([]byte("<h1>No</h1>"))
+				for c.endless && r.Context().Err() == nil {
 					_, _ = w.Write(make([]byte, 1<<16))
 				}
 			}))))
-		if weboffice.AsError(err).Kind != weboffice.BadGateway || known(err) != want {
-			t.Errorf("%d: %v, %q", status, err, known(err))
+		if public := weboffice.AsError(err); public.Kind != c.kind || public.Code == "" ||
+			known(err) != c.known {
+			t.Errorf("%+v: %v, %v, %q", c, err, public.Cause, known(err))
 		}
 	}
 }
