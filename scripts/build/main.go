@@ -21,6 +21,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,12 +34,10 @@ import (
 	"weboffice-functions/shared/policy"
 )
 
-var (
-	functions = []string{"generate", "refresh"}
-	targets   = []string{"fc", "lambda"}
-	// the first is a target's default; Function Compute runs amd64 only
-	architectures = map[string][]string{"fc": {"amd64"}, "lambda": {"arm64", "amd64"}}
-)
+var functions = []string{"generate", "refresh"}
+
+// architectures are what a target runs, its default first.
+var architectures = map[string][]string{"fc": {"amd64"}, "lambda": {"arm64", "amd64"}}
 
 // packed is the time of every file: an archive made of the same bytes is the same archive. Zip
 // tools refuse years before 1980.
@@ -73,11 +72,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
-	for _, t := range targets {
+	for _, t := range slices.Sorted(maps.Keys(chosen)) {
 		for _, function := range functions {
-			if chosen[t] == "" {
-				continue
-			}
 			program := filepath.Join(*out, t, function, "bootstrap")
 			if err := build(ctx, program, chosen[t], function, text, stdout); err != nil {
 				return fmt.Errorf("%s for %s: %w", function, t, err)
@@ -90,7 +86,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 // choose gives the targets that the flags ask for, each with its architecture.
 func choose(target, arch string) (map[string]string, error) {
 	chosen := map[string]string{}
-	for _, t := range targets {
+	for _, t := range slices.Sorted(maps.Keys(architectures)) {
 		if target == "" || target == t {
 			chosen[t] = cmp.Or(arch, architectures[t][0])
 			if !slices.Contains(architectures[t], chosen[t]) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -14,7 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"go.yaml.in/yaml/v4"
+	"weboffice-functions/scripts/command"
 )
 
 // source is one parsed Go file.
@@ -116,19 +115,10 @@ type layout struct {
 	Top     []string
 }
 
-// embeddedYAML reads a file of this folder, which is a part of the program.
-func embeddedYAML[T any](name string) (value T) {
-	text, err := embedded.ReadFile(name)
-	if err = errors.Join(err, yaml.Load(text, &value)); err != nil {
-		panic(err)
-	}
-	return value
-}
-
 // checkImports reads the import lines themselves, of every file on every platform, so that a
 // finding has a line.
 func checkImports(_ context.Context, p project, r *report) {
-	all := embeddedYAML[layout]("layout.yaml").Imports
+	all := command.Data[layout](embedded, "layout.yaml").Imports
 	for _, s := range p.code(r) {
 		pkg := path.Dir(s.name)
 		if strings.HasSuffix(s.name, "_test.go") || strings.HasPrefix(pkg, "shared/standin/") ||

@@ -12,14 +12,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"weboffice-functions/scripts/command"
 )
 
 // fileNames lists the project's files: what git knows or would add, else everything but built
 // things and hidden folders.
 func fileNames(ctx context.Context) (names []string, err error) {
-	command := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "ls-files", "--cached",
+	git := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "ls-files", "--cached",
 		"--others", "--exclude-standard", "-z")
-	if out, err := command.Output(); err == nil {
+	if out, err := git.Output(); err == nil {
 		return strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 }), nil
 	}
 	made := []string{".git", "dist", ".s", ".aws-sam", "node_modules"}
@@ -50,7 +52,7 @@ func (p project) texts() iter.Seq2[string, []byte] {
 
 // checkFiles looks at what lies where, and for lines that should be in no file.
 func checkFiles(_ context.Context, p project, r *report) {
-	top, seen := embeddedYAML[layout]("layout.yaml").Top, map[string]bool{}
+	top, seen := command.Data[layout](embedded, "layout.yaml").Top, map[string]bool{}
 	for _, name := range p.names {
 		entry, _, _ := strings.Cut(name, "/")
 		if seen[entry] = true; entry[0] != '.' && !slices.Contains(top, entry) {
@@ -63,7 +65,7 @@ func checkFiles(_ context.Context, p project, r *report) {
 			r.add(place{Filename: entry, Line: 1}, "it is not there", "add it")
 		}
 	}
-	rules := embeddedYAML[[]lineRule]("lines.yaml")
+	rules := command.Data[[]lineRule](embedded, "lines.yaml")
 	for name, text := range p.texts() {
 		if path.Ext(name) == ".json" && !json.Valid(text) {
 			r.add(place{Filename: name, Line: 1}, "this is not JSON", "correct it")

@@ -80,7 +80,7 @@ func checks() []check {
 		{name: "s.yaml", run: checkServerless},
 		{name: "template.yml", run: checkTemplate},
 	}
-	for _, t := range embeddedYAML[[]tool]("tools.yaml") {
+	for _, t := range command.Data[[]tool](embedded, "tools.yaml") {
 		all = append(all, check{t.Name, t.check, t.Doing, t.Fetch != "" || t.Optional})
 	}
 	return append(all,

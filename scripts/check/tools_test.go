@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"weboffice-functions/scripts/command"
 )
 
 // reported gives a tool's findings in the output of a failed run, and why it was skipped.
 func reported(t *testing.T, name, output string) (findings []string, skipped string) {
 	t.Helper()
-	all := embeddedYAML[[]tool]("tools.yaml")
+	all := command.Data[[]tool](embedded, "tools.yaml")
 	i := slices.IndexFunc(all, func(t tool) bool { return t.Name == name })
 	r := &report{}
 	all[i].report(r, output, errors.New("exit status 1"))

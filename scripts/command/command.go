@@ -3,6 +3,7 @@ package command
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"go.yaml.in/yaml/v4"
 
 	"weboffice-functions/shared/weboffice"
 )
@@ -56,4 +59,13 @@ func ParseAll(flags *flag.FlagSet, args []string, out io.Writer) error {
 func Proof(file string) (weboffice.Secret, error) {
 	text, err := os.ReadFile(file)
 	return weboffice.Secret(strings.TrimPrefix(strings.TrimSpace(string(text)), "Bearer ")), err
+}
+
+// Data reads a YAML file that is a part of the program.
+func Data[T any](files embed.FS, name string) (value T) {
+	text, err := files.ReadFile(name)
+	if err = errors.Join(err, yaml.Load(text, &value, yaml.WithKnownFields())); err != nil {
+		panic(err)
+	}
+	return value
 }

@@ -44,7 +44,7 @@ func newExample(name string) (example, error) {
 		for i := range found {
 			found[i] = filepath.Base(found[i])
 		}
-		return example{}, fmt.Errorf("-example is one of %s; run it where go.mod is",
+		return example{}, fmt.Errorf("it is one of %s; run dev where go.mod is",
 			cmp.Or(strings.Join(found, ", "), "the folders in "+examples))
 	}
 	if e.command == nil {

@@ -10,10 +10,9 @@ package main
 import (
 	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -31,10 +30,9 @@ import (
 var (
 	//go:embed policy.yaml
 	policy []byte
-	//go:embed introduction.tmpl
-	introductionText string
-
-	introduction = template.Must(template.New("").Parse(introductionText))
+	//go:embed *.tmpl
+	files embed.FS
+	texts = template.Must(template.ParseFS(files, "*.tmpl"))
 )
 
 func main() { command.Main(run) }
@@ -50,8 +48,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 	// link keys that were made here nobody else could know
-	err = introduction.Execute(stdout, map[string]any{"Local": l, "Site": site,
-		"Ours": getenv("WEBOFFICE_LINK_KEYS") == ""})
+	err = texts.ExecuteTemplate(stdout, "introduction.tmpl", map[string]any{"Local": l,
+		"Site": site, "Ours": getenv("WEBOFFICE_LINK_KEYS") == ""})
 	switch {
 	case err != nil:
 	case site.command != nil:
@@ -82,32 +80,28 @@ func options(args []string, getenv func(string) string) (o local.Options, site e
 		return err
 	})
 	flags.DurationVar(&o.Lifetime, "lifetime", 30*time.Minute, "how long an access token lives")
-	file := flags.String("policy", "", "a policy `file`, default scripts/dev/policy.yaml; one "+
-		"that is meant for production runs as it is")
-	name := flags.String("example", "", "a small site to copy in place of the sample page: "+
-		"`plain`, backend or react")
+	flags.Func("policy", "a policy `file`, default scripts/dev/policy.yaml; one that is meant for "+
+		"production runs as it is", func(file string) (err error) {
+		o.Policy, err = os.ReadFile(file)
+		return err
+	})
+	flags.Func("example", "a small site to copy in place of the sample page: `plain`, backend or "+
+		"react", func(name string) (err error) {
+		site, err = newExample(name)
+		return err
+	})
 	if err := command.ParseAll(flags, args, os.Stdout); err != nil {
 		return o, site, err
 	}
-	if *file != "" {
-		text, err := os.ReadFile(*file)
-		if err != nil {
-			return o, site, fmt.Errorf("-policy: %w", err)
-		}
-		o.Policy = text
-	}
 	if o.Lifetime < 10*time.Second || o.Lifetime > 24*time.Hour {
 		return o, site, errors.New("-lifetime is 10s to 24h")
-	}
-	if *name != "" {
-		site, err = newExample(*name)
 	}
 	if site.command == nil {
 		o.Site = site.folder
 	} else {
 		o.Origins = []string{"http://" + site.Address}
 	}
-	return o, site, err
+	return o, site, nil
 }
 
 // bucketName is what OSS takes.

@@ -2,20 +2,13 @@ package main
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"sync"
-	"text/template"
 	"time"
 )
-
-//go:embed request.tmpl
-var requestText string
-
-var request = template.Must(template.New("").Parse(requestText))
 
 // terminal is a log handler for a person: a line for each request, and what went wrong below it.
 // Nobody here adds attributes in advance, or groups.
@@ -45,7 +38,7 @@ func (t *terminal) Handle(_ context.Context, r slog.Record) error {
 	var text strings.Builder
 	switch r.Message {
 	case "decision", "request":
-		if err := request.Execute(&text, of); err != nil {
+		if err := texts.ExecuteTemplate(&text, "request.tmpl", of); err != nil {
 			return err
 		}
 		text.WriteString(rules)

@@ -113,9 +113,7 @@ func (d *doctor) checkIssuers(ctx context.Context) {
 		if err := verifier.ReadKeys(ctx, issuer.URL); err != nil {
 			public := weboffice.AsError(err)
 			d.add(failure, "issuer "+issuer.Name, fmt.Sprint(public.Cause), public.Fix)
-			continue
-		}
-		if issuer.Keys != "" {
+		} else if issuer.Keys != "" {
 			d.say("issuer keys", issuer.Name, issuer.Keys)
 		} else {
 			d.say("issuer", issuer.Name, issuer.URL)

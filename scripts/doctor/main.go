@@ -45,6 +45,7 @@ func main() { command.Main(run) }
 
 // doctor is one run: its settings, and what a check found out for those behind it.
 type doctor struct {
+	*flag.FlagSet
 	settings                 []setting
 	asJSON, lambda, policies bool
 
@@ -54,8 +55,8 @@ type doctor struct {
 	out    io.Writer
 	counts map[string]int // of lines, by status
 	wanted []string       // what to put into the shell, or to give as a flag, to see all
-	// of sentences.yaml
-	sentences map[string]struct{ Status, Says, Fix, Give string }
+
+	sentences map[string]sentence // of sentences.yaml
 
 	config app.Config
 	debug  bool               // the SDK would print secrets
@@ -70,42 +71,35 @@ type doctor struct {
 //go:embed *.yaml *.tmpl
 var files embed.FS
 
-// setting is an entry of flags.yaml, and what it was set to.
+type sentence struct{ Status, Says, Fix, Give string }
+
+// setting is an entry of flags.yaml, a flag.
 type setting struct {
 	Name, Default, Use, Form, Such string
 	Shell                          []string
 	Lambda                         bool
-	value                          *string
 }
 
 func (d *doctor) flags(getenv func(string) string) *flag.FlagSet {
-	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	for name, into := range map[string]any{"flags.yaml": &d.settings,
-		"sentences.yaml": &d.sentences} {
-		text, err := files.ReadFile(name)
-		if err = cmp.Or(err, yaml.Load(text, into, yaml.WithKnownFields())); err != nil {
-			panic(err) // it is a part of the program
-		}
-	}
-	for i, s := range d.settings {
+	d.FlagSet = flag.NewFlagSet("doctor", flag.ContinueOnError)
+	d.sentences = command.Data[map[string]sentence](files, "sentences.yaml")
+	d.settings = command.Data[[]setting](files, "flags.yaml")
+	for _, s := range d.settings {
 		for _, name := range slices.Backward(s.Shell) {
 			s.Default = cmp.Or(getenv(name), s.Default)
 		}
-		d.settings[i].value = flags.String(s.Name, s.Default, s.Use)
+		d.String(s.Name, s.Default, s.Use)
 	}
-	flags.BoolVar(&d.asJSON, "json", false, "a JSON object for each line")
-	flags.BoolVar(&d.policies, "print-policies", false,
+	d.BoolVar(&d.asJSON, "json", false, "a JSON object for each line")
+	d.BoolVar(&d.policies, "print-policies", false,
 		"print RAM and IAM policies to paste, and check nothing: with -account, -region and "+
 			"-project, for Lambda also with -aws-account, -aws-region, -issuer, -audience and "+
 			"-stack")
-	return flags
+	return d.FlagSet
 }
 
 // given is what a flag was set to.
-func (d *doctor) given(name string) string {
-	i := slices.IndexFunc(d.settings, func(s setting) bool { return s.Name == name })
-	return *d.settings[i].value
-}
+func (d *doctor) given(name string) string { return d.Lookup(name).Value.String() }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	d := &doctor{now: time.Now, log: slog.New(slog.DiscardHandler), out: stdout,
@@ -276,7 +270,7 @@ func (d *doctor) printPolicies() error {
 	}
 	var problems []error
 	for _, s := range d.settings {
-		value := *s.value
+		value := d.given(s.Name)
 		if s.Name == "project" {
 			value = strings.Join(d.projects(), " ")
 		}

@@ -6,7 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,8 +21,7 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
+	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/weboffice"
 )
 
@@ -34,15 +33,13 @@ type Exchange struct {
 }
 
 //go:embed cases.yaml
-var casesText []byte
+var files embed.FS
 
 // Cases returns what is in cases.yaml.
-func Cases() (cases struct{ Addresses, Refusals, Opening, Session []Exchange }) {
-	if err := yaml.Load(casesText, &cases, yaml.WithKnownFields()); err != nil {
-		panic(err) // it is a part of the program
-	}
-	return cases
-}
+func Cases() Groups { return command.Data[Groups](files, "cases.yaml") }
+
+// Groups are what is sent in turn; cases.yaml says what each is for.
+type Groups struct{ Addresses, Refusals, Opening, Session []Exchange }
 
 // Functions are those that are asked.
 type Functions struct {

@@ -101,13 +101,12 @@ func (p *page) plan(held exchange.Body) (ok bool) {
 // days lets all pages live a day, minute by minute: the clock waits until all requests of a minute
 // are answered, so that nobody is late on a slow machine.
 func (s *site) days(ctx context.Context, n int, stdout io.Writer) error {
-	agenda, begin, started, m := map[time.Duration][]*page{}, s.clock.now(), time.Now(), newMeter()
+	agenda, started, m := map[time.Duration][]*page{}, time.Now(), newMeter()
 	for range n {
 		p := newPage()
 		agenda[p.next] = append(agenda[p.next], p)
 	}
 	for now := time.Duration(0); now <= time.Hour+day && ctx.Err() == nil; now += time.Minute {
-		s.clock.Store(begin.Add(now).UnixNano())
 		due := agenda[now]
 		delete(agenda, now)
 		more := make([]bool, len(due))
@@ -120,6 +119,7 @@ func (s *site) days(ctx context.Context, n int, stdout io.Writer) error {
 				agenda[p.next] = append(agenda[p.next], p)
 			}
 		}
+		s.clock.Advance(time.Minute)
 	}
 	u, err := s.used()
 	if err != nil {

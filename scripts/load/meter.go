@@ -77,7 +77,7 @@ func (s *site) costs(ctx context.Context, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "processor time of a %s: %.3f ms\n", kind,
 			(after.Processor-before.Processor).Seconds()*1000/sample)
 		m.print(stdout, took)
-		s.clock.Add(int64(25 * time.Minute)) // it is time to refresh
+		s.clock.Advance(25 * time.Minute) // it is time to refresh
 	}
 	return ctx.Err()
 }

@@ -35,11 +35,6 @@ const (
 	nowHeader      = "X-Virtual-Now"         // the clock
 )
 
-// clock is everybody's, in nanoseconds since 1970. It goes forward while no request is under way.
-type clock struct{ atomic.Int64 }
-
-func (c *clock) now() time.Time { return time.Unix(0, c.Load()) }
-
 // used is what the functions' process has used so far.
 type used struct {
 	Processor time.Duration
@@ -50,10 +45,11 @@ type used struct {
 // line of output is its address. It takes the time from requests.
 func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
 	app.Tune(getenv)
-	c := &clock{}
-	c.Store(time.Now().UnixNano())
+	var clock atomic.Int64 // nanoseconds since 1970
+	clock.Store(time.Now().UnixNano())
+	now := func() time.Time { return time.Unix(0, clock.Load()) }
 	logger := slog.New(slog.NewJSONHandler(io.Discard, nil)) // written, and thrown away
-	a, err := app.New(getenv, c.now, logger)
+	a, err := app.New(getenv, now, logger)
 	if err != nil {
 		return err
 	}
@@ -68,21 +64,16 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) er
 	functions.HandleFunc("/used", func(w http.ResponseWriter, _ *http.Request) {
 		var spent syscall.Rusage
 		var memory runtime.MemStats
-		err := syscall.Getrusage(syscall.RUSAGE_SELF, &spent)
-		processor := time.Duration(spent.Utime.Nano() + spent.Stime.Nano())
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &spent) // a process may always ask for its own
 		runtime.GC()
 		runtime.ReadMemStats(&memory)
-		if err == nil {
-			err = json.NewEncoder(w).Encode(used{processor, memory.HeapInuse})
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		}
+		processor := time.Duration(spent.Utime.Nano() + spent.Stime.Nano())
+		_ = json.NewEncoder(w).Encode(used{processor, memory.HeapInuse}) // who asks reads it all
 	})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var at int64
 		if _, err := fmt.Sscan(r.Header.Get(nowHeader), &at); err == nil {
-			c.Store(at)
+			clock.Store(at)
 		}
 		functions.ServeHTTP(w, r)
 	})
@@ -92,7 +83,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) er
 
 // site is the IMM stand-in in this process, and the functions in one of their own.
 type site struct {
-	clock     *clock
+	clock     *local.Clock // everybody's; it goes forward while no request is under way
 	local     *local.Local
 	functions exchange.Functions
 	process   *exec.Cmd
@@ -100,12 +91,11 @@ type site struct {
 }
 
 func start(ctx context.Context) (*site, error) {
-	s := &site{clock: &clock{}}
+	s := &site{clock: local.NewClock(time.Now())}
 	s.functions.Client = &http.Client{Timeout: 30 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
-	s.clock.Store(time.Now().UnixNano())
 	var err error
-	s.local, err = local.Start(local.Options{Now: s.clock.now, Policy: policy,
+	s.local, err = local.Start(local.Options{Now: s.clock.Now, Policy: policy,
 		Generate: generate.New, Refresh: refresh.New,
 		Gateway: func(imm http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -116,11 +106,7 @@ func start(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, errors.Join(err, s.local.Close())
-	}
-	s.process = exec.CommandContext(ctx, self)
+	s.process = exec.CommandContext(ctx, os.Args[0])
 	s.process.Env = append(os.Environ(), servesVariable+"=1", "FC_FUNCTION_NAME=weboffice")
 	for name, value := range s.local.Environment {
 		s.process.Env = append(s.process.Env, name+"="+value)
@@ -154,7 +140,7 @@ func (s *site) close() {
 func (s *site) ask(ctx context.Context, m *meter, kind string, held exchange.Body,
 	begin time.Time) (got exchange.Body, ok bool) {
 	e := exchange.Exchange{Body: `{"SourceURI":"oss://test-bucket/test-object.docx"}`,
-		Header: map[string]string{nowHeader: fmt.Sprint(s.clock.Load())}}
+		Header: map[string]string{nowHeader: fmt.Sprint(s.clock.Now().UnixNano())}}
 	if kind != "generate" {
 		e.Refresh = true
 		e.Body = fmt.Sprintf(`{"AccessToken":%q,"RefreshToken":%q}`, held.AccessToken,

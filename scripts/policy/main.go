@@ -33,7 +33,7 @@ func main() {
 }
 
 var (
-	//go:embed *.tmpl
+	//go:embed *.tmpl help.yaml
 	files embed.FS
 	texts = template.Must(template.ParseFS(files, "*.tmpl"))
 )
@@ -47,42 +47,27 @@ type tool struct {
 	stdout, stderr io.Writer
 }
 
-// commands are the commands, in the order of a policy's life.
-var commands = []struct {
-	name, use, about string
-	run              func(*tool, []string) error
-}{
-	{"test", "[-policy FILE | FILE...]", "says what is wrong with a policy: mistakes, its own tests" +
-		" that fail, and warnings. Default: functions/*.yaml.", (*tool).test},
-	{"explain", "[flags] oss://bucket/object", "says which rule decides for a document and a" +
-		" caller (default: anyone), why each rule before it does not, and what IMM would be sent." +
-		" A token is read without its signature: what it shows is not a proof.", (*tool).explain},
-	{"diff", "-from OLD [-policy NEW]", "says who gains and who loses what between two policies," +
-		" with an example each.", (*tool).diff},
-	{"link", "-document URI -grant view,copy [flags]", "prints a share link's token, signed with the" +
-		" first key of WEBOFFICE_LINK_KEYS, and its jti on standard error. With -policy it looks" +
-		" whether the link opens anything under that file.", (*tool).link},
-	{"schema", "", "prints the JSON Schema of a policy, the same for every file. Kept as" +
-		" functions/policy.schema.json.", (*tool).schema},
-}
+// commands are those of help.yaml.
+var commands = map[string]func(*tool, []string) error{"test": (*tool).test,
+	"explain": (*tool).explain, "diff": (*tool).diff, "link": (*tool).link, "schema": (*tool).schema}
 
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	var help strings.Builder
-	for _, c := range commands {
-		fmt.Fprintf(&help, "policy %s %s\n", c.name, c.use)
-		if len(args) == 0 || args[0] != c.name {
+	for _, c := range command.Data[[]struct{ Name, Use, About string }](files, "help.yaml") {
+		fmt.Fprintf(&help, "policy %s %s\n", c.Name, c.Use)
+		if len(args) == 0 || args[0] != c.Name {
 			continue
 		}
-		t := &tool{FlagSet: flag.NewFlagSet("policy "+c.name, flag.ContinueOnError),
+		t := &tool{FlagSet: flag.NewFlagSet("policy "+c.Name, flag.ContinueOnError),
 			getenv: getenv, stdout: stdout, stderr: stderr}
 		t.StringVar(&t.policy, "policy", "functions/policy.yaml", "the policy `FILE`")
 		t.BoolVar(&t.standIn, "stand-in", false,
 			"the policy is for a stand-in on this machine: it may say standIn")
 		t.Usage = func() {
-			fmt.Fprintf(t.Output(), "policy %s %s\n%s\n", c.name, c.use, c.about)
+			fmt.Fprintf(t.Output(), "policy %s %s\n%s\n", c.Name, c.Use, c.About)
 			t.PrintDefaults()
 		}
-		return c.run(t, args[1:])
+		return commands[c.Name](t, args[1:])
 	}
 	if len(args) == 1 && (args[0] == "-h" || args[0] == "help") {
 		_, err := io.WriteString(stdout, help.String())
@@ -158,26 +143,9 @@ func (t *tool) testFile(file string) bool {
 		return false
 	}
 	report := policy.Check(text, t.options(""))
-	for _, found := range append(report.Mistakes, report.Failures...) {
-		fmt.Fprintf(t.stdout, "%s:%v\n", file, found)
-	}
-	for _, found := range report.Warnings {
-		fmt.Fprintf(t.stdout, "%s:%d:%d: warning: %s\n", file, found.Line, found.Column, found.Text)
-	}
-	if report.Policy == nil {
-		return false
-	}
-	if report.Policy.UsesLinks() && t.getenv("WEBOFFICE_LINK_KEYS") == "" {
-		fmt.Fprintf(t.stdout, "%s: note: it has rules for share links: the functions do not start"+
-			" without WEBOFFICE_LINK_KEYS, which is not set here\n", file)
-	}
-	result := "ok"
-	if n := len(report.Failures); n > 0 {
-		result = fmt.Sprintf("%d failed", n)
-	}
-	fmt.Fprintf(t.stdout, "%s: %d rules, %d tests, %s\n", file, report.Policy.Rules(),
-		report.Tests, result)
-	return report.Failures == nil
+	err = texts.ExecuteTemplate(t.stdout, "test.tmpl", map[string]any{"File": file,
+		"Report": report, "NoLinkKey": t.getenv("WEBOFFICE_LINK_KEYS") == ""})
+	return err == nil && report.Policy != nil && report.Failures == nil
 }
 
 func (t *tool) schema(args []string) error {

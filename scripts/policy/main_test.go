@@ -312,14 +312,14 @@ func TestSchemaIsTheOneThatEditorsRead(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, c := range commands {
-		out, err := call(t, nil, c.name, "-h")
-		if !errors.Is(err, flag.ErrHelp) || !strings.HasPrefix(out, "policy "+c.name) ||
+	for c := range commands {
+		out, err := call(t, nil, c, "-h")
+		if !errors.Is(err, flag.ErrHelp) || !strings.HasPrefix(out, "policy "+c) ||
 			!strings.Contains(out, "-policy FILE") {
-			t.Errorf("%s -h: %v\n%s", c.name, err, out)
+			t.Errorf("%s -h: %v\n%s", c, err, out)
 		}
 	}
-	if out, err := call(t, nil, "-h"); err != nil ||
+	if out, err := call(t, nil, "-h"); err != nil || strings.Count(out, "\n") != len(commands) ||
 		!strings.Contains(out, "policy diff -from") {
 		t.Errorf("-h: %v\n%s", err, out)
 	}
