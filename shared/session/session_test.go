@@ -257,13 +257,11 @@ func TestTamperedTokenIsRefused(t *testing.T) {
 	}
 }
 
-// A token has one spelling: others would be other tokens to whoever remembers which were used.
-func TestSecondSpellingOfATokenIsRefused(t *testing.T) {
-	s := newSealer(t, newKey())
-	token := seal(t, s, full()).Reveal()
+// misspelt are other spellings of a token.
+func misspelt(token string) map[string]string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, token[len(token)-1])
-	for name, other := range map[string]string{
+	return map[string]string{
 		"a line break inside": token[:40] + "\n" + token[40:],
 		"a line break behind": token + "\r\n",
 		"a line break before": "\n" + token,
@@ -278,7 +276,14 @@ func TestSecondSpellingOfATokenIsRefused(t *testing.T) {
 		"too long":            strings.Repeat("A", session.MaxToken+1),
 		"other alphabet":      base64.StdEncoding.EncodeToString([]byte(token)),
 		"not base64":          "!" + token[1:],
-	} {
+	}
+}
+
+// A token has one spelling: others would be other tokens to whoever remembers which were used.
+func TestSecondSpellingOfATokenIsRefused(t *testing.T) {
+	s := newSealer(t, newKey())
+	token := seal(t, s, full()).Reveal()
+	for name, other := range misspelt(token) {
 		refused(t, name, s, weboffice.Secret(other))
 	}
 	if _, err := open(s, weboffice.Secret(token)); err != nil {
@@ -413,21 +418,15 @@ func TestEachOpenedDocumentHasItsOwnID(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	key := newKey()
 	s := newSealer(f, key, newKey())
-	own := map[string]bool{}
-	for range 3 {
-		token := seal(f, s, full()).Reveal()
-		own[token] = true
-		f.Add(token)
-		f.Add(token[:len(token)-1])
-		f.Add(token[:50] + "\n" + token[50:])
-		f.Add(token + "=")
+	own := seal(f, s, full()).Reveal()
+	f.Add(own)
+	for _, other := range misspelt(own) {
+		f.Add(other)
 	}
 	f.Add(seal(f, sealerOf(f, "other", "cn-shanghai", key), full()).Reveal())
-	f.Add("")
-	f.Add("AQ")
 	f.Fuzz(func(t *testing.T, token string) {
 		got, err := open(s, weboffice.Secret(token))
-		if err == nil && !own[token] {
+		if err == nil && token != own {
 			t.Fatalf("%q opens to %+v", token, got)
 		}
 		if err != nil && err.Error() != weboffice.ErrRefreshToken.New().Error() {
