@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"embed"
 	"errors"
 	"flag"
 	"os"
@@ -53,4 +54,21 @@ func TestProofMayStandAsInItsHeader(t *testing.T) {
 	if _, err := Proof(file + ".no"); err == nil {
 		t.Error("no error without a file")
 	}
+}
+
+//go:embed testdata/data.yaml
+var files embed.FS
+
+// TestData: a program's own data that it does not know keeps it from starting.
+func TestData(t *testing.T) {
+	got := Data[struct{ Known, Other int }](files, "testdata/data.yaml")
+	if got.Known != 1 || got.Other != 2 {
+		t.Errorf("%+v", got)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a key that is not known was taken")
+		}
+	}()
+	Data[struct{ Known int }](files, "testdata/data.yaml")
 }

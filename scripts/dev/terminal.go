@@ -38,9 +38,7 @@ func (t *terminal) Handle(_ context.Context, r slog.Record) error {
 	var text strings.Builder
 	switch r.Message {
 	case "decision", "request":
-		if err := texts.ExecuteTemplate(&text, "request.tmpl", of); err != nil {
-			return err
-		}
+		_ = texts.ExecuteTemplate(&text, "request.tmpl", of) // neither map nor builder fails
 		text.WriteString(rules)
 	case "imm stand-in": // the decision says what came of it
 		return nil
