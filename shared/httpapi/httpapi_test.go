@@ -345,9 +345,9 @@ func TestProofs(t *testing.T) {
 }
 
 // What nobody has shown a proof for is not read while its address was refused over and over.
-// Colleagues behind that address who bear a proof are served; that guests of elsewhere are is a test
-// of broker.Limits. Only who is at fault is slowed down: not a guest whose request IMM failed or
-// throttled, or whose document is not there.
+// Colleagues behind that address who bear a proof are served; so are guests of elsewhere, which is
+// a test of broker.Limits. Only who is at fault is slowed down: not a guest whose request IMM
+// failed or throttled, or whose document is not there.
 func TestRefusedStrangersAreNotRead(t *testing.T) {
 	for _, c := range []struct {
 		failure error
