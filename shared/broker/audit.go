@@ -112,7 +112,8 @@ func (l *line) steps(steps []policy.Step) {
 func cutTo(text string, most int) (cut string, length int) {
 	for i, r := range text {
 		size := utf8.RuneLen(r)
-		if r < ' ' || strings.ContainsRune("\"\\\uFFFD\u2028\u2029", r) {
+		switch {
+		case r < ' ', r == '"', r == '\\', r == utf8.RuneError, r == '\u2028', r == '\u2029':
 			size = len(`\u2028`)
 		}
 		if length += size; length > most {

@@ -218,8 +218,8 @@ type answerBody struct {
 	WebofficeURL            string
 	AccessToken             string
 	RefreshToken            string
-	AccessTokenExpiredTime  time.Time
-	RefreshTokenExpiredTime time.Time
+	AccessTokenExpiredTime  string
+	RefreshTokenExpiredTime string
 	Timeout                 int64 // ms
 	Permission              weboffice.Permission
 }
@@ -230,8 +230,8 @@ func writeAnswer(w http.ResponseWriter, ctx context.Context, a broker.Answer) er
 		WebofficeURL:            a.WebofficeURL,
 		AccessToken:             a.AccessToken.Reveal(),
 		RefreshToken:            a.RefreshToken.Reveal(),
-		AccessTokenExpiredTime:  a.AccessTokenExpiredTime.UTC(),
-		RefreshTokenExpiredTime: a.RefreshTokenExpiredTime.UTC(),
+		AccessTokenExpiredTime:  a.AccessTokenExpiredTime.UTC().Format(time.RFC3339Nano),
+		RefreshTokenExpiredTime: a.RefreshTokenExpiredTime.UTC().Format(time.RFC3339Nano),
 		Timeout:                 a.Life.Milliseconds(),
 		Permission:              a.Permission,
 	})
