@@ -34,7 +34,23 @@ import (
 	"weboffice-functions/functions/refresh"
 	"weboffice-functions/shared/app"
 	"weboffice-functions/shared/standin/issuer"
+	"weboffice-functions/shared/standin/office"
 )
+
+func TestMain(m *testing.M) {
+	if !office.ServeElsewhere() {
+		os.Exit(m.Run())
+	}
+}
+
+func startIMM(b *testing.B) string {
+	url, stop, err := office.StartElsewhere(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(stop)
+	return url
+}
 
 // rules is a policy of n rules, whose last two decide: editors get more than anyone.
 func rules(n int, issuer string) string {
