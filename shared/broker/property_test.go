@@ -160,7 +160,7 @@ func (a *adversary) hold(token *banked, counted int, err error) {
 // Whoever comes, with whatever tokens, at whatever times: the bounds of limit.go hold for each
 // visitor, each open document and all together.
 func TestBoundsHoldForRandomVisitors(t *testing.T) {
-	steps := 25_000
+	steps := 100_000
 	if testing.Short() {
 		steps = 5_000
 	}
