@@ -8,8 +8,7 @@ import (
 	"weboffice-functions/shared/weboffice"
 )
 
-// BenchmarkFirstProof is a proof that the verifier has not seen, or has forgotten. A known one is
-// measured with the whole function, in functions/generate.
+// BenchmarkFirstProof is a proof that the verifier has not seen, or has forgotten.
 func BenchmarkFirstProof(b *testing.B) {
 	r, p := provided(b, caller.Issuer{}, "RS256")
 	tokens := make([]weboffice.Secret, 1100) // more than a verifier remembers

@@ -157,12 +157,13 @@ func whole(number json.Number) (string, bool) {
 	return sign + significant + strings.Repeat("0", zeros), true
 }
 
-var errTooMuch = fmt.Errorf("more than %d levels or %d values", maxDepth, maxValues)
+var errTooMuch = errors.New("too many levels or values")
 
-// readObject reads a JSON object within the bounds. No two readers may read it in two ways: it is
-// UTF-8, also behind its escapes, no name occurs twice in an object, and nothing follows it.
-func readObject(raw []byte) (claims Claims, err error) {
-	left := maxValues
+// readObject reads a JSON object of at most maxDepth levels and so many values. No two readers may
+// read it in two ways: it is UTF-8, also behind its escapes, no name occurs twice in an object, and
+// nothing follows it.
+func readObject(raw []byte, values int) (claims Claims, err error) {
+	left := values
 	bounded := jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, value *any) error {
 		if left--; left < 0 || d.StackDepth() > maxDepth {
 			return errTooMuch
@@ -179,7 +180,7 @@ func readObject(raw []byte) (claims Claims, err error) {
 	case err == nil && claims != nil:
 		return claims, nil
 	case errors.Is(err, errTooMuch):
-		return nil, errTooMuch
+		return nil, fmt.Errorf("more than %d levels or %d values", maxDepth, values)
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return nil, errors.New("a name occurs twice")
 	}

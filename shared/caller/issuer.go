@@ -88,7 +88,7 @@ func fetchable(text string, loopback bool) bool {
 // make: for trying out a policy. Share links have the issuer whose Name and URL are LinkIssuer.
 // Neither times nor audience are looked at.
 func (i Issuer) CallerFor(claims []byte) (c Caller, err error) {
-	if c.Claims, err = readObject(claims); err != nil {
+	if c.Claims, err = readObject(claims, maxValues); err != nil {
 		return c, fmt.Errorf("claims: %w", err)
 	}
 	return c, i.identify(&c, nil)

@@ -95,6 +95,9 @@ func (s *keySource) signer(p *proof, keys []*key) (signer *key, fits bool) {
 // they are due, or where the caller needs others, unless that was tried a moment ago. One caller
 // waits for the fetch, and whoever needs others; it goes on when its caller leaves.
 func (s *keySource) current(ctx context.Context, others bool) []*key {
+	if s.client == nil { // the keys are at hand, as those of share links
+		return s.keys
+	}
 	s.mu.Lock()
 	now := s.now()
 	due := (others || now.Sub(s.read) >= keysFresh) && !now.Before(s.next)
@@ -213,8 +216,12 @@ func (s *keySource) get(ctx context.Context, address string, into any) error {
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("HTTP status %d", response.StatusCode)
 	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxBody)).Decode(into); err != nil {
-		return fmt.Errorf("longer than 1 MiB or no JSON of the expected form: %w", err)
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	if err != nil {
+		return err
+	}
+	if len(body) > maxBody || json.Unmarshal(body, into) != nil {
+		return errors.New("longer than 1 MiB or no JSON of the expected form")
 	}
 	return nil
 }

@@ -188,6 +188,7 @@ func TestOutageOfAProvider(t *testing.T) {
 	for name, way := range map[string]http.RoundTripper{
 		"outage": outage, "HTML": answers(200, text("<html>")), "nothing": answers(200, text("")),
 		"cut": answers(200, text(`{"issuer":`)), "a list": answers(200, text(`[]`)),
+		"more behind":    answers(200, text(`{"issuer":"`+issuerURL+`","jwks_uri":"`+issuerURL+`/keys"}x`)),
 		"endless":        answers(200, func(context.Context) io.Reader { return endless{&read} }),
 		"another issuer": inProcess{discovered("https://other.example", issuerURL+"/keys", k.public())},
 		"redirect":       inProcess{http.RedirectHandler("https://evil.example/", http.StatusFound)},

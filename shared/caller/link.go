@@ -67,10 +67,9 @@ func MintLink(key weboffice.Secret, c LinkClaims) (weboffice.Secret, error) {
 	return weboffice.Secret(text), nil
 }
 
-// linkSource is the issuer of share links. Its keys are at hand: its clock stands still before the
-// first fetch.
+// linkSource is the issuer of share links, whose keys are at hand.
 func linkSource(secrets []weboffice.Secret) (*keySource, error) {
-	source := &keySource{now: func() time.Time { return time.Time{} }, next: time.Unix(0, 0),
+	source := &keySource{
 		issuer: Issuer{Name: LinkIssuer, URL: LinkIssuer, Audience: []string{linkAudience}}}
 	for _, secret := range secrets {
 		k := &key{LinkKeyID(secret), []string{"HS256"}, []byte(secret.Reveal())}

@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	maxProof = 8 << 10          // bytes
-	leeway   = 60 * time.Second // between the issuer's clock and ours
-	year9999 = 253402300799     // the last second that RFC 3339 can write
-	maxShown = 200              // bytes of a claim in the log
+	maxProof        = 8 << 10          // bytes
+	maxHeaderValues = 64               // in the header's JSON
+	leeway          = 60 * time.Second // between the issuer's clock and ours
+	year9999        = 253402300799     // the last second that RFC 3339 can write
+	maxShown        = 200              // bytes of a claim in the log
 )
 
 // forbiddenHeaders would let a token bring its own key, demand an extension, or change what is
@@ -64,7 +65,7 @@ func decode(token weboffice.Secret) (*proof, error) {
 	}
 	p.signed, p.signature = []byte(parts[0]+"."+parts[1]), signature
 	var err error
-	if p.Claims, err = readObject(payload); err != nil {
+	if p.Claims, err = readObject(payload, maxValues); err != nil {
 		return p, fmt.Errorf("claims: %w", err)
 	}
 	if err := p.readHeader(header); err != nil {
@@ -74,7 +75,7 @@ func decode(token weboffice.Secret) (*proof, error) {
 }
 
 func (p *proof) readHeader(raw []byte) error {
-	header, err := readObject(raw)
+	header, err := readObject(raw, maxHeaderValues)
 	if err != nil {
 		return err
 	}

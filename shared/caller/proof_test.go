@@ -89,9 +89,11 @@ func TestAttackNestingAndLengthOfAToken(t *testing.T) {
 	r.requested(t, 0)
 	// the twins
 	r.accepted(t, k.sign(header, with(r.clock, `"x":[`+strings.Repeat("0,", 490)+"0]")))
-	for levels, good := range map[int]bool{32: true, 33: false} { // below the object
-		deep := `"x":` + strings.Repeat("[", levels) + strings.Repeat("]", levels)
+	for n, good := range []bool{true, false} { // at the bounds of levels and of the header, and over
+		deep := `"x":` + strings.Repeat("[", 32+n) + strings.Repeat("]", 32+n)
 		r.verified(t, k.sign(header, with(r.clock, deep)), good)
+		wide := `{"alg":"ES256","kid":"k","x":[` + strings.Repeat("0,", 60+n) + "0]}"
+		r.verified(t, k.sign(wide, with(r.clock, `"x":0`)), good)
 	}
 }
 
