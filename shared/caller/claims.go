@@ -1,15 +1,16 @@
 package caller
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
 
-	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -157,32 +158,76 @@ func whole(number json.Number) (string, bool) {
 	return sign + significant + strings.Repeat("0", zeros), true
 }
 
-var errTooMuch = errors.New("too many levels or values")
+var (
+	errTooMuch = errors.New("too many levels or values")
+	errTwice   = errors.New("a name occurs twice")
+)
 
 // readObject reads a JSON object of at most maxDepth levels and so many values. No two readers may
 // read it in two ways: it is UTF-8, also behind its escapes, no name occurs twice in an object, and
 // nothing follows it.
-func readObject(raw []byte, values int) (claims Claims, err error) {
-	left := values
-	bounded := jsonv2.UnmarshalFromFunc(func(d *jsontext.Decoder, value *any) error {
-		if left--; left < 0 || d.StackDepth() > maxDepth {
-			return errTooMuch
-		}
-		if d.PeekKind() != '0' {
-			return jsonv2.SkipFunc
-		}
-		number, err := d.ReadValue()
-		*value = json.Number(number)
-		return err
-	})
-	err = jsonv2.Unmarshal(raw, &claims, jsonv2.WithUnmarshalers(bounded))
+func readObject(raw []byte, values int) (Claims, error) {
+	r := reader{left: values + len("{"), decoder: jsontext.NewDecoder(bytes.NewBuffer(raw),
+		jsontext.AllowDuplicateNames(true))} // the map finds them sooner
+	object, isObject := r.value().(map[string]any)
+	_, end := r.decoder.ReadToken()
 	switch {
-	case err == nil && claims != nil:
-		return claims, nil
-	case errors.Is(err, errTooMuch):
+	case r.err == nil && isObject && end == io.EOF:
+		return object, nil
+	case r.err == errTooMuch:
 		return nil, fmt.Errorf("more than %d levels or %d values", maxDepth, values)
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return nil, errors.New("a name occurs twice")
+	case r.err == errTwice:
+		return nil, errTwice
 	}
 	return nil, errors.New("not one JSON object in UTF-8") // the library's text quotes it
+}
+
+// reader reads JSON values until the first error.
+type reader struct {
+	decoder *jsontext.Decoder
+	left    int // values
+	err     error
+}
+
+func (r *reader) token() jsontext.Token {
+	token, err := r.decoder.ReadToken()
+	r.err = cmp.Or(r.err, err)
+	return token
+}
+
+func (r *reader) value() any {
+	if r.left--; r.left < 0 || r.decoder.StackDepth() > maxDepth {
+		r.err = cmp.Or(r.err, errTooMuch)
+	}
+	token := r.token()
+	if r.err != nil {
+		return nil
+	}
+	switch token.Kind() {
+	case '{':
+		object := map[string]any{}
+		for r.err == nil && r.decoder.PeekKind() != '}' {
+			name := r.token().String()
+			if _, twice := object[name]; twice {
+				r.err = errTwice
+			}
+			object[name] = r.value()
+		}
+		r.token()
+		return object
+	case '[':
+		list := []any{}
+		for r.err == nil && r.decoder.PeekKind() != ']' {
+			list = append(list, r.value())
+		}
+		r.token()
+		return list
+	case '"':
+		return token.String()
+	case '0':
+		return json.Number(token.String())
+	case 't', 'f':
+		return token.Bool()
+	}
+	return nil
 }
