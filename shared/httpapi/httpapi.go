@@ -97,7 +97,7 @@ func (e Endpoint[T]) serve(w http.ResponseWriter, r *http.Request) (used bool, e
 	}
 	answer, err := e.Use(r.Context(), visitor, parameters)
 	if err == nil {
-		err = writeAnswer(w, r.Context(), answer)
+		writeAnswer(w, r.Context(), answer)
 	}
 	return true, err
 }
@@ -224,8 +224,8 @@ type answerBody struct {
 	Permission              weboffice.Permission
 }
 
-func writeAnswer(w http.ResponseWriter, ctx context.Context, a broker.Answer) error {
-	return writeJSON(w, http.StatusOK, answerBody{
+func writeAnswer(w http.ResponseWriter, ctx context.Context, a broker.Answer) {
+	writeJSON(w, http.StatusOK, answerBody{
 		RequestID:               weboffice.RequestID(ctx),
 		WebofficeURL:            a.WebofficeURL,
 		AccessToken:             a.AccessToken.Reveal(),
@@ -237,19 +237,13 @@ func writeAnswer(w http.ResponseWriter, ctx context.Context, a broker.Answer) er
 	})
 }
 
-func writeJSON(w http.ResponseWriter, status int, body any) error {
-	var text bytes.Buffer
-	text.Grow(2 << 10) // an ordinary answer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // a WebofficeURL has &
-	if err := encoder.Encode(body); err != nil {
-		return weboffice.AsError(err)
-	}
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(text.Bytes()) // the client may be gone; there is nobody to tell
-	return nil
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false) // a WebofficeURL has &
+	_ = encoder.Encode(body)     // the client may be gone; there is nobody to tell
 }
 
 // defaultRetry is what a throttled page is told when IMM names no time.
@@ -268,7 +262,7 @@ func writeError(w http.ResponseWriter, ctx context.Context, err error) {
 		seconds := (wait + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
-	_ = writeJSON(w, public.Kind.Status, public.Body(ctx))
+	writeJSON(w, public.Kind.Status, public.Body(ctx))
 }
 
 // refused says whether a request failed because of what it asked or how often, and not because of
