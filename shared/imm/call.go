@@ -57,7 +57,7 @@ func (c *Client) sign(action string, p parameters, by credentials.Credentials) *
 	headers := [][2]string{ // in lower case, as the SDK sends them
 		{"x-acs-action", action},
 		{"x-acs-version", "2020-09-30"},
-		{"x-acs-date", c.now().UTC().Format("2006-01-02T15:04:05Z")},
+		{"x-acs-date", c.now().UTC().Format(time.RFC3339)},
 		{"x-acs-signature-nonce", rand.Text()},
 		{"x-acs-content-sha256", emptyBodyHash},
 	}
@@ -109,7 +109,9 @@ func (p parameters) encode() string {
 		if query.Len() > 0 {
 			query.WriteByte('&')
 		}
-		query.WriteString(name + "=" + url.QueryEscape(*value))
+		query.WriteString(name)
+		query.WriteByte('=')
+		query.WriteString(url.QueryEscape(*value))
 	}
 	return query.String()
 }

@@ -102,7 +102,11 @@ func (w *wire) send(ctx context.Context, request *http.Request) (r reply, err er
 // clock is IMM's time at the answer: its Date, which has whole seconds, or our own time where that
 // says the same.
 func (r reply) clock(ours time.Time) time.Time {
-	date, err := http.ParseTime(r.header.Get("Date"))
+	said := r.header.Get("Date")
+	if said == ours.UTC().Format(http.TimeFormat) { // nearly always, and much sooner than reading it
+		return ours
+	}
+	date, err := http.ParseTime(said)
 	if err != nil || ours.Sub(date) > -time.Second && ours.Sub(date) < 2*time.Second {
 		return ours
 	}
