@@ -213,12 +213,14 @@ func (p *Policy) judge(a *ask, all bool) (decides *rule, steps []Step) {
 func (p *Policy) grant(r *rule, a *ask) (Decision, error) {
 	asked := a.q.Asked
 	set, unfilled := a.fill(r)
-	user, given := p.user(*a.q), set
-	given.ProjectName, given.User = cmp.Or(set.ProjectName, p.projectOf(r)), over(user, set.User)
-	if err := cmp.Or(r.admit(asked, set, given), unfilled); err != nil {
+	user, unasked := p.user(*a.q), set
+	unasked.ProjectName = cmp.Or(set.ProjectName, p.projectOf(r))
+	unasked.User = over(user, set.User)
+	if err := cmp.Or(r.admit(asked, set, unasked), unfilled); err != nil {
 		return Decision{}, err
 	}
-	given = given.With(asked).With(set)
+	given := asked.With(set)
+	given.ProjectName = cmp.Or(given.ProjectName, unasked.ProjectName)
 	given.User = over(user, given.User)
 	granted := r.grant
 	if link := a.q.Caller.Link; link != nil {

@@ -223,18 +223,18 @@ func (r *rule) takes(parameter string) bool {
 	return slices.Contains(sendable, parameter) || slices.Contains(r.accept, parameter)
 }
 
-// admit refuses parameters that only the policy may set. given is what IMM would be sent if the
+// admit refuses parameters that only the policy may set. unasked is what IMM would be sent if the
 // caller sent nothing: a caller may repeat that, and ask for fewer PreviewPages.
-func (r *rule) admit(asked, set, given weboffice.Request) error {
+func (r *rule) admit(asked, set, unasked weboffice.Request) error {
 	for _, name := range asked.Sent() {
-		sent := reflect.ValueOf(asked).FieldByName(name).Interface()
-		fixed := reflect.ValueOf(set).FieldByName(name)
+		takes, fixed := r.takes(name), !reflect.ValueOf(set).FieldByName(name).IsZero()
 		switch {
-		case reflect.DeepEqual(sent, reflect.ValueOf(given).FieldByName(name).Interface()):
-		case !r.takes(name):
+		case takes && !fixed: // nearly always
+		case reflect.DeepEqual(reflect.ValueOf(asked).FieldByName(name).Interface(),
+			reflect.ValueOf(unasked).FieldByName(name).Interface()):
+		case !takes:
 			return weboffice.ErrPolicyAlone.New(name,
 				strings.Join(slices.Concat(sendable, r.accept), ", "))
-		case fixed.IsZero():
 		case name != "PreviewPages":
 			return weboffice.ErrPolicyFixed.New(name)
 		case *asked.PreviewPages > *set.PreviewPages:

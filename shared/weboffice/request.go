@@ -196,6 +196,8 @@ func (r Request) Validate() error {
 		return ErrFilenameFormat.New(strings.Join(Extensions(), ", "))
 	case mark.Type != nil && *mark.Type != 0 && *mark.Type != 1:
 		return ErrWatermarkType.New()
+	case r.CredentialConfig == nil && r.Notification == nil: // nearly always
+		return nil
 	}
 	for i, structure := range []any{r.CredentialConfig, r.Notification} {
 		if text, err := json.Marshal(structure); err != nil || len(text) > maxStructure {
