@@ -16,7 +16,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"regexp"
 	"strings"
 	"text/template"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"weboffice-functions/functions/refresh"
 	"weboffice-functions/scripts/command"
 	"weboffice-functions/shared/standin/local"
+	"weboffice-functions/shared/weboffice"
 )
 
 var (
@@ -104,11 +104,8 @@ func options(args []string, getenv func(string) string) (o local.Options, site e
 	return o, site, nil
 }
 
-// bucketName is what OSS takes.
-var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
-
 func folderOf(text string) local.Folder {
-	if bucket, dir, named := strings.Cut(text, "="); named && bucketName.MatchString(bucket) {
+	if bucket, dir, named := strings.Cut(text, "="); named && weboffice.IsBucket(bucket) {
 		return local.Folder{Bucket: bucket, Dir: dir}
 	}
 	return local.Folder{Bucket: "test-bucket", Dir: text}

@@ -22,11 +22,13 @@ type Document struct {
 // String gives oss://bucket/key.
 func (d Document) String() string { return "oss://" + d.Bucket + "/" + d.Key }
 
-var (
-	// OSS's rule but for the length: a bounded repeat takes long to compile when an instance starts
-	bucketName   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*[a-z0-9]$`)
-	percentOctet = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
-)
+// IsBucket says whether OSS may have a bucket of this name.
+func IsBucket(name string) bool {
+	return len(name) >= 3 && len(name) <= 63 && strings.Trim(name, "-") == name &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+var percentOctet = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
 // ParseSourceURI reads oss://bucket/key. It refuses every key that IMM might read otherwise than a
 // policy's pattern does, or that a person takes for another: empty, "." and ".." segments, white
@@ -38,9 +40,9 @@ func ParseSourceURI(uri string) (Document, error) {
 	if uri == "" {
 		return Document{}, ErrMissing.New("SourceURI", "oss://bucket/object")
 	}
-	bucket, key, found := strings.Cut(strings.TrimPrefix(uri, "oss://"), "/")
-	if !strings.HasPrefix(uri, "oss://") || !found || len(bucket) < 3 || len(bucket) > 63 ||
-		!bucketName.MatchString(bucket) {
+	rest, isOSS := strings.CutPrefix(uri, "oss://")
+	bucket, key, found := strings.Cut(rest, "/")
+	if !isOSS || !found || !IsBucket(bucket) {
 		return Document{}, ErrSourceURI.New()
 	}
 	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) {
