@@ -104,8 +104,8 @@ type payload struct {
 	Password   string            `json:"p,omitempty"`
 	GuestID    string            `json:"g,omitempty"`
 	Issued     int64             `json:"t"` // ms
-	AccessEnd  time.Time         `json:"x"`
-	RefreshEnd time.Time         `json:"y"`
+	AccessEnd  string            `json:"x"` // RFC 3339
+	RefreshEnd string            `json:"y"` // RFC 3339
 	Life       int64             `json:"l"` // ms
 	AccessHash []byte            `json:"a"` // SHA-256 of the access token
 	Decision   []byte            `json:"d"`
@@ -169,8 +169,8 @@ func payloadOf(s Session) payload {
 		Password:   s.Asked.Password.Reveal(),
 		GuestID:    s.Guest.Id,
 		Issued:     s.Issued.UnixMilli(),
-		AccessEnd:  s.AccessTokenExpiredTime,
-		RefreshEnd: s.RefreshTokenExpiredTime,
+		AccessEnd:  s.AccessTokenExpiredTime.Format(time.RFC3339Nano),
+		RefreshEnd: s.RefreshTokenExpiredTime.Format(time.RFC3339Nano),
 		Life:       s.Life.Milliseconds(),
 		AccessHash: accessHash[:],
 		Decision:   s.Decision[:],
@@ -187,7 +187,10 @@ func (s *Sealer) Open(presented weboffice.RefreshRequest) (Session, Sealed, erro
 	}
 	accessHash := sha256.Sum256([]byte(presented.AccessToken.Reveal()))
 	var in payload
-	if err := json.Unmarshal(text, &in); err != nil || len(in.Decision) != sha256.Size ||
+	err := json.Unmarshal(text, &in)
+	accessEnd, noEnd := time.Parse(time.RFC3339Nano, in.AccessEnd)
+	refreshEnd, noRefreshEnd := time.Parse(time.RFC3339Nano, in.RefreshEnd)
+	if errors.Join(err, noEnd, noRefreshEnd) != nil || len(in.Decision) != sha256.Size ||
 		subtle.ConstantTimeCompare(in.AccessHash, accessHash[:]) != 1 {
 		return Session{}, Sealed{}, weboffice.ErrRefreshToken.New()
 	}
@@ -196,8 +199,8 @@ func (s *Sealer) Open(presented weboffice.RefreshRequest) (Session, Sealed, erro
 		Access: weboffice.Access{
 			WebofficeURL:            in.URL,
 			AccessToken:             presented.AccessToken,
-			AccessTokenExpiredTime:  in.AccessEnd,
-			RefreshTokenExpiredTime: in.RefreshEnd,
+			AccessTokenExpiredTime:  accessEnd,
+			RefreshTokenExpiredTime: refreshEnd,
 			Life:                    time.Duration(in.Life) * time.Millisecond,
 		},
 		RefreshToken: weboffice.Secret(in.Refresh),
