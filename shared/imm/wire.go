@@ -103,7 +103,7 @@ func (w *wire) send(ctx context.Context, request *http.Request) (r reply, err er
 // says the same.
 func (r reply) clock(ours time.Time) time.Time {
 	said := r.header.Get("Date")
-	if said == ours.UTC().Format(http.TimeFormat) { // nearly always, and much sooner than reading it
+	if said == ours.UTC().Format(http.TimeFormat) { // nearly always, and sooner than reading it
 		return ours
 	}
 	date, err := http.ParseTime(said)
