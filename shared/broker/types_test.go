@@ -29,7 +29,7 @@ func TestIMMsRefreshTokenAsAnAnswersDoesNotCompile(t *testing.T) {
 		{`broker.Answer{RefreshToken: session.Sealed(tokens.RefreshToken)}`, false},
 		{`broker.Answer{RefreshToken: session.Sealed(tokens.RefreshToken.Reveal())}`, false},
 		{`broker.Answer{RefreshToken: session.Sealed{tokens.RefreshToken}}`, false},
-		{`broker.Answer{RefreshToken: session.Sealed{token: tokens.RefreshToken}}`, false},
+		{`broker.Answer{RefreshToken: session.Sealed{secret: tokens.RefreshToken}}`, false},
 		{`broker.Answer{Access: tokens.Access}`, true},
 		{`session.Session{RefreshToken: tokens.RefreshToken}`, true},
 		{`session.Session{RefreshToken: sealed}`, false},

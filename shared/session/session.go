@@ -26,8 +26,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -76,20 +74,10 @@ func (s Session) BelongsTo(issuer, subject string) bool {
 
 // Sealed is a sealed token: the only refresh token that a page may see. Only Seal and Open make
 // one, so that IMM's own refresh token, a weboffice.Secret, cannot take its place. It prints as a
-// Secret does.
-type Sealed struct{ token weboffice.Secret }
+// Secret does, and Reveal gives the text.
+type Sealed struct{ secret }
 
-// Reveal returns the text itself, for the one place that puts it on the wire.
-func (s Sealed) Reveal() string { return s.token.Reveal() }
-
-// Format implements fmt.Formatter as Secret does.
-func (s Sealed) Format(state fmt.State, verb rune) { s.token.Format(state, verb) }
-
-// MarshalJSON writes the marker, as Secret does.
-func (s Sealed) MarshalJSON() ([]byte, error) { return s.token.MarshalJSON() }
-
-// LogValue implements slog.LogValuer as Secret does.
-func (s Sealed) LogValue() slog.Value { return s.token.LogValue() }
+type secret = weboffice.Secret
 
 // payload is the JSON text inside a token, with short names since a page carries it. A field is
 // never given another meaning: the next version opens the tokens of this one.
