@@ -27,8 +27,8 @@ func (l *linter) lint(text file) {
 	for j, later := range l.policy.rules {
 		l.alone(later)
 		hidden := l.hidden(later, l.policy.rules[:j])
-		for _, earlier := range l.policy.rules[:j] {
-			l.pair(earlier, later, hidden)
+		for i := range j {
+			l.pair(i, j, hidden)
 		}
 	}
 }
@@ -54,16 +54,22 @@ func (l *linter) find(in, out []*rule) (q *Question, sure bool) {
 	return nil, sure
 }
 
-// meet returns a question that two rules match, or nil: as well where a test asks one and expects
-// it to be so.
-func (l *linter) meet(a, b *rule, expect string) *Question {
+// meet returns a question that two rules match and none of those before them, or nil: as well where
+// a test asks one and expects it to be so.
+func (l *linter) meet(a, b *rule, before []*rule, expect string) *Question {
 	for _, t := range l.tests {
 		asked := newAsk(&t.question)
 		if t.Expect == expect && asked.matches(a) && asked.matches(b) {
 			return nil
 		}
 	}
-	q, _ := l.find([]*rule{a, b}, nil)
+	in := []*rule{a, b}
+	q, _ := l.find(in, nil)
+	if q != nil && slices.ContainsFunc(before, newAsk(q).matches) {
+		if other, sure := l.find(in, before); other != nil || sure {
+			return other
+		}
+	}
 	return q
 }
 
@@ -84,8 +90,10 @@ func (l *linter) hidden(r *rule, before []*rule) bool {
 	return true
 }
 
-// pair compares two rules.
-func (l *linter) pair(earlier, later *rule, hidden bool) {
+// pair compares two rules, by their places.
+func (l *linter) pair(i, j int, hidden bool) {
+	rules := l.policy.rules
+	earlier, later := rules[i], rules[j]
 	covers := func() bool { return earlier.pattern.covers(later.pattern) }
 	notLinks := func(c callers) bool { return !c.links() }
 	if earlier.forAnyone() && !earlier.deny && slices.ContainsFunc(later.callers, notLinks) &&
@@ -96,7 +104,7 @@ func (l *linter) pair(earlier, later *rule, hidden bool) {
 	}
 	less := earlier.grant.And(later.grant) != later.grant
 	if !hidden && !earlier.deny && (later.deny || less && covers()) {
-		switch q := l.meet(earlier, later, earlier.name); {
+		switch q := l.meet(earlier, later, rules[:i], earlier.name); {
 		case q == nil:
 		case later.deny:
 			l.warn(later, "denies what %q (line %d) allows before it, such as %s: put the deny"+
@@ -109,12 +117,12 @@ func (l *linter) pair(earlier, later *rule, hidden bool) {
 		}
 	}
 	if later.forAnyone() && !later.deny && !earlier.forAnyone() {
-		l.evaded(earlier, later)
+		l.evaded(earlier, later, rules[:j])
 	}
 }
 
 // evaded warns of what known callers are refused, or made to take, and anyone is not.
-func (l *linter) evaded(known, anyone *rule) {
+func (l *linter) evaded(known, anyone *rule, before []*rule) {
 	what := "denies"
 	if !known.deny {
 		var others []string
@@ -127,7 +135,7 @@ func (l *linter) evaded(known, anyone *rule) {
 			return
 		}
 	}
-	q := l.meet(documents(known.pattern), anyone, anyone.name)
+	q := l.meet(documents(known.pattern), anyone, before, anyone.name)
 	if q == nil {
 		return
 	}
@@ -149,21 +157,25 @@ func (r *rule) filledFrom() (claims []string) {
 	return claims
 }
 
-// dotted says what to write for a claim's name that may be meant as a path, realm_access.roles, and
-// is no URL.
+// dotted says what to write for a claim's name that may be meant as a path, realm_access.roles or
+// realm_access/roles, and is no URL.
 func dotted(name string) (advice string) {
-	steps := strings.Split(name, ".")
-	if len(steps) == 1 || slices.Contains(steps, "") || strings.ContainsAny(name, ":/ ") {
+	path := regexp.MustCompile(`^[^./: ]+(([.][^./: ]+)+|(/[^./: ]+)+)$`)
+	if !path.MatchString(name) {
 		return ""
 	}
-	return "dots are part of a claim's name. If it is nested, write /" + strings.Join(steps, "/")
+	marks := map[bool]string{false: "slashes", true: "dots"}[strings.Contains(name, ".")]
+	return marks + " are part of a claim's name. If it is nested, write /" +
+		strings.ReplaceAll(name, ".", "/")
 }
 
 // alone looks at one rule by itself.
 func (l *linter) alone(r *rule) {
-	if found := regexp.MustCompile(`\{[^{}]*,[^{}]*\}`).FindString(r.pattern.text); found != "" {
+	// what other languages take for one of several, or for a variable
+	other := regexp.MustCompile(`\{(\w*|[^{}]*,[^{}]*)\}|\[\^?\w-\w[^]]*\]|\([^()]*\|[^()]*\)`)
+	if found := other.FindString(strings.ReplaceAll(r.pattern.text, "${", "")); found != "" {
 		l.warn(r, "has %s in its documents: braces and commas are letters there. Write a rule for"+
-			" each of them", found)
+			" each of them (brackets are letters too, and a claim is ${…})", found)
 	}
 	for _, name := range slices.Sorted(maps.Keys(demandsOf(r.filledFrom(), r).claims)) {
 		if advice := dotted(name); advice != "" {
