@@ -361,7 +361,7 @@ func emailPattern(text string) bool {
 	local, domain, cut := strings.Cut(text, "@")
 	rest, any := strings.CutPrefix(domain, "*")
 	return text == "*" || cut && local != "" && domain != "" && !strings.Contains(rest, "*") &&
-		(!any || rest == "" || rest[0] == '.' && len(rest) > 1) &&
+		(rest == "" || any == (rest[0] == '.') && rest != ".") &&
 		!strings.ContainsAny(local+domain, "@\"<>(),:;\\[] \t\n")
 }
 

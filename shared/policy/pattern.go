@@ -79,36 +79,39 @@ func parsePattern(text string) (*pattern, error) {
 		return nil, errors.New("a bucket is literal: name one bucket in each rule")
 	}
 	p := &pattern{text: text, bucket: bucket, segments: segmentsOf(key)}
-	probe, crossed := make([]string, len(p.segments)), false
+	probe, crossed, wrong := make([]string, len(p.segments)), false, error(nil)
 	for i, segment := range p.segments {
 		probe[i] = strings.ReplaceAll(segment, "*", "x")
 		name := placeholder(segment)
 		switch {
 		case name != "" && crossed:
-			return nil, fmt.Errorf("${%s} must stand before **: behind it nobody could say which"+
+			wrong = fmt.Errorf("${%s} must stand before **: behind it nobody could say which"+
 				" segment it is", name)
 		case name != "" && checkClaim(name) != nil:
-			return nil, fmt.Errorf("${%s}: %w", name, checkClaim(name))
+			wrong = fmt.Errorf("${%s}: %w", name, checkClaim(name))
 		case name != "":
 			p.claims = append(p.claims, name)
 			p.conditions = append(p.conditions, segmentIs{i, name})
 			probe[i] = "x"
 		case strings.Contains(segment, "${"):
-			return nil, errors.New("${claim} must be a whole segment, with the name of a claim:" +
+			wrong = errors.New("${claim} must be a whole segment, with the name of a claim:" +
 				" oss://bucket/folder/${claim}/**")
 		case segment == "**":
 			crossed = true
 		case strings.Contains(segment, "**"):
-			return nil, fmt.Errorf("** is a whole segment that stands for one or more: write %s;"+
+			wrong = fmt.Errorf("** is a whole segment that stands for one or more: write %s;"+
 				" inside a segment use *", spread(segment))
 		}
 	}
 	_, err := weboffice.ParseSourceURI("oss://" + bucket + "/" + strings.Join(probe, "/"))
 	switch public := weboffice.AsError(err); {
 	case strings.HasSuffix(key, "/"):
-		return nil, fmt.Errorf("no document can match: for all of a folder write %s**", text)
+		return nil, fmt.Errorf("no document can match: for all of a folder write %s**",
+			strings.TrimSuffix(text, "**/"))
 	case err != nil:
 		return nil, fmt.Errorf("no document can match: %s", public.Message)
+	case wrong != nil:
+		return nil, wrong
 	}
 	p.prefix, _, _ = strings.Cut(text, "*")
 	p.prefix, _, _ = strings.Cut(p.prefix, "${")
