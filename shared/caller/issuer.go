@@ -50,9 +50,9 @@ func (i Issuer) Validate() error {
 	}
 	wrong(i.Name == "" || i.Name == LinkIssuer, `an issuer needs a name other than "links"`)
 	if i.Keys == "" {
-		wrong(strings.ContainsAny(i.URL, "?#") || !fetchable(i.URL, true), "url must be https "+
-			"(http on loopback), with a host and without user, query and fragment; for an iss of "+
-			"another form, name the key set in keys")
+		wrong(strings.ContainsAny(i.URL, "?#{}") || !fetchable(i.URL, true), "url must be https "+
+			"(http on loopback), with a host and without user, query, fragment and braces; for an "+
+			"iss of another form, name the key set in keys")
 	} else {
 		wrong(i.URL == "" || i.URL == LinkIssuer || strings.ContainsFunc(i.URL, notInIssuer),
 			`url must be the tokens' iss: printable text without spaces and braces, not "links"`)
@@ -97,7 +97,7 @@ func (i Issuer) CallerFor(claims []byte) (c Caller, err error) {
 // identify fills in who a caller with these claims is to the issuer.
 func (i Issuer) identify(c *Caller, revoked map[string]bool) error {
 	c.Issuer, c.IssuerURL, c.Subject = i.Name, i.URL, c.Claims.text("sub")
-	if c.EmailIgnored = whyNoEmail(c.Claims, i.TrustEmail); c.EmailIgnored != "" {
+	if c.EmailIgnored = i.whyNoEmail(c.Claims); c.EmailIgnored != "" {
 		delete(c.Claims, "email")
 	}
 	switch _, there := c.Claims["events"]; {
@@ -135,7 +135,7 @@ var plainEmail = sync.OnceValue(func() *regexp.Regexp {
 
 // whyNoEmail says why the proof's email does not count. It counts only when the issuer vouches for
 // it: whoever may write any address into an account's profile could be anybody.
-func whyNoEmail(claims Claims, trusted bool) string {
+func (i Issuer) whyNoEmail(claims Claims) string {
 	email, there := claims["email"]
 	address, _ := email.(string)
 	name := "email_verified"
@@ -143,18 +143,21 @@ func whyNoEmail(claims Claims, trusted bool) string {
 		name = "emailVerified"
 	}
 	verified, known := claims[name]
+	advice := "if the issuer verifies every address, say trustEmail: true under it"
+	if i.Name == LinkIssuer {
+		advice = "whoever mints the link vouches for it with email_verified: true"
+	}
 	switch {
 	case !there:
 		return ""
 	case !plainEmail().MatchString(address):
 		return "email does not count: it is not one plain address"
-	case trusted || verified == true || verified == "true":
+	case i.TrustEmail || verified == true || verified == "true":
 		return ""
 	case !known:
 		name = "email_verified is missing"
 	default:
 		name += " is not true"
 	}
-	return "email does not count: " + name +
-		" (if the issuer verifies every address, say trustEmail: true under it)"
+	return "email does not count: " + name + " (" + advice + ")"
 }

@@ -122,7 +122,8 @@ func (c *Caller) identifyLink(revoked map[string]bool) error {
 	case !strings.HasPrefix(link.Document+link.Documents, "oss://"):
 		return errors.New("document, or documents, does not begin with oss://")
 	case len(grant.Texts) == 0 || grant.Odd || unknown != nil: // its text quotes the word
-		return errors.New("grant is missing, empty or has an unknown word")
+		return errors.New("grant is missing, empty or has an unknown word: use " +
+			strings.Join(weboffice.Grants(), ", "))
 	case c.Expires.Sub(c.IssuedAt) > maxLinkLife:
 		return errors.New("exp is more than 30 days after iat")
 	}
