@@ -101,7 +101,7 @@ func claimed(p *policy.Policy, text string) (caller.Caller, error) {
 	var claims map[string]any
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
-	if err := decoder.Decode(&claims); err != nil {
+	if !json.Valid([]byte(text)) || decoder.Decode(&claims) != nil {
 		return caller.Caller{}, errors.New("not one JSON object")
 	}
 	return p.CallerOf(claims)
