@@ -9,8 +9,9 @@
 //
 // The same commit gives the same bytes with the same Go version, wherever it lies: paths are
 // trimmed, cgo is off, settings of the environment that change code are fixed, and files carry a
-// fixed time, so that the deployment tools' archives are equal too. Where the commit is known (git
-// and its folder are there), Go stamps it into the program, and the start-up log names it.
+// fixed time and mode, so that the deployment tools' archives are equal too. Where the commit is
+// known (git and its folder are there), Go stamps it into the program, and the start-up log names
+// it.
 package main
 
 import (
@@ -150,6 +151,8 @@ func build(ctx context.Context, program, arch, function string, policyText []byt
 	beside := filepath.Join(folder, "policy.yaml")
 	built, err := os.Stat(program)
 	err = errors.Join(err, os.WriteFile(beside, policyText, 0o644),
+		// whatever the umask is here: platforms run the program as a user of their own
+		os.Chmod(program, 0o755), os.Chmod(beside, 0o644),
 		os.Chtimes(program, packed, packed), os.Chtimes(beside, packed, packed))
 	if err != nil {
 		return err

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"debug/elf"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -33,17 +36,15 @@ func module(t *testing.T, policy string) string {
 	}
 	for name, text := range files {
 		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return root
 }
 
-// sums hashes every file under a folder.
+// sums hashes every file under a folder, each with its mode.
 func sums(t *testing.T, root string) map[string][32]byte {
 	t.Helper()
 	found := map[string][32]byte{}
@@ -52,9 +53,10 @@ func sums(t *testing.T, root string) map[string][32]byte {
 			return err
 		}
 		data, err := os.ReadFile(path)
+		info, err2 := d.Info()
 		name, _ := filepath.Rel(root, path)
-		found[filepath.ToSlash(name)] = sha256.Sum256(data)
-		return err
+		found[filepath.ToSlash(name)] = sha256.Sum256(fmt.Appendln(data, info.Mode()))
+		return errors.Join(err, err2)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +74,7 @@ func TestEveryTargetIsReproducible(t *testing.T) {
 	second, elsewhere := module(t, closed), filepath.Join(t.TempDir(), "packages")
 	t.Setenv("GOFLAGS", "-tags=other")
 	t.Setenv("GOAMD64", "v3")
+	defer syscall.Umask(syscall.Umask(0o077))
 	if err := run(t.Context(), []string{"-out", elsewhere}, os.Getenv, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +105,7 @@ func TestEveryTargetIsReproducible(t *testing.T) {
 			}
 			_ = file.Close()
 			info, err := os.Stat(program)
-			if err != nil || info.Mode().Perm()&0o111 != 0o111 || !info.ModTime().Equal(packed) {
+			if err != nil || info.Mode() != 0o755 || !info.ModTime().Equal(packed) {
 				t.Errorf("%s: mode %v, time %v, error %v", program, info.Mode(), info.ModTime(),
 					err)
 			}
@@ -167,10 +170,8 @@ func TestABadPolicyStopsTheBuild(t *testing.T) {
 				args = append(args, "-policy", "other.yaml")
 			}
 			kept := filepath.Join(root, "dist/fc/generate/bootstrap")
-			if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(kept, []byte("the one before"), 0o755); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(kept), 0o755),
+				os.WriteFile(kept, []byte("the one before"), 0o755)); err != nil {
 				t.Fatal(err)
 			}
 			err := run(t.Context(), args, os.Getenv, &bytes.Buffer{})
