@@ -74,8 +74,8 @@ func New(getenv func(string) string, clock func() time.Time, logger *slog.Logger
 func readPolicy(c Config, getenv func(string) string) (*policy.Policy, error) {
 	text, err := os.ReadFile(c.PolicyFile)
 	if err != nil {
-		return nil, errors.New("WEBOFFICE_POLICY_FILE: the policy cannot be read:" +
-			" put policy.yaml beside the program, or name its path")
+		return nil, fmt.Errorf("WEBOFFICE_POLICY_FILE: the policy cannot be read, %w: put"+
+			" policy.yaml beside the program, or name its path", errors.Unwrap(err))
 	}
 	options := c.PolicyOptions()
 	options.NoLinkKeys = getenv("WEBOFFICE_LINK_KEYS") == ""

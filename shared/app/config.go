@@ -41,7 +41,7 @@ var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z0-9]+)+$`)
 // ReadConfig reads the functions' own variables through getenv. The error joins every problem, each
 // with its variable and its fix and without its value. No network.
 func ReadConfig(getenv func(string) string) (Config, error) {
-	r := &configReader{getenv: getenv}
+	r := &configReader{getenv: getenv, keys: map[string]string{}}
 	program, _ := os.Executable() // where nobody knows, "" stands for the working directory
 	c := Config{
 		SessionKeys: keys[[]byte](r, sessionKeys),
@@ -59,6 +59,9 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 	if !knownRegion {
 		r.problem("WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai" +
 			" (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
+	}
+	if ok, _ := regexp.MatchString(`^[\w-]*$`, c.Project); !ok {
+		r.problem("WEBOFFICE_PROJECT must be the IMM project's name: letters, digits, - and _ alone")
 	}
 	c.IMMEndpoint = cmp.Or(getenv("WEBOFFICE_IMM_ENDPOINT"), "imm."+c.Region+".aliyuncs.com")
 	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && knownRegion {
@@ -91,7 +94,7 @@ func (c Config) PolicyOptions() policy.Options {
 // LinkKeys reads WEBOFFICE_LINK_KEYS as ReadConfig does, for whoever mints links and has no other
 // variable at hand. Not set: none, and no error.
 func LinkKeys(getenv func(string) string) ([]weboffice.Secret, error) {
-	r := &configReader{getenv: getenv}
+	r := &configReader{getenv: getenv, keys: map[string]string{}}
 	keys[[]byte](r, sessionKeys) // which none may equal
 	return keys[weboffice.Secret](r, linkKeys), errors.Join(r.problems...)
 }
@@ -112,9 +115,6 @@ func keys[Key []byte | weboffice.Secret](r *configReader, variable string) (keys
 	if given == "" {
 		return nil
 	}
-	if r.keys == nil {
-		r.keys = map[string]string{}
-	}
 	for i, text := range strings.Split(given, ",") {
 		text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(
 			strings.TrimSpace(text)), "=")
@@ -129,9 +129,10 @@ func keys[Key []byte | weboffice.Secret](r *configReader, variable string) (keys
 		case r.keys[string(key)] != "":
 			r.problem("%s holds a session key: whoever mints links could open sealed tokens; %s",
 				variable, makeKey)
+		default:
+			keys = append(keys, Key(key))
 		}
 		r.keys[string(key)] = variable
-		keys = append(keys, Key(key))
 	}
 	return keys
 }
