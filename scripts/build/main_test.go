@@ -146,11 +146,8 @@ func TestTheCommitIsStamped(t *testing.T) {
 	}
 	head := git("rev-parse", "HEAD")
 	got := revision(filepath.Join(root, "dist/fc/generate/bootstrap"))
-	if got != head {
-		t.Errorf("stamped %s, want %s", got, head)
-	}
-	if !strings.Contains(out.String(), head) {
-		t.Errorf("the output does not name %s:\n%s", head, out.String())
+	if got != head || !strings.Contains(out.String(), head) {
+		t.Errorf("stamped %s, want %s, also in the output:\n%s", got, head, out.String())
 	}
 }
 

@@ -78,6 +78,21 @@ func (r *report) serverless(s node) {
 				"Function Compute takes 1 to 4 GB for each vCPU")
 		}
 	}
+	read := func(function string) node { // what both must have alike
+		props := resources.at(function, "props")
+		return props.at("environmentVariables").with(props.at("region").under("region"))
+	}
+	generate, refresh := read("generate"), read("refresh")
+	for _, name := range generate.with(refresh).keys() {
+		if name != "LOG_LEVEL" && generate.text(name) != refresh.text(name) {
+			at := refresh.at(name).place
+			if at.Filename == "s.yaml" {
+				at = generate.at(name).place
+			}
+			r.add(at, name+" is not the same for both functions",
+				"let refresh take generate's, by <<: *NAME: it opens what generate seals")
+		}
+	}
 	s.walk(nil, func(path []string, n node) {
 		name, isText := n.value.(string)
 		if !isText || len(path) == 0 {

@@ -9,9 +9,6 @@
 //
 // The rules lie beside the program: layout.yaml (packages and arrows), lines.yaml, tools.yaml, and
 // the JSON Schemas of s.yaml, scripts/env.yaml and template.yml.
-//
-// -update writes scripts/check/dependencies.txt anew: the modules that are linked into the two
-// functions, for a reviewer's eye.
 package main
 
 import (
@@ -43,8 +40,7 @@ func (f finding) String() string {
 	return strings.TrimSuffix(fmt.Sprintf("%v: %s — %s", f.place, f.what, f.fix), " — ")
 }
 
-// report collects findings. The same one twice (s.yaml is checked once for each environment) counts
-// once.
+// report collects findings, the same one (s.yaml is checked once for each environment) once.
 type report struct {
 	findings []finding
 	skipped  string // the reason
@@ -56,8 +52,7 @@ func (r *report) add(at place, what, fix string) {
 	}
 }
 
-// project is what the checks look at: the module's files, and the names of those that
-// belong to it.
+// project is what is checked: the module's files, and the names of those that belong to it.
 type project struct {
 	files  fs.FS
 	names  []string

@@ -81,7 +81,7 @@ func (f *Functions) Each(ctx context.Context, cases []Exchange,
 		return os.Expand(text, func(name string) string { return f.Names[name] })
 	}
 	for _, e := range cases {
-		if f.address(e) == "" || e.Needs != "" && f.Names[e.Needs] == "" {
+		if f.Address(e) == "" || e.Needs != "" && f.Names[e.Needs] == "" {
 			continue
 		}
 		e.Body, e.Header = fill(e.Body), maps.Clone(e.Header)
@@ -93,7 +93,8 @@ func (f *Functions) Each(ctx context.Context, cases []Exchange,
 	}
 }
 
-func (f *Functions) address(e Exchange) string {
+// Address is the URL that an exchange goes to.
+func (f *Functions) Address(e Exchange) string {
 	if e.Refresh {
 		return f.Refresh
 	}
@@ -126,9 +127,9 @@ func Safe(address string) bool {
 var codeForm = regexp.MustCompile(`^[A-Za-z0-9.]{1,80}$`)
 
 func (f *Functions) attempt(ctx context.Context, e Exchange) (got Answer, err error) {
-	request, err := http.NewRequestWithContext(ctx, cmp.Or(e.Method, http.MethodPost), f.address(e),
+	request, err := http.NewRequestWithContext(ctx, cmp.Or(e.Method, http.MethodPost), f.Address(e),
 		strings.NewReader(e.Body))
-	if err != nil || !Safe(f.address(e)) {
+	if err != nil || !Safe(f.Address(e)) {
 		return got, errors.New("its URL is not https, and proofs travel there")
 	}
 	request.Header.Set("Content-Type", "application/json")

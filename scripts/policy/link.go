@@ -35,13 +35,12 @@ func (t *tool) link(args []string) error {
 		return errors.New("link needs one of -document URI and -documents PATTERN, and -grant" +
 			" with view, such as view,copy, and nothing behind its flags")
 	}
-	if err := opens(c); err != nil {
-		return err
+	err := opens(c)
+	if err == nil && t.given("policy") {
+		err = t.opensUnder(c)
 	}
-	if t.given("policy") {
-		if err := t.opensUnder(c); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	keys, err := app.LinkKeys(t.getenv)
 	if err != nil {

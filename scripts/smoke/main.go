@@ -81,6 +81,9 @@ func (t *target) look(ctx context.Context, tokenFile string) error {
 	if _, err := weboffice.ParseSourceURI(t.document); err != nil {
 		return fmt.Errorf("-document: %s", weboffice.AsError(err).Message)
 	}
+	if ok, _ := regexp.MatchString(`^(https?://[^/?#]+)?$`, t.origin); !ok {
+		return errors.New("-origin is as browsers send it: https://docs.example.com, no path")
+	}
 	if tokenFile != "" {
 		var err error
 		if t.Token, err = command.Proof(tokenFile); err != nil {
@@ -92,12 +95,9 @@ func (t *target) look(ctx context.Context, tokenFile string) error {
 		}
 	}
 	for _, e := range exchange.Cases().Addresses {
-		address, other := t.Generate, "refresh"
-		if e.Refresh {
-			address, other = t.Refresh, "generate"
-		}
-		if !exchange.Safe(address) {
-			return fmt.Errorf("%s is not the https URL of a function", e.Name)
+		address, other := t.Address(e), map[bool]string{true: "generate", false: "refresh"}[e.Refresh]
+		if !exchange.Safe(address) || strings.Contains(address, "?") {
+			return fmt.Errorf("%s is not the https URL of a function, without a query", e.Name)
 		}
 		got, err := t.Send(ctx, e)
 		switch {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -162,18 +163,20 @@ func TestInputsAreLookedAtFirst(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"access_token": "s3cr3t.s3cr3t.s3cr3t"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const closed = "http://127.0.0.1:1/?key=s3cr3t"
+	const closed = "http://127.0.0.1:1/s3cr3t"
 	gen, ref, document := l.URL+"/generate", l.URL+"/refresh", "oss://test-bucket/test-object.docx"
 	for _, c := range []struct {
-		generate, refresh, document, token, want string
+		generate, refresh, document, flag, want string
 	}{
 		{gen, "", "", "", "-generate, -refresh and -document go together"},
-		{"", "", "", "nowhere", "-token and -origin go with"},
+		{"", "", "", "-token=nowhere", "-token and -origin go with"},
 		{gen, ref, "test-object.docx", "", "-document: "},
-		{gen, ref, document, "nowhere", "-token: "},
-		{gen, ref, document, file, "-token: " + file + " holds no JWT"},
+		{gen, ref, document, "-token=nowhere", "-token: "},
+		{gen, ref, document, "-origin=" + l.URL + "/", "-origin is as browsers send it"},
+		{gen, ref, document, "-token=" + file, "-token: " + file + " holds no JWT"},
 		{"notaurl", ref, document, "", "-generate is not the https URL of a function"},
 		{"http://functions.example/s3cr3t", ref, document, "", "-generate is not the https URL"},
+		{gen, ref + "?SourceURI=s3cr3t", document, "", "-refresh is not the https URL of a function, w"},
 		{gen, closed, document, "", "-refresh cannot be reached: no answer: "},
 		{page.URL, ref, document, "", "-generate answers 404, and not as a function"},
 		{ref, gen, document, "", "-generate is the URL of refresh"},
@@ -181,7 +184,7 @@ func TestInputsAreLookedAtFirst(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), []string{"-generate", c.generate, "-refresh", c.refresh, "-document",
-			c.document, "-token", c.token}, os.Getenv, &out)
+			c.document, cmp.Or(c.flag, "-json")}, os.Getenv, &out)
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || out.Len() > 0 ||
 			strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("%+v: %v\n%s", c, err, out.String())

@@ -61,7 +61,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 			" (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
 	}
 	if ok, _ := regexp.MatchString(`^[\w-]*$`, c.Project); !ok {
-		r.problem("WEBOFFICE_PROJECT must be the IMM project's name: letters, digits, - and _ alone")
+		r.problem("WEBOFFICE_PROJECT must be the IMM project's name: letters, digits, - and _")
 	}
 	c.IMMEndpoint = cmp.Or(getenv("WEBOFFICE_IMM_ENDPOINT"), "imm."+c.Region+".aliyuncs.com")
 	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && knownRegion {
