@@ -98,11 +98,13 @@ func readKeys(set []json.RawMessage) (keys []*key, dropped string) {
 func readKey(raw json.RawMessage) (k key, err error) {
 	var members map[string]json.RawMessage
 	var purpose struct {
+		ID         string   `json:"kid"`
 		Operations []string `json:"key_ops"`
 	}
 	if json.Unmarshal(raw, &members) != nil || json.Unmarshal(raw, &purpose) != nil {
-		return k, errors.New("no JSON object, or its key_ops are no list of texts")
+		return k, errors.New("no JSON object, its kid no text, or its key_ops no list of texts")
 	}
+	k.id = purpose.ID
 	maps.DeleteFunc(members,
 		func(name string, _ json.RawMessage) bool { return strings.HasPrefix(name, "x5") })
 	raw, err = json.Marshal(members)
@@ -110,7 +112,7 @@ func readKey(raw json.RawMessage) (k key, err error) {
 	if err = errors.Join(err, jwk.UnmarshalJSON(raw)); err != nil {
 		return k, errors.New(strings.TrimPrefix(err.Error(), "go-jose/go-jose: "))
 	}
-	k = key{id: jwk.KeyID, material: jwk.Key}
+	k.material = jwk.Key
 	switch public := jwk.Key.(type) {
 	case *rsa.PublicKey:
 		if k.algorithms = rsaAlgorithms; slices.Contains(rsaAlgorithms, jwk.Algorithm) {
