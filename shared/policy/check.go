@@ -82,10 +82,12 @@ func (r *reader) test(t testText, p *Policy, i int) test {
 	problem := func(key, what string) { r.problem(key+what, "tests", i, key) }
 	names := []string{refused}
 	for _, r := range p.rules {
-		names = append(names, r.name)
+		if !r.deny { // what such a rule decides is refused
+			names = append(names, r.name)
+		}
 	}
 	if !slices.Contains(names, t.Expect) {
-		problem("expect", fmt.Sprintf(" is the name of a rule, or refused: one of %q",
+		problem("expect", fmt.Sprintf(" is the name of a rule that grants, or refused: one of %q",
 			names[:min(len(names), 10)]))
 	}
 	q := Question{Start: time.Unix(0, 0)}
