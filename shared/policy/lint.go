@@ -63,13 +63,7 @@ func (l *linter) meet(a, b *rule, before []*rule, expect string) *Question {
 			return nil
 		}
 	}
-	in := []*rule{a, b}
-	q, _ := l.find(in, nil)
-	if q != nil && slices.ContainsFunc(before, newAsk(q).matches) {
-		if other, sure := l.find(in, before); other != nil || sure {
-			return other
-		}
-	}
+	q, _ := l.find([]*rule{a, b}, before)
 	return q
 }
 

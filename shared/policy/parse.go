@@ -283,7 +283,8 @@ func (r *reader) rule(t ruleText, p *Policy, problem problems) *rule {
 	}
 	for j, name := range out.accept {
 		if !slices.Contains(weboffice.ParameterNames(), name) {
-			problem("accept: "+name+" is not a parameter of GenerateWebofficeToken", "accept", j)
+			problem("accept: "+name+" is not a parameter of GenerateWebofficeToken: use "+
+				strings.Join(weboffice.ParameterNames(), ", "), "accept", j)
 		} else if out.forAnyone() && !p.written.StandIn && slices.Contains(guestsNever, name) {
 			problem("accept: "+name+" cannot be left to anyone", "accept", j)
 		}
