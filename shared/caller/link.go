@@ -34,11 +34,7 @@ type LinkClaims struct {
 }
 
 // LinkKeyID is the kid of a link key of 32 raw bytes: the first eight hexadecimal digits of SHA-256
-// over "weboffice-link:" and the key. It may be public. For a backend in another language, with key
-// as raw bytes:
-//
-//	Node:   createHash('sha256').update('weboffice-link:').update(key).digest('hex').slice(0, 8)
-//	Python: hashlib.sha256(b'weboffice-link:' + key).hexdigest()[:8]
+// over "weboffice-link:" and the key. It may be public. README.md has it in other languages.
 func LinkKeyID(key weboffice.Secret) string {
 	digest := sha256.Sum256([]byte("weboffice-link:" + key.Reveal()))
 	return hex.EncodeToString(digest[:4])
