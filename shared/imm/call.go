@@ -7,7 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
+	"reflect"
 	"strings"
 	"time"
 
@@ -83,24 +83,23 @@ func (c *Client) sign(action string, p parameters, by credentials.Credentials) *
 // JSON, nothing that is empty.
 type parameters map[string]*string
 
-func (p parameters) text(name, value string) {
-	if value != "" {
-		p[name] = &value
+// parametersOf gives what a request holds.
+func parametersOf(r weboffice.Request) parameters {
+	p, v := make(parameters, 8), reflect.ValueOf(r)
+	for i := range v.NumField() {
+		switch name, value := v.Type().Field(i).Name, v.Field(i); {
+		case value.IsZero():
+		case value.Kind() == reflect.String: // the password too
+			p.text(name, value.String())
+		default:
+			text, _ := json.Marshal(value.Interface()) // these always marshal
+			p.text(name, string(text))
+		}
 	}
+	return p
 }
 
-func (p parameters) truth(name string, value *bool) {
-	if value != nil {
-		p.text(name, strconv.FormatBool(*value))
-	}
-}
-
-func (p parameters) structure(name string, value any, present bool) {
-	if present {
-		text, _ := json.Marshal(value) // texts, numbers and truth values always marshal
-		p.text(name, string(text))
-	}
-}
+func (p parameters) text(name, value string) { p[name] = &value }
 
 func (p parameters) encode() string {
 	var query strings.Builder
@@ -114,29 +113,6 @@ func (p parameters) encode() string {
 		query.WriteString(url.QueryEscape(*value))
 	}
 	return query.String()
-}
-
-func generateParameters(r weboffice.Request) parameters {
-	p := make(parameters, 8)
-	p.text("ProjectName", r.ProjectName)
-	p.text("SourceURI", r.SourceURI)
-	p.text("Filename", r.Filename)
-	p.truth("CachePreview", r.CachePreview)
-	p.text("Referer", r.Referer)
-	p.text("UserData", r.UserData)
-	if r.PreviewPages != nil {
-		p.text("PreviewPages", strconv.FormatInt(*r.PreviewPages, 10))
-	}
-	p.text("Password", r.Password.Reveal())
-	p.truth("ExternalUploaded", r.ExternalUploaded)
-	p.text("NotifyTopicName", r.NotifyTopicName)
-	p.truth("Hidecmb", r.Hidecmb)
-	p.structure("Permission", r.Permission, r.Permission != nil)
-	p.structure("User", r.User, r.User != nil)
-	p.structure("Watermark", r.Watermark, r.Watermark != nil)
-	p.structure("CredentialConfig", r.CredentialConfig, r.CredentialConfig != nil)
-	p.structure("Notification", r.Notification, r.Notification != nil)
-	return p
 }
 
 // readTokens refuses an answer without all that the editor needs.

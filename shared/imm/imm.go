@@ -105,16 +105,16 @@ func (c *Client) Generate(ctx context.Context, r weboffice.Request) (Tokens, err
 	if r.User != nil && c.knownRefused(r.User.Name) {
 		r = withPlainName(r)
 	}
-	tokens, err := c.call(ctx, action, generateParameters(r))
+	tokens, err := c.call(ctx, action, parametersOf(r))
 	if f, failed := errors.AsType[*failure](err); failed && !f.sent && ctx.Err() == nil {
 		c.log.WarnContext(ctx, "IMM not reached; retrying once",
 			"cause", weboffice.AsError(err).Cause)
-		tokens, err = c.call(ctx, action, generateParameters(r))
+		tokens, err = c.call(ctx, action, parametersOf(r))
 	}
 	if refusesUserName(err) && r.User != nil && weboffice.PlainName(r.User.Name) != r.User.Name {
 		c.log.WarnContext(ctx, "IMM refused User.Name; retrying once in the documented alphabet",
 			"code", weboffice.AsError(err).Code)
-		if tokens, err = c.call(ctx, action, generateParameters(withPlainName(r))); err == nil {
+		if tokens, err = c.call(ctx, action, parametersOf(withPlainName(r))); err == nil {
 			c.refusedNames.Add(r.User.Name, c.now())
 		}
 		tokens.MaybeBilled = true
@@ -142,11 +142,9 @@ func withPlainName(r weboffice.Request) weboffice.Request {
 // *weboffice.Error; RefusedToken and NoAnswer name those after which only Generate helps.
 func (c *Client) Refresh(ctx context.Context, project string, access, refresh weboffice.Secret,
 	config *weboffice.CredentialConfig) (Tokens, error) {
-	p := make(parameters, 4)
-	p.text("ProjectName", project)
+	p := parametersOf(weboffice.Request{ProjectName: project, CredentialConfig: config})
 	p.text("AccessToken", access.Reveal())
 	p.text("RefreshToken", refresh.Reveal())
-	p.structure("CredentialConfig", config, config != nil)
 	return c.call(ctx, "RefreshWebofficeToken", p)
 }
 
