@@ -69,9 +69,10 @@ func (c *Client) sign(action string, p parameters, by credentials.Credentials) *
 		Headers: map[string]*string{"host": &target.Host}}
 	sent := make(http.Header, 10)
 	sent["Accept"], sent["User-Agent"] = []string{"application/json"}, []string{userAgent}
-	for _, h := range headers {
-		value := []string{h[1]}
-		sent[h[0]], signed.Headers[h[0]] = value, &value[0]
+	values := make([]string, len(headers)) // at one place: each is pointed to twice
+	for i, h := range headers {
+		values[i] = h[1]
+		sent[h[0]], signed.Headers[h[0]] = values[i:i+1:i+1], &values[i]
 	}
 	sent["Authorization"] = []string{tea.StringValue(openapiutil.GetAuthorization(signed,
 		tea.String(signatureAlgorithm), tea.String(emptyBodyHash), tea.String(by.AccessKeyID),
