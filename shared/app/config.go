@@ -55,27 +55,25 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 	if getenv(sessionKeys) == "" {
 		r.problem("%s is not set: %s, the same for both functions", sessionKeys, makeKey)
 	}
-	knownRegion := regionName.MatchString(c.Region)
-	if !knownRegion {
+	if !regionName.MatchString(c.Region) {
 		r.problem("WEBOFFICE_REGION must be the IMM project's region, such as cn-shanghai" +
 			" (on Function Compute FC_REGION is the default; elsewhere nothing can be guessed)")
 	}
 	if ok, _ := regexp.MatchString(`^[\w-]*$`, c.Project); !ok {
 		r.problem("WEBOFFICE_PROJECT must be the IMM project's name: letters, digits, - and _")
 	}
-	c.IMMEndpoint = cmp.Or(getenv("WEBOFFICE_IMM_ENDPOINT"), "imm."+c.Region+".aliyuncs.com")
-	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && knownRegion {
+	endpoint := getenv("WEBOFFICE_IMM_ENDPOINT")
+	c.IMMEndpoint = cmp.Or(endpoint, "imm."+c.Region+".aliyuncs.com")
+	if _, err := imm.ParseEndpoint(c.IMMEndpoint); err != nil && endpoint != "" {
 		r.problem("WEBOFFICE_IMM_ENDPOINT: %v", err)
 	}
 	if level := getenv("LOG_LEVEL"); level != "" && c.LogLevel.UnmarshalText([]byte(level)) != nil {
 		r.problem("LOG_LEVEL is DEBUG, INFO, WARN or ERROR")
 	}
-	debug := strings.ToLower(getenv("DEBUG")) // the SDK's packages look for these in it
-	for _, part := range []string{"dara", "tea", "sdk", "credential", "signer"} {
-		if strings.Contains(debug, part) {
-			r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
-			break
-		}
+	// what the SDK's packages look for in it
+	const printed = `(?i)dara|tea|sdk|credential|signer`
+	if ok, _ := regexp.MatchString(printed, getenv("DEBUG")); ok {
+		r.problem("DEBUG makes the SDK print credentials and tokens: unset it")
 	}
 	var err error
 	if c.Listen, err = platform.ReadListen(getenv); err != nil {
