@@ -13,13 +13,13 @@ export interface Permission {
  * Who asks: a proof (a bearer JWT), or a function that gives one, called when a request is due.
  *
  * - undefined: the page's share link where there is one, else a guest
- * - null: nobody yet; no request, state `signin`
+ * - null or false: nobody yet; no request, state `signin`
  * - '': a guest, whatever links there are
  *
- * Once somebody was known in this page's life, each of the three is a sign-out when it has lasted a
+ * Once somebody was known in this page's life, each of them is a sign-out when it has lasted a
  * second: the document is saved and gone, and what the tab kept is removed.
  */
-export type Token = string | undefined | null | (() => Token | Promise<Token>);
+export type Token = string | undefined | null | false | (() => Token | Promise<Token>);
 
 export interface Options {
   /** The address of the generate function. The proof goes there. */
@@ -90,7 +90,7 @@ export interface WebofficeError extends Error {
   status?: number;
   /** The functions' RequestId, which their log has too. */
   requestId?: string;
-  /** The functions' own sentence. */
+  /** The functions' own sentence; with HTTP who answered, and the status. */
   said?: string;
   /** True where it is tried again by itself. */
   retry?: boolean;
@@ -143,9 +143,9 @@ export interface Session extends EventTarget {
   /** Saves: 'ok', 'nochange', or what went wrong in the SDK's word. Never rejects. */
   save(): Promise<string>;
   /**
-   * Goes on after whatever stopped, at once: for a person who asks. With true the proof is looked
-   * at, for a page whose person signed in, changed or left: another caller's opens the document
-   * anew, the same caller's costs nothing.
+   * Goes on after whatever stopped, for a person who asks: at once, but for three requests in six
+   * seconds. With true the proof is looked at, for a page whose person signed in, changed or left:
+   * another caller's opens the document anew, the same caller's costs nothing.
    */
   retry(proof?: boolean): void;
   /**
@@ -189,9 +189,18 @@ export interface WebofficeEvents
 /**
  * <weboffice-document src="oss://…" generate="…" refresh="…">, with the attributes readonly (asks
  * for reading only), signin (no request until a token is set), sdk, integrity, lang and bar="none".
- * Its attribute `state` is the session's state. Parts: cover, way (the button), bar.
+ * Its attribute `state` is the session's state. Parts: cover, title, detail, request, way (the
+ * button), bar, role, file.
  */
 export class WebofficeDocument extends HTMLElement {
+  /** The attributes; undefined, null or false removes one. */
+  src: string | null;
+  generate: string | null;
+  refresh: string | null;
+  sdk: string | null;
+  integrity: string | null;
+  readonly: boolean;
+  signin: boolean;
   /** Who asks. Set it before or after the element is in the page; never an attribute. */
   token: Token;
   /** Further options of open(). Another value opens the document anew. */
@@ -227,8 +236,8 @@ export interface WebofficeAttributes {
   src?: string;
   generate?: string;
   refresh?: string;
-  readonly?: boolean | 'true' | 'false' | '';
-  signin?: boolean | '';
+  readonly?: boolean | 'true' | 'false';
+  signin?: boolean | 'true' | 'false';
   sdk?: string;
   integrity?: string;
   bar?: 'none';

@@ -2,7 +2,7 @@
 // there is. One message at a time: a problem takes the line's place, and moves nothing.
 import css from './cover.css';
 
-const make = (tag, attributes, ...inside) => {
+export const make = (tag, attributes, ...inside) => {
   const part = document.createElement(tag);
   for (const name in attributes) part.setAttribute(name, attributes[name]);
   part.append(...inside);
@@ -27,12 +27,12 @@ const dress = root => {
  */
 export const build = (host, tryAgain) => {
   const root = host.attachShadow({ mode: 'open' }), parts = {};
-  const text = (id, tag = 'div', more) => parts[id] = make(tag, { id, dir: 'auto', ...more });
+  const text = (id, tag = 'div') => parts[id] = make(tag, { id, part: id, dir: 'auto' });
   const cover = make('div', { id: 'cover', part: 'cover', tabindex: -1 },
     make('div', { id: 'mark' }),
     make('div', { id: 'words', role: 'status' }, text('title'), text('detail'), text('request')),
     make('div', { id: 'progress', role: 'progressbar', 'aria-labelledby': 'title' }),
-    text('way', 'button', { part: 'way' }));
+    text('way', 'button'));
   const bar = make('div', { id: 'bar', part: 'bar', role: 'status' }, text('role'), text('file'));
   root.append(make('slot'), bar, cover);
   dress(root);

@@ -1,5 +1,5 @@
 // <weboffice-document>: attributes and properties in, a session and its states out.
-import { build } from './cover.js';
+import { build, make } from './cover.js';
 import { markupMayLoad } from './frame.js';
 import { inBrowser } from './page.js';
 import { problem, tell } from './problem.js';
@@ -12,12 +12,11 @@ const asText = value => {
   try { return JSON.stringify({ ...value, mount: 0 }); } catch { return NaN; }
 };
 
-const ATTRIBUTES =
-  ['src', 'generate', 'refresh', 'readonly', 'signin', 'sdk', 'integrity', 'token'];
+const ATTRIBUTES = ['src', 'generate', 'refresh', 'sdk', 'integrity', 'readonly', 'signin'];
 
 // Where there is no page, as on a server that renders one, the class is empty.
 export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
-  static observedAttributes = ATTRIBUTES;
+  static observedAttributes = [...ATTRIBUTES, 'token'];
 
   /** The session, null where none is open. */
   session = null;
@@ -27,12 +26,13 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
 
   constructor() {
     super();
-    this.#show = build(this, () => this.session ? this.session.retry() : this.#plan());
+    this.#show = build(this, () => this.session ? this.session.retry(false, true) : this.#plan());
     // What a script has set before this class was there stands in the class's way.
-    for (const name of ['token', 'options', 'texts']) {
-      const { value } = Object.getOwnPropertyDescriptor(this, name) || {};
+    for (const name of [...ATTRIBUTES, 'token', 'options', 'texts']) {
+      if (!this.hasOwnProperty(name)) continue;
+      const value = this[name];
       delete this[name];
-      if (value !== undefined) this[name] = value;
+      this[name] = value;
     }
   }
 
@@ -93,21 +93,17 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
   }
 
   #open() {
-    const given = {};
-    for (const name of ATTRIBUTES) {
-      if (this.hasAttribute(name)) given[name] = this.getAttribute(name);
-    }
-    const { src, readonly = 'false', sdk } = given;
+    const { src, generate, refresh, sdk, integrity, readonly, signin } = this;
     if (!src) return;
-    if (readonly !== 'false') given.permission = { Readonly: true };
-    // In the page's own tree, where the SDK looks for it.
-    const mount = document.createElement('div');
-    this.replaceChildren(mount);
+    // In the page's own tree, where the SDK looks for it; not before there is a frame, since a
+    // framework that takes over a server's HTML expects the tag as the server left it.
+    const mount = make('div'), place = () => this.replaceChildren(mount);
     try {
       if (sdk && !markupMayLoad(sdk)) throw problem('Attribute', 'options.sdk');
-      const token = () => this.#token, signin = this.hasAttribute('signin');
-      const options = { ...given, ...this.#options, document: src, mount, token, signin };
-      this.session = new Session(options, (name, detail) => {
+      this.session = new Session({
+        generate, refresh, sdk, integrity, permission: readonly ? { Readonly: true } : undefined,
+        ...this.#options, document: src, mount, place, signin, token: () => this.#token,
+      }, (name, detail) => {
         this.#draw();
         this.dispatchEvent(new CustomEvent(name, { detail }));
       });
@@ -131,6 +127,21 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
       file: words[session.fileStatus],
     });
   }
+}
+
+// Frameworks set what they find as a property, so that each attribute is one.
+for (const name of ATTRIBUTES) {
+  const isFlag = /readonly|signin/.test(name);
+  Object.defineProperty(WebofficeDocument.prototype, name, {
+    get() {
+      const text = this.getAttribute(name);
+      return isFlag ? !/^(null|false)$/i.test(text) : text;
+    },
+    set(value) {
+      if (isFlag) value = value && value !== 'false' ? '' : null;
+      value == null ? this.removeAttribute(name) : this.setAttribute(name, value);
+    },
+  });
 }
 
 if (inBrowser && !customElements.get('weboffice-document')) {

@@ -30,7 +30,7 @@ export const loadSDK = async (url, integrity) => {
       page.loading = null;
       window.aliyun ? done() : fail(problem('SDK', url, { retry: true }));
     };
-    if (integrity) Object.assign(script, { integrity, crossOrigin: 'anonymous' });
+    if (integrity) Object.assign(script, { integrity, crossOrigin: '' });
     try {
       script.src = trusted(url);
       document.head.append(script);

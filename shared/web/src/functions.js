@@ -30,8 +30,8 @@ export const post = async (url, bearer, body, blocked) => {
   }
   if (answer.Timeout > 0) return answer;
   const { status } = reply, { Code, Message, Recommend, RequestId: requestId } = answer;
-  const said = `${Message || ''} ${Recommend || ''}`.trim();
-  throw problem(Code || 'HTTP', Code ? said : from + ' ' + status, {
+  const said = Code ? [Message, Recommend].join(' ').trim() : from + ' ' + status;
+  throw problem(Code || 'HTTP', said, {
     status, said, requestId, retry: !/^4(?!29)/.test(status),
     wait: Math.min(10 * MINUTE, SECOND * (reply.headers.get('Retry-After') || 0)),
   });

@@ -13,8 +13,7 @@ export const takeLink = () => {
   if (found) {
     page.link = new URLSearchParams(found).get('link');
     const rest = fragment.replace(found, after && before);
-    const state = typeof history.state === 'object' ? history.state : {};
-    history.replaceState({ ...state, weboffice: page.link }, '',
+    history.replaceState({ ...history.state, weboffice: page.link }, '',
       location.pathname + location.search + (rest && '#' + rest));
   }
   link = page.link;

@@ -13,6 +13,6 @@ export const problem = (code, value, more) =>
 
 let last;
 /** Tells whoever builds the page, once; the functions' own answers their log has. */
-export const tell = ({ status, message }) => {
-  if (!status && last !== message) console.warn('weboffice', last = message);
+export const tell = ({ requestId, message }) => {
+  if (!requestId && last !== message) console.warn('weboffice', last = message);
 };

@@ -4,7 +4,7 @@
 //   a proof            that person                        that person
 //   undefined          the page's link, else a guest      sign-out; with a link, and nobody but
 //                                                         its holder known: the link
-//   null               nobody yet: `signin`, no request   sign-out
+//   null, false        nobody yet: `signin`, no request   sign-out
 //   ''                 a guest, whatever links there are  sign-out
 //
 // A sign-out is one when it has lasted a second: logins flicker while they renew a proof, React
@@ -39,5 +39,5 @@ export const askProof = (token, signin) => within(20 * SECOND, (async () => {
     return { bearer: page.link, me: personOf(page.link), by: 'link' };
   }
   if (page.known) return { signedOut: true };
-  return value === null || signin && value === undefined ? {} : { bearer: '', me: '' };
+  return value === '' || value === undefined && !signin ? { bearer: '', me: '' } : {};
 })());

@@ -5,7 +5,7 @@ import {
 } from './frame.js';
 import { isRefusal, post } from './functions.js';
 import { takeLink } from './link.js';
-import { dueAt, paceOf } from './pace.js';
+import { paceOf, waitsUntil } from './pace.js';
 import { originOf, page } from './page.js';
 import { problem, tell } from './problem.js';
 import { askProof } from './proof.js';
@@ -32,10 +32,8 @@ export class Session extends EventTarget {
   #holder;            // whom it is for
   #last = {};         // the proof of the last request
   #ask = '';          // a proof is to be looked at: 'person' or 'page' says who caused it
-  #askAt = 0;         // not before
   #busy = true;
   #timer;
-  #pace;
   #tries = 0;
   #next = 0;          // no request before
   #opened = false;    // the frame has shown the document
@@ -51,14 +49,14 @@ export class Session extends EventTarget {
     super();
     let { mount } = options;
     if (typeof mount === 'string') mount = document.querySelector(mount);
-    const given = this.#options = { sdk: SDK, ...options, mount };
+    const given = this.#options = { ...options, sdk: options.sdk || SDK, mount };
     for (const name of ['generate', 'refresh', 'document', 'mount']) {
       if (!given[name]) throw problem('Missing', name);
     }
     const { generate, document: uri, permission, parameters } = given;
     this.#echo = echo;
-    this.#about = JSON.stringify([String(generate), uri, permission, parameters]);
-    this.#locked = !!given.password;
+    this.#about = JSON.stringify([generate, uri, permission, parameters]);
+    this.#locked = given.password;
     takeLink();
     if (page.current) {
       this.state = 'waiting';
@@ -72,8 +70,7 @@ export class Session extends EventTarget {
     this.#become('opening');
     this.#listen();
     await ownTab();
-    this.#pace = paceOf(this.#about);
-    if (this.#pace.refused) this.#ask = 'page';
+    if (paceOf(this.#options.document).refused) this.#ask = 'page';
     this.#busy = false;
     this.#tick();
   }
@@ -112,8 +109,7 @@ export class Session extends EventTarget {
     const now = clock(), left = this.left(), { instance } = this;
     const idle = left && this.#answer.RefreshToken && instance && !this.#dead && this.#silent < 2;
     let at = this.#next;
-    if (this.#ask) at = Math.max(at, this.#askAt);
-    else if (idle) at = Math.max(at, this.#since + this.life * 5 / 6);
+    if (!this.#ask && idle) at = Math.max(at, this.#since + this.life * 5 / 6);
     if (now >= at) return this.#turn();
     if (!left && instance && this.#may.runs) this.#become('expired');
     this.#timer = setTimeout(this.#tick, Math.min(at - now, left || HALF_MINUTE, HALF_MINUTE));
@@ -138,24 +134,27 @@ export class Session extends EventTarget {
       this.#ask ||= cause;
       this.#tries = 3; // not by itself: a large document may need the longer patience it gets next
       this.#patience *= 2;
-      throw problem('Frame', '…', { retry: true });
+      throw problem('Frame', '', { retry: true });
     }
     const proof = await this.#proof();
     if (this.#closed || this.#ask) return;
     if (proof.bearer === undefined) return this.#nobody(proof);
-    if (cause) {
-      if (!this.#isWorth(cause, proof)) return this.#ready();
-      if (cause === 'page' && !this.#isTurnOfPage()) return;
-      if (!this.#may.runs) this.#become(this.instance ? 'retrying' : 'opening');
-    }
+    if (cause && !this.#isWorth(cause, proof)) return this.#ready();
     const { me } = proof, found = this.#answer || this.#locked ? null : kept(this.#about, me);
     if (found) {
       this.#adopt(found.answer, me, clock() + found.left - found.answer.Timeout);
       this.permission = found.answer.Permission;
     }
     const has = this.left() && this.#answer.RefreshToken && me === this.#holder;
-    if (has && !this.instance) await this.#show(); // tokens that have no frame yet
-    else await this.#renew(proof, cause);
+    const lacksFrame = has && !this.instance;
+    const at = !lacksFrame && waitsUntil(cause === 'page');
+    if (at) {
+      this.#ask ||= cause;
+      this.#next = at;
+      return;
+    }
+    if (!this.#may.runs) this.#become(this.instance ? 'retrying' : 'opening');
+    await (lacksFrame ? this.#show() : this.#renew(proof, cause));
   }
 
   // A proof is worth a request when a person asks, or when it is not the one that was refused, or
@@ -167,23 +166,8 @@ export class Session extends EventTarget {
     return !error || error.retry || (isRefusal(error) ? bearer !== last.bearer : me !== last.me);
   }
 
-  // True where the page may cause a request now. Else it is looked at again when it may.
-  #isTurnOfPage() {
-    const pace = this.#pace, now = clock();
-    if (this.#last.me === undefined && !pace.refused) return true; // its first
-    this.#askAt = dueAt(pace);
-    if (now < this.#askAt) {
-      this.#ask ||= 'page';
-      return false;
-    }
-    pace.caused++;
-    pace.last = now;
-    return true;
-  }
-
   #look(cause) {
     if (this.#ask !== 'person') this.#ask = cause;
-    if (cause === 'person') this.#askAt = 0;
     this.#tick();
   }
 
@@ -228,14 +212,13 @@ export class Session extends EventTarget {
       : { AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken };
     this.#last = { bearer, me };
     if (by && page.known !== 'token') page.known = by;
-    this.#pace.sent = [...this.#pace.sent, began].slice(-3);
     let fresh;
     try {
       fresh = await post(anew ? generate : refresh, bearer, body, this.#blocked);
     } catch (error) {
       if (error.status !== 401 || again || cause === 'page' || this.#closed) throw error;
       const next = await this.#proof().catch(() => proof);
-      if (next.bearer === bearer) throw error;
+      if (next.bearer === bearer || waitsUntil(false)) throw error;
       return next.bearer ? this.#renew(next, cause, true) : this.#nobody(next);
     }
     if (!this.#closed) await this.#accept(proof, began, fresh);
@@ -243,7 +226,7 @@ export class Session extends EventTarget {
 
   async #accept({ me }, began, answer) {
     const old = this.#answer, late = !this.left(), before = this.permission;
-    this.#pace.refused = false;
+    page.pace.refused = false;
     if (!late) await this.save(); // new tokens may allow less, or need a new frame
     // An answer to the caller of a moment ago.
     if (this.#ask && (await this.#proof().catch(() => ({}))).me !== me) return;
@@ -279,14 +262,14 @@ export class Session extends EventTarget {
     if (error.retry) {
       const step = Math.min(SECOND * 2 ** this.#tries++, Math.max(SECOND, this.life / 60));
       // Many pages were told the same moment.
-      this.#next = clock() + (wait || 0) + step * (.5 + Math.random() / 2);
+      this.#next = clock() + (wait || 0) + step * (1 + Math.random()) / 2;
       if (this.instance) {
         this.#become(this.left() ? 'retrying' : 'expired');
         // The end may come: nothing that was written is lost to it.
         if (this.left() < this.life / 12) await this.save();
       } else if (this.#tries > 3 && !wait) this.#become('failed');
     } else {
-      this.#pace.refused = isRefusal(error);
+      page.pace.refused = isRefusal(error);
       await this.save();
       if (status !== 401) this.#drop(!!status);
       this.#become(REFUSALS[status] || 'failed');
@@ -307,12 +290,13 @@ export class Session extends EventTarget {
   }
 
   async #show() {
-    const { sdk, integrity, config, mount } = this.#options;
+    const { sdk, integrity, config, mount, place } = this.#options;
     this.#drop();
     try { await loadSDK(sdk, integrity); } catch (error) {
       throw this.#blocked['script-src ' + originOf(sdk)] || error;
     }
     if (this.#closed) return;
+    place?.();
     const session = this;
     const instance = this.instance = mountFrame({
       ...config, mount, url: this.#answer.WebofficeURL,
@@ -396,10 +380,11 @@ export class Session extends EventTarget {
 
   async save() { return this.#mayWrite ? saveFrame(this.instance) : 'nochange'; }
 
-  retry(anew) {
+  retry(anew, pressed) { // the button was: whoever presses it does not wait for the page's own
     if (this.#closed || this.state === 'waiting') return;
     if (anew) return this.#look('page');
     this.#tries = 0;
+    if (pressed) page.pace.sent = [];
     if (!this.error?.wait) this.#next = 0;
     if (this.#may.runs) this.#tick();
     else this.#look('person');

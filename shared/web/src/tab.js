@@ -12,7 +12,7 @@ import { SECOND, limit } from './time.js';
 const KEY = 'weboffice';
 
 const read = () => {
-  try { return JSON.parse(sessionStorage.getItem(KEY)); } catch { return null; }
+  try { return JSON.parse(sessionStorage.getItem(KEY)) || {}; } catch { return {}; }
 };
 
 export const forget = () => {
@@ -31,7 +31,7 @@ export const keep = (about, me, answer, left) => {
 
 /** Those that were kept for the same person and document, with what is left of their life. */
 export const kept = (about, me) => {
-  const record = read() || {}, { owner, answer } = record, left = record.end - Date.now();
+  const record = read(), { owner, answer } = record, left = record.end - Date.now();
   const mine = owner && owner === page.owner && record.name === nameOf(about, me);
   // Longer than they can live: the clock was set back.
   return mine && left > 0 && left <= answer.Timeout && { answer, left };
@@ -49,7 +49,7 @@ const hold = (name, patience) => new Promise(done => {
 export const ownTab = async () => {
   if (page.owner) return;
   try {
-    const { owner } = read() || {};
+    const { owner } = read();
     owner && await hold(owner, SECOND) || await hold(String(Math.random()), 20 * SECOND);
   } catch { /* no locks: nothing is taken over */ }
 };

@@ -45,5 +45,5 @@ export const wordsFor = tag => texts[tag] || texts[tag.split('-')[0]];
  * What a reader is told about a problem: in words, else the functions' own sentence. Of what is the
  * page's own to mend they are told that it is, and its console what.
  */
-export const sentence = ({ code, value, said, status }, words) =>
-  (words[code] || words[status / 100 | 0] || (status ? said : words.Page)).replace('{}', value);
+export const sentence = ({ code, value, status }, words) =>
+  (words[code] || words[status / 100 | 0] || (status ? value : words.Page)).replace('{}', value);

@@ -221,6 +221,7 @@ test('readonly asks for reading only; readonly="false" does not', async () => {
     ['', { Readonly: true }],
     ['true', { Readonly: true }],
     ['false', undefined],
+    ['False', undefined],
   ]) {
     const world = new World();
     await element(world, { readonly: value });
@@ -251,6 +252,68 @@ test('attack: markup names a foreign script; twins: the vendor’s, any by prope
     assert.equal(found.getAttribute('state'), 'open');
     assert.equal(page.script.src, attributes.sdk || evil);
     assert.equal(page.script.integrity, attributes.integrity);
-    assert.equal(page.script.crossOrigin, attributes.integrity && 'anonymous');
+    assert.equal(page.script.crossOrigin, attributes.integrity && '');
   }
+});
+
+test('each attribute is a property too, as frameworks set them, also before the class is there', async () => {
+  const next = 'oss://bucket/next.docx';
+  const beforehand = found => {
+    for (const [name, value] of [['src', next], ['readonly', true]])
+      Object.defineProperty(found, name, { value, writable: true, configurable: true });
+  };
+  for (const early of [undefined, beforehand]) {
+    const world = new World();
+    const { found } = await element(world, early && { src: undefined }, {}, { early });
+    if (!early) Object.assign(found, { src: next, readonly: true });
+    await world.run(1000);
+    assert.equal(found.getAttribute('src'), next);
+    const { SourceURI, Permission } = world.functions.calls.at(-1).body;
+    assert.deepEqual([SourceURI, Permission], [next, { Readonly: true }]);
+    for (const [given, flag] of [
+      [false, null],
+      ['', null],
+      ['false', null],
+      [undefined, null],
+      [true, ''],
+      ['true', ''],
+    ]) {
+      found.readonly = given;
+      assert.equal(found.getAttribute('readonly'), flag, String(given));
+      assert.equal(found.readonly, flag === '');
+    }
+    found.src = undefined;
+    assert.equal(found.hasAttribute('src'), false);
+  }
+});
+
+test('what stands inside the tag is the page’s until there is a frame', async () => {
+  const world = new World();
+  const { found, page } = await element(world, { signin: '' });
+  found.append('Please use a newer browser.');
+  assert.equal(found.children.length, 1);
+  found.token = world.functions.proof('ann');
+  await world.run(1000);
+  assert.equal(found.children.length, 1);
+  assert.equal(found.children[0], page.configs[0].mount);
+});
+
+test('an sdk that is not given, or empty, is the vendor’s', async () => {
+  for (const [attributes, options] of [
+    [{ sdk: '' }],
+    [{}, { sdk: undefined }],
+    [{ sdk: '' }, { sdk: '' }],
+  ]) {
+    const { page, found } = await element(new World(), attributes, { options });
+    assert.equal(found.getAttribute('state'), 'open');
+    assert.match(page.script.src, /^https:\/\/g\.alicdn\.com\//);
+  }
+});
+
+test('an answer that is not the functions’ is named, to readers and in the console', async () => {
+  const world = new World();
+  world.functions.fault = () => ({ status: 404, html: true });
+  const { page, found } = await element(world);
+  assert.equal(found.part('detail'), 'https://api.example.com 404');
+  assert.match(page.warnings.join(), /HTTP: https:\/\/api\.example\.com 404/);
 });

@@ -70,7 +70,7 @@ test('a person who asks does not wait for what the page has caused', async () =>
   }
   functions.fault = () => null;
   const before = functions.calls.length;
-  found.session.retry();
+  found.shadowRoot.getElementById('way').onclick();
   await world.run(500);
   assert.equal(functions.calls.length, before + 1);
   assert.equal(found.getAttribute('state'), 'open');
@@ -236,4 +236,45 @@ test('attack: a signin handler that sets a fresh function against a steady 401',
   for (const { at } of calls) assert.ok(inFiveSeconds(calls, at) <= 3);
   const last = calls.slice(-3).map(({ at }) => at);
   assert.ok(last[1] - last[0] > 10e3 && last[2] - last[1] > 10e3, 'one request for each cause');
+});
+
+test('attack: a handler that calls retry() at each problem; twin: once', async () => {
+  for (const fault of [
+    { status: 401, code: 'Unauthenticated' },
+    { status: 403, code: 'Forbidden' },
+    'html',
+    'cut',
+  ]) {
+    const world = new World(),
+      { functions } = world;
+    functions.fault = () => fault;
+    await element(
+      world,
+      {},
+      { token: () => functions.proof('ann') },
+      { ready: found => found.addEventListener('error', () => found.session.retry()) },
+    );
+    await world.run(MINUTE);
+    const { calls } = functions, name = JSON.stringify(fault);
+    for (const { at } of calls) assert.ok(inFiveSeconds(calls, at) <= 3, name);
+    assert.ok(calls.length > 10, name + ': ' + calls.length);
+  }
+});
+
+test('attack: options that differ at each render, against a 403 and in a page that may', async () => {
+  for (const fault of [{ status: 403, code: 'Forbidden' }, null]) {
+    const world = new World(),
+      { functions } = world;
+    functions.fault = () => fault;
+    const { found } = await element(world);
+    for (let i = 0; i < 200; i++) {
+      found.options = { parameters: { UserData: String(i) } };
+      await world.run(50);
+    }
+    const { calls } = functions;
+    for (const { at } of calls) assert.ok(inFiveSeconds(calls, at) <= 3, JSON.stringify(fault));
+    await world.run(MINUTE);
+    if (!fault) assert.equal(found.getAttribute('state'), 'open');
+    assert.equal(calls.at(-1).body.UserData, '199');
+  }
 });

@@ -12,6 +12,7 @@ for (const [name, token, calls, state] of [
   ['undefined: a guest', undefined, 1, 'open'],
   ["'': a guest", '', 1, 'open'],
   ['null: nobody yet', null, 0, 'signin'],
+  ['false, as in `user && getToken`: nobody yet', false, 0, 'signin'],
   ['a function that gives null', () => null, 0, 'signin'],
   ['a function that gives undefined', () => undefined, 1, 'open'],
 ]) {
@@ -29,6 +30,7 @@ for (const [name, gone] of [
   ['null', null],
   ['undefined', undefined],
   ["''", ''],
+  ['false', false],
   ['a function’s null', () => null],
 ]) {
   test(
@@ -157,6 +159,13 @@ test('a token that was set before the module was there works like one set after'
   assert.equal(found.getAttribute('state'), 'open');
   await set(found, functions.proof('bob'), world);
   assert.equal(functions.calls.at(-1).bearer, found.token);
+  assert.equal(found.getAttribute('state'), 'open');
+});
+
+test('signin="false" is as good as none', async () => {
+  const world = new World();
+  guestsRead(world);
+  const { found } = await element(world, { signin: 'false' });
   assert.equal(found.getAttribute('state'), 'open');
 });
 

@@ -119,6 +119,7 @@ class Functions {
     const fault = this.fault(call, this.calls.length);
     if (fault === 'cut' || fault === 'hang') return fault;
     if (fault === 'html') return { status: 502, html: true };
+    if (fault?.html) return fault;
     if (fault?.status)
       return this.#refuse(fault.status, fault.code || 'Code' + fault.status, fault.after);
     const reply = this[name](call);
@@ -680,7 +681,8 @@ export const element = async (world, attributes = {}, properties = {}, { early, 
   FakeElement.early = early;
   const found = Object.assign(new type(), properties);
   const given = { src: URI, generate: API + '/generate', refresh: API + '/refresh', ...attributes };
-  for (const [key, value] of Object.entries(given)) found.setAttribute(key, value);
+  for (const [key, value] of Object.entries(given))
+    if (value !== undefined) found.setAttribute(key, value);
   ready?.(found);
   found.isConnected = true;
   found.connectedCallback();

@@ -4,6 +4,9 @@ import { link, open, texts, type Session, type State, type WebofficeError } from
 const element = document.querySelector('weboffice-document')!;
 element.token = () => Promise.resolve('proof');
 element.token = null;
+element.token = document.hidden && (() => 'proof');
+element.src = 'oss://bucket/plan.docx';
+element.readonly = true;
 element.token = undefined;
 element.options = { parameters: { PreviewPages: 3 }, password: 'x' };
 element.texts = { editing: 'Yours' };
