@@ -24,24 +24,14 @@ func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
 func TestItPrintsWhatOnesOwnPageNeeds(t *testing.T) {
 	key := local.NewKey()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // it ends when it has printed
 	for name, variables := range map[string]map[string]string{
 		"ours": {}, "the shell's": {"WEBOFFICE_LINK_KEYS": key},
 	} {
-		ctx, cancel := context.WithCancel(t.Context())
 		var out bytes.Buffer
-		begins := make(chan struct{})
-		done := make(chan error, 1)
-		go func() {
-			done <- run(ctx, []string{"-addr", "127.0.0.1:0", "-imm-addr", "127.0.0.1:0"},
-				func(name string) string { return variables[name] }, writer(func(p []byte) {
-					if out.Write(p); out.Len() == len(p) {
-						close(begins)
-					}
-				}))
-		}()
-		<-begins
-		cancel()
-		if err := <-done; err != nil {
+		if err := run(ctx, []string{"-addr", "127.0.0.1:0", "-imm-addr", "127.0.0.1:0"},
+			func(name string) string { return variables[name] }, &out); err != nil {
 			t.Fatal(err)
 		}
 		text := out.String()
@@ -139,6 +129,8 @@ func TestTerminalSaysWhoAndWhy(t *testing.T) {
 	logger.Warn("decision", "function", "refresh", "issuer", "", "subject", "", "document",
 		"oss://b/a.docx", "outcome", "Forbidden", "requestId", "R-1", "message", "No.",
 		"rule: team", "the claim groups does not hold")
+	logger.Warn("decision", "function", "generate", "outcome", "Forbidden.Origin", "message", "No.",
+		"requestId", "R-2")
 	logger.Info("imm stand-in", "action", "x")
 	logger.Warn("left out", "files", 2)
 	logger.Debug("request")
@@ -146,6 +138,7 @@ func TestTerminalSaysWhoAndWhy(t *testing.T) {
 		"  by \"team\": view copy  (1 billed)\n" +
 		"09:05:07  refresh   Forbidden     a guest  oss://b/a.docx  RequestId R-1\n" +
 		"          No.\n          rule team: the claim groups does not hold\n" +
+		"09:05:07  generate  Forbidden.Origin  a guest  RequestId R-2\n          No.\n" +
 		"09:05:07  left out  files=2\n"
 	if text.String() != want {
 		t.Errorf("got\n%swant\n%s", text.String(), want)

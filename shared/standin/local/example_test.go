@@ -38,7 +38,7 @@ func TestPlainExample(t *testing.T) {
 	b.until(sampleSession + `?.state === 'open' && document.querySelector('weboffice-document').
 		getAttribute('src').endsWith('.xlsx')`)
 	s.calls(2, 0)
-	b.quiet("favicon")
+	b.quiet()
 }
 
 func TestBackendExample(t *testing.T) {

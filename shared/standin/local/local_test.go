@@ -168,6 +168,7 @@ func TestFilesAreShownAsWhatTheyAre(t *testing.T) {
 	}
 	var log bytes.Buffer
 	l := start(t, local.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Policy:    []byte(readFile(t, "../../../scripts/dev/policy.yaml")),
 		Documents: []local.Folder{{Bucket: "test-bucket", Dir: folder}}})
 	for name, text := range map[string]string{"note.txt": "a note", "table.csv": "a\tb\n1,5\t2\n",
 		"broken.csv": `"`} {
@@ -188,6 +189,12 @@ func TestFilesAreShownAsWhatTheyAre(t *testing.T) {
 	_, setting := ask(t, "GET", l.URL+"/dev.json", "")
 	if !strings.Contains(setting, "deck.pptx") || strings.Contains(setting, "tool.exe") {
 		t.Error(setting)
+	}
+	if !testing.Short() {
+		b := newTab(t)
+		b.open(l.URL + "/?open=oss://test-bucket/plan.docx")
+		b.until(sampleSession + `?.state === 'open'`)
+		b.untilInFrame(`/1 KB, 3 pages\s+This stand-in cannot/.test(document.body.innerText)`)
 	}
 }
 

@@ -252,6 +252,8 @@
 
   // ---- what is shown ----
 
+  const count = pages => pages + (pages === 1 ? ' page' : ' pages');
+
   function show(answer) {
     const before = view;
     view = answer.View;
@@ -276,7 +278,7 @@
     body.classList.toggle('may-print', view.Print);
     const limited = view.Pages.length < view.TotalPages;
     const of = limited ? view.Pages.length + ' of ' : '';
-    byID('pages').textContent = of + view.TotalPages + (view.TotalPages === 1 ? ' page' : ' pages');
+    byID('pages').textContent = view.File?.Pages === 0 ? '' : of + count(view.TotalPages);
     drawVersions();
     drawWatermark();
     if (!same && !dirty) {
@@ -291,7 +293,9 @@
   }
 
   function drawPages(limited) {
-    const content = view.Pages.map(text => (view.Kind === 's' ? drawSheet(text) : drawPage(text)));
+    const content = view.File
+      ? [drawFile(view.File)]
+      : view.Pages.map(text => (view.Kind === 's' ? drawSheet(text) : drawPage(text)));
     if (limited) {
       const limit = make(
         'p',
@@ -319,6 +323,24 @@
     const sheet = make('article', 'page');
     sheet.dataset.part = 'page';
     sheet.append(...text.split('\n').map((line, i) => make(i === 0 ? 'h2' : 'p', '', line)));
+    return sheet;
+  }
+
+  // A real file: what it is, since the stand-in cannot read what it says.
+  function drawFile({ Name, Size, Pages, Picture }) {
+    const sheet = make('article', 'page');
+    const size = Math.ceil(Size / 1024).toLocaleString() + ' KB';
+    sheet.append(
+      make('h2', '', Name),
+      make('p', '', Pages ? size + ', ' + count(Pages) : size),
+      make('p', '', 'This stand-in cannot read office files, nor edit them. IMM can.'),
+    );
+    if (Picture) {
+      const picture = make('img');
+      picture.src = Picture;
+      picture.alt = 'The first page, as its program left it in the file';
+      sheet.append(picture);
+    }
     return sheet;
   }
 
