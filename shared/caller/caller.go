@@ -5,8 +5,8 @@
 // Nothing in a token chooses how it is checked: its issuer is looked up in the policy byte for
 // byte, and the algorithm is that of the issuer's own key. HMAC serves share links alone, and link
 // keys serve nothing else. Whatever is wrong with a proof, its bearer gets one and the same 401.
-// The reason goes to the log. Of claim values it holds only iss, aud, azp, client_id and ages, cut
-// short.
+// The reason goes to the log. Of claim values it holds only iss, aud, azp, client_id and ages, of
+// the header typ, alg and kid, cut short.
 //
 // A proof costs its sender more than us: one that is too long, too deep or has too many values is
 // refused while it is read, and one that no signature could save before its signature is looked at.

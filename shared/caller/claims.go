@@ -74,13 +74,12 @@ func (c Claims) text(name string) string {
 // CheckClaimName says why Find could not mean one claim by this name. A pointer of a single step is
 // refused: what is promised of a claim, such as email's verification, is bound to its plain name.
 func CheckClaimName(name string) error {
-	rest := strings.NewReplacer("~0", "", "~1", "").Replace(name)
 	switch {
 	case name == "":
 		return errors.New("a claim needs a name")
 	case !strings.HasPrefix(name, "/"):
 		return nil
-	case strings.Contains(rest, "~"):
+	case strings.Contains(strings.NewReplacer("~0", "", "~1", "").Replace(name), "~"):
 		return errors.New("in a JSON Pointer ~ is written as ~0, and / inside a name as ~1")
 	case strings.Count(name, "/") == 1:
 		return fmt.Errorf("a JSON Pointer is for nested claims: write %q, the claim's own name",

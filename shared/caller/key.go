@@ -31,11 +31,12 @@ type key struct {
 	material   any // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey; []byte for share links
 }
 
-// hashes belong to the algorithms; EdDSA has none of its own.
+// hashes belong to the algorithms; EdDSA, which has two names, has none of its own.
 var hashes = map[string]crypto.Hash{
 	"RS256": crypto.SHA256, "RS384": crypto.SHA384, "RS512": crypto.SHA512,
 	"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512,
 	"ES256": crypto.SHA256, "ES384": crypto.SHA384, "ES512": crypto.SHA512, "HS256": crypto.SHA256,
+	"EdDSA": 0, "Ed25519": 0,
 }
 
 // rsaAlgorithms are what an RSA key without alg verifies, and what its alg may say.

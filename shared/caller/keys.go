@@ -71,7 +71,8 @@ func (s *keySource) verify(ctx context.Context, p *proof) (*key, error) {
 	case fits:
 		return nil, Unauthenticated("the signature is not that of the issuer's key")
 	case len(keys) > 0:
-		return nil, Unauthenticated("the issuer has no key of this kid and algorithm")
+		return nil, Unauthenticated("the issuer has no key of this kid and algorithm: found kid " +
+			shown(p.keyID) + ", alg " + shown(p.algorithm))
 	}
 	return nil, s.unread(ctx.Err())
 }
@@ -190,7 +191,8 @@ func (s *keySource) discover(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if document.Issuer != s.issuer.URL {
-		return "", fmt.Errorf("the document is of another issuer, %s", shown(document.Issuer))
+		return "", fmt.Errorf("the document is of another issuer, %s: write url so, or name the"+
+			" key set in keys", shown(document.Issuer))
 	}
 	if !fetchable(document.KeysURL, strings.HasPrefix(s.issuer.URL, "http:")) {
 		return "", errors.New("jwks_uri must be https; another key set can be named in keys")

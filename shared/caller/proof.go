@@ -87,7 +87,7 @@ func (p *proof) readHeader(raw []byte) error {
 	typ, _ := header["typ"].(string)
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	if _, there := header["typ"]; there && !slices.Contains(acceptedTypes, typ) {
-		return errors.New("this typ is not accepted")
+		return errors.New("this typ is not accepted: " + shown(header["typ"]))
 	}
 	p.algorithm, _ = header["alg"].(string)
 	id, named := header["kid"]
@@ -155,6 +155,16 @@ func (p *proof) checkAudience(i Issuer) error {
 	}
 	return fmt.Errorf("found aud %s, azp %s, client_id %s; wanted %s %s", shown(p.Claims["aud"]),
 		shown(p.Claims["azp"]), shown(p.Claims["client_id"]), name, shown(i.Audience))
+}
+
+// checkAlgorithm refuses what no key of the issuer could have signed, whichever it has.
+func (p *proof) checkAlgorithm(i Issuer) error {
+	_, known := hashes[p.algorithm]
+	if known && (p.algorithm == "HS256") == (i.Name == LinkIssuer) {
+		return nil
+	}
+	return errors.New("the issuer has no key of this kid and algorithm: found alg " +
+		shown(p.algorithm) + "; wanted RS, PS or ES 256, 384 or 512, or Ed25519 (links: HS256)")
 }
 
 // shown writes a claim for the log. Its bearer may have made it up: it is quoted, letters beyond

@@ -153,6 +153,7 @@ func (v *Verifier) read(token weboffice.Secret) (*proof, *keySource, error) {
 			shown(p.Claims["iss"]), shown(slices.Sorted(maps.Keys(v.trusted)))))
 	}
 	trusted := source.issuer
-	err = cmp.Or(err, p.checkAudience(trusted), p.check(trusted.MaxAge, v.now()))
+	err = cmp.Or(err, p.checkAudience(trusted), p.check(trusted.MaxAge, v.now()),
+		p.checkAlgorithm(trusted))
 	return p, source, errors.Join(err, trusted.identify(&p.Caller, v.revoked))
 }

@@ -36,9 +36,6 @@ func checkClaim(name string) error {
 		return fmt.Errorf("%q is not the name of a claim: up to %d bytes, without $ { } and spaces"+
 			" around it", name, maxClaim)
 	}
-	if name != "" && name[0] != '/' { // most names: a policy may have thousands
-		return nil
-	}
 	return caller.CheckClaimName(name)
 }
 

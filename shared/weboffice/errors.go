@@ -193,7 +193,8 @@ var (
 		" later, and report the RequestId if it stays so.", "", "{1}")
 	ErrIssuer = entry(Unavailable,
 		"Proofs of identity cannot be checked at the moment. Try again in a few seconds.", "",
-		"The keys of issuer {1} cannot be read: see that the function reaches its {2}.")
+		"The keys of issuer {1} cannot be read: see that the function reaches its {2}, or name its"+
+			" key set in `keys`.")
 	ErrIMMUnreached = entry(Unavailable, "The document service cannot be reached. Try again.", "",
 		"check WEBOFFICE_REGION and WEBOFFICE_IMM_ENDPOINT, and that the function may reach the"+
 			" network")
