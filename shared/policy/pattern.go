@@ -143,17 +143,11 @@ func (p *pattern) match(uri string) (segments []string, ok bool) {
 	return segments, true
 }
 
-// parseLinkPattern reads a share link's documents.
-func parseLinkPattern(text string) (*pattern, error) {
-	p, err := parsePattern(text)
+// CheckLinkPattern says why a share link's documents could match nothing.
+func CheckLinkPattern(documents string) error {
+	p, err := parsePattern(documents)
 	if err == nil && len(p.claims) > 0 {
 		err = fmt.Errorf("${%s} has no claim to equal in a share link", p.claims[0])
 	}
-	return p, err
-}
-
-// CheckLinkPattern says why a share link's documents could match nothing.
-func CheckLinkPattern(documents string) error {
-	_, err := parseLinkPattern(documents)
 	return err
 }

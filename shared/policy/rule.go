@@ -178,8 +178,8 @@ func linkMatches(link *caller.Link, uri string) bool {
 	case link.Document != "":
 		return link.Document == uri
 	}
-	documents, err := parseLinkPattern(link.Documents)
-	if err != nil {
+	documents, err := parsePattern(link.Documents)
+	if err != nil || len(documents.claims) > 0 { // a link has no claims to equal
 		return false
 	}
 	_, ok := documents.match(uri)
