@@ -120,8 +120,10 @@ func (l *linter) evaded(known, anyone *rule, before []*rule) {
 	what := "denies"
 	if !known.deny {
 		var others []string
+		pages := anyone.set.PreviewPages
 		for _, name := range known.set.Sent() {
-			if shown(known.set, name) != shown(anyone.set, name) {
+			fewer := name == "PreviewPages" && pages != nil && *pages < *known.set.PreviewPages
+			if !fewer && shown(known.set, name) != shown(anyone.set, name) {
 				others = append(others, name)
 			}
 		}
