@@ -33,11 +33,6 @@ type cache struct {
 	running  chan struct{}    // closed at the end of the exchange under way; nil: none
 }
 
-func (v *environment) renewed(name string,
-	fetch func(context.Context) (Credentials, error)) Source {
-	return &cache{fetch: fetch, name: name, now: v.Now, log: v.Logger}
-}
-
 func (c *cache) String() string { return c.name }
 
 // Credentials implements Source. One caller starts the exchange. While the old credentials are

@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,12 @@ func (v *environment) ecsRole() Source {
 		v.problem("ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: " +
 			"unset it to use the instance's role")
 	}
+	client := *v.Client
+	if own, ok := cmp.Or(client.Transport, http.DefaultTransport).(*http.Transport); ok {
+		own = own.Clone()
+		own.Proxy = nil // credentials come in clear: not through a proxy of the environment's
+		client.Transport = own
+	}
 	fetch := func(ctx context.Context) (c Credentials, err error) {
 		defer func() {
 			if err != nil {
@@ -30,7 +37,7 @@ func (v *environment) ecsRole() Source {
 		}()
 		started, header := v.Now(), http.Header{"X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds": {"60"}}
 		ask := func(method, path string) (*http.Response, []byte, error) {
-			return call(ctx, v.Client, method, service+path, "",
+			return call(ctx, &client, method, service+path, "",
 				func(r *http.Request) { r.Header = header })
 		}
 		_, token, err := ask(http.MethodPut, "api/token")
@@ -52,5 +59,6 @@ func (v *environment) ecsRole() Source {
 		c.Expires = expiry(c.Expires, res.Header.Get("Date"), started)
 		return c, err
 	}
-	return v.renewed("RAM role "+role+" of the ECS instance", fetch)
+	return &cache{fetch: fetch, name: "RAM role " + role + " of the ECS instance", now: v.Now,
+		log: v.Logger}
 }

@@ -1,9 +1,12 @@
 package credentials
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -73,6 +76,13 @@ func TestECSRole(t *testing.T) {
 	if older.calls.Load() != 1 {
 		t.Error("a service without tokens was asked")
 	}
+	// a proxy of the environment's could read the credentials
+	proxied := http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Host: "a-proxy"}),
+		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+			return nil, &net.OpError{Op: address, Err: http.ErrNotSupported}
+		}}}
+	direct, _ := choose(t, Options{Client: &proxied}, ecs)
+	says(t, fails(t, direct), "attach the RAM role", "100.100.100.200:80")
 }
 
 func TestECSMetadataThatIsWrong(t *testing.T) {

@@ -20,7 +20,7 @@ type Options struct {
 	Getenv func(string) string // required
 	// its transport is used, the default one if nil; time, size and redirects are bounded here
 	Client *http.Client
-	Now    func() time.Time // required
+	Now    func() time.Time // required; without a monotonic reading, see weboffice.WallClock
 	Logger *slog.Logger     // required
 }
 
@@ -39,7 +39,7 @@ func FromEnvironment(o Options) (Source, error) {
 	if o.Client != nil {
 		client.Transport = o.Client.Transport
 	}
-	o.Now, o.Client = weboffice.WallClock(o.Now), client
+	o.Client = client
 	v := environment{Options: o}
 	if source := v.source(); len(v.problems) == 0 {
 		return source, nil

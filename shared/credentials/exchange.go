@@ -70,7 +70,8 @@ func (v *environment) oidcRole() Source {
 		got.Expires = expiry(got.Expires, res.Header.Get("Date"), started)
 		return got, nil
 	}
-	return v.renewed("RAM role "+role+" for "+tokens.name, fetch)
+	return &cache{fetch: fetch, name: "RAM role " + role + " for " + tokens.name, now: v.Now,
+		log: v.Logger}
 }
 
 // parseAnswer reads credentials, or an error's code. It is an error unless the credentials are
