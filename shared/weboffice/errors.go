@@ -167,7 +167,7 @@ var (
 	// Who may do what.
 
 	ErrUnauthenticated = entry(Unauthenticated, "This needs a proof of identity that is valid now.",
-		"Fetch a new proof and try once.")
+		"Sign in again, or ask for a new link.")
 	ErrForbidden = entry(Forbidden, "You may not open this document.",
 		"Ask whoever runs this site, with the RequestId.")
 	ErrUnfilled = entry(Forbidden, ErrForbidden.Message, ErrForbidden.Recommend,

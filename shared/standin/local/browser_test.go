@@ -172,8 +172,8 @@ window.session = session;</script>`
 					"https://g.alicdn.com"+office.SDKPath)
 			}
 			if name == "five lines" {
-				equal(b, `document.querySelector('weboffice-document').getBoundingClientRect().height
-					=== innerHeight`, true)
+				equal(b, `document.querySelector('iframe').getBoundingClientRect().height
+					=== innerHeight - 44`, true) // the line's
 			}
 			s.calls(1, 0)
 			b.quiet("favicon")

@@ -38,8 +38,8 @@ export const texts = {
 };
 for (const name in table) [texts.en[name], texts.zh[name]] = table[name];
 
-/** The words for a language tag: those of the tag itself, else of its language. */
-export const wordsFor = tag => texts[tag] || texts[tag.split('-')[0]];
+/** The words for a language tag, or a locale such as zh_CN: its own, else its language's. */
+export const wordsFor = tag => texts[tag] || texts[tag.toLowerCase().split(/[-_]/)[0]];
 
 /**
  * What a reader is told about a problem: in words, else the functions' own sentence. Of what is the

@@ -144,8 +144,11 @@ test('words say their language; the frame has a title', async () => {
   const { found } = await element(new World(), {}, { lang: 'fr' });
   assert.equal(found.shadowRoot.getElementById('role').lang, 'en');
   assert.equal(found.session.instance.iframe.title, 'WebOffice');
-  const other = await element(new World(), {}, { lang: 'zh' });
-  assert.equal(other.found.shadowRoot.getElementById('role').lang, 'zh');
+  for (const lang of ['zh', 'zh_CN', 'ZH-Hant']) {
+    const { found } = await element(new World(), {}, { lang });
+    assert.equal(found.part('role'), '可编辑');
+    assert.equal(found.shadowRoot.getElementById('role').lang, lang);
+  }
 });
 
 test('problems show a sentence, the RequestId and a way out', async () => {

@@ -448,6 +448,22 @@ export const scenarios = {
     stage.is(times(win, 'frame'), 1);
   },
 
+  async 'the editor fills the element, whatever display a page gives to it'(stage) {
+    const win = await opened(stage, ['editors']),
+      element = elementIn(win);
+    const height = of => of.getBoundingClientRect().height;
+    element.style.height = '500px';
+    for (const display of ['', 'block', 'flex', 'inline-block', 'grid', 'inline-flex']) {
+      element.style.display = display;
+      element.removeAttribute('bar');
+      stage.is([height(element), height(frameOf(win))], [500, 456], display);
+      element.setAttribute('bar', 'none');
+      stage.is(height(frameOf(win)), 500, display);
+    }
+    element.style.display = 'none';
+    stage.is(height(element), 0);
+  },
+
   async 'a problem moves nothing while somebody types on a phone'(stage) {
     const win = await opened(stage, ['editors'], 'page.html', 390);
     const box = () => {
@@ -480,7 +496,7 @@ export const scenarios = {
     const element = place(stage, win, {}, { token: '' });
     await stage.until(shows(win, 'open'));
     stage.is(element.shadowRoot.querySelectorAll('style').length, 1);
-    stage.is(win.getComputedStyle(element).display, 'grid');
+    stage.is(win.getComputedStyle(element).display, 'block');
   },
 
   async 'the stand-in’s SDK has the surface that pages use'(stage) {
@@ -522,7 +538,7 @@ export const scenarios = {
     const win = await stage.visit('plain.html');
     await stage.until(shows(win, 'open'));
     stage.is(frameOf(win).getBoundingClientRect().height > 200, true, 'the frame’s height');
-    stage.is(win.getComputedStyle(elementIn(win)).display, 'grid');
+    stage.is(win.getComputedStyle(elementIn(win)).display, 'block');
     await calls(stage, 1, 0);
   },
 
