@@ -137,7 +137,8 @@ func TestNamesInTheGuides(t *testing.T) {
 		}
 		for _, found := range codePath.FindAllStringSubmatch(text, -1) {
 			files++
-			if _, err := os.Stat(filepath.Join(root, found[1])); err != nil {
+			_, err := os.Stat(filepath.Join(root, found[1]))
+			if err != nil && found[1] != "functions/policy.yaml" { // which is the adopter's to name
 				t.Errorf("%s: %s is not there", name, found[1])
 			}
 		}
