@@ -149,8 +149,9 @@ func (v *Verifier) read(token weboffice.Secret) (*proof, *keySource, error) {
 	source, known := v.trusted[name]
 	if !known {
 		source = &keySource{}
+		wanted := fmt.Sprintf("%+q", slices.Sorted(maps.Keys(v.trusted)))
 		err = cmp.Or(err, fmt.Errorf("found iss %s, and the policy's issuers are %s",
-			shown(p.Claims["iss"]), shown(slices.Sorted(maps.Keys(v.trusted)))))
+			shown(p.Claims["iss"]), wanted[:min(len(wanted), 10*maxShown)]))
 	}
 	trusted := source.issuer
 	err = cmp.Or(err, p.checkAudience(trusted), p.check(trusted.MaxAge, v.now()),

@@ -24,6 +24,7 @@ func TestAttackTokenOfAnotherIssuer(t *testing.T) {
 		Issuers: []caller.Issuer{
 			{Name: "staff", URL: staff.URL(), Audience: []string{"weboffice"}},
 			{Name: "partners", URL: partners.URL(), Audience: []string{"partners"}},
+			{Name: "long", URL: issuerURL + strings.Repeat("/x", 99), Audience: []string{"x"}},
 		},
 		Client: &http.Client{Transport: both}, Now: r.clock.Now, Logger: discard,
 	}))
@@ -33,6 +34,7 @@ func TestAttackTokenOfAnotherIssuer(t *testing.T) {
 		`{"Issuer":"partners","IssuerURL":"https://partners.example.com","Subject":"ann"`)
 	r.refused(t, partners.Token(map[string]any{"iss": staff.URL()}))
 	r.refused(t, partners.Token(nil)) // the audience of the other issuer
+	r.refused(t, staff.Token(map[string]any{"iss": partners.URL() + "/"}), partners.URL()+`"]`)
 	r.refused(t, staff.Token(map[string]any{"iss": partners.URL(), "aud": "partners"}))
 }
 
@@ -73,14 +75,11 @@ func TestReadKeys(t *testing.T) {
 	}
 	p.SetFault(issuer.None)
 	r.clock.Advance(time.Minute)
-	if err := r.ReadKeys(t.Context(), issuerURL); err != nil {
-		t.Error(err)
-	}
-	if r.ReadKeys(t.Context(), "https://other.example") == nil {
-		t.Error("an issuer that the policy does not have has keys")
-	}
-	if err := r.ReadKeys(t.Context(), caller.LinkIssuer); err != nil {
-		t.Error(err)
+	for url, known := range map[string]bool{issuerURL: true, caller.LinkIssuer: true,
+		"https://other.example": false} {
+		if err := r.ReadKeys(t.Context(), url); (err == nil) != known {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }
 
