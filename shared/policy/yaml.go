@@ -126,7 +126,7 @@ func place(node *yaml.Node) (line, column int) {
 	return node.Line, node.Column
 }
 
-const noValue = "this key has no value: remove it or give it one"
+const noValue = "this key has no value: remove it or give it one, behind a colon and a space"
 
 // read reads a node into a value and says whether all of it fits. Mistakes are unknown and repeated
 // keys, values of the wrong type, values that are missing, and YAML by which one line changes
