@@ -23,7 +23,7 @@ func (s *server) serveHTTP(ctx context.Context) error {
 		var err error
 		listener, err = net.Listen("tcp", cmp.Or(s.Listen.Addr, "127.0.0.1:8080"))
 		if err != nil {
-			return fmt.Errorf("listening: %w", err)
+			return fmt.Errorf("listening, where WEBOFFICE_ADDR or PORT says: %w", err)
 		}
 	}
 	web := s.webServer()
