@@ -2,7 +2,6 @@ package weboffice
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"iter"
 	"math"
@@ -56,11 +55,11 @@ func check(text []byte, parameter string) error {
 	return nil
 }
 
-func notJSON(parameter string) *Error {
-	if parameter == "" {
+func notJSON(path string) *Error {
+	if path == "" {
 		return ErrNotJSON.New()
 	}
-	return ErrParameterNotJSON.New(parameter)
+	return ErrParameterNotJSON.of(path, "")
 }
 
 // loneSurrogate says whether a valid JSON text escapes half of a UTF-16 pair, which encoding/json
@@ -143,44 +142,43 @@ func members(raw []byte) iter.Seq2[[]byte, []byte] {
 }
 
 // decodeMembers reads an object into a struct, or a list into a slice: the one lenient decoder for
-// requests and for a policy's `set`. parameter is the outermost parameter's name, "" at the top.
+// requests and for a policy's `set`. path names it as User.Name is named, "" the whole body.
 // Names are compared exactly: encoding/json also takes other case, so that two spellings of one
 // parameter would both be read. raw has passed check.
-func decodeMembers(raw []byte, parameter string, into reflect.Value) error {
+func decodeMembers(raw []byte, path string, into reflect.Value) error {
 	isList, begin := into.Kind() == reflect.Slice, byte('{')
 	if isList {
 		begin = '['
 	}
 	if bytes.TrimSpace(raw)[0] != begin {
-		return notJSON(parameter)
+		return notJSON(path)
 	}
 	var seen [32]bool // by field
 	for name, value := range members(raw) {
 		if isList {
 			into.Set(reflect.Append(into, reflect.Zero(into.Type().Elem())))
-			if err := decodeValue(value, parameter, into.Index(into.Len()-1)); err != nil {
+			if err := decodeValue(value, path, "", into.Index(into.Len()-1)); err != nil {
 				return err
 			}
 			continue
 		}
 		name, _ := unquote(name)
-		outermost := cmp.Or(parameter, name)
 		field, known := into.Type().FieldByName(name)
-		switch {
-		case !known:
-			return unknown(name, parameter, into.Type())
-		case seen[field.Index[0]]:
-			return ErrRepeated.about(outermost, "A parameter")
+		if !known {
+			return unknown(name, path, into.Type())
+		}
+		if seen[field.Index[0]] {
+			return ErrRepeated.of(path, name)
 		}
 		seen[field.Index[0]] = true
-		if err := decodeValue(value, outermost, into.FieldByIndex(field.Index)); err != nil {
+		if err := decodeValue(value, path, name, into.FieldByIndex(field.Index)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func decodeValue(raw []byte, parameter string, into reflect.Value) error {
+func decodeValue(raw []byte, path, name string, into reflect.Value) error {
 	if bytes.Equal(raw, []byte("null")) {
 		return nil // as if not sent
 	}
@@ -189,43 +187,44 @@ func decodeValue(raw []byte, parameter string, into reflect.Value) error {
 		into = into.Elem()
 	}
 	if bytes.IndexByte(raw, '\\') >= 0 && len(raw) > maxEscaped {
-		return tooLong(ErrText, parameter, MaxUserData)
+		return ErrText.of(path, name, MaxUserData)
 	}
 	text, quoted := unquote(raw)
 	switch into.Kind() {
 	case reflect.String:
 		if !quoted {
-			return ErrNotText.New(parameter)
+			return ErrNotText.of(path, name)
 		}
 		into.SetString(text)
 	case reflect.Bool:
 		if text != "true" && text != "false" {
-			return ErrNotTruth.New(parameter)
+			return ErrNotTruth.of(path, name)
 		}
 		into.SetBool(text == "true")
 	case reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, 64)
 		switch {
-		case err != nil && parameter == "PreviewPages":
+		case err != nil && name == "PreviewPages":
 			return ErrPreviewPages.New()
 		case err != nil:
-			return ErrNotWhole.New(parameter)
+			return ErrNotWhole.of(path, name)
 		}
 		into.SetInt(n)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return ErrNotNumber.New(parameter)
+			return ErrNotNumber.of(path, name)
 		}
 		into.SetFloat(f)
 	default:
+		path = strings.Trim(path+"."+name, ".")
 		if quoted {
 			var err error
-			if raw, err = spelled(text, parameter); err != nil {
+			if raw, err = spelled(text, path); err != nil {
 				return err
 			}
 		}
-		return decodeMembers(raw, parameter, into)
+		return decodeMembers(raw, path, into)
 	}
 	return nil
 }
@@ -244,10 +243,11 @@ func unquote(raw []byte) (text string, quoted bool) {
 
 // spelled gives the JSON of a structure that stands in a text, in either quotes. It is held to what
 // the body was held to.
-func spelled(text, parameter string) ([]byte, error) {
+func spelled(text, path string) ([]byte, error) {
 	if len(text) > maxSpelled {
-		return nil, ErrStructure.New(parameter, maxStructure)
+		return nil, ErrStructure.of(path, "", maxStructure)
 	}
+	parameter, _, _ := strings.Cut(path, ".")
 	structure := []byte(text)
 	if !json.Valid(structure) {
 		structure = doubleQuoted(structure)
@@ -294,7 +294,7 @@ func shown(name, instead string) string {
 	return instead
 }
 
-func unknown(name, parameter string, t reflect.Type) *Error {
+func unknown(name, path string, t reflect.Type) *Error {
 	names := fieldNames(t)
 	for _, known := range names {
 		if strings.EqualFold(name, known) {
@@ -302,10 +302,10 @@ func unknown(name, parameter string, t reflect.Type) *Error {
 		}
 	}
 	known := strings.Join(names, ", ")
-	if parameter == "" {
+	if path == "" {
 		return ErrUnknown.about(name, "A name", known)
 	}
-	return ErrUnknownMember.New(parameter, shown(name, "A name"), known)
+	return ErrUnknownMember.of(path, "", shown(name, "A name"), known)
 }
 
 func fieldNames(t reflect.Type) []string {

@@ -139,9 +139,9 @@ var (
 	ErrNotTruth      = argument("{1}", "{1} takes true or false.")
 	ErrNotWhole      = argument("{1}", "{1} takes a whole number.")
 	ErrNotNumber     = argument("{1}", "{1} takes a number.")
-	ErrLong          = argument("{1}", "{2} must be at most {3} bytes of text.")
+	ErrLong          = argument("{1}", "{1} must be at most {2} bytes of text.")
 	ErrText          = argument("{1}",
-		"{2} must be at most {3} bytes of text without control characters.")
+		"{1} must be at most {2} bytes of text without control characters.")
 	ErrStructure    = argument("{1}", "{1} must be at most {2} bytes of JSON.")
 	ErrPreviewPages = entry(Invalid, "Specified parameter PreviewPages is not valid.",
 		"Send a whole number from 1 to 5000.").coded("InvalidPreviewPages")
@@ -246,6 +246,16 @@ func (f Failure) about(name, instead string, values ...any) *Error {
 	if !showable(name) {
 		e.Code = Invalid.Code
 	}
+	return e
+}
+
+// of is New for a parameter, or for the member of what path names, as User.Name. The code names the
+// parameter alone.
+func (f Failure) of(path, name string, values ...any) *Error {
+	path = strings.Trim(path+"."+name, ".")
+	parameter, _, _ := strings.Cut(path, ".")
+	e := f.New(append([]any{path}, values...)...)
+	e.Code = f.New(parameter).Code
 	return e
 }
 

@@ -179,15 +179,15 @@ func (r Request) Validate() error {
 		{"Watermark", mark.Value + mark.Font + mark.FillStyle, maxText},
 	} {
 		if !plain(p.text, p.limit) {
-			return tooLong(ErrText, p.name, p.limit)
+			return ErrText.of("", p.name, p.limit)
 		}
 	}
 	_, known := FormatOf(r.Filename)
 	switch {
 	case len(r.UserData) > MaxUserData || !utf8.ValidString(r.UserData):
-		return tooLong(ErrLong, "UserData", MaxUserData)
+		return ErrLong.of("", "UserData", MaxUserData)
 	case len(user.Name) > 128: // the rest of it is cleaned
-		return tooLong(ErrLong, "User.Name", 128)
+		return ErrLong.of("User", "Name", 128)
 	case r.PreviewPages != nil && (*r.PreviewPages < 1 || *r.PreviewPages > MaxPreviewPages):
 		return ErrPreviewPages.New()
 	case strings.ContainsAny(r.Filename, `/\`):
@@ -206,11 +206,6 @@ func (r Request) Validate() error {
 		}
 	}
 	return nil
-}
-
-func tooLong(f Failure, name string, limit int) *Error {
-	parameter, _, _ := strings.Cut(name, ".")
-	return f.New(parameter, name, limit)
 }
 
 // plain keeps control characters out as well because JSON writes one in six bytes: what is accepted
