@@ -72,10 +72,10 @@ func TestBadInputNamesTheParameter(t *testing.T) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		public, name := AsError(accepted(body)), code[strings.LastIndexAny(code, ". ")+1:]
-		if public.Kind != Invalid || public.Code != code || !strings.Contains(public.Message, says) ||
-			name != code && !strings.Contains(public.Message, name) {
-			t.Errorf("%.60s: got %v, want %s", body, public, code)
+		got, name := AsError(accepted(body)), code[strings.LastIndexAny(code, ". ")+1:]
+		if got.Kind != Invalid || got.Code != code || !strings.Contains(got.Message, says) ||
+			name != code && !strings.Contains(got.Message, name) {
+			t.Errorf("%.60s: got %v, want %s", body, got, code)
 		}
 	}
 }
