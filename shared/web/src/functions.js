@@ -33,7 +33,7 @@ export const post = async (url, bearer, body, blocked) => {
   const said = Code ? [Message, Recommend].join(' ').trim() : from + ' ' + status;
   throw problem(Code || 'HTTP', said, {
     status, said, requestId, retry: !/^4(?!29)/.test(status),
-    wait: Math.min(10 * MINUTE, SECOND * (reply.headers.get('Retry-After') || 0)),
+    wait: Math.min(10 * MINUTE, SECOND * reply.headers.get('Retry-After')),
   });
 };
 
