@@ -292,7 +292,7 @@ func TestDeployments(t *testing.T) {
 }
 
 // become makes the deployment what a scenario says, and returns doctor's arguments.
-func (d *deployment) become(s scenario) []string {
+func (d *deployment) become(s scenario) (args []string) {
 	d.sts = s.STS
 	for name, value := range s.Env {
 		if delete(d.env, name); value != nil {
@@ -335,7 +335,10 @@ func (d *deployment) become(s scenario) []string {
 			_, _ = io.WriteString(w, s.Answer.Body)
 		}
 	}
-	return strings.Fields(d.fill(s.Args))
+	for _, arg := range strings.Fields(s.Args) { // what fills one may have spaces
+		args = append(args, strings.Split(d.fill(arg), "\n")...)
+	}
+	return args
 }
 
 // fill fills in the names of a scenario.
@@ -348,7 +351,7 @@ func (d *deployment) value(name string) string {
 	case "functions":
 		return d.functions.URL
 	case "urls":
-		return strings.Join(d.urls(), " ")
+		return strings.Join(d.urls(), "\n")
 	case "open":
 		return openToAll
 	case "closed":
