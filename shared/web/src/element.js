@@ -12,7 +12,7 @@ const asText = value => {
   try { return JSON.stringify({ ...value, mount: 0 }); } catch { return NaN; }
 };
 
-const ATTRIBUTES = ['src', 'generate', 'refresh', 'sdk', 'integrity', 'readonly', 'signin'];
+const ATTRIBUTES = ['generate', 'refresh', 'sdk', 'readonly', 'signin', 'integrity', 'src'];
 
 // Where there is no page, as on a server that renders one, the class is empty.
 export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {

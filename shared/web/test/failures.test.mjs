@@ -249,6 +249,30 @@ test('a token function that fails or never answers is asked again', async () => 
   assert.equal(session.state, 'open');
 });
 
+test('a login that rejects when there is nobody ends in signin, as one that gives null', async () => {
+  let login = false;
+  const { world, session, functions } = await opened({
+    token: () => (login ? functions.proof('ann') : Promise.reject(new Error('login_required'))),
+  });
+  await world.run(MINUTE);
+  assert.equal(session.state, 'signin');
+  assert.equal(session.error, null);
+  assert.equal(functions.calls.length, 0);
+  session.retry();
+  await world.run(1000);
+  assert.deepEqual([session.state, session.error], ['signin', null]);
+  login = true;
+  session.retry(true);
+  await world.run(1000);
+  assert.equal(session.state, 'open');
+  login = false; // over while the document is open: it goes on, and is asked for again
+  await world.run(28 * MINUTE);
+  assert.equal(session.state, 'retrying');
+  login = true;
+  await world.run(MINUTE);
+  assert.equal(session.state, 'open');
+});
+
 test('functions that cannot be reached at opening: a few tries, then a way out', async () => {
   const { world, session, functions, page } = await opened({}, world => {
     world.online = false;
