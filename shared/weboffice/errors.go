@@ -148,8 +148,9 @@ var (
 	ErrFilename       = argument("Filename", `Filename must be one name without / or \.`)
 	ErrFilenameFormat = argument("Filename", "Filename must end in a supported extension: {1}.")
 	ErrWatermarkType  = argument("Watermark", "Watermark.Type must be 0 (none) or 1 (text).")
-	ErrSourceURI      = argument("SourceURI", "SourceURI must have the form oss://bucket/object.")
-	ErrKey            = argument("SourceURI",
+	ErrSourceURI      = argument("SourceURI", "SourceURI must have the form oss://bucket/object,"+
+		" the bucket in 3 to 63 of a-z, 0-9 and -.")
+	ErrKey = argument("SourceURI",
 		"SourceURI's object must be 1 to {1} bytes of UTF-8 text.")
 	ErrKeyCharacter = argument("SourceURI", "SourceURI's object must not contain {1}.",
 		`Send the key as plain text, not encoded, without \ ? #, control and invisible characters.`)
