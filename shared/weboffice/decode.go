@@ -35,8 +35,8 @@ const (
 
 // check holds a JSON text to what every reader reads alike: one value, by the grammar to its last
 // byte, in UTF-8, without lone surrogates. It scans and builds nothing, so that a text costs its
-// sender more than us. parameter names the parameter whose text it is, "" the whole body.
-func check(text []byte, parameter string) error {
+// sender more than us. path names what it is the text of, "" the whole body.
+func check(text []byte, path string) error {
 	deepest, values := 0, 0
 	for _, m := range marks(text) {
 		deepest = max(deepest, m.depth)
@@ -46,11 +46,11 @@ func check(text []byte, parameter string) error {
 	}
 	switch {
 	case deepest > maxDepth || values > maxValues:
-		return ErrTooMany.about(parameter, "The body", maxDepth, maxValues)
+		return ErrTooMany.of(path, "", maxDepth, maxValues)
 	case !json.Valid(text):
-		return notJSON(parameter)
+		return notJSON(path)
 	case !utf8.Valid(text) || loneSurrogate(text):
-		return ErrNotUnicode.about(parameter, "The body")
+		return ErrNotUnicode.of(path, "")
 	}
 	return nil
 }
@@ -247,12 +247,11 @@ func spelled(text, path string) ([]byte, error) {
 	if len(text) > maxSpelled {
 		return nil, ErrStructure.of(path, "", maxStructure)
 	}
-	parameter, _, _ := strings.Cut(path, ".")
 	structure := []byte(text)
 	if !json.Valid(structure) {
 		structure = doubleQuoted(structure)
 	}
-	return structure, check(structure, parameter)
+	return structure, check(structure, path)
 }
 
 // doubleQuoted rewrites single-quoted text, as the vendor's scenarios spell structures, as JSON.
@@ -287,13 +286,6 @@ func showable(name string) bool {
 	return name != "" && len(name) <= 40 && strings.Trim(name, letters+"0123456789_") == ""
 }
 
-func shown(name, instead string) string {
-	if showable(name) {
-		return name
-	}
-	return instead
-}
-
 func unknown(name, path string, t reflect.Type) *Error {
 	names := fieldNames(t)
 	for _, known := range names {
@@ -302,10 +294,15 @@ func unknown(name, path string, t reflect.Type) *Error {
 		}
 	}
 	known := strings.Join(names, ", ")
-	if path == "" {
-		return ErrUnknown.about(name, "A name", known)
+	if !showable(name) {
+		name = "A name"
 	}
-	return ErrUnknownMember.of(path, "", shown(name, "A name"), known)
+	if path != "" {
+		return ErrUnknownMember.of(path, "", name, known)
+	}
+	e := ErrUnknown.New(name, known)
+	e.Code, _, _ = strings.Cut(e.Code, ".A name")
+	return e
 }
 
 func fieldNames(t reflect.Type) []string {

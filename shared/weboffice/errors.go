@@ -1,6 +1,7 @@
 package weboffice
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -240,23 +241,13 @@ func entry(kind Kind, message string, recommendAndFix ...string) Failure {
 
 func (f Failure) coded(code string) Failure { f.Code = code; return f }
 
-// about is New for a name that a caller sent: one that may not be shown back is called what instead
-// says, and the whole body has none.
-func (f Failure) about(name, instead string, values ...any) *Error {
-	e := f.New(append([]any{shown(name, instead)}, values...)...)
-	if !showable(name) {
-		e.Code = Invalid.Code
-	}
-	return e
-}
-
-// of is New for a parameter, or for the member of what path names, as User.Name. The code names the
-// parameter alone.
+// of is New for a parameter, for the member of what path names, as User.Name, or for the body, where
+// both are "". The code names the parameter alone.
 func (f Failure) of(path, name string, values ...any) *Error {
 	path = strings.Trim(path+"."+name, ".")
 	parameter, _, _ := strings.Cut(path, ".")
-	e := f.New(append([]any{path}, values...)...)
-	e.Code = f.New(parameter).Code
+	e := f.New(append([]any{cmp.Or(path, "The body")}, values...)...)
+	e.Code = strings.TrimSuffix(strings.Replace(f.Code, "{1}", parameter, 1), ".")
 	return e
 }
 
