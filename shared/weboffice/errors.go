@@ -241,8 +241,8 @@ func entry(kind Kind, message string, recommendAndFix ...string) Failure {
 
 func (f Failure) coded(code string) Failure { f.Code = code; return f }
 
-// of is New for a parameter, for the member of what path names, as User.Name, or for the body, where
-// both are "". The code names the parameter alone.
+// of is New for a parameter, for a member of what path names, as User.Name, or for the body, where
+// both are empty. The code names the parameter alone.
 func (f Failure) of(path, name string, values ...any) *Error {
 	path = strings.Trim(path+"."+name, ".")
 	parameter, _, _ := strings.Cut(path, ".")
