@@ -76,7 +76,7 @@ export type State =
  * - SDK: its script, value, did not load
  * - CSP: this page's policy refuses an address; value is the directive and the address
  * - Frame: the editor reports value, or nothing at all
- * - Token: token() failed, or took over 20 seconds; at the fourth time the state is `signin`
+ * - Token: token() failed, took over 20 seconds, or gave no token; the fourth time leads to `signin`
  * - Config: aliyun.config() gave nothing
  * - Missing: the option value
  * - Attribute: value is to be set by property

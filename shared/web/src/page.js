@@ -2,20 +2,16 @@
 
 export const inBrowser = typeof document !== 'undefined';
 
-export const page = globalThis[Symbol.for('weboffice')] ||= {
-  /** The session that has the editor: the vendor's SDK has one per page. */
-  current: null,
-  /** Those that wait for it to leave. */
-  waiting: [],
-  /** How somebody was known in this page's life: '', 'link' or 'token'. */
-  known: '',
-  /** The share link's token. */
-  link: '',
-  /** This page's name, that of the Web Lock which it holds while it lives. */
-  owner: '',
-  /** Requests for one document, and refusals: see pace.js. */
-  pace: null,
-};
+/**
+ * - current: the session that has the editor: the vendor's SDK has one per page
+ * - waiting: those that wait for it to leave
+ * - known: how somebody was known in this page's life, 'link' or 'token'
+ * - link: the share link's token, or ''
+ * - owner: this page's name, that of the Web Lock which it holds while it lives
+ * - pace: requests for one document, and refusals: see pace.js
+ * - loading, trust: of the SDK's script: see frame.js
+ */
+export const page = globalThis[Symbol.for('weboffice')] ||= { waiting: [], link: '' };
 
 export const originOf = url => new URL(url, location.href).origin;
 

@@ -27,12 +27,13 @@ const personOf = bearer => {
 /**
  * Asks for the proof: {bearer, me, by}, where me is '' for a guest and by says where it came from.
  * Without anybody it gives {signedOut: true} after a sign-out, else {}. With signin undefined means
- * nobody yet, where there is no link. Rejects where the page's function fails or takes over 20
- * seconds.
+ * nobody yet, where there is no link. Rejects where the page's function fails, takes over 20
+ * seconds, or gives what is no token.
  */
 export const askProof = (token, signin) => within(20 * SECOND, (async () => {
   let value = token;
   while (typeof value === 'function') value = await value();
+  if (value && !/^[!-~]+\s*$/.test(value)) throw 0; // no token: an object, or a page to log in
   takeLink();
   if (value) return { bearer: value, me: personOf(value), by: 'token' };
   if (value === undefined && page.link && page.known !== 'token') {

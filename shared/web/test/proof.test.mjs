@@ -272,3 +272,15 @@ test('a function of another person opens anew; twin: the same one made anew by a
   assert.equal(world.functions.billed, 2);
   assert.equal(found.getAttribute('state'), 'open');
 });
+
+test('what is no token is not sent: an object, or the page to log in that a site answered', async () => {
+  for (const value of [{ accessToken: 'x' }, '<!doctype html>\n<p>Please log in', 'Bearer x.y.z', '陈'])
+    for (const token of [value, async () => value]) {
+      const world = new World();
+      const { found, page } = await element(world, {}, { token });
+      await world.run(MINUTE);
+      assert.equal(found.getAttribute('state'), 'signin');
+      assert.match(page.warnings.join(), /Token: token\(\)/);
+      assert.equal(world.functions.calls.length, 0);
+    }
+});
