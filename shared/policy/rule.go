@@ -107,8 +107,12 @@ func (s segmentIs) failing(a *ask, deny bool) string {
 }
 
 func (linkCovers) failing(a *ask, _ bool) string {
-	if a.linked {
+	link := a.q.Caller.Link
+	switch {
+	case a.linked:
 		return holds
+	case link != nil && link.Document == "" && CheckLinkPattern(link.Documents) != nil:
+		return "the link's documents are no pattern as in a rule"
 	}
 	return "the link is for other documents"
 }
