@@ -20,6 +20,7 @@ package policy
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -226,7 +227,8 @@ func (p *Policy) grant(r *rule, a *ask) (Decision, error) {
 	if link := a.q.Caller.Link; link != nil {
 		linked, err := weboffice.PermissionOf(link.Grant)
 		if err != nil || !slices.Contains(link.Grant, "view") {
-			return Decision{}, weboffice.ErrForbidden.New()
+			why := errors.New("the link's grant must hold view, the right to open at all")
+			return Decision{}, weboffice.ErrForbidden.Because(why)
 		}
 		granted = granted.And(linked)
 	}
