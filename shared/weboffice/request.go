@@ -178,7 +178,9 @@ func (r Request) Validate() error {
 		{"User.Avatar", user.Avatar, maxText},
 		{"Watermark", mark.Value + mark.Font + mark.FillStyle, maxText},
 	} {
-		if !plain(p.text, p.limit) {
+		// JSON writes a control character in six bytes, and a sealed token must hold all of it
+		if len(p.text) > p.limit || !utf8.ValidString(p.text) ||
+			strings.ContainsFunc(p.text, unicode.IsControl) {
 			return ErrText.of("", p.name, p.limit)
 		}
 	}
@@ -206,13 +208,6 @@ func (r Request) Validate() error {
 		}
 	}
 	return nil
-}
-
-// plain keeps control characters out as well because JSON writes one in six bytes: what is accepted
-// must fit into a sealed token.
-func plain(text string, limit int) bool {
-	return len(text) <= limit && utf8.ValidString(text) &&
-		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // RefreshRequest holds what a page sends to refresh. RefreshToken is the sealed one.
