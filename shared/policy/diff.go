@@ -94,7 +94,10 @@ func (d *differ) pair(m meeting, before, after *rule, over []*rule) {
 	c := Change{Old: before.name, New: after.name}
 	in := slices.DeleteFunc([]*rule{before, after}, func(r *rule) bool { return r.name == "" })
 	for _, r := range in {
-		if slices.ContainsFunc(over, r.asksLike) {
+		if slices.ContainsFunc(over, func(o *rule) bool { // it matches the same, at a look
+			return r.pattern.text == o.pattern.text && r.deny == o.deny &&
+				reflect.DeepEqual(r.callers, o.callers)
+		}) {
 			return
 		}
 		m.extra = append(m.extra, r.filledFrom()...)
@@ -111,12 +114,6 @@ func (d *differ) pair(m meeting, before, after *rule, over []*rule) {
 			d.compare(m, one, over, c)
 		}
 	}
-}
-
-// asksLike says whether two rules match the same questions, at a look.
-func (r *rule) asksLike(other *rule) bool {
-	return r.pattern.text == other.pattern.text && r.deny == other.deny &&
-		reflect.DeepEqual(r.callers, other.callers)
 }
 
 // alike says whether two rules give the same to whoever they match.
