@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -69,7 +70,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) er
 		}
 		return commands[c.Name](t, args[1:])
 	}
-	if len(args) == 1 && (args[0] == "-h" || args[0] == "help") {
+	if len(args) == 1 && slices.Contains([]string{"h", "help"}, strings.TrimLeft(args[0], "-")) {
 		_, err := io.WriteString(stdout, help.String())
 		return err
 	}
