@@ -72,7 +72,7 @@ func options(args []string, getenv func(string) string) (o local.Options, site e
 	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
 	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "where the page and the functions listen")
 	flags.StringVar(&o.IMMAddr, "imm-addr", "127.0.0.1:8081", "where the IMM stand-in listens")
-	flags.Func("documents", "`[BUCKET=]DIR`: a folder whose files are laid into a bucket, "+
+	flags.Func("documents", "lays the files of a folder, `[BUCKET=]DIR`, into a bucket, "+
 		"test-bucket where none is named; may be given again", func(text string) error {
 		folder := folderOf(text)
 		o.Documents = append(o.Documents, folder)

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -161,9 +162,9 @@ func (l *Local) build() (err error) {
 	for _, project := range l.App.Policy.Projects() {
 		l.IMM.AddProject(project)
 	}
-	l.refused = &refusedOrigins{now: o.Now, logger: o.Logger,
-		allowed: slices.Concat(l.App.Edge.Origins, []string{l.URL}, o.Origins)}
-	l.App.Edge.Origins = l.refused.allowed
+	own := []string{l.URL, strings.Replace(l.URL, "127.0.0.1", "localhost", 1)} // as people type it
+	l.App.Edge.Origins = slices.Concat(l.App.Edge.Origins, own, o.Origins)
+	l.refused = &refusedOrigins{now: o.Now, logger: o.Logger, allowed: l.App.Edge.Origins}
 	return l.addDocuments()
 }
 
