@@ -126,7 +126,7 @@ var (
 		"A request with a proof is a POST: gateways log the URL of a GET.")
 	ErrPasswordInURL = argument("Password", "Password takes a POST: gateways log URLs.")
 
-	// Parameters: {1} is the name of the outermost one, or "The body".
+	// Parameters: {1} is the name of one, of a member such as User.Name, or "The body".
 
 	ErrParameterNotJSON = entry(Invalid,
 		"Specified parameter JSON parsing error, {1} is not valid.").
