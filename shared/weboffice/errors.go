@@ -119,7 +119,7 @@ var (
 	ErrQuery           = entry(Invalid, "The query cannot be read.")
 	ErrQueryOfPost     = entry(Invalid, "A POST takes parameters in the body, none in the query.")
 	ErrEvent           = entry(Invalid, "The event is not an HTTP request: {1}")
-	ErrTooLarge        = entry(TooLarge, "The body may have {1} bytes.")
+	ErrTooLarge        = entry(TooLarge, "The body may have at most {1} bytes.")
 	ErrMediaType       = entry(MediaType, "Send JSON, with Content-Type: application/json.")
 	ErrMethod          = entry(MethodNotAllowed, "Use {1}.")
 	ErrMethodWithProof = entry(MethodNotAllowed,
