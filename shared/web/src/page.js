@@ -1,6 +1,7 @@
 // What all documents of this page share, also where two copies of the module were loaded.
 
-export const inBrowser = typeof document !== 'undefined';
+// A server may have a document, made by a library; a history it has not.
+export const inBrowser = typeof history !== 'undefined';
 
 /**
  * - current: the session that has the editor: the vendor's SDK has one per page
