@@ -100,8 +100,11 @@ func (c *claimIs) failing(a *ask, deny bool) string {
 
 func (s segmentIs) failing(a *ask, deny bool) string {
 	is := claimIs{texts: a.segments[s.at : s.at+1], exact: true}
-	if is.holds(a.claim(s.claim), deny) {
+	switch value := a.claim(s.claim); {
+	case is.holds(value, deny):
 		return holds
+	case value == nil:
+		return "the claim " + s.claim + " is missing or of another type"
 	}
 	return "the segment ${" + s.claim + "} is not the caller's"
 }
