@@ -148,8 +148,7 @@ func (d *differ) compare(m meeting, in, out []*rule, c Change) {
 
 // asked are requests that show what a policy gives: all of it, what is shown while reading, and one
 // parameter each.
-func asked() []weboffice.Request {
-	var all []weboffice.Request
+func asked() (all []weboffice.Request) {
 	for _, body := range []string{`{}`, `{"Permission":{"Readonly":true}}`,
 		`{"ProjectName":"another"}`, `{"CachePreview":true}`, `{"Referer":"https://a.example"}`,
 		`{"UserData":"another"}`, `{"ExternalUploaded":true}`, `{"NotifyTopicName":"another"}`,

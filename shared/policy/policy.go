@@ -104,8 +104,7 @@ func (p *Policy) Rules() int { return len(p.rules) }
 func (p *Policy) Project() string { return cmp.Or(p.written.Project, p.options.Project) }
 
 // Projects lists the IMM projects that rules use.
-func (p *Policy) Projects() []string {
-	var projects []string
+func (p *Policy) Projects() (projects []string) {
 	for _, r := range p.rules {
 		if name := p.projectOf(r); name != "" && !slices.Contains(projects, name) {
 			projects = append(projects, name)
@@ -115,8 +114,7 @@ func (p *Policy) Projects() []string {
 }
 
 // Buckets lists the buckets that rules open documents of.
-func (p *Policy) Buckets() []string {
-	var buckets []string
+func (p *Policy) Buckets() (buckets []string) {
 	for _, r := range p.rules {
 		if !slices.Contains(buckets, r.pattern.bucket) {
 			buckets = append(buckets, r.pattern.bucket)

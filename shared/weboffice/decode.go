@@ -305,8 +305,7 @@ func unknown(name, path string, t reflect.Type) *Error {
 	return e
 }
 
-func fieldNames(t reflect.Type) []string {
-	var names []string
+func fieldNames(t reflect.Type) (names []string) {
 	for field := range t.Fields() {
 		names = append(names, field.Name)
 	}

@@ -97,8 +97,7 @@ var extensions = []struct {
 }
 
 // Extensions lists the supported extensions, without dots.
-func Extensions() []string {
-	var names []string
+func Extensions() (names []string) {
 	for _, row := range extensions {
 		names = append(names, row.names...)
 	}

@@ -142,9 +142,8 @@ func quote(text string) string {
 }
 
 // Sent lists the parameters that r holds, in the order of ParameterNames.
-func (r Request) Sent() []string {
+func (r Request) Sent() (names []string) {
 	v := reflect.ValueOf(r)
-	var names []string
 	for i := range v.NumField() {
 		if !v.Field(i).IsZero() {
 			names = append(names, v.Type().Field(i).Name)
