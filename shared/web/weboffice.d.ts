@@ -193,7 +193,7 @@ export interface WebofficeEvents
  * button), bar, role, file.
  */
 export class WebofficeDocument extends HTMLElement {
-  /** The attributes; undefined, null or false removes one. */
+  /** The attributes. Undefined or null removes one; false removes readonly and signin. */
   src: string | null;
   generate: string | null;
   refresh: string | null;
