@@ -114,14 +114,15 @@ type Failure struct {
 var (
 	// What a caller sends, and cannot be read.
 
-	ErrNotJSON         = entry(Invalid, "The body must be one JSON object of parameters.")
-	ErrBodyBrokeOff    = entry(Invalid, "The body broke off.")
-	ErrQuery           = entry(Invalid, "The query cannot be read.")
-	ErrQueryOfPost     = entry(Invalid, "A POST takes parameters in the body, none in the query.")
-	ErrEvent           = entry(Invalid, "The event is not an HTTP request: {1}")
-	ErrTooLarge        = entry(TooLarge, "The body may have at most {1} bytes.")
-	ErrMediaType       = entry(MediaType, "Send JSON, with Content-Type: application/json.")
-	ErrMethod          = entry(MethodNotAllowed, "Use {1}.")
+	ErrNotJSON      = entry(Invalid, "The body must be one JSON object of parameters.")
+	ErrBodyBrokeOff = entry(Invalid, "The body broke off.")
+	ErrQuery        = entry(Invalid, "The query cannot be read.")
+	ErrQueryOfPost  = entry(Invalid, "A POST takes parameters in the body, none in the query.")
+	ErrEvent        = entry(Invalid, "The event is not an HTTP request: {1}")
+	ErrTooLarge     = entry(TooLarge, "The body may have at most {1} bytes.")
+	ErrMediaType    = entry(MediaType, "Send JSON, with Content-Type: application/json.")
+	ErrMethod       = entry(MethodNotAllowed, "Use {1}.",
+		"The GET of a page built on the vendor's quick start needs quickStart: true in the policy.")
 	ErrMethodWithProof = entry(MethodNotAllowed,
 		"A request with a proof is a POST: gateways log the URL of a GET.")
 	ErrPasswordInURL = argument("Password", "Password takes a POST: gateways log URLs.")
