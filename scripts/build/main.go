@@ -10,8 +10,8 @@
 // The same commit gives the same bytes with the same Go version, wherever it lies: paths are
 // trimmed, cgo is off, settings of the environment that change code are fixed, and files carry a
 // fixed time and mode, so that the deployment tools' archives are equal too. Where the commit is
-// known (git and its folder are there), Go stamps it into the program, and the start-up log names
-// it.
+// known (git and its folder are there), Go stamps it into the program, with the version that a tag
+// gives it: a clone without tags gives other bytes. The start-up log names the commit.
 package main
 
 import (
