@@ -116,7 +116,7 @@ var (
 
 	ErrNotJSON      = entry(Invalid, "The body must be one JSON object of parameters.")
 	ErrBodyBrokeOff = entry(Invalid, "The body broke off.")
-	ErrQuery        = entry(Invalid, "The query cannot be read.")
+	ErrQuery        = entry(Invalid, "The query cannot be read: encode its values.")
 	ErrQueryOfPost  = entry(Invalid, "A POST takes parameters in the body, none in the query.")
 	ErrEvent        = entry(Invalid, "The event is not an HTTP request: {1}")
 	ErrTooLarge     = entry(TooLarge, "The body may have at most {1} bytes.")
