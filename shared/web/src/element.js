@@ -98,12 +98,14 @@ export class WebofficeDocument extends (inBrowser ? HTMLElement : class {}) {
     // In the page's own tree, where the SDK looks for it; not before there is a frame, since a
     // framework that takes over a server's HTML expects the tag as the server left it.
     const mount = make('div'), place = () => this.replaceChildren(mount);
+    const given = {
+      generate, refresh, sdk, integrity, signin, ...this.#options, document: src, mount, place,
+      token: () => this.#token,
+    };
+    if (readonly) given.permission = { ...given.permission, Readonly: true };
     try {
       if (sdk && !markupMayLoad(sdk)) throw problem('Attribute', 'options.sdk');
-      this.session = new Session({
-        generate, refresh, sdk, integrity, permission: readonly ? { Readonly: true } : undefined,
-        ...this.#options, document: src, mount, place, signin, token: () => this.#token,
-      }, (name, detail) => {
+      this.session = new Session(given, (name, detail) => {
         this.#draw();
         this.dispatchEvent(new CustomEvent(name, { detail }));
       });

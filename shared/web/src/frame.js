@@ -41,7 +41,7 @@ export const loadSDK = async (url, integrity) => {
 /** Mounts an editor that fills its place, and gives the SDK's instance. */
 export const mountFrame = options => {
   const instance = window.aliyun.config(options); // which swallows its exceptions
-  if (!instance) throw problem('Config', 'mount, config');
+  if (!instance) throw problem('Config', 'mount');
   const { iframe } = instance;
   if (iframe) { // a strict policy may keep the SDK from styling it
     iframe.style.cssText += ';width:100%;height:100%;border:0;display:block';

@@ -230,6 +230,11 @@ test('readonly asks for reading only; readonly="false" does not', async () => {
     await element(world, { readonly: value });
     assert.deepEqual(world.functions.calls[0].body.Permission, asked);
   }
+  const world = new World(), options = { permission: { Copy: true } };
+  await element(world, { readonly: '' }, { options });
+  const { Permission } = world.functions.calls[0].body;
+  assert.deepEqual(Permission, { Copy: true, Readonly: true }, 'options take nothing back');
+  assert.deepEqual(options, { permission: { Copy: true } });
 });
 
 test('attack: markup names a foreign script; twins: the vendor’s, any by property', async () => {
