@@ -60,11 +60,12 @@ func (b *Broker) conclude(ctx context.Context, r *request, result *error) {
 	l.text("outcome", outcome)
 	l.text("immRequestId", r.immRequestID)
 	l.steps(r.decision.Steps)
+	now := b.Now()
 	l.attributes = append(l.attributes, slog.Int("billed", r.billed),
 		slog.Bool("maybeBilled", r.maybeBilled), slog.Bool("fallback", r.outcome == "fallback"),
-		slog.Int64("durationMs", b.Now().Sub(r.came).Milliseconds()))
+		slog.Int64("durationMs", now.Sub(r.came).Milliseconds()))
 	if handler := b.Logger.Handler(); handler.Enabled(ctx, level) {
-		entry := slog.NewRecord(b.Now(), level, "decision", 0) // where in the code: nobody asks
+		entry := slog.NewRecord(now, level, "decision", 0) // where in the code: nobody asks
 		entry.AddAttrs(l.attributes...)
 		_ = handler.Handle(ctx, entry) // as slog.Logger: there is nobody to tell
 	}
@@ -111,10 +112,12 @@ func (l *line) steps(steps []policy.Step) {
 // cutTo cuts a text so that its JSON has at most so many bytes, and returns that length.
 func cutTo(text string, most int) (cut string, length int) {
 	for i, r := range text {
-		size := utf8.RuneLen(r)
+		size := 1
 		switch {
 		case r < ' ', r == '"', r == '\\', r == utf8.RuneError, r == '\u2028', r == '\u2029':
 			size = len(`\u2028`)
+		case r >= utf8.RuneSelf:
+			size = utf8.RuneLen(r)
 		}
 		if length += size; length > most {
 			return text[:i] + "…", most
