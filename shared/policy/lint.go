@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -38,16 +37,24 @@ func (l *linter) warn(r *rule, format string, args ...any) {
 		fmt.Sprintf("rule %q "+format, append([]any{r.name}, args...)...)})
 }
 
-// find looks for a question of any kind of caller, for a docx where there is one.
+// find looks for a question of any kind of caller: where there is one, about a docx or another
+// format that IMM knows, of somebody for whom `set` can be filled.
 func (l *linter) find(in, out []*rule) (q *Question, sure bool) {
 	sure = true
 	for _, kind := range l.kinds {
 		q, sureOf := kind.find(in, out)
 		if q != nil {
 			named := *kind
-			named.ending = docx
-			better, _ := named.find(in, out)
-			return cmp.Or(better, q), true
+			named.plain = true
+			for _, r := range in {
+				named.extra = append(named.extra, r.filledFrom()...)
+			}
+			for _, named.ending = range endings()[1:] {
+				if better, _ := named.find(in, out); better != nil {
+					return better, true
+				}
+			}
+			return q, true
 		}
 		sure = sure && sureOf
 	}
