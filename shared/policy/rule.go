@@ -164,8 +164,7 @@ type ask struct {
 
 func newAsk(q *Question) *ask {
 	uri := q.Document.String()
-	return &ask{q: q, uri: uri, linked: linkMatches(q.Caller.Link, uri),
-		claims: map[string]any{}}
+	return &ask{q: q, uri: uri, linked: linkMatches(q.Caller.Link, uri), claims: map[string]any{}}
 }
 
 // claim returns a claim as conditions compare it.

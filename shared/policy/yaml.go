@@ -138,8 +138,7 @@ func (r *reader) read(node *yaml.Node, into reflect.Value) bool {
 	case !plain(node) || node.Kind == yaml.AliasNode:
 		return r.note(node, "anchors, aliases and tags are not read: write the value out (text"+
 			" that begins with & * or ! needs quotes)")
-	case !isList && kind == reflect.Slice &&
-		into.Type().Implements(reflect.TypeFor[oneOrMany]()):
+	case !isList && kind == reflect.Slice && into.Type().Implements(reflect.TypeFor[oneOrMany]()):
 		into.Set(reflect.MakeSlice(into.Type(), 1, 1))
 		return r.read(node, into.Index(0))
 	case !isList && !isMap:
