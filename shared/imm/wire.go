@@ -39,6 +39,7 @@ type wire struct {
 func newWire(t *http.Transport, now func() time.Time) *wire {
 	if t == nil {
 		t = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, // for https alone: plain http stays on this machine
 			DialContext: (&net.Dialer{Timeout: dialTimeout,
 				KeepAlive: 15 * time.Second}).DialContext,
 			TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: staleAfter,
