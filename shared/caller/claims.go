@@ -166,8 +166,9 @@ var (
 // read it in two ways: it is UTF-8, also behind its escapes, no name occurs twice in an object, and
 // nothing follows it.
 func readObject(raw []byte, values int) (Claims, error) {
-	r := reader{left: values + len("{"), decoder: jsontext.NewDecoder(bytes.NewBuffer(raw),
-		jsontext.AllowDuplicateNames(true))} // the map finds them sooner
+	r := reader{left: values + len("{"), members: min(bytes.Count(raw, []byte(",")), values),
+		decoder: jsontext.NewDecoder(bytes.NewBuffer(raw),
+			jsontext.AllowDuplicateNames(true))} // the map finds them sooner
 	object, isObject := r.value().(map[string]any)
 	_, end := r.decoder.ReadToken()
 	switch {
@@ -185,6 +186,7 @@ func readObject(raw []byte, values int) (Claims, error) {
 type reader struct {
 	decoder *jsontext.Decoder
 	left    int // values
+	members int // that the next object may have: a map that grows costs twice as much
 	err     error
 }
 
@@ -204,8 +206,8 @@ func (r *reader) value() any {
 	}
 	switch token.Kind() {
 	case '{':
-		object := map[string]any{}
-		for r.err == nil && r.decoder.PeekKind() != '}' {
+		object := make(map[string]any, r.members)
+		for r.members = 0; r.err == nil && r.decoder.PeekKind() != '}'; {
 			name := r.token().String()
 			if _, twice := object[name]; twice {
 				r.err = errTwice
