@@ -106,6 +106,7 @@ func (t *tool) read(file string) (*policy.Policy, error) {
 }
 
 func (t *tool) test(args []string) error {
+	t.Lookup("policy").DefValue = "functions/*.yaml" // for -h: all of them
 	if err := t.parse(args); err != nil {
 		return err
 	}
