@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -70,29 +72,28 @@ func TestListedVariablesAreRead(t *testing.T) {
 	}
 }
 
-func TestGarbageIsCollectedWithinTheFunctionsMemory(t *testing.T) {
-	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
-	defer func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) }()
-	for _, c := range []struct {
-		fc, lambda, gogc, goMemLimit string
-		percent                      int
-		limit                        int64
-	}{
-		{"512", "", "", "", 400, 384 << 20},
-		{"", "128", "", "", 400, 96 << 20},
-		{"", "", "", "", 400, limit},
-		{"-1", "", "", "", 400, limit},
-		{"512", "", "50", "100MiB", 100, limit}, // the operator's own way
+func TestRuntimeFitsTheFunction(t *testing.T) {
+	set := func(percent int, limit int64, processors int) (before string) {
+		return fmt.Sprint(debug.SetGCPercent(percent), debug.SetMemoryLimit(limit),
+			runtime.GOMAXPROCS(processors))
+	}
+	none, percent, processors := debug.SetMemoryLimit(-1), debug.SetGCPercent(100),
+		runtime.GOMAXPROCS(2)
+	defer set(percent, none, processors)
+	for environment, want := range map[string]string{
+		"FC_FUNCTION_MEMORY_SIZE=512":         fmt.Sprint(400, 384<<20, 1),
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128": fmt.Sprint(400, 96<<20, 1),
+		"FC_FUNCTION_MEMORY_SIZE=1088":        fmt.Sprint(400, 816<<20, 2),
+		"FC_FUNCTION_MEMORY_SIZE=-1":          fmt.Sprint(400, none, 2),
+		"":                                    fmt.Sprint(400, none, 2),
+		// the operator's own way
+		"FC_FUNCTION_MEMORY_SIZE=512&GOGC=50&GOMEMLIMIT=9&GOMAXPROCS=2": fmt.Sprint(100, none, 2),
 	} {
-		debug.SetGCPercent(100)
-		debug.SetMemoryLimit(limit)
-		app.Tune(func(name string) string {
-			return map[string]string{"FC_FUNCTION_MEMORY_SIZE": c.fc, "GOGC": c.gogc,
-				"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": c.lambda, "GOMEMLIMIT": c.goMemLimit}[name]
-		})
-		if gotPercent, gotLimit := debug.SetGCPercent(100),
-			debug.SetMemoryLimit(-1); gotPercent != c.percent || gotLimit != c.limit {
-			t.Errorf("%+v: %d %%, %d bytes", c, gotPercent, gotLimit)
+		set(100, none, 2)
+		values, _ := url.ParseQuery(environment)
+		app.Tune(values.Get)
+		if got := set(100, none, 2); got != want {
+			t.Errorf("%s: %s, want %s", environment, got, want)
 		}
 	}
 }
