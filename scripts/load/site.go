@@ -107,7 +107,8 @@ func start(ctx context.Context) (*site, error) {
 		return nil, err
 	}
 	s.process = exec.CommandContext(ctx, os.Args[0])
-	s.process.Env = []string{servesVariable + "=1", "FC_FUNCTION_NAME=weboffice"}
+	s.process.Env = []string{servesVariable + "=1", "FC_FUNCTION_NAME=weboffice",
+		"FC_FUNCTION_MEMORY_SIZE=256"} // as s.yaml has it
 	for name, value := range s.local.Environment {
 		s.process.Env = append(s.process.Env, name+"="+value)
 	}
