@@ -163,8 +163,8 @@ func (l *Limits) hold(r *request, generate bool, now time.Time) (h held, err err
 	defer l.mu.Unlock()
 	if !r.opens() {
 		call := l.calls.draw(idOf(r.ID), now)
-		call.rate.Per = r.Life + 1 // which both ends belong to
-		if r.Life <= 0 {
+		call.rate.Per = r.Life + 1                // which both ends belong to
+		if r.Life <= 0 || r.Life > 24*time.Hour { // a refresh token's
 			call.rate.Per = usualLife
 		}
 		visitors := l.refreshes

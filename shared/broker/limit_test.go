@@ -244,26 +244,26 @@ func TestStrangersDoNotMakeAnExhaustedAddressForgotten(t *testing.T) {
 // The calls of a document are forgotten when no span reaches them, and not before.
 func TestDocumentsCallsAreRemembered(t *testing.T) {
 	l, now := newLimits(t, twoOrThree), noon
-	hold := func(n int) func() error {
-		v := person("https://a.example", fmt.Sprint(n))
-		return func() error {
-			_, err := l.hold(refreshing(v, fmt.Sprint(n)), false, now)
-			return err
-		}
+	hold := func(n int, life time.Duration) func() error {
+		r := refreshing(person("https://a.example", fmt.Sprint(n)), fmt.Sprint(n))
+		r.Life = life
+		return func() error { _, err := l.hold(r, false, now); return err }
 	}
-	exhaust(t, callsPerLife, 30*time.Minute, hold(-1))
+	exhaust(t, callsPerLife, usualLife, hold(-2, 0))
+	exhaust(t, callsPerLife, usualLife, hold(-3, 1<<63-2))
+	exhaust(t, callsPerLife, usualLife, hold(-1, usualLife))
 	for n := range openDocuments + 100 {
-		if err := hold(n)(); err != nil {
+		if err := hold(n, usualLife)(); err != nil {
 			t.Fatal(n, err)
 		}
 	}
-	exhaust(t, 0, 30*time.Minute, hold(-1))
+	exhaust(t, 0, usualLife, hold(-1, usualLife))
 	if kept := len(l.calls.fullAt); kept != openDocuments {
 		t.Errorf("%d documents", kept)
 	}
 	now = noon.Add(30*time.Minute + time.Second)
-	exhaust(t, callsPerLife, 30*time.Minute, hold(-1))
-	if err := hold(openDocuments + 200)(); err != nil || len(l.calls.fullAt) > 2 {
+	exhaust(t, callsPerLife, usualLife, hold(-1, usualLife))
+	if err := hold(openDocuments+200, usualLife)(); err != nil || len(l.calls.fullAt) > 2 {
 		t.Errorf("%v, %d documents", err, len(l.calls.fullAt))
 	}
 }
