@@ -160,7 +160,7 @@ func (r *reader) rules(texts []ruleText, p *Policy) {
 		p.rules = append(p.rules, out)
 		if p.options.NoLinkKeys && slices.ContainsFunc(out.callers, callers.links) {
 			problem("WEBOFFICE_LINK_KEYS is not set, but this rule is for share links: make a key"+
-				" with `openssl rand -base64 32`", "callers")
+				" with `openssl rand -base64 32` and give it to the functions", "callers")
 		}
 	}
 	homeless := func(r *rule) bool {
