@@ -91,10 +91,9 @@ func (c *Client) failure(ctx context.Context, r reply, err error, p parameters) 
 // refusal reads an answer of 400 and more, of IMM or of a gateway, whose body is anything.
 func (c *Client) refusal(r reply, p parameters) error {
 	var said struct{ RequestID, Code, Message string }
-	if json.Unmarshal(r.body, &said) != nil {
-		said.Code = ""
-	}
+	_ = json.Unmarshal(r.body, &said) // what it cannot read says nothing
 	entry, refused := classify(r.status, said.Code, said.Message)
+	said.Code, said.Message = harmless(said.Code, p), harmless(said.Message, p)
 	f := &failure{
 		reason: "IMM answered " + strconv.Itoa(r.status), code: said.Code, sent: true,
 		answered: true, refused: refused, charged: r.status < 500,
@@ -106,10 +105,7 @@ func (c *Client) refusal(r reply, p parameters) error {
 	case weboffice.ErrIMMBusy:
 		e.RetryAfter = retryAfter(r.header)
 	case weboffice.ErrIMMRefused:
-		e.Code = cmp.Or(said.Code, e.Code)
-		if harmless(said.Message, p) {
-			e.Message = said.Message
-		}
+		e.Code, e.Message = cmp.Or(said.Code, e.Code), cmp.Or(said.Message, e.Message)
 	}
 	return e
 }
@@ -173,14 +169,15 @@ func reason(err error) string {
 	return "the exchange failed"
 }
 
-// harmless says whether IMM's own sentence may be shown: it holds none of the request's secrets.
-func harmless(message string, p parameters) bool {
+// harmless is IMM's own text where it may be shown, or "": it holds none of the request's secrets.
+func harmless(text string, p parameters) string {
 	for _, name := range []string{"Password", "AccessToken", "RefreshToken"} {
-		if secret := tea.StringValue(p[name]); secret != "" && strings.Contains(message, secret) {
-			return false
+		secret := tea.StringValue(p[name])
+		if secret != "" && strings.Contains(text, secret) || len(text) > 500 {
+			return ""
 		}
 	}
-	return message != "" && len(message) <= 500
+	return text
 }
 
 // retryAfter is the header Retry-After, in seconds, or else what IMM's own limits say, in

@@ -203,7 +203,7 @@ func FuzzAnswer(f *testing.F) {
 		{200, strings.ReplaceAll(good, `"a"`, `["a"]`)},
 		{200, strings.Replace(good, "https", "javascript", 1)},
 		{200, strings.Replace(good, "https", "http", 1)},
-		{400, `{"RequestId":"1","Code":"InvalidArgument.User",` +
+		{400, `{"RequestId":"1","Code":"InvalidArgument.hunter2-hunter2",` +
 			`"Message":"User.Name hunter2-hunter2 is not valid"}`},
 		{400, `{"Code":7}`}, {403, "<h1>no</h1>"},
 		{404, `{"Code":"ResourceNotFound",` +
