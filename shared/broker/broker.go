@@ -84,7 +84,7 @@ type request struct {
 type work struct {
 	outcome string // of an error its Code stands in the line instead
 	billed  int    // calls that IMM charges for
-	// one call more may have been charged: it got no answer, or a 4xx, which the vendor charges
+	// one call more may have been charged, or both of a fallback: no answer, or a 4xx
 	maybeBilled  bool
 	spent        bool // the refresh token is of no use any more, or may be
 	immRequestID string
