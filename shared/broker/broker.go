@@ -163,7 +163,7 @@ func (b *Broker) call(r *request, generate bool, do func() (imm.Tokens, error)) 
 	if err == nil {
 		r.billed++
 	}
-	b.limits.settle(held, err == nil || imm.RefusedToken(err), err == nil || unsure,
+	b.limits.settle(r, held, err == nil || imm.RefusedToken(err), err == nil || unsure,
 		tokens.MaybeBilled)
 	return tokens, err
 }

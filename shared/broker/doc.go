@@ -29,8 +29,8 @@
 //     and a third for the people who are signed in.
 //
 // Guests who hold a share link that names nobody have the limit of their address, and the link ten
-// times a caller's. Only a User.Name that IMM refuses costs a call beyond these bounds, once a day
-// for each name.
+// times a caller's. A User.Name that IMM refuses costs a second call, once a day where the plain
+// one helps. It counts like the first, but after it was made.
 //
 // # What fails, and what becomes of it
 //

@@ -191,8 +191,8 @@ func (l *Limits) hold(r *request, generate bool, now time.Time) (h held, err err
 
 // settle gives back what a call has turned out not to cost: its document's and its visitor's room
 // where IMM neither did nor refused what it asked for, the room in total where IMM charges nothing.
-// twice says that IMM was called, and may charge, once more than was held.
-func (l *Limits) settle(h held, counted, charged, twice bool) {
+// twice says that IMM was called, and may charge, once more than was held: that counts as well.
+func (l *Limits) settle(r *request, h held, counted, charged, twice bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !counted {
@@ -202,6 +202,9 @@ func (l *Limits) settle(h held, counted, charged, twice bool) {
 		h.total.giveBack()
 	}
 	if twice {
+		if r.opens() {
+			h.own = l.generates.of(r.visitor, r.came)
+		}
 		h.own.take()
 		h.total.take()
 	}

@@ -195,7 +195,7 @@ func TestRefusalForAllCostsNoVisitorAnything(t *testing.T) {
 		for range 100 {
 			wantThrottled(t, hold(), time.Hour)
 		}
-		l.settle(last, false, false, false)
+		l.settle(refreshing(ann, "one"), last, false, false, false)
 	}
 	l.shares = nil
 	exhaust(t, callsPerLife, 30*time.Minute, hold)
