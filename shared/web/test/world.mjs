@@ -379,12 +379,6 @@ class Page {
         const at = tab.href.indexOf('#');
         return at < 0 || at === tab.href.length - 1 ? '' : tab.href.slice(at);
       },
-      get pathname() {
-        return new URL(tab.href).pathname;
-      },
-      get search() {
-        return new URL(tab.href).search;
-      },
     };
     this.window = {};
     if (world.preloaded) this.window.aliyun = makeSDK(this);
