@@ -194,19 +194,19 @@ export interface WebofficeEvents
  */
 export class WebofficeDocument extends HTMLElement {
   /** The attributes. Undefined or null removes one; false removes readonly and signin. */
-  src: string | null;
-  generate: string | null;
-  refresh: string | null;
-  sdk: string | null;
-  integrity: string | null;
+  src: string | null | undefined;
+  generate: string | null | undefined;
+  refresh: string | null | undefined;
+  sdk: string | null | undefined;
+  integrity: string | null | undefined;
   readonly: boolean;
   signin: boolean;
   /** Who asks. Set it before or after the element is in the page; never an attribute. */
   token: Token;
   /** Further options of open(). Another value opens the document anew. */
-  options?: Partial<Options>;
+  options?: Partial<Options> | undefined;
   /** Words of this element's own. */
-  texts?: Record<string, string>;
+  texts?: Record<string, string> | undefined;
   /** The session, null where none is open. */
   readonly session: Session | null;
   addEventListener<K extends keyof WebofficeEvents>(
@@ -233,13 +233,13 @@ export class WebofficeDocument extends HTMLElement {
 
 /** What markup may say of the element. */
 export interface WebofficeAttributes {
-  src?: string;
-  generate?: string;
-  refresh?: string;
-  readonly?: boolean | 'true' | 'false';
-  signin?: boolean | 'true' | 'false';
-  sdk?: string;
-  integrity?: string;
+  src?: string | null;
+  generate?: string | null;
+  refresh?: string | null;
+  readonly?: boolean | 'true' | 'false' | null;
+  signin?: boolean | 'true' | 'false' | null;
+  sdk?: string | null;
+  integrity?: string | null;
   bar?: 'none';
   token?: Token;
   options?: Partial<Options>;

@@ -7,6 +7,6 @@ export const vue: InstanceType<GlobalComponents['weboffice-document']>['$props']
   src: 'oss://bucket/plan.docx', token: () => 'proof', options: { parameters: {} },
 };
 export const svelte: SvelteHTMLElements['weboffice-document'] = {
-  src: 'oss://bucket/plan.docx', signin: true, class: 'wide', token: null,
+  src: 'oss://bucket/plan.docx', signin: true, class: 'wide', token: null, sdk: null,
   onerror: event => { const problem: WebofficeError = event.detail; return problem.code; },
 };

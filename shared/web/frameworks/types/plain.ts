@@ -5,7 +5,7 @@ const element = document.querySelector('weboffice-document')!;
 element.token = () => Promise.resolve('proof');
 element.token = null;
 element.token = document.hidden && (() => 'proof');
-element.src = 'oss://bucket/plan.docx';
+element.src = document.hidden ? 'oss://bucket/plan.docx' : undefined;
 element.readonly = true;
 element.token = undefined;
 element.options = { parameters: { PreviewPages: 3 }, password: 'x' };
