@@ -120,11 +120,13 @@ func Tune(getenv func(string) string) {
 	// MB
 	size, err := strconv.ParseInt(cmp.Or(getenv("FC_FUNCTION_MEMORY_SIZE"),
 		getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")), 10, 32)
-	known := err == nil && size > 0
-	if known && getenv("GOMEMLIMIT") == "" {
+	if err != nil || size <= 0 {
+		return
+	}
+	if getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(size << 20 / 4 * 3)
 	}
-	if known && size <= 1024 && getenv("GOMAXPROCS") == "" {
+	if size <= 1024 && getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1) // Function Compute gives 1 GB one processor at most, Lambda 0.6
 	}
 }

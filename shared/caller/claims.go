@@ -166,7 +166,7 @@ var (
 // read it in two ways: it is UTF-8, also behind its escapes, no name occurs twice in an object, and
 // nothing follows it.
 func readObject(raw []byte, values int) (Claims, error) {
-	r := reader{left: values + len("{"), members: min(bytes.Count(raw, []byte(",")), values),
+	r := reader{left: 1 + values, members: min(bytes.Count(raw, []byte(",")), values),
 		decoder: jsontext.NewDecoder(bytes.NewBuffer(raw),
 			jsontext.AllowDuplicateNames(true))} // the map finds them sooner
 	object, isObject := r.value().(map[string]any)

@@ -109,16 +109,7 @@ func (s segmentIs) failing(a *ask, deny bool) string {
 	return "the segment ${" + s.claim + "} is not the caller's"
 }
 
-func (linkCovers) failing(a *ask, _ bool) string {
-	link := a.q.Caller.Link
-	switch {
-	case a.linked:
-		return holds
-	case link != nil && link.Document == "" && CheckLinkPattern(link.Documents) != nil:
-		return "the link's documents are no pattern as in a rule"
-	}
-	return "the link is for other documents"
-}
+func (linkCovers) failing(a *ask, _ bool) string { return a.uncovered }
 
 // holds compares a claim, in the form that Find gives it. For a deny rule it holds as well where
 // the claim is missing or of another type than every wanted value. In a deny rule a list is
@@ -159,12 +150,13 @@ type ask struct {
 	uri      string
 	segments []string       // of the document's key, once a pattern matched
 	claims   map[string]any // those that were looked up
-	linked   bool           // the share link covers the document
+	// why the share link does not cover the document
+	uncovered string
 }
 
 func newAsk(q *Question) *ask {
 	uri := q.Document.String()
-	return &ask{q: q, uri: uri, linked: linkMatches(q.Caller.Link, uri), claims: map[string]any{}}
+	return &ask{q: q, uri: uri, uncovered: linkFails(q.Caller.Link, uri), claims: map[string]any{}}
 }
 
 // claim returns a claim as conditions compare it.
@@ -177,19 +169,24 @@ func (a *ask) claim(name string) any {
 	return value
 }
 
-func linkMatches(link *caller.Link, uri string) bool {
+// linkFails says why a share link does not cover a document: once, however many rules ask.
+func linkFails(link *caller.Link, uri string) string {
 	switch {
 	case link == nil:
-		return false
 	case link.Document != "":
-		return link.Document == uri
+		if link.Document == uri {
+			return holds
+		}
+	default:
+		documents, err := parsePattern(link.Documents)
+		if err != nil || len(documents.claims) > 0 { // a link has no claims to equal
+			return "the link's documents are no pattern as in a rule"
+		}
+		if _, ok := documents.match(uri); ok {
+			return holds
+		}
 	}
-	documents, err := parsePattern(link.Documents)
-	if err != nil || len(documents.claims) > 0 { // a link has no claims to equal
-		return false
-	}
-	_, ok := documents.match(uri)
-	return ok
+	return "the link is for other documents"
 }
 
 // firstFailing says which condition of the rule fails first, and whether its documents match.
