@@ -92,10 +92,8 @@ func (c *claimIs) failing(a *ask, deny bool) string {
 		return holds
 	case value != nil:
 		return "the claim " + c.claim + " does not hold"
-	case c.claim == "email" && a.q.Caller.EmailIgnored != "":
-		return a.q.Caller.EmailIgnored
 	}
-	return "the claim " + c.claim + " is missing or of another type"
+	return a.missing(c.claim)
 }
 
 func (s segmentIs) failing(a *ask, deny bool) string {
@@ -104,7 +102,7 @@ func (s segmentIs) failing(a *ask, deny bool) string {
 	case is.holds(value, deny):
 		return holds
 	case value == nil:
-		return "the claim " + s.claim + " is missing or of another type"
+		return a.missing(s.claim)
 	}
 	return "the segment ${" + s.claim + "} is not the caller's"
 }
@@ -187,6 +185,14 @@ func linkFails(link *caller.Link, uri string) string {
 		}
 	}
 	return "the link is for other documents"
+}
+
+// missing says why there is no claim to compare.
+func (a *ask) missing(claim string) string {
+	if claim == "email" && a.q.Caller.EmailIgnored != "" {
+		return a.q.Caller.EmailIgnored
+	}
+	return "the claim " + claim + " is missing or of another type"
 }
 
 // firstFailing says which condition of the rule fails first, and whether its documents match.
